@@ -1,0 +1,262 @@
+"""What watches a training: seeds, checkpoints that survive an interrupt, numbers that stop being numbers, speed, progress."""
+
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from rnnlab.contracts import Batch
+from rnnlab.tracking import Tracker
+
+
+class Interrupted(Exception):
+    """The user or the system asked the training to stop; its state is on disk."""
+
+
+class NonFiniteError(ValueError):
+    """A quantity of the training is no longer a finite number."""
+
+
+class StepSeed(Callback):
+    """Seed the generators anew before every step from (seed, step), so that no state needs to be carried over a resume."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout and whatever else draws from the global generator."""
+        torch.manual_seed(((self.seed & 0xFFFFFFFF) << 32) + trainer.global_step)
+
+
+class LastCheckpoint(Callback):
+    """Write `last.ckpt` after each epoch, every few minutes, and when asked to stop; then stop.
+
+    The first SIGINT or SIGTERM lets the running step end, saves and raises `Interrupted`; a second SIGINT stops at once.
+
+    Args:
+        folder: where to write.
+        every_minutes: longest time between two writes.
+    """
+
+    def __init__(self, folder: Path, every_minutes: float) -> None:
+        self.file = folder / "last.ckpt"
+        self.every_s = every_minutes * 60
+        self.written_at = time.monotonic()
+        self.asked_by: str | None = None
+        self.previous: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals (only the main thread may)."""
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked_by is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked_by = signal.Signals(number).name
+        print(f"\n{self.asked_by}: stopping after this step and saving; once more to stop at once", file=sys.stderr)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Save within an epoch where it is time or asked; at an epoch's last batch validation comes first."""
+        is_due = time.monotonic() - self.written_at > self.every_s
+        if (self.asked_by or is_due) and batch_idx + 1 < trainer.num_training_batches:
+            self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after each epoch."""
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        aside = self.file.with_suffix(".writing")
+        try:
+            trainer.save_checkpoint(aside)
+            os.replace(aside, self.file)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise ValueError(
+                f"cannot write {self.file} ({error.strerror or error}): free some space, then continue with resume="
+                f"{self.file.parent.name} from the last checkpoint"
+            ) from error
+        self.written_at = time.monotonic()
+        if self.asked_by:
+            raise Interrupted(self.asked_by)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+
+class FiniteGuard(Callback):
+    """Stop where the loss or a gradient is no longer finite, before it spoils the weights; say what and why."""
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Look at the loss."""
+        if not torch.isfinite(loss).all():
+            raise NonFiniteError(self._message(trainer, pl_module, "the loss", loss))
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Look at the gradients."""
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            return
+        for name, parameter in pl_module.named_parameters():
+            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+                raise NonFiniteError(self._message(trainer, pl_module, f"the gradient of {name}", parameter.grad))
+
+    def _message(self, trainer: pl.Trainer, pl_module: pl.LightningModule, what: str, value: Tensor) -> str:
+        kind = "NaN" if torch.isnan(value).any() else "infinite"
+        largest = max(float(p.detach().abs().max()) for p in pl_module.parameters())
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        return (
+            f"{what} became {kind} at step {trainer.global_step} (epoch {trainer.current_epoch}, learning rate {rate:g}, largest "
+            f"weight {largest:.3g}). Usual causes: a learning rate that is too high (try optimizer.lr={rate / 10:g}), gradients that "
+            "explode through time (try trainer.gradient_clip_val=1.0), or 16-bit precision (try trainer.precision=32-true)"
+        )
+
+
+class Meter(Callback):
+    """Measure examples per second and peak memory, and pass them to the run."""
+
+    def __init__(self) -> None:
+        self.num_examples = 0
+        self.seconds = 0.0
+        self._started_at = 0.0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Start the clock."""
+        self._started_at = self._started_at or time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count."""
+        self.num_examples += batch.size
+        now = time.perf_counter()
+        self.seconds += now - self._started_at
+        self._started_at = now
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave validation out of the training's speed."""
+        self._started_at = 0.0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log with the epoch's last step."""
+        self._started_at = 0.0
+        for logger in trainer.loggers:
+            logger.log_metrics(self.numbers(), trainer.global_step)
+
+    def numbers(self) -> dict[str, float]:
+        """Return speed and memory so far."""
+        return {"speed/examples_per_second": self.num_examples / max(self.seconds, 1e-9), "memory/peak_mb": peak_memory_mb()}
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident size of this process so far, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+class ProgressLine(Callback):
+    """Show one bar for the whole training with loss, metric and speed; one line per tenth where output is no terminal."""
+
+    def __init__(self, measure: str, unit: str) -> None:
+        self.measure = measure
+        self.unit = unit
+        self.console = Console(stderr=True, soft_wrap=True)
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
+        self.shown_at = 0.0
+        self.loss = float("nan")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar."""
+        if not self.console.is_terminal:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=self.console, transient=True)
+        total = trainer.estimated_stepping_batches
+        self.task = self.bar.add_task("training", total=total if total != float("inf") else None)
+        self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Move the bar, at most ten times a second."""
+        if time.monotonic() - self.shown_at < 0.1:
+            return
+        self.shown_at = time.monotonic()
+        self.loss = float(outputs["loss"])
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=trainer.global_step, description=self._words(trainer))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write a line where there is no bar."""
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
+        if self.bar is None and (epoch % max(1, last // 10) == 0 or epoch == last):
+            self.console.print(self._words(trainer), highlight=False)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the bar before a message is printed."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def _words(self, trainer: pl.Trainer) -> str:
+        found = trainer.callback_metrics.get(self.measure)
+        value = "" if found is None else f"  {self.measure} {shown(float(found), self.unit)}"
+        meter = next(callback for callback in trainer.callbacks if isinstance(callback, Meter))  # type: ignore[attr-defined]
+        speed = meter.numbers()["speed/examples_per_second"]
+        return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {self.loss:.4f}{value}  {speed:,.0f} examples/s"
+
+
+def shown(value: float, unit: str) -> str:
+    """Write a metric as people read it."""
+    return f"{100 * value:.2f} %" if unit == "%" else f"{value:.5g}{' ' + unit if unit else ''}"
+
+
+class TrackingLogger(Logger):
+    """Hand Lightning's metrics to a tracker; the x axis is the optimizer step."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__()
+        self.tracker = tracker
+
+    @property
+    def name(self) -> str:
+        """Return the kind of logger."""
+        return "mlflow"
+
+    @property
+    def version(self) -> str:
+        """Return the run's id."""
+        return self.tracker.run_id
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log."""
+        self.tracker.log_metrics({k: v for k, v in metrics.items() if k != "epoch"}, step or 0)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the whole configuration is logged when a run starts."""

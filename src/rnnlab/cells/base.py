@@ -1,0 +1,92 @@
+"""What every recurrent cell is: one step written out from its equations, and the same over a whole sequence at kernel speed."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]
+"""The tensors a cell carries from step to step, each (B, H); the first is the hidden state, which is also the output."""
+
+Initialisation = Literal["uniform", "xavier", "orthogonal", "identity"]
+
+
+class Cell(nn.Module, ABC):
+    """Hold one layer's weights in one direction.
+
+    Args:
+        kernel: PyTorch's single-layer recurrent module; it owns the weights, and both paths below read them.
+        num_gates: how many blocks of H rows its matrices stack.
+        num_states: how many tensors `State` has.
+    """
+
+    def __init__(self, kernel: nn.RNNBase, num_gates: int, num_states: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.num_gates = num_gates
+        self.num_states = num_states
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.kernel.hidden_size
+
+    @abstractmethod
+    def step(self, input_BF: Tensor, state: State) -> State:
+        """Advance one time step, written out from the equations (the reference)."""
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return the state before the first step: zeros, (B, H) each."""
+        weight = self.kernel.weight_hh_l0
+        return tuple(weight.new_zeros(batch_size, self.hidden_size) for _ in range(self.num_states))
+
+    def forward(self, inputs_BTF: Tensor) -> Tensor:
+        """Run a whole sequence on the fused kernel.
+
+        Args:
+            inputs_BTF: (B, T, F); steps beyond a sequence's length are computed too and are the caller's to drop.
+
+        Returns:
+            Hidden states of all steps, (B, T, H).
+        """
+        outputs_BTH, _ = self.kernel(inputs_BTF)
+        return outputs_BTH
+
+    def unroll(self, inputs_BTF: Tensor) -> Tensor:
+        """Run a whole sequence by `step`: the same result as `forward`, slower, with nothing hidden."""
+        state = self.initial_state(inputs_BTF.shape[0])
+        outputs = []
+        for input_BF in inputs_BTF.unbind(1):
+            state = self.step(input_BF, state)
+            outputs.append(state[0])
+        return torch.stack(outputs, 1)
+
+    def initialise(self, initialisation: Initialisation) -> None:
+        """Draw the weights anew.
+
+        `uniform` is PyTorch's own U(-1/sqrt(H), 1/sqrt(H)); the others set biases to zero, input matrices to Glorot's uniform,
+        and each gate's recurrent matrix to Glorot's uniform (`xavier`), an orthogonal one (Saxe et al. 2014) or the identity
+        (Le et al. 2015).
+        """
+        if initialisation == "uniform":
+            self.kernel.reset_parameters()
+            return
+        draw = {
+            "xavier": nn.init.xavier_uniform_,
+            "orthogonal": nn.init.orthogonal_,
+            "identity": nn.init.eye_,
+        }[initialisation]
+        for name, parameter in self.kernel.named_parameters():
+            if name.startswith("bias"):
+                nn.init.zeros_(parameter)
+                continue
+            for block in parameter.data.chunk(self.num_gates):
+                (draw if name.startswith("weight_hh") else nn.init.xavier_uniform_)(block)
+
+    def gate_inputs(self, input_BF: Tensor, hidden_BH: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return W_i x + b_i and W_h h + b_h, each split by gate."""
+        kernel = self.kernel
+        from_input = input_BF @ kernel.weight_ih_l0.T + kernel.bias_ih_l0
+        from_hidden = hidden_BH @ kernel.weight_hh_l0.T + kernel.bias_hh_l0
+        return from_input.chunk(self.num_gates, -1), from_hidden.chunk(self.num_gates, -1)

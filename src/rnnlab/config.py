@@ -1,0 +1,137 @@
+"""From a composed configuration to objects, checked against signatures first: no key or value is wrong once data are touched.
+
+A node with `_target_` names a class or function and exactly its arguments. The signature is the schema: a key that it lacks, or a
+value that its annotation does not allow, is refused with what is allowed. Nested nodes become recipes (`functools.partial`), since
+the sizes they lack come from the data.
+"""
+
+import difflib
+import functools
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+Config = dict[str, Any]
+TARGET = "_target_"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message says what was given, what is allowed and what to do."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return ` Did you mean ...?` or nothing."""
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def recipe(node: Config, where: str) -> "functools.partial[Any]":
+    """Check a node and return its target with the arguments filled in.
+
+    Args:
+        node: with `_target_`.
+        where: its place in the configuration, for messages.
+
+    Raises:
+        ConfigError: names the key or value, and what is allowed.
+    """
+    target = locate(node[TARGET], where)
+    hints = _hints(target)
+    arguments = {}
+    for key, value in node.items():
+        if key == TARGET:
+            continue
+        place = f"{where}.{key}"
+        if key not in hints:
+            raise ConfigError(f"{place} is not a key of {node[TARGET]}.{nearest(key, hints)} Its keys: {', '.join(hints)}")
+        is_nested = isinstance(value, Mapping) and TARGET in value
+        arguments[key] = recipe(dict(value), place) if is_nested else _checked(value, hints[key], place)
+    return functools.partial(target, **arguments)
+
+
+def locate(path: str, where: str) -> Callable[..., Any]:
+    """Import what a `_target_` names."""
+    module, _, name = path.rpartition(".")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return found
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{where}._target_={path} cannot be imported: {error}") from error
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    call = target.__init__ if inspect.isclass(target) else target
+    known = typing.get_type_hints(inspect.unwrap(call), include_extras=True)
+    names = [name for name in inspect.signature(target).parameters if name != "self"]
+    return {name: known.get(name, Any) for name in names}
+
+
+def _checked(value: object, hint: Any, where: str) -> Any:
+    """Return the value as its annotation wants it."""
+    if is_dataclass(hint) and isinstance(value, Mapping):
+        _refuse_unknown_keys(value, hint, where)
+    settings = None if is_dataclass(hint) else ConfigDict(arbitrary_types_allowed=True)
+    try:
+        return TypeAdapter(hint, config=settings).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError("; ".join(dict.fromkeys(_explain(e, where) for e in error.errors()))) from None
+    except ValueError as error:  # raised by a dataclass's own check
+        raise ConfigError(str(error)) from error
+
+
+def _refuse_unknown_keys(value: Mapping[str, Any], hint: Any, where: str) -> None:
+    types = typing.get_type_hints(hint, include_extras=True)
+    names = [field.name for field in fields(hint)]
+    for key, inner in value.items():
+        if key not in names:
+            raise ConfigError(f"{where}.{key} is not a key.{nearest(key, names)} Keys there: {', '.join(names)}")
+        if is_dataclass(types[key]) and isinstance(inner, Mapping):
+            _refuse_unknown_keys(inner, types[key], f"{where}.{key}")
+
+
+def _explain(error: Any, where: str) -> str:
+    places = [str(part) for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
+    place = ".".join([where, *places])
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "literal_error":
+        allowed = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{place}={error['input']} is not allowed.{nearest(str(error['input']), allowed)} Allowed: {', '.join(allowed)}"
+    return f"{place}={error['input']} is not allowed: {error['msg'].replace('Input should', 'it should')}"
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested keys into dotted ones; lists stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value})
+    return flat
+
+
+def refuse_foreign_targets(config: Config, conf: Path) -> None:
+    """Refuse a recorded configuration that names code which our own `conf/` does not: files are data, never code."""
+    known = set()
+    for file in conf.rglob("*.yaml"):
+        known |= set(_targets(yaml.safe_load(file.read_text(encoding="utf-8"))))
+    for target in _targets(config):
+        if target not in known:
+            raise ConfigError(f"the recorded configuration names {target!r}, which no file in conf/ does: it is not run")
+
+
+def _targets(node: object) -> Iterable[str]:
+    if isinstance(node, Mapping):
+        if TARGET in node:
+            yield str(node[TARGET])
+        for value in node.values():
+            yield from _targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _targets(value)

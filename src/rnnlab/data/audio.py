@@ -1,0 +1,195 @@
+"""From sound files to feature frames: decode, mix down, resample, log-mel or MFCC (torchaudio)."""
+
+import importlib
+import io
+import sys
+import types
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from rnnlab.contracts import NonNegativeInt, PositiveFloat, PositiveInt
+
+
+def _import_torchaudio() -> types.ModuleType:
+    """Import torchaudio; beside a CPU-only torch its native library, which links CUDA, does not load: then without it.
+
+    Only that one failure is handled. What is used here (spectrograms, filter banks, MFCC, resampling) is pure Python.
+    """
+    try:
+        return importlib.import_module("torchaudio")
+    except OSError as error:
+        if "Could not load this library" not in str(error):
+            raise
+    for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
+        del sys.modules[name]
+    stub = types.ModuleType("torchaudio._extension")
+
+    def fail_if_no_align(function: object) -> object:
+        def refuse(*args: object, **kwargs: object) -> None:
+            raise RuntimeError("this torchaudio runs without its native library: forced alignment is not available")
+
+        return refuse
+
+    vars(stub).update(
+        _IS_TORCHAUDIO_EXT_AVAILABLE=False,
+        _IS_RIR_AVAILABLE=False,
+        _IS_ALIGN_AVAILABLE=False,
+        fail_if_no_align=fail_if_no_align,
+        _check_cuda_version=lambda: None,
+    )
+    sys.modules["torchaudio._extension"] = stub
+    return importlib.import_module("torchaudio")
+
+
+torchaudio = _import_torchaudio()
+
+FeatureKind = Literal["logmel", "mfcc"]
+LOG_FLOOR = 1e-6
+"""Added to mel power before the logarithm: about -60 dB for a full-scale tone."""
+
+
+class BrokenRecording(ValueError):
+    """A recording that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Say how sound becomes frames (`data.prepare`).
+
+    Args:
+        features: `logmel` (log of mel power) or `mfcc`.
+        sample_rate: Hz; recordings at other rates are resampled.
+        num_mels: mel bands.
+        num_mfcc: coefficients kept (mfcc only).
+        window_ms: length of the Hann window.
+        hop_ms: distance between frames.
+        num_deltas: 0, 1 (slopes appended) or 2 (slopes and their slopes).
+    """
+
+    features: FeatureKind
+    sample_rate: PositiveInt
+    num_mels: PositiveInt
+    num_mfcc: PositiveInt
+    window_ms: PositiveFloat
+    hop_ms: PositiveFloat
+    num_deltas: NonNegativeInt
+
+    def __post_init__(self) -> None:
+        if self.features == "mfcc" and self.num_mfcc > self.num_mels:
+            raise ValueError(
+                f"data.prepare.num_mfcc={self.num_mfcc} is more than num_mels={self.num_mels}: lower it or raise num_mels"
+            )
+        if self.num_deltas > 2:
+            raise ValueError(f"data.prepare.num_deltas={self.num_deltas}: allowed are 0, 1 and 2")
+
+    @property
+    def size(self) -> int:
+        """F: numbers per frame."""
+        return (self.num_mels if self.features == "logmel" else self.num_mfcc) * (1 + self.num_deltas)
+
+    @property
+    def num_fft(self) -> int:
+        """Window length in samples, rounded up to a power of two."""
+        return 1 << (round(self.sample_rate * self.window_ms / 1000) - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Hold decoded sound: mono float32 in [-1, 1] at the wanted rate, and what the file was."""
+
+    samples: Tensor
+    file_rate: int
+    num_channels: int
+    seconds: float
+    peak: float
+
+
+def read_recording(source: Path | io.BytesIO, sample_rate: int) -> Recording:
+    """Decode any format that soundfile reads, mix down and resample.
+
+    Raises:
+        BrokenRecording: no audio, truncated, empty, silent or not finite.
+    """
+    try:
+        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise BrokenRecording(f"no audio that can be read ({_reason(error)})") from None
+    if isinstance(source, Path) and (missing := _missing_bytes(source)):
+        raise BrokenRecording(f"truncated: its header promises {missing:,} more bytes than the file has")
+    if samples.shape[0] == 0:
+        raise BrokenRecording("no samples in it (zero length)")
+    if not np.isfinite(samples).all():
+        raise BrokenRecording("holds samples that are not finite numbers")
+    mono = samples.mean(axis=1)
+    peak = float(np.abs(mono).max())
+    if peak == 0:
+        raise BrokenRecording("silent: every sample is zero")
+    values = torch.from_numpy(mono)
+    if rate != sample_rate:
+        values = _resampler(rate, sample_rate)(values)
+    return Recording(values, rate, samples.shape[1], samples.shape[0] / rate, peak)
+
+
+def extract(samples: Tensor, settings: Features) -> Tensor:
+    """Turn mono samples into frames.
+
+    Args:
+        samples: (N,) float32; shorter than a window is padded.
+        settings: see `Features`.
+
+    Returns:
+        (T, F) float32, T = 1 + N // hop; deltas appended along F.
+    """
+    frames_FT = _transform(settings)(samples)
+    if settings.features == "logmel":
+        frames_FT = torch.log(frames_FT + LOG_FLOOR)
+    parts = [frames_FT]
+    for _ in range(settings.num_deltas):
+        parts.append(torchaudio.functional.compute_deltas(parts[-1][None])[0])
+    return torch.cat(parts).T.contiguous()
+
+
+@lru_cache(maxsize=8)
+def _transform(settings: Features) -> torch.nn.Module:
+    spectrum = {
+        "n_fft": settings.num_fft,
+        "win_length": round(settings.sample_rate * settings.window_ms / 1000),
+        "hop_length": round(settings.sample_rate * settings.hop_ms / 1000),
+        "n_mels": settings.num_mels,
+        "pad_mode": "constant",
+    }
+    if settings.features == "logmel":
+        return torchaudio.transforms.MelSpectrogram(settings.sample_rate, **spectrum)
+    return torchaudio.transforms.MFCC(settings.sample_rate, settings.num_mfcc, log_mels=True, melkwargs=spectrum)
+
+
+@lru_cache(maxsize=8)
+def _resampler(source: int, target: int) -> torch.nn.Module:
+    return torchaudio.transforms.Resample(source, target)
+
+
+def _missing_bytes(path: Path) -> int:
+    """Count the bytes that a WAV file's data chunk promises beyond the end of the file (libsndfile reads such files silently)."""
+    with path.open("rb") as file:
+        header = file.read(12)
+        if header[:4] != b"RIFF" or header[8:] != b"WAVE":
+            return 0
+        end = path.stat().st_size
+        while len(chunk := file.read(8)) == 8:
+            size = int.from_bytes(chunk[4:], "little")
+            if chunk[:4] == b"data":
+                is_streamed = size in (0, 0xFFFFFFFF)
+                return 0 if is_streamed else max(0, file.tell() + size - end)
+            file.seek(size + size % 2, 1)
+    return 0
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rsplit(": ", 1)[-1].strip().rstrip(".")

@@ -1,0 +1,166 @@
+"""Which example trains, which chooses, which tests; decided by `split_seed`, never by the run's seed.
+
+    official   as the source says (a `split` column). Where it gives no validation examples they are carved from training, the way test
+               is to training: by whole groups where test groups don't occur in training, else by example within each label
+    speaker    leave one speaker out: speaker `fold` is test, the next one validation, the others train
+    grouped    whole groups at random, about `val_fraction` each for validation and test
+    random     examples at random within each label
+    auto       official where the source says, else grouped where at least three groups are known, else random
+"""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+SplitKind = Literal["auto", "official", "speaker", "grouped", "random"]
+Rows = dict[Literal["train", "val", "test"], np.ndarray]
+
+
+def assign_splits(
+    examples: pd.DataFrame, kind: SplitKind, fold: int, split_seed: int, val_fraction: float, group_column: str
+) -> tuple[Rows, str]:
+    """Assign every example to a split.
+
+    Args:
+        examples: with the columns id, label, split ("" where not given) and the group column ("" where unknown).
+        kind: see above; `speaker` is leave-one-group-out.
+        fold: which group is tested.
+        split_seed: of random choices.
+        val_fraction: share carved off.
+        group_column: the unit that may leak.
+
+    Returns:
+        Sorted row numbers per split, and in words what was done.
+
+    Raises:
+        ValueError: where the examples don't allow it; says what would.
+    """
+    groups = examples[group_column].to_numpy(str)
+    given = examples["split"].to_numpy(str)
+    if kind == "auto":
+        kind = "official" if (given == "test").any() else "grouped" if _num_known(groups) >= 3 else "random"
+    if kind == "official":
+        rows, words = _official(examples, groups, given, split_seed, val_fraction)
+    elif kind == "speaker":
+        rows, words = _leave_one_out(groups, fold, group_column)
+    elif kind == "grouped":
+        rows, words = _grouped(groups, split_seed, val_fraction, group_column)
+    elif kind == "random":
+        rows, words = _random(examples["label"].to_numpy(str), split_seed, val_fraction)
+    else:
+        raise ValueError(f"data.split={kind!r} is not one of auto, official, speaker, grouped, random")
+    _refuse_unseen_labels(examples, rows)
+    return rows, words
+
+
+def _official(
+    examples: pd.DataFrame, groups: np.ndarray, given: np.ndarray, split_seed: int, val_fraction: float
+) -> tuple[Rows, str]:
+    if not (given == "test").any():
+        raise ValueError(
+            "data.split=official, but the source names no test examples: add a `split` column to its manifest, or use "
+            "data.split=speaker, grouped or random"
+        )
+    train, val, test = (np.flatnonzero(given == name) for name in ("train", "val", "test"))
+    train = np.sort(np.concatenate([train, np.flatnonzero(given == "")]))
+    if len(val):
+        return {"train": train, "val": val, "test": test}, "official (train, val and test as given)"
+    known = _num_known(groups[train])
+    is_by_group = known >= 2 and not set(groups[test]) & set(groups[train])
+    chosen = (
+        _some_groups(groups[train], val_fraction, split_seed)
+        if is_by_group
+        else _stratified(_strata(examples.iloc[train], groups[train]), val_fraction, split_seed)
+    )
+    words = f"official test; validation carved from training {'by whole speakers' if is_by_group else 'within each label'}"
+    return {"train": train[~chosen], "val": train[chosen], "test": test}, words
+
+
+def _leave_one_out(groups: np.ndarray, fold: int, group_column: str) -> tuple[Rows, str]:
+    names = sorted(set(groups) - {""})
+    if len(names) < 3:
+        raise ValueError(
+            f"data.split=speaker needs at least 3 {group_column}s (test, validation, training); the source names {len(names)}: "
+            f"add a `{group_column}` column to its manifest, or use data.split=random"
+        )
+    if fold >= len(names):
+        raise ValueError(f"data.fold={fold}: there are {len(names)} {group_column}s, so folds are 0 to {len(names) - 1}")
+    test, val = names[fold], names[(fold + 1) % len(names)]
+    rows: Rows = {
+        "train": np.flatnonzero((groups != test) & (groups != val)),
+        "val": np.flatnonzero(groups == val),
+        "test": np.flatnonzero(groups == test),
+    }
+    return rows, f"leave one {group_column} out: fold {fold} of {len(names)}, test {test}, validation {val}"
+
+
+def _grouped(groups: np.ndarray, split_seed: int, val_fraction: float, group_column: str) -> tuple[Rows, str]:
+    if _num_known(groups) < 3:
+        raise ValueError(
+            f"data.split=grouped needs at least 3 {group_column}s; the source names {_num_known(groups)}: use data.split=random"
+        )
+    is_test = _some_groups(groups, val_fraction, split_seed)
+    rest = np.flatnonzero(~is_test)
+    is_val = _some_groups(groups[rest], val_fraction, split_seed + 1)
+    rows: Rows = {"train": rest[~is_val], "val": rest[is_val], "test": np.flatnonzero(is_test)}
+    return rows, f"whole {group_column}s at random (split_seed {split_seed})"
+
+
+def _random(labels: np.ndarray, split_seed: int, val_fraction: float) -> tuple[Rows, str]:
+    names, counts = np.unique(labels, return_counts=True)
+    if (few := names[counts < 3]).size:
+        raise ValueError(
+            f"label {few[0]!r} has {counts[names == few[0]][0]} recording(s); a random split needs at least 3 of each label, one each "
+            f"for training, validation and test ({few.size} such label(s)): add recordings, remove the label, or give a `split` column"
+        )
+    is_test = _stratified(labels, val_fraction, split_seed)
+    rest = np.flatnonzero(~is_test)
+    is_val = _stratified(labels[rest], val_fraction, split_seed + 1)
+    rows: Rows = {"train": rest[~is_val], "val": rest[is_val], "test": np.flatnonzero(is_test)}
+    return rows, f"at random within each label (split_seed {split_seed}); speakers are unknown and may be in several splits"
+
+
+def _strata(examples: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
+    """Label and group where each such cell has enough to carve from, else the label."""
+    cells = examples["label"].to_numpy(str) + np.array("\x00") + groups
+    _, inverse, counts = np.unique(cells, return_inverse=True, return_counts=True)
+    return cells if counts[inverse].min() >= 5 else examples["label"].to_numpy(str)
+
+
+def _stratified(strata: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Mark about `fraction` of each stratum, at least one where it has two or more."""
+    chosen = np.zeros(len(strata), dtype=bool)
+    generator = np.random.default_rng(seed)
+    for name in np.unique(strata):
+        places = generator.permutation(np.flatnonzero(strata == name))
+        count = max(1, round(fraction * len(places))) if len(places) > 1 else 0
+        chosen[places[:count]] = True
+    return chosen
+
+
+def _some_groups(groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Mark whole groups at random until about `fraction` of the examples is marked, never all of them."""
+    names = np.random.default_rng(seed).permutation(sorted(set(groups)))
+    marked = np.zeros(len(groups), dtype=bool)
+    for name in names[:-1]:
+        if marked.any() and marked.sum() >= fraction * len(groups):
+            break
+        marked |= groups == name
+    return marked
+
+
+def _num_known(groups: np.ndarray) -> int:
+    return len(set(groups) - {""}) if "" not in groups else 0
+
+
+def _refuse_unseen_labels(examples: pd.DataFrame, rows: Rows) -> None:
+    trained = set(examples["label"].iloc[rows["train"]])
+    for split in ("val", "test"):
+        part = examples.iloc[rows[split]]
+        if unseen := sorted(set(part["label"]) - trained):
+            where = part[part["label"] == unseen[0]]["id"]
+            raise ValueError(
+                f"label {unseen[0]!r} occurs in the {split} split ({len(where)} times, first {where.iloc[0]}) but never in training: "
+                "move some of it to training, or remove it"
+            )

@@ -1,0 +1,146 @@
+"""What stands before the recurrence: nothing, an embedding of tokens, or a convolution over time."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.contracts import Fraction, InputKind, PositiveInt, zero_padding
+
+
+class Frontend(nn.Module, ABC):
+    """Map (values, lengths) to (values, lengths); `output_size` is F of what comes out."""
+
+    accepts: InputKind
+    output_size: int
+
+    @abstractmethod
+    def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, T', output_size) and the new lengths."""
+
+
+class Direct(Frontend):
+    """Hand features to the recurrence as they are."""
+
+    accepts: InputKind = "features"
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.output_size = input_size
+
+    def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what came, padding zeroed."""
+        return zero_padding(values, lengths_B), lengths_B
+
+
+class Embedding(Frontend):
+    """Look each token up in a learned table.
+
+    Args:
+        input_size: size of the vocabulary.
+        embedding_size: F of what comes out.
+        dropout: on the vectors.
+    """
+
+    accepts: InputKind = "tokens"
+
+    def __init__(self, input_size: int, embedding_size: PositiveInt, dropout: Fraction) -> None:
+        super().__init__()
+        self.output_size = embedding_size
+        self.table = nn.Embedding(input_size, embedding_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, T) int64 to (B, T, embedding_size)."""
+        return zero_padding(self.dropout(self.table(values)), lengths_B), lengths_B
+
+
+class Convolution(Frontend):
+    """Convolve over time and frequency: keep local shape, forget small shifts in pitch.
+
+    Each block: Conv2d over (time, frequency), batch normalisation over valid steps, ReLU, dropout of whole channels. Strides
+    subsample: T' = ceil(T / stride), so lengths stay exact.
+
+    Args:
+        input_size: F.
+        channels: output channels of each block.
+        kernel_sizes: odd, of each block, in both axes.
+        time_strides: of each block.
+        frequency_strides: of each block.
+        dropout: after each block.
+    """
+
+    accepts: InputKind = "features"
+
+    def __init__(
+        self,
+        input_size: int,
+        channels: list[PositiveInt],
+        kernel_sizes: list[PositiveInt],
+        time_strides: list[PositiveInt],
+        frequency_strides: list[PositiveInt],
+        dropout: Fraction,
+    ) -> None:
+        super().__init__()
+        lists = {
+            "channels": channels,
+            "kernel_sizes": kernel_sizes,
+            "time_strides": time_strides,
+            "frequency_strides": frequency_strides,
+        }
+        if len({len(values) for values in lists.values()}) != 1:
+            counts = ", ".join(f"{name} {len(values)}" for name, values in lists.items())
+            raise ValueError(f"model.frontend needs lists of equal length, one number a block; these differ: {counts}")
+        if even := [size for size in kernel_sizes if size % 2 == 0]:
+            raise ValueError(f"model.frontend.kernel_sizes has {even[0]}: give odd sizes, so that steps stay aligned")
+        self.time_strides = time_strides
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, stride=(time, frequency), padding=kernel // 2, bias=False)
+            for before, after, kernel, time, frequency in zip(
+                [1, *channels[:-1]], channels, kernel_sizes, time_strides, frequency_strides, strict=True
+            )
+        )
+        self.norms = nn.ModuleList(MaskedBatchNorm(size) for size in channels)
+        self.dropout = nn.Dropout2d(dropout)
+        num_bands = input_size
+        for stride in frequency_strides:
+            num_bands = -(-num_bands // stride)
+        self.output_size = num_bands * channels[-1]
+
+    def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, T, F) to (B, T', bands * channels)."""
+        maps_BCTF = zero_padding(values, lengths_B)[:, None]
+        for convolution, norm, stride in zip(self.convolutions, self.norms, self.time_strides, strict=True):
+            lengths_B = -(-lengths_B // stride)
+            maps_BCTF = norm(convolution(maps_BCTF), lengths_B)
+            maps_BCTF = zero_time(self.dropout(torch.relu(maps_BCTF)), lengths_B)
+        return maps_BCTF.transpose(1, 2).flatten(2), lengths_B
+
+
+class MaskedBatchNorm(nn.BatchNorm2d):
+    """Normalise each channel by statistics over valid steps only, so that padding never changes a result, training included."""
+
+    def forward(self, maps_BCTF: Tensor, lengths_B: Tensor) -> Tensor:  # type: ignore[override]
+        """Normalise (B, C, T, F); what lies beyond a length comes out arbitrary."""
+        if not self.training:
+            return super().forward(maps_BCTF)
+        num_bands = maps_BCTF.shape[3]
+        count = lengths_B.sum() * num_bands
+        kept = zero_time(maps_BCTF, lengths_B)
+        mean_C = kept.sum((0, 2, 3)) / count
+        centred = zero_time(kept - mean_C[:, None, None], lengths_B)
+        variance_C = centred.square().sum((0, 2, 3)) / count
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None
+            momentum = self.momentum if self.momentum is not None else 0.1
+            self.running_mean.lerp_(mean_C, momentum)
+            self.running_var.lerp_(variance_C * count / (count - 1).clamp(min=1), momentum)
+        scale_C = self.weight * torch.rsqrt(variance_C + self.eps)
+        return centred * scale_C[:, None, None] + self.bias[:, None, None]
+
+
+def zero_time(maps_BCTF: Tensor, lengths_B: Tensor) -> Tensor:
+    """Zero what lies beyond each sequence's length in (B, C, T, F)."""
+    steps_T = torch.arange(maps_BCTF.shape[2], device=maps_BCTF.device)
+    invalid_B1T1 = (steps_T[None] >= lengths_B[:, None])[:, None, :, None]
+    return maps_BCTF.masked_fill(invalid_B1T1, 0)

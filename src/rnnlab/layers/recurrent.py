@@ -1,0 +1,99 @@
+"""Layers of one cell, in one direction or two, over padded sequences."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.cells.base import Cell, Initialisation
+from rnnlab.contracts import Fraction, PositiveInt, zero_padding
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """Say what the stack of recurrent layers is (`model.recurrence`).
+
+    Args:
+        hidden_size: H of each layer and direction.
+        num_layers: how many.
+        dropout: on what passes from one layer to the next.
+        has_layer_norm: normalise each layer's output over H (Ba et al. 2016).
+        initialisation: see `Cell.initialise`.
+    """
+
+    hidden_size: PositiveInt
+    num_layers: PositiveInt
+    dropout: Fraction
+    has_layer_norm: bool
+    initialisation: Initialisation
+
+
+class RecurrentStack(nn.Module):
+    """Map (values, lengths) to (values, lengths): (B, T, F) to (B, T, D*H), D directions.
+
+    A bidirectional layer is two one-way passes on the fused kernel, the second over each sequence reversed within its own length,
+    so that padding never enters: no packing, and no result that depends on longer neighbours.
+    """
+
+    def __init__(
+        self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool
+    ) -> None:
+        super().__init__()
+        self.num_directions = 2 if is_bidirectional else 1
+        self.output_size = self.num_directions * recurrence.hidden_size
+        sizes = [input_size] + [self.output_size] * (recurrence.num_layers - 1)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                cell(input_size=size, hidden_size=recurrence.hidden_size) for _ in range(self.num_directions)
+            )
+            for size in sizes
+        )
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(self.output_size) if recurrence.has_layer_norm else nn.Identity() for _ in sizes
+        )
+        self.dropout = nn.Dropout(recurrence.dropout)
+        for layer in self.layers:
+            for direction in layer:
+                direction.initialise(recurrence.initialisation)
+
+    def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Run all layers; what lies beyond a length is zero in the result."""
+        values = values_BTF
+        for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            values = self.dropout(values) if index else values
+            outputs = [layer[0](values)]
+            if self.num_directions == 2:
+                backward = layer[1](reverse_within_length(values, lengths_B))
+                outputs.append(reverse_within_length(backward, lengths_B))
+            values = zero_padding(norm(torch.cat(outputs, -1)), lengths_B)
+        return values, lengths_B
+
+
+def reverse_within_length(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
+    """Reverse each sequence in time within its own length; padding stays where it is.
+
+    Args:
+        values_BTX: (B, T, X).
+        lengths_B: (B,) int64.
+    """
+    steps_T = torch.arange(values_BTX.shape[1], device=values_BTX.device)
+    mirrored_BT = lengths_B[:, None] - 1 - steps_T
+    index_BT = torch.where(mirrored_BT >= 0, mirrored_BT, steps_T)
+    result: Tensor = _Permute.apply(values_BTX, index_BT)
+    return result
+
+
+class _Permute(torch.autograd.Function):
+    """Reorder time by an index that is its own inverse, so that the gradient is the same reordering (exact, no scatter)."""
+
+    @staticmethod
+    def forward(ctx: Any, values_BTX: Tensor, index_BT: Tensor) -> Tensor:
+        ctx.save_for_backward(index_BT)
+        return torch.take_along_dim(values_BTX, index_BT[..., None], 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (index_BT,) = ctx.saved_tensors
+        return torch.take_along_dim(gradients[0], index_BT[..., None], 1), None

@@ -1,0 +1,153 @@
+"""What every sequence model is to Lightning: a front end, a recurrence and a head, trained on whatever task the data set."""
+
+from abc import ABC
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from rnnlab.cells.base import Cell
+from rnnlab.contracts import Batch, DataSpec, Fraction
+from rnnlab.layers.frontends import Frontend
+from rnnlab.layers.pooling import Pooling, PoolingKind
+from rnnlab.layers.recurrent import Recurrence, RecurrentStack
+from rnnlab.tasks import Regularisation, make_task
+
+
+@dataclass(frozen=True)
+class Head:
+    """Say how steps become an answer (`model.head`).
+
+    Args:
+        pooling: from all steps to one vector (unused where there is a target at every step).
+        dropout: before the last linear layer.
+    """
+
+    pooling: PoolingKind
+    dropout: Fraction
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """Hold the recipes of optimizer and schedule; sizes and step counts are filled in when training starts."""
+
+    optimizer: Callable[..., Optimizer]
+    scheduler: Callable[..., LRScheduler | None]
+
+
+class SequenceModule(pl.LightningModule, ABC):
+    """Train a recurrent stack on a task.
+
+    Args:
+        spec: what the data are; sizes come from here and from nowhere else.
+        cell: makes a cell from (input_size, hidden_size).
+        recurrence: the stack.
+        frontend: makes a front end from (input_size).
+        head: pooling and dropout.
+        regularisation: what is added to the plain loss.
+
+    Raises:
+        ValueError: where the cell or the front end does not fit.
+    """
+
+    cell_class: ClassVar[type[Cell] | None] = None
+    is_bidirectional: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        cell: Callable[..., Cell],
+        recurrence: Recurrence,
+        frontend: Callable[..., Frontend],
+        head: Head,
+        regularisation: Regularisation,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.task = make_task(spec, regularisation)
+        self.frontend = frontend(input_size=spec.input_size)
+        if self.frontend.accepts != spec.input_kind:
+            raise ValueError(
+                f"model/frontend={type(self.frontend).__name__.lower()} takes {self.frontend.accepts}, "
+                f"but data={spec.name} gives {spec.input_kind}: choose another model/frontend"
+            )
+        self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
+        size = self.recurrence.output_size
+        self.pooling: Pooling | None = None
+        if not self.task.is_per_step:
+            self.pooling = Pooling(head.pooling, size, self.recurrence.num_directions)
+            size = self.pooling.output_size
+        self.dropout = nn.Dropout(head.dropout)
+        self.output = nn.Linear(size, self.task.output_size)
+        self.optimization: Optimization | None = None
+        self.metrics = self.task.metrics()
+
+    def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
+        """Answer a padded batch.
+
+        Args:
+            inputs: (B, T, F) float or (B, T) int64.
+            input_lengths_B: (B,) int64.
+
+        Returns:
+            (B, C) or (B, D), or (B, T, C) for a target at every step.
+        """
+        values, lengths_B = self.frontend(inputs, input_lengths_B)
+        values, lengths_B = self.recurrence(values, lengths_B)
+        if self.pooling is not None:
+            values = self.pooling(values, lengths_B)
+        outputs: Tensor = self.output(self.dropout(values))
+        return outputs
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss to minimise."""
+        loss = self.task.loss(self(batch.inputs, batch.input_lengths), batch)
+        self.log("train/loss", loss, prog_bar=True, batch_size=batch.size)
+        if self.task.regularisation.l1:
+            loss = loss + self.task.regularisation.l1 * self.l1_norm()
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure on the validation split."""
+        outputs = self(batch.inputs, batch.input_lengths)
+        self.log("val/loss", self.task.loss(outputs, batch), batch_size=batch.size)
+        self.metrics.update(*self.task.answers(outputs, batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was measured."""
+        numbers = self.task.flatten(self.metrics.compute())
+        self.log_dict({f"val/{name}": value for name, value in numbers.items()})
+        self.metrics.reset()
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """Complete the recipes with this model's parameters and the number of steps."""
+        if self.optimization is None:
+            raise RuntimeError("set `optimization` before training")
+        optimizer = self.optimization.optimizer([p for p in self.parameters() if p.requires_grad])
+        scheduler = self.optimization.scheduler(
+            optimizer, total_steps=int(self.trainer.estimated_stepping_batches), direction=self.task.measure.direction
+        )
+        if scheduler is None:
+            return {"optimizer": optimizer}
+        # A plateau schedule also steps within the epoch loop, right after validation: a checkpoint at the epoch's end has seen it.
+        is_plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        frequency = int(self.trainer.num_training_batches) if is_plateau else 1
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": scheduler,
+                "interval": "step",
+                "frequency": frequency,
+                "monitor": f"val/{self.task.measure.name}",
+                "strict": False,
+            },
+        }
+
+    def l1_norm(self) -> Tensor:
+        """Sum the absolute values of all weight matrices."""
+        return torch.stack([p.abs().sum() for p in self.parameters() if p.ndim > 1]).sum()

@@ -1,0 +1,15 @@
+"""A bidirectional recurrent network (Schuster and Paliwal 1997) of any cell.
+
+Each layer runs forwards and, over the sequence reversed within its own length, backwards; the next layer sees both.
+"""
+
+from typing import ClassVar, final
+
+from rnnlab.models.base import SequenceModule
+
+
+@final
+class BiRNN(SequenceModule):
+    """A bidirectional recurrent network; choose its cell with `cell=srnn|lstm|gru`."""
+
+    is_bidirectional: ClassVar[bool] = True

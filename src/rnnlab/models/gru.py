@@ -1,0 +1,14 @@
+"""A gated recurrent network, one direction: a preset of the recurrent stack; equations in `cells/gru.py`."""
+
+from typing import ClassVar, final
+
+from rnnlab.cells.base import Cell
+from rnnlab.cells.gru import GRUCell
+from rnnlab.models.base import SequenceModule
+
+
+@final
+class GRU(SequenceModule):
+    """A gated recurrent network, one direction."""
+
+    cell_class: ClassVar[type[Cell] | None] = GRUCell

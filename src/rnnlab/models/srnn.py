@@ -1,0 +1,14 @@
+"""A simple (Elman) recurrent network, one direction: a preset of the recurrent stack; equations in `cells/srnn.py`."""
+
+from typing import ClassVar, final
+
+from rnnlab.cells.base import Cell
+from rnnlab.cells.srnn import SRNNCell
+from rnnlab.models.base import SequenceModule
+
+
+@final
+class SRNN(SequenceModule):
+    """A simple (Elman) recurrent network, one direction."""
+
+    cell_class: ClassVar[type[Cell] | None] = SRNNCell

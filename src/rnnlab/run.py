@@ -1,0 +1,310 @@
+"""One training from configuration to results: the place where data, model, trainer and tracking meet.
+
+    check everything that needs no data -> data -> model -> fit -> best checkpoint -> val and test -> what the run leaves behind
+"""
+
+import functools
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from rich.console import Console
+
+from rnnlab import results
+from rnnlab.callbacks import (
+    FiniteGuard,
+    Interrupted,
+    LastCheckpoint,
+    Meter,
+    ProgressLine,
+    StepSeed,
+    TrackingLogger,
+)
+from rnnlab.command_line import CONF, ROOT
+from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.sources import SourceUnavailable
+from rnnlab.evaluation import evaluate
+from rnnlab.models.base import Optimization, SequenceModule
+from rnnlab.tracking import Tracker, connect, get_run, read_artifact
+
+NOT_RECORDED = ("paths", "choices", "is_sweep", "resume", "tracking")
+console = Console(stderr=True, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """Hold what a configuration describes, checked, before anything is loaded."""
+
+    model: functools.partial[SequenceModule]
+    data: functools.partial[SequenceDataModule]
+    optimization: Optimization
+    trainer: functools.partial[pl.Trainer]
+
+
+def check(config: Config) -> Recipes:
+    """Check every key and value against what takes it.
+
+    Raises:
+        ConfigError: names the key, what was given, what is allowed.
+    """
+    model = recipe(config["model"], "model")
+    wanted = model.func.cell_class
+    if wanted is not None and model.keywords["cell"].func is not wanted:
+        name = config["choices"].get("model", "model")
+        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=srnn|lstm|gru")
+    trainer = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
+    threads = config["trainer"]["num_threads"]
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ConfigError(f"trainer.num_threads={threads} is not allowed: a whole number from 1, or null for all cores")
+    optimizer = recipe(config["optimizer"], "optimizer")
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(1))])
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"optimizer: {error}") from None
+    optimization = Optimization(optimizer, recipe(config["scheduler"], "scheduler"))
+    if not isinstance(config["seed"], int) or config["seed"] < 0:
+        raise ConfigError(f"seed={config['seed']} is not allowed: a whole number from 0")
+    return Recipes(model, recipe(config["data"], "data"), optimization, recipe(trainer, "trainer"))
+
+
+def train(config: Config) -> None:
+    """Train what the configuration says, or continue `resume=RUN_ID`.
+
+    Raises:
+        ValueError: the user's to mend; the message says how.
+        SystemExit: 130 after an interrupt.
+    """
+    _quiet()
+    client = connect(config["tracking"]["uri"], ROOT)
+    if config["resume"]:
+        config, tracker = _recorded(client, config)
+    else:
+        tracker = None
+    recipes = check(config)
+    _set_threads(config)
+    data = find_data(recipes.data, config)
+    pl.seed_everything(config["seed"], workers=False, verbose=False)
+    model = recipes.model(data.make_spec())
+    model.optimization = recipes.optimization
+    if tracker is None:
+        if config["init_from"]:
+            _init_from(model, Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+        name = config["name"] or run_name(config)
+        tracker = Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT)
+        _record(tracker, config, model, data)
+    else:
+        _refuse_changed_data(client, tracker, data)
+    with _ending(tracker):
+        _fit_and_measure(config, recipes, tracker, model, data)
+
+
+def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config) -> SequenceDataModule:
+    """Find or prepare the data; where a named set cannot be had, take the bundled sample and say so loudly."""
+    data = make_data(config["paths"], config["seed"])
+    try:
+        data.setup()
+    except SourceUnavailable as error:
+        console.print(f"\n[bold red]{data.source} cannot be had:[/] {error}", highlight=False)
+        console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
+        data = make_data(config["paths"], config["seed"], source="sample", split="auto")
+        data.setup()
+    console.print(f"[bold]data[/] {data.name}: source {data.source}{f' ({data.provenance})' if data.provenance else ''}", highlight=False)
+    for name, text in data.describe():
+        console.print(f"  {name:13} {text}", highlight=False)
+    return data
+
+
+def _fit_and_measure(
+    config: Config, recipes: Recipes, tracker: Tracker, model: SequenceModule, data: SequenceDataModule
+) -> None:
+    measure = model.task.measure
+    meter = Meter()
+    best = _best_checkpoint(config, tracker.folder, f"val/{measure.name}", measure.direction)
+    loggers: list[Logger] = [TrackingLogger(tracker)]
+    if config["tracking"]["tensorboard"]:
+        loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
+    callbacks: list[Callback] = [
+        StepSeed(config["seed"]),
+        FiniteGuard(),
+        meter,
+        best,
+        *_early_stopping(config, best),
+        LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
+        ProgressLine(f"val/{measure.name}", measure.unit),
+    ]
+    trainer = recipes.trainer(
+        logger=loggers,
+        callbacks=callbacks,
+        log_every_n_steps=config["tracking"]["log_every_n_steps"],
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tracker.folder,
+    )
+    begun = time.monotonic()
+    last = tracker.folder / "last.ckpt"
+    trainer.fit(model, datamodule=data, ckpt_path=str(last) if config["resume"] else None, weights_only=True)
+    seconds = time.monotonic() - begun
+    chosen = load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
+    limits = [_limit(trainer_limit, loader) for trainer_limit, loader in (
+        (trainer.limit_val_batches, data.val_dataloader()), (trainer.limit_test_batches, data.test_dataloader()))]
+    found = {
+        "val": evaluate(model, data.val_dataloader(), limits[0]),
+        "test": evaluate(model, data.test_dataloader(), limits[1]),
+    }
+    extra = {"time/fit_seconds": seconds, **meter.numbers()}
+    results.leave_behind(tracker, model, data, found, extra, config, chosen, trainer.global_step)
+    results.print_summary(tracker, model, data, found, extra)
+
+
+def _best_checkpoint(config: Config, folder: Path, measure: str, direction: str) -> ModelCheckpoint:
+    settings = config["callbacks"]["checkpoint"]
+    monitor, mode = settings["monitor"] or measure, settings["mode"] or direction
+    if settings["monitor"] and settings["mode"] not in ("min", "max"):
+        raise ConfigError("callbacks.checkpoint.monitor needs callbacks.checkpoint.mode=min or max")
+    return ModelCheckpoint(
+        folder, "best", monitor, mode=mode, save_top_k=settings["num_best"], enable_version_counter=settings["num_best"] > 1,
+        save_on_train_epoch_end=False, save_weights_only=True,
+    )  # fmt: skip
+
+
+def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStopping]:
+    settings = config["callbacks"]["early_stopping"]
+    if settings["patience"] is not None:
+        yield EarlyStopping(
+            str(best.monitor), settings["min_delta"], settings["patience"], mode=best.mode, check_on_train_epoch_end=False
+        )
+
+
+def load_weights(model: SequenceModule, checkpoint: Path) -> Path:
+    """Load a checkpoint's weights, never code.
+
+    Raises:
+        ConfigError: where it is no checkpoint, is damaged, or carries code.
+    """
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model.load_state_dict(content["state_dict"])
+    except Exception as error:
+        reason = "it carries code" if "weights_only" in str(error).lower() else str(error).splitlines()[0]
+        raise ConfigError(f"{checkpoint} is not a checkpoint of this model that can be loaded ({reason})") from None
+    return checkpoint
+
+
+def _init_from(model: SequenceModule, folder: Path) -> None:
+    """Begin with another run's weights where names and shapes agree, and say which."""
+    file = next((f for f in (folder / "best.ckpt", folder / "last.ckpt") if f.is_file()), None)
+    if file is None:
+        raise ConfigError(f"init_from: no checkpoint in {folder}")
+    try:
+        theirs = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:
+        raise ConfigError(f"init_from: {file} cannot be loaded ({str(error).splitlines()[0]})") from None
+    ours = model.state_dict()
+    taken = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    if not taken:
+        raise ConfigError("init_from: no weight of that run has the name and shape of one here")
+    model.load_state_dict(taken, strict=False)
+    console.print(f"init_from {folder.name}: took {len(taken)} of {len(ours)} weights")
+    if left := [name for name in ours if name not in taken]:
+        console.print(f"  drawn anew: {', '.join(left)}", highlight=False)
+
+
+def run_name(config: Config) -> str:
+    """Name a run by what matters: model, cell where free, size, data, fold, seed."""
+    choices = config["choices"]
+    data = config["data"]
+    cell = [choices["cell"]] if choices.get("model") == "birnn" else []
+    size = [f"h{config['model']['recurrence']['hidden_size']}"]
+    fold = [f"f{data['fold']}"] if data.get("split") == "speaker" else []
+    return "-".join([choices["model"], *cell, *size, choices["data"], *fold, f"s{config['seed']}"])
+
+
+def _record(tracker: Tracker, config: Config, model: SequenceModule, data: SequenceDataModule) -> None:
+    recorded = {key: value for key, value in config.items() if key not in NOT_RECORDED}
+    tracker.log_params({**{name: choice for name, choice in config["choices"].items() if "/" not in name}, **_without_names(recorded)})
+    file = tracker.folder / "config.yaml"
+    file.write_text(yaml.safe_dump({**recorded, "choices": config["choices"]}, sort_keys=False), encoding="utf-8")
+    tracker.log_files(file)
+    num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    tracker.set_tags(
+        {**data.hashes, "source": data.source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
+         "code_hash": results.package_hash(), "num_threads": str(torch.get_num_threads()), "num_parameters": str(num_parameters)}
+    )  # fmt: skip
+    tracker.log_metrics({"model/num_parameters": num_parameters}, 0)
+
+
+def _without_names(config: Config) -> Config:
+    """Leave out empty top-level keys, and where a group's name is itself a parameter keep only what is below it."""
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def _recorded(client: Any, asked: Config) -> tuple[Config, Tracker]:
+    """Return the configuration of the run to resume, and its tracker."""
+    run_id = asked["resume"]
+    run = get_run(client, run_id)
+    folder = Path(run.data.tags.get("outputs", ""))
+    if run.info.status == "FINISHED":
+        raise ConfigError(f"resume={run_id}: that run is finished; train longer with init_from={run_id}")
+    if not (folder / "last.ckpt").is_file():
+        raise ConfigError(f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew")
+    file = read_artifact(client, run_id, "config.yaml", folder / "recorded")
+    config: Config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    refuse_foreign_targets(config, CONF)
+    config |= {key: asked[key] for key in ("paths", "resume", "tracking", "is_sweep")}
+    console.print(f"[bold]resuming[/] {run.info.run_name} ({run_id}) with its recorded configuration")
+    return config, Tracker.resume(client, run_id, ROOT)
+
+
+def _refuse_changed_data(client: Any, tracker: Tracker, data: SequenceDataModule) -> None:
+    tags = get_run(client, tracker.run_id).data.tags
+    for name, value in data.hashes.items():
+        if tags.get(name) != value:
+            raise ConfigError(f"resume={tracker.run_id}: the data have changed since ({name} {tags.get(name)} is now {value})")
+
+
+@contextmanager
+def _ending(tracker: Tracker) -> Iterator[None]:
+    """Give the run its final status, whatever happens."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt, SystemExit) as error:
+        tracker.finish("KILLED", f"interrupted ({error})")
+        console.print(f"\ninterrupted and saved; continue with:  python src/train.py resume={tracker.run_id}", highlight=False)
+        raise SystemExit(130) from None
+    except BaseException as error:
+        tracker.finish("FAILED", f"{type(error).__name__}: {error}")
+        raise
+    tracker.finish("FINISHED")
+
+
+def _limit(limit: float | int, loader: Any) -> int | None:
+    """Turn Lightning's limit (a share or a count) into a count."""
+    return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
+
+
+def _set_threads(config: Config) -> None:
+    torch.set_num_threads(config["trainer"]["num_threads"] or os.cpu_count() or 1)
+
+
+def _quiet() -> None:
+    """Silence what a user can do nothing about."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -1,0 +1,294 @@
+"""Runs in MLflow: the one file that imports mlflow.
+
+Metrics are batched (one call is 6 ms). A tracking server that cannot be reached is refused before training; one that goes away
+while training costs nothing: what it did not take is kept, sent again, and written beside the checkpoints at the end if it must be.
+"""
+
+import getpass
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow  # the settings above are read at import
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from rnnlab.config import flatten
+
+FLUSH_EVERY_S = 5.0
+FLUSH_EVERY_METRICS = 500
+HEARTBEAT_EVERY_S = 30.0
+NAME_PATTERN = re.compile(r"[a-z0-9_-]+")
+
+
+class TrackingError(ValueError):
+    """Tracking cannot be reached, or a run is not there; the message says which and what to do."""
+
+
+def default_uri(root: Path) -> str:
+    """Return the address of the one database of this project."""
+    return f"sqlite:///{root / 'mlflow.db'}"
+
+
+def connect(uri: str | None, root: Path) -> MlflowClient:
+    """Return a client whose store is there and answers.
+
+    Args:
+        uri: None for the project's database, `sqlite:///FILE`, or `http(s)://HOST:PORT`.
+        root: the project's root.
+
+    Raises:
+        TrackingError: where it does not answer.
+    """
+    address = uri or default_uri(root)
+    if not address.startswith(("sqlite:///", "http://", "https://", "postgresql", "mysql")):
+        raise TrackingError(f"tracking.uri={address} is neither sqlite:///FILE nor http://HOST:PORT: the file store is not supported")
+    try:
+        with _creation_lock(address):
+            client = MlflowClient(address)
+            client.search_experiments(max_results=1)
+        return client
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"tracking at {public(address)} does not answer ({_first_line(error)}): start it, or give another tracking.uri, "
+            "or none for the project's own database"
+        ) from None
+
+
+@contextmanager
+def _creation_lock(address: str) -> Iterator[None]:
+    """Let one process at a time create a database; several at once break it."""
+    if not address.startswith("sqlite:///"):
+        yield
+        return
+    file = Path(address.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(file.name + ".lock")):
+        yield
+
+
+def public(uri: str) -> str:
+    """Strip credentials from an address."""
+    parts = urlsplit(uri)
+    if not parts.hostname or parts.scheme.startswith("sqlite"):
+        return uri
+    host = parts.hostname + (f":{parts.port}" if parts.port else "")
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+class Tracker:
+    """Write one run."""
+
+    def __init__(self, client: MlflowClient, run_id: str, name: str, folder: Path) -> None:
+        self.client = client
+        self.run_id = run_id
+        self.name = name
+        self.folder = folder
+        self._metrics: list[Metric] = []
+        self._flushed_at = self._beaten_at = time.monotonic()
+        self._is_warned = False
+
+    @classmethod
+    def start(cls, client: MlflowClient, experiment: str, name: str, outputs: Path, root: Path) -> "Tracker":
+        """Create a run, and the folder for what it writes."""
+        if not NAME_PATTERN.fullmatch(name):
+            raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
+        run = client.create_run(_experiment(client, experiment, root), run_name=name)
+        run_id = run.info.run_id
+        folder = outputs / run_id
+        folder.mkdir(parents=True)
+        (folder / "run_id").write_text(run_id + "\n", encoding="utf-8")
+        tracker = cls(client, run_id, name, folder)
+        tracker.set_tags({"outputs": str(folder), **_whereabouts(root)})
+        return tracker
+
+    @classmethod
+    def resume(cls, client: MlflowClient, run_id: str, root: Path) -> "Tracker":
+        """Take up a run that was interrupted."""
+        run = get_run(client, run_id)
+        tracker = cls(client, run_id, str(run.info.run_name), Path(run.data.tags["outputs"]))
+        client.update_run(run_id, status="RUNNING")
+        tracker.set_tags(_whereabouts(root) | {"failure": ""})
+        return tracker
+
+    def log_params(self, config: Mapping[str, Any]) -> None:
+        """Log a nested configuration as flat parameters."""
+        flat = {name: _short(value) for name, value in flatten(config).items()}
+        items = [Param(name, value) for name, value in flat.items()]
+        for start in range(0, len(items), 100):
+            self.client.log_batch(self.run_id, params=items[start : start + 100])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Keep metrics, and send them when enough have come together."""
+        now = int(time.time() * 1000)
+        self._metrics += [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        is_due = time.monotonic() - self._flushed_at > FLUSH_EVERY_S
+        if is_due or len(self._metrics) >= FLUSH_EVERY_METRICS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is kept; what cannot be sent stays."""
+        self._flushed_at = time.monotonic()
+        while self._metrics:
+            part = self._metrics[:FLUSH_EVERY_METRICS]
+            if not self._try(lambda part=part: self.client.log_batch(self.run_id, metrics=part)):  # type: ignore[misc]
+                return
+            del self._metrics[: len(part)]
+        if time.monotonic() - self._beaten_at > HEARTBEAT_EVERY_S:
+            self._beaten_at = time.monotonic()
+            self._try(lambda: self.client.set_tag(self.run_id, "heartbeat", _now()))
+
+    def history(self, name: str) -> list[tuple[int, float]]:
+        """Return (step, value) pairs of a metric, resumed parts joined; where tracking does not answer, what is still kept."""
+        points = {m.step: m.value for m in self._metrics if m.key == name}
+        try:
+            points |= {m.step: m.value for m in self.client.get_metric_history(self.run_id, name)}
+        except (MlflowException, OSError):
+            pass
+        return sorted(points.items())
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags (the UI's columns)."""
+        items = [RunTag(name, str(value)) for name, value in tags.items()]
+        self._try(lambda: self.client.log_batch(self.run_id, tags=items))
+
+    def log_files(self, folder: Path, under: str | None = None) -> None:
+        """Copy what is in a folder, or one file, to the run's artifacts."""
+        if folder.is_dir():
+            self._try(lambda: self.client.log_artifacts(self.run_id, str(folder), under))
+        else:
+            self._try(lambda: self.client.log_artifact(self.run_id, str(folder), under))
+
+    def log_model(self, code: Path, package: Path, bundle: Path, requirements: list[str]) -> None:
+        """Log the model in MLflow's own format: code that reads the bundle, nothing pickled."""
+        with self._as_current_run():
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(code),
+                artifacts={"bundle": str(bundle)},
+                code_paths=[str(package)],
+                pip_requirements=requirements,
+            )
+
+    def finish(self, status: str, reason: str = "") -> None:
+        """End the run: FINISHED, FAILED with the reason, or KILLED."""
+        self.flush()
+        if self._metrics:
+            file = self.folder / "untracked_metrics.jsonl"
+            lines = [json.dumps({"key": m.key, "value": m.value, "step": m.step, "timestamp": m.timestamp}) for m in self._metrics]
+            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            print(f"tracking did not take {len(lines)} metrics to the end: they are in {file}")
+        if reason:
+            self.set_tags({"failure": reason[:4000]})
+        self._try(lambda: self.client.set_terminated(self.run_id, status=status))
+
+    @contextmanager
+    def _as_current_run(self) -> Iterator[None]:
+        mlflow.set_tracking_uri(self.client.tracking_uri)
+        with mlflow.start_run(run_id=self.run_id, log_system_metrics=False):
+            yield
+        self.client.update_run(self.run_id, status="RUNNING")
+
+    def _try(self, call: Any) -> bool:
+        try:
+            call()
+            return True
+        except (MlflowException, OSError) as error:
+            if not self._is_warned:
+                self._is_warned = True
+                print(f"warning: tracking did not take something ({_first_line(error)}); training goes on, it will be tried again")
+            return False
+
+
+def get_run(client: MlflowClient, run_id: str) -> Run:
+    """Return a run.
+
+    Raises:
+        TrackingError: where there is none.
+    """
+    try:
+        return client.get_run(run_id)
+    except MlflowException:
+        raise TrackingError(f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`") from None
+
+
+def read_artifact(client: MlflowClient, run_id: str, path: str, into: Path) -> Path:
+    """Fetch an artifact of a run into a folder.
+
+    Raises:
+        TrackingError: where the run has none.
+    """
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        return Path(client.download_artifacts(run_id, path, str(into)))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run_id} has no artifact {path!r} ({_first_line(error)})") from None
+
+
+def _experiment(client: MlflowClient, name: str, root: Path) -> str:
+    """Return the id of an experiment, made first where it is missing (one process at a time)."""
+    is_local = client.tracking_uri.startswith("sqlite")
+    with FileLock(root / "mlflow.db.experiment.lock") if is_local else _nothing():
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = (root / "mlartifacts" / name).as_uri() if is_local else None
+        return str(client.create_experiment(name, artifact_location=location))
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _whereabouts(root: Path) -> dict[str, str]:
+    commit, is_dirty = git_state(root)
+    return {
+        "git_commit": commit,
+        "git_dirty": str(is_dirty).lower(),
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "user": getpass.getuser(),
+        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "heartbeat": _now(),
+    }
+
+
+def git_state(root: Path) -> tuple[str, bool]:
+    """Return the commit that is checked out and whether files differ from it; ("", False) outside a repository."""
+    try:
+        command = ["git", "-C", str(root)]
+        commit = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run([*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)
+        return commit.stdout.strip(), bool(status.stdout.strip())
+    except (OSError, subprocess.SubprocessError):
+        return "", False
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _short(value: object) -> str:
+    return str(value)[:500]
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
