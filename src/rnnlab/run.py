@@ -32,7 +32,7 @@ from rnnlab.callbacks import (
     TrackingLogger,
 )
 from rnnlab.command_line import CONF, ROOT
-from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
+from rnnlab.config import Config, ConfigError, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
 from rnnlab.evaluation import evaluate
@@ -110,6 +110,26 @@ def train(config: Config) -> None:
         _fit_and_measure(config, recipes, tracker, model, data)
 
 
+def prepare(config: Config) -> None:
+    """Fetch and prepare data ahead of training, and say what they are (`src/prepare.py`).
+
+    Raises:
+        ValueError: the user's to mend; a source that cannot be had is never replaced here.
+    """
+    stages = ("all", "fetch", "dvc")
+    if config["stage"] not in stages:
+        raise ConfigError(f"stage={config['stage']} is not allowed.{nearest(str(config['stage']), stages)} Allowed: {', '.join(stages)}")
+    data: SequenceDataModule = recipe(config["data"], "data")(config["paths"], 0)
+    if config["stage"] == "fetch":
+        folder = data.fetch_raw()
+        console.print(f"fetched {data.source} ({data.provenance}) to {folder}", highlight=False)
+        return
+    if config["stage"] == "dvc":
+        data.prepare_stage()
+    data.setup()
+    _describe(data)
+
+
 def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config) -> SequenceDataModule:
     """Find or prepare the data; where a named set cannot be had, take the bundled sample and say so loudly."""
     data = make_data(config["paths"], config["seed"])
@@ -120,10 +140,14 @@ def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
         data = make_data(config["paths"], config["seed"], source="sample", split="auto")
         data.setup()
+    _describe(data)
+    return data
+
+
+def _describe(data: SequenceDataModule) -> None:
     console.print(f"[bold]data[/] {data.name}: source {data.source}{f' ({data.provenance})' if data.provenance else ''}", highlight=False)
     for name, text in data.describe():
         console.print(f"  {name:13} {text}", highlight=False)
-    return data
 
 
 def _fit_and_measure(

@@ -261,6 +261,14 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         self.rows: dict[Split, np.ndarray] = {}
 
     @abstractmethod
+    def fetch_raw(self) -> Path:
+        """Bring raw data to this machine and return where they are."""
+
+    @abstractmethod
+    def prepare_stage(self) -> None:
+        """Prepare a named source into `data/prepared`, as its DVC stage does."""
+
+    @abstractmethod
     def ensure_prepared(self) -> Prepared:
         """Return prepared data, making them first where they are missing."""
 
@@ -299,6 +307,10 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
             self.prepared = self.ensure_prepared()
             self.rows = self.assign_splits(self.prepared)
             self.check_splits()
+
+    @abstractmethod
+    def setup_as_test(self, bundle: Json) -> None:
+        """Open the data and take all of them as test, read as the run that made the bundle read its own."""
 
     @property
     def data(self) -> Prepared:

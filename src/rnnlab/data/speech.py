@@ -216,6 +216,13 @@ class SpeechData(SequenceDataModule):
         )
         return base.open_prepared(folder)
 
+    def prepare_stage(self) -> None:
+        """Prepare a named source into `data/prepared`, as its DVC stage does."""
+        if self.source not in UPSTREAMS:
+            raise SourceError(f"data.source={self.source}: DVC stages are for named sources ({', '.join(UPSTREAMS)})")
+        table = find_recordings(self.source, self.fetch_raw())
+        self.prepare_into(self.data_root / "prepared" / self.source, table, UPSTREAMS[self.source].content_hash)
+
     def prepare_into(self, folder: Path, table: pd.DataFrame, source_hash: str) -> None:
         """Prepare these recordings with this module's settings."""
         meta: Json = {
@@ -251,6 +258,20 @@ class SpeechData(SequenceDataModule):
         )
         self.fit_normalisation(prepared, rows["train"])
         return rows
+
+    def setup_as_test(self, bundle: Json) -> None:
+        """Open the recordings and take all of them as test, with another run's labels and statistics."""
+        self.prepared = self.ensure_prepared()
+        self.label_names = tuple(bundle["label_names"])  # type: ignore[arg-type]
+        index = {name: number for number, name in enumerate(self.label_names)}
+        if unknown := sorted(set(self.prepared.examples["label"]) - set(index)):
+            raise ValueError(
+                f"data.source={self.source} has the label {unknown[0]!r} ({len(unknown)} such), which the run never learned; it knows: "
+                + ", ".join(self.label_names)
+            )
+        self.labels = np.array([index[label] for label in self.prepared.examples["label"]], dtype=np.int64)
+        self.mean_F, self.std_F = torch.tensor(bundle["mean"]), torch.tensor(bundle["std"])
+        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
 
     def fit_normalisation(self, prepared: Prepared, train: np.ndarray) -> None:
         """Fit mean and spread per feature on the training split, where they are used."""
