@@ -1,7 +1,7 @@
 """Everything that predicting from raw input needs, as JSON and safetensors: no pickle, no code.
 
-    bundle.json           the model's configuration, what the data were, how raw input becomes frames
-    weights.safetensors   the chosen checkpoint's weights
+bundle.json           the model's configuration, what the data were, how raw input becomes frames
+weights.safetensors   the chosen checkpoint's weights
 """
 
 import json
@@ -38,7 +38,9 @@ class Bundle:
     def predict(self, inputs: list[Any]) -> pd.DataFrame:
         """Predict from raw inputs (for speech: paths, or the bytes of sound files), one row each, in order."""
         read = reader(self.data["kind"])
-        tables = [answer(self.model, read(self.data, inputs[start : start + 64])) for start in range(0, len(inputs), 64)]
+        tables = [
+            answer(self.model, read(self.data, inputs[start : start + 64])) for start in range(0, len(inputs), 64)
+        ]
         return pd.concat(tables, ignore_index=True)
 
 
@@ -70,7 +72,9 @@ def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
         raise ConfigError(f"{folder}: format {content.get('format')} is not {FORMAT}: use the version that wrote it")
     if conf is not None:
         refuse_foreign_targets(content["model"], conf)
-    spec = DataSpec(**{key: tuple(value) if isinstance(value, list) else value for key, value in content["spec"].items()})
+    spec = DataSpec(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in content["spec"].items()}
+    )
     model: SequenceModule = recipe(content["model"], "model")(spec)
     model.load_state_dict(weights)
     model.eval()

@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from torch import Tensor
 
 from rnnlab.contracts import Batch
+from rnnlab.data.base import BatchLoader
 from rnnlab.tracking import Tracker
 
 
@@ -36,7 +37,9 @@ class StepSeed(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
         """Seed dropout and whatever else draws from the global generator."""
         torch.manual_seed(((self.seed & 0xFFFFFFFF) << 32) + trainer.global_step)
 
@@ -56,12 +59,26 @@ class LastCheckpoint(Callback):
         self.every_s = every_minutes * 60
         self.written_at = time.monotonic()
         self.asked_by: str | None = None
+        self.position = 0  # batches of the running epoch that are done
         self.previous: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals (only the main thread may)."""
         if threading.current_thread() is threading.main_thread():
             self.previous = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def state_dict(self) -> dict[str, int]:
+        """Keep the position in the epoch with the checkpoint."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take the position from a checkpoint."""
+        self.position = state_dict["position"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Resumed within an epoch: skip what it has seen (Lightning restores its loaders before it knows their position)."""
+        if self.position:
+            cast(BatchLoader, trainer.train_dataloader).skip_once(self.position)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked_by is not None and number == signal.SIGINT:
@@ -73,12 +90,14 @@ class LastCheckpoint(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Save within an epoch where it is time or asked; at an epoch's last batch validation comes first."""
+        self.position = batch_idx + 1
         is_due = time.monotonic() - self.written_at > self.every_s
         if (self.asked_by or is_due) and batch_idx + 1 < trainer.num_training_batches:
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save after each epoch."""
+        self.position = 0
         self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
@@ -141,7 +160,9 @@ class Meter(Callback):
         self.seconds = 0.0
         self._started_at = 0.0
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
         """Start the clock."""
         self._started_at = self._started_at or time.perf_counter()
 
@@ -166,7 +187,10 @@ class Meter(Callback):
 
     def numbers(self) -> dict[str, float]:
         """Return speed and memory so far."""
-        return {"speed/examples_per_second": self.num_examples / max(self.seconds, 1e-9), "memory/peak_mb": peak_memory_mb()}
+        return {
+            "speed/examples_per_second": self.num_examples / max(self.seconds, 1e-9),
+            "memory/peak_mb": peak_memory_mb(),
+        }
 
 
 def peak_memory_mb() -> float:
@@ -191,7 +215,13 @@ class ProgressLine(Callback):
         """Open the bar."""
         if not self.console.is_terminal:
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         self.bar = Progress(*columns, console=self.console, transient=True)
         total = trainer.estimated_stepping_batches
         self.task = self.bar.add_task("training", total=total if total != float("inf") else None)

@@ -12,8 +12,11 @@ from typing import Any, NoReturn
 
 from rnnlab.config import Config, ConfigError, flatten, nearest
 
-ROOT = Path(os.environ.get("RNNLAB_ROOT") or Path(__file__).resolve().parents[2])
-CONF = ROOT / "conf"
+HOME = Path(__file__).resolve().parents[2]
+"""Where conf/ and the bundled samples lie."""
+ROOT = Path(os.environ.get("RNNLAB_ROOT") or HOME).absolute()
+"""Where data, runs and the tracking database are kept."""
+CONF = HOME / "conf"
 
 
 def main(config_name: str, run: Callable[[Config], None]) -> None:
@@ -21,13 +24,13 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
 
     Exits 2 where the words are wrong, 1 where a run failed, 130 where it was interrupted.
     """
-    os.environ["RNNLAB_ROOT"] = str(ROOT)
-    # Threads that wait must sleep: with another process on the machine, spinning ones made a GRU's step 75 times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _set_environment()
+    # Threads that wait must soon sleep: with another process on the machine, spinning ones make a step many times slower.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import DictConfig
 
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     try:
@@ -39,9 +42,7 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
     def job(composed: DictConfig) -> None:
         hydra_config = HydraConfig.get()
         is_sweep = hydra_config.mode == RunMode.MULTIRUN
-        config: Config = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
-        config["choices"] = {k: v for k, v in hydra_config.runtime.choices.items() if "hydra" not in k and "@" not in k}
-        config["is_sweep"] = is_sweep
+        config = _as_config(composed, hydra_config.runtime.choices, is_sweep)
         try:
             run(config)
         except ValueError as error:
@@ -56,6 +57,34 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     if failures:
         _fail("these jobs of the sweep failed:\n  " + "\n  ".join(failures), 1)
+
+
+def compose_config(config_name: str, words: list[str]) -> Config:
+    """Compose and check one configuration without running it."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    _set_environment()
+    check_words(config_name, words)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose(config_name, words, return_hydra_config=True)
+    choices = composed.hydra.runtime.choices
+    OmegaConf.set_struct(composed, False)
+    del composed["hydra"]
+    return _as_config(composed, choices, is_sweep=False)
+
+
+def _as_config(composed: Any, choices: Any, is_sweep: bool) -> Config:
+    from omegaconf import OmegaConf
+
+    config: Config = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    config["choices"] = {k: v for k, v in choices.items() if "hydra" not in k and "@" not in k and k != "paths"}
+    config["is_sweep"] = is_sweep
+    return config
+
+
+def _set_environment() -> None:
+    os.environ["RNNLAB_ROOT"], os.environ["RNNLAB_HOME"] = str(ROOT), str(HOME)
 
 
 def check_words(config_name: str, words: list[str]) -> None:
@@ -98,7 +127,9 @@ def check_words(config_name: str, words: list[str]) -> None:
             name = override.key_or_group
             hint = nearest(name, known | groups) or _same_ending(name, known)
             listed = sorted(group for group in groups if any((CONF / group).glob("*.yaml")))
-            raise ConfigError(f"{name!r} is not a key or group.{hint} Groups: {', '.join(listed)}. All keys: add --cfg job")
+            raise ConfigError(
+                f"{name!r} is not a key or group.{hint} Groups: {', '.join(listed)}. All keys: add --cfg job"
+            )
 
 
 def _check_choice(override: Any) -> list[str]:
@@ -109,7 +140,9 @@ def _check_choice(override: Any) -> list[str]:
     words = []
     for value in (str(v).strip("'\"") for v in values):
         if value not in [*options, "null"]:
-            raise ConfigError(f"{group}={value}: there is no such choice.{nearest(value, options)} Choices: {', '.join(options)}")
+            raise ConfigError(
+                f"{group}={value}: there is no such choice.{nearest(value, options)} Choices: {', '.join(options)}"
+            )
         words.append(f"{group}={value}")
     return words
 

@@ -8,7 +8,6 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from rnnlab import served_model
 from rnnlab.bundle import write_bundle
 from rnnlab.callbacks import shown
 from rnnlab.config import Config
@@ -51,7 +50,7 @@ def leave_behind(
     tracker.log_files(checkpoint, "checkpoint")
     if config["tracking"]["log_model"]:
         requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
-        tracker.log_model(Path(str(served_model.__file__)), PACKAGE, folder / "bundle", requirements)
+        tracker.log_model(PACKAGE / "served_model.py", PACKAGE, folder / "bundle", requirements)
 
 
 def with_examples(table: pd.DataFrame, data: SequenceDataModule) -> pd.DataFrame:
@@ -73,15 +72,23 @@ def draw(tracker: Tracker, model: SequenceModule, test: Evaluation, table: pd.Da
 
 
 def print_summary(
-    tracker: Tracker, model: SequenceModule, data: SequenceDataModule, found: dict[str, Evaluation], extra: dict[str, float]
+    tracker: Tracker,
+    model: SequenceModule,
+    data: SequenceDataModule,
+    found: dict[str, Evaluation],
+    extra: dict[str, float],
 ) -> None:
     """Print what a person wants to know, and how to look further."""
     measure = model.task.measure
     val, test = found["val"].numbers, found["test"].numbers
-    table = Table(title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(
+        title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False
+    )
     for heading in ("", "validation", "test"):
         table.add_column(heading, justify="right" if heading else "left")
-    main = [measure.name] + [name for name in ("f1_macro", "precision_macro", "recall_macro", "rmse", "mae", "loss") if name in val]
+    main = [measure.name] + [
+        name for name in ("f1_macro", "precision_macro", "recall_macro", "rmse", "mae", "loss") if name in val
+    ]
     for name in main:
         unit = "" if name == "loss" else measure.unit
         table.add_row(name, shown(val[name], unit), shown(test[name], unit))
@@ -99,5 +106,6 @@ def print_summary(
 
 def package_hash() -> str:
     """Hash what the package does (comments and layout aside), `report/` left out: reports don't change a run."""
-    return code_hash(*sorted(f for f in PACKAGE.rglob("*.py") if "report" not in f.relative_to(PACKAGE).parts), classes=True)
-
+    return code_hash(
+        *sorted(f for f in PACKAGE.rglob("*.py") if "report" not in f.relative_to(PACKAGE).parts), classes=True
+    )

@@ -1,6 +1,6 @@
 """One training from configuration to results: the place where data, model, trainer and tracking meet.
 
-    check everything that needs no data -> data -> model -> fit -> best checkpoint -> val and test -> what the run leaves behind
+check everything that needs no data -> data -> model -> fit -> best checkpoint -> val and test -> what the run leaves behind
 """
 
 import functools
@@ -31,7 +31,7 @@ from rnnlab.callbacks import (
     StepSeed,
     TrackingLogger,
 )
-from rnnlab.command_line import CONF, ROOT
+from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
@@ -63,7 +63,9 @@ def check(config: Config) -> Recipes:
     wanted = model.func.cell_class
     if wanted is not None and model.keywords["cell"].func is not wanted:
         name = config["choices"].get("model", "model")
-        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=srnn|lstm|gru")
+        raise ConfigError(
+            f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=srnn|lstm|gru"
+        )
     trainer = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
@@ -102,7 +104,9 @@ def train(config: Config) -> None:
         if config["init_from"]:
             _init_from(model, Path(get_run(client, config["init_from"]).data.tags["outputs"]))
         name = config["name"] or run_name(config)
-        tracker = Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT)
+        tracker = Tracker.start(
+            client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT, HOME
+        )
         _record(tracker, config, model, data)
     else:
         _refuse_changed_data(client, tracker, data)
@@ -118,7 +122,9 @@ def prepare(config: Config) -> None:
     """
     stages = ("all", "fetch", "dvc")
     if config["stage"] not in stages:
-        raise ConfigError(f"stage={config['stage']} is not allowed.{nearest(str(config['stage']), stages)} Allowed: {', '.join(stages)}")
+        raise ConfigError(
+            f"stage={config['stage']} is not allowed.{nearest(str(config['stage']), stages)} Allowed: {', '.join(stages)}"
+        )
     data: SequenceDataModule = recipe(config["data"], "data")(config["paths"], 0)
     if config["stage"] == "fetch":
         folder = data.fetch_raw()
@@ -137,7 +143,9 @@ def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config
         data.setup()
     except SourceUnavailable as error:
         console.print(f"\n[bold red]{data.source} cannot be had:[/] {error}", highlight=False)
-        console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
+        console.print(
+            "[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n"
+        )
         data = make_data(config["paths"], config["seed"], source="sample", split="auto")
         data.setup()
     _describe(data)
@@ -145,7 +153,10 @@ def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config
 
 
 def _describe(data: SequenceDataModule) -> None:
-    console.print(f"[bold]data[/] {data.name}: source {data.source}{f' ({data.provenance})' if data.provenance else ''}", highlight=False)
+    console.print(
+        f"[bold]data[/] {data.name}: source {data.source}{f' ({data.provenance})' if data.provenance else ''}",
+        highlight=False,
+    )
     for name, text in data.describe():
         console.print(f"  {name:13} {text}", highlight=False)
 
@@ -182,8 +193,13 @@ def _fit_and_measure(
     trainer.fit(model, datamodule=data, ckpt_path=str(last) if config["resume"] else None, weights_only=True)
     seconds = time.monotonic() - begun
     chosen = load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
-    limits = [_limit(trainer_limit, loader) for trainer_limit, loader in (
-        (trainer.limit_val_batches, data.val_dataloader()), (trainer.limit_test_batches, data.test_dataloader()))]
+    limits = [
+        _limit(trainer_limit, loader)
+        for trainer_limit, loader in (
+            (trainer.limit_val_batches, data.val_dataloader()),
+            (trainer.limit_test_batches, data.test_dataloader()),
+        )
+    ]
     found = {
         "val": evaluate(model, data.val_dataloader(), limits[0]),
         "test": evaluate(model, data.test_dataloader(), limits[1]),
@@ -208,7 +224,11 @@ def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStop
     settings = config["callbacks"]["early_stopping"]
     if settings["patience"] is not None:
         yield EarlyStopping(
-            str(best.monitor), settings["min_delta"], settings["patience"], mode=best.mode, check_on_train_epoch_end=False
+            str(best.monitor),
+            settings["min_delta"],
+            settings["patience"],
+            mode=best.mode,
+            check_on_train_epoch_end=False,
         )
 
 
@@ -258,7 +278,9 @@ def run_name(config: Config) -> str:
 
 def _record(tracker: Tracker, config: Config, model: SequenceModule, data: SequenceDataModule) -> None:
     recorded = {key: value for key, value in config.items() if key not in NOT_RECORDED}
-    tracker.log_params({**{name: choice for name, choice in config["choices"].items() if "/" not in name}, **_without_names(recorded)})
+    tracker.log_params(
+        {**{name: choice for name, choice in config["choices"].items() if "/" not in name}, **_without_names(recorded)}
+    )
     file = tracker.folder / "config.yaml"
     file.write_text(yaml.safe_dump({**recorded, "choices": config["choices"]}, sort_keys=False), encoding="utf-8")
     tracker.log_files(file)
@@ -283,20 +305,24 @@ def _recorded(client: Any, asked: Config) -> tuple[Config, Tracker]:
     if run.info.status == "FINISHED":
         raise ConfigError(f"resume={run_id}: that run is finished; train longer with init_from={run_id}")
     if not (folder / "last.ckpt").is_file():
-        raise ConfigError(f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew")
+        raise ConfigError(
+            f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew"
+        )
     file = read_artifact(client, run_id, "config.yaml", folder / "recorded")
     config: Config = yaml.safe_load(file.read_text(encoding="utf-8"))
     refuse_foreign_targets(config, CONF)
     config |= {key: asked[key] for key in ("paths", "resume", "tracking", "is_sweep")}
     console.print(f"[bold]resuming[/] {run.info.run_name} ({run_id}) with its recorded configuration")
-    return config, Tracker.resume(client, run_id, ROOT)
+    return config, Tracker.resume(client, run_id, HOME)
 
 
 def _refuse_changed_data(client: Any, tracker: Tracker, data: SequenceDataModule) -> None:
     tags = get_run(client, tracker.run_id).data.tags
     for name, value in data.hashes.items():
         if tags.get(name) != value:
-            raise ConfigError(f"resume={tracker.run_id}: the data have changed since ({name} {tags.get(name)} is now {value})")
+            raise ConfigError(
+                f"resume={tracker.run_id}: the data have changed since ({name} {tags.get(name)} is now {value})"
+            )
 
 
 @contextmanager
@@ -306,7 +332,9 @@ def _ending(tracker: Tracker) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit) as error:
         tracker.finish("KILLED", f"interrupted ({error})")
-        console.print(f"\ninterrupted and saved; continue with:  python src/train.py resume={tracker.run_id}", highlight=False)
+        console.print(
+            f"\ninterrupted and saved; continue with:  python src/train.py resume={tracker.run_id}", highlight=False
+        )
         raise SystemExit(130) from None
     except BaseException as error:
         tracker.finish("FAILED", f"{type(error).__name__}: {error}")
@@ -316,11 +344,18 @@ def _ending(tracker: Tracker) -> Iterator[None]:
 
 def _limit(limit: float | int, loader: Any) -> int | None:
     """Turn Lightning's limit (a share or a count) into a count."""
-    return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
+    return (
+        None
+        if limit == 1.0 and isinstance(limit, float)
+        else limit
+        if isinstance(limit, int)
+        else int(limit * len(loader))
+    )
 
 
 def _set_threads(config: Config) -> None:
     torch.set_num_threads(config["trainer"]["num_threads"] or os.cpu_count() or 1)
+    torch.set_flush_denormal(True)  # gradients that fade through time end in numbers that cost a hundred times more
 
 
 def _quiet() -> None:
@@ -330,5 +365,6 @@ def _quiet() -> None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is: see LastCheckpoint
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

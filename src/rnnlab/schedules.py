@@ -29,7 +29,9 @@ def step(
     factor: Fraction,
 ) -> LRScheduler:
     """Multiply by `factor` at `num_drops` equally spaced moments."""
-    return _warmed_up(optimizer, total_steps, warmup_fraction, lambda p: factor ** min(num_drops, int(p * (num_drops + 1))))
+    return _warmed_up(
+        optimizer, total_steps, warmup_fraction, lambda p: factor ** min(num_drops, int(p * (num_drops + 1)))
+    )
 
 
 def cosine(

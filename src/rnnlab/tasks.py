@@ -113,7 +113,11 @@ class Classify(Task):
         weights = None if self.weights is None else self.weights.to(outputs)
         smoothing = self.regularisation.label_smoothing
         return F.cross_entropy(
-            outputs.flatten(0, -2), batch.targets.flatten(), weights, ignore_index=IGNORED_TARGET, label_smoothing=smoothing
+            outputs.flatten(0, -2),
+            batch.targets.flatten(),
+            weights,
+            ignore_index=IGNORED_TARGET,
+            label_smoothing=smoothing,
         )
 
     def metrics(self) -> MetricCollection:
@@ -123,7 +127,11 @@ class Classify(Task):
             "accuracy": MulticlassAccuracy(size, average="micro", ignore_index=ignored, validate_args=False),
             "confusion": MulticlassConfusionMatrix(size, ignore_index=ignored, validate_args=False),
         }
-        for name, metric in (("precision", MulticlassPrecision), ("recall", MulticlassRecall), ("f1", MulticlassF1Score)):
+        for name, metric in (
+            ("precision", MulticlassPrecision),
+            ("recall", MulticlassRecall),
+            ("f1", MulticlassF1Score),
+        ):
             for average in ("macro", "none"):
                 key = f"{name}_{average}" if average == "macro" else f"{name}_by_class"
                 collection[key] = metric(size, average=average, ignore_index=ignored, validate_args=False)

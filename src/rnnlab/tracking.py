@@ -59,7 +59,9 @@ def connect(uri: str | None, root: Path) -> MlflowClient:
     """
     address = uri or default_uri(root)
     if not address.startswith(("sqlite:///", "http://", "https://", "postgresql", "mysql")):
-        raise TrackingError(f"tracking.uri={address} is neither sqlite:///FILE nor http://HOST:PORT: the file store is not supported")
+        raise TrackingError(
+            f"tracking.uri={address} is neither sqlite:///FILE nor http://HOST:PORT: the file store is not supported"
+        )
     try:
         with _creation_lock(address):
             client = MlflowClient(address)
@@ -106,8 +108,10 @@ class Tracker:
         self._is_warned = False
 
     @classmethod
-    def start(cls, client: MlflowClient, experiment: str, name: str, outputs: Path, root: Path) -> "Tracker":
-        """Create a run, and the folder for what it writes."""
+    def start(
+        cls, client: MlflowClient, experiment: str, name: str, outputs: Path, root: Path, home: Path
+    ) -> "Tracker":
+        """Create a run, and the folder for what it writes; `home` is the repository whose commit is recorded."""
         if not NAME_PATTERN.fullmatch(name):
             raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
         run = client.create_run(_experiment(client, experiment, root), run_name=name)
@@ -116,16 +120,16 @@ class Tracker:
         folder.mkdir(parents=True)
         (folder / "run_id").write_text(run_id + "\n", encoding="utf-8")
         tracker = cls(client, run_id, name, folder)
-        tracker.set_tags({"outputs": str(folder), **_whereabouts(root)})
+        tracker.set_tags({"outputs": str(folder), **_whereabouts(home)})
         return tracker
 
     @classmethod
-    def resume(cls, client: MlflowClient, run_id: str, root: Path) -> "Tracker":
+    def resume(cls, client: MlflowClient, run_id: str, home: Path) -> "Tracker":
         """Take up a run that was interrupted."""
         run = get_run(client, run_id)
         tracker = cls(client, run_id, str(run.info.run_name), Path(run.data.tags["outputs"]))
         client.update_run(run_id, status="RUNNING")
-        tracker.set_tags(_whereabouts(root) | {"failure": ""})
+        tracker.set_tags(_whereabouts(home) | {"failure": ""})
         return tracker
 
     def log_params(self, config: Mapping[str, Any]) -> None:
@@ -192,7 +196,10 @@ class Tracker:
         self.flush()
         if self._metrics:
             file = self.folder / "untracked_metrics.jsonl"
-            lines = [json.dumps({"key": m.key, "value": m.value, "step": m.step, "timestamp": m.timestamp}) for m in self._metrics]
+            lines = [
+                json.dumps({"key": m.key, "value": m.value, "step": m.step, "timestamp": m.timestamp})
+                for m in self._metrics
+            ]
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
             print(f"tracking did not take {len(lines)} metrics to the end: they are in {file}")
         if reason:
@@ -213,7 +220,9 @@ class Tracker:
         except (MlflowException, OSError) as error:
             if not self._is_warned:
                 self._is_warned = True
-                print(f"warning: tracking did not take something ({_first_line(error)}); training goes on, it will be tried again")
+                print(
+                    f"warning: tracking did not take something ({_first_line(error)}); training goes on, it will be tried again"
+                )
             return False
 
 
@@ -226,7 +235,9 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
     try:
         return client.get_run(run_id)
     except MlflowException:
-        raise TrackingError(f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`") from None
+        raise TrackingError(
+            f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`"
+        ) from None
 
 
 def read_artifact(client: MlflowClient, run_id: str, path: str, into: Path) -> Path:
@@ -258,8 +269,8 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def _whereabouts(root: Path) -> dict[str, str]:
-    commit, is_dirty = git_state(root)
+def _whereabouts(home: Path) -> dict[str, str]:
+    commit, is_dirty = git_state(home)
     return {
         "git_commit": commit,
         "git_dirty": str(is_dirty).lower(),
@@ -271,12 +282,14 @@ def _whereabouts(root: Path) -> dict[str, str]:
     }
 
 
-def git_state(root: Path) -> tuple[str, bool]:
+def git_state(home: Path) -> tuple[str, bool]:
     """Return the commit that is checked out and whether files differ from it; ("", False) outside a repository."""
     try:
-        command = ["git", "-C", str(root)]
+        command = ["git", "-C", str(home)]
         commit = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        status = subprocess.run([*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run(
+            [*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
+        )
         return commit.stdout.strip(), bool(status.stdout.strip())
     except (OSError, subprocess.SubprocessError):
         return "", False

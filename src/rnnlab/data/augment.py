@@ -130,10 +130,11 @@ def interpolate(values_BTF: Tensor, position_BX: Tensor, axis: Literal[1, 2]) ->
     top = values_BTF.shape[axis] - 1
     low_BX = position_BX.floor().long().clamp(0, max(top - 1, 0))
     share = (position_BX - low_BX).unsqueeze(3 - axis)
-    low, high = low_BX.unsqueeze(3 - axis), (low_BX + 1).clamp(max=top).unsqueeze(3 - axis)
-    return torch.lerp(
-        torch.take_along_dim(values_BTF, low, axis), torch.take_along_dim(values_BTF, high, axis), share
-    )
+    shape = list(values_BTF.shape)
+    shape[axis] = position_BX.shape[1]
+    low = low_BX.unsqueeze(3 - axis).expand(shape)
+    high = (low_BX + 1).clamp(max=top).unsqueeze(3 - axis).expand(shape)
+    return torch.lerp(values_BTF.gather(axis, low), values_BTF.gather(axis, high), share)
 
 
 def tilts(num_bands: int, random: ExampleRandom) -> Tensor:
@@ -167,7 +168,9 @@ def mask_frames(
     """Zero random stretches of time and bands of normalised values (SpecAugment: zero is the mean)."""
     for _ in range(settings.num_time_masks):
         widest_B = torch.minimum(torch.full((len(lengths_B),), settings.time_mask_ms / hop_ms), lengths_B / 4)
-        values_BTF = values_BTF.masked_fill(_stripe(random, widest_B, lengths_B.float(), values_BTF.shape[1])[..., None], 0)
+        values_BTF = values_BTF.masked_fill(
+            _stripe(random, widest_B, lengths_B.float(), values_BTF.shape[1])[..., None], 0
+        )
     num_bands = values_BTF.shape[2]
     for _ in range(settings.num_band_masks):
         widest_B = torch.full((len(lengths_B),), settings.band_mask_percent / 100 * num_bands)

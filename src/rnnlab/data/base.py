@@ -68,7 +68,9 @@ def open_prepared(folder: Path) -> Prepared:
         examples = pd.read_parquet(folder / "examples.parquet")
         is_whole = len(offsets) == len(examples) + 1 and offsets[-1] == len(values) == meta["num_steps"]
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"prepared data in {folder} are damaged ({error}): delete that folder and run again") from error
+        raise ValueError(
+            f"prepared data in {folder} are damaged ({error}): delete that folder and run again"
+        ) from error
     if not is_whole:
         raise ValueError(f"prepared data in {folder} are damaged (sizes disagree): delete that folder and run again")
     return Prepared(folder, values, offsets, examples, meta)
@@ -110,9 +112,13 @@ def prepare_once(folder: Path, is_current: Callable[[], bool], build: Callable[[
             if not is_current():
                 build()
     except PermissionError as error:
-        raise ValueError(f"cannot write to {folder.parent} ({error.strerror}): give another place with paths.data=FOLDER") from error
+        raise ValueError(
+            f"cannot write to {folder.parent} ({error.strerror}): give another place with paths.data=FOLDER"
+        ) from error
     except (NotADirectoryError, FileExistsError) as error:
-        raise ValueError(f"{folder.parent} cannot be a folder ({error.strerror}): give another place with paths.data=FOLDER") from error
+        raise ValueError(
+            f"{folder.parent} cannot be a folder ({error.strerror}): give another place with paths.data=FOLDER"
+        ) from error
 
 
 def read_meta(folder: Path) -> Json | None:
@@ -187,13 +193,25 @@ def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
 
 
 class EpochOrder:
-    """Give the order of training examples, from (seed, epoch) alone, and where in it to begin."""
+    """Give the order of training examples, from (seed, epoch) alone.
 
-    def __init__(self, example_ids: np.ndarray, batch_size: int, seed: int, is_shuffled: bool) -> None:
+    Args:
+        example_ids: (N,) rows of the split.
+        lengths: (N,) their steps.
+        batch_size: sequences per batch.
+        seed: of the order.
+        bucket_batches: shuffle, then sort by length within stretches of this many batches and shuffle the batches: neighbours of
+            like length, so less padding (1: no sorting; 0: no shuffling at all, all sorted, for evaluation).
+    """
+
+    def __init__(
+        self, example_ids: np.ndarray, lengths: np.ndarray, batch_size: int, seed: int, bucket_batches: int
+    ) -> None:
         self.example_ids = example_ids
+        self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
-        self.is_shuffled = is_shuffled
+        self.bucket_batches = bucket_batches
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -202,9 +220,19 @@ class EpochOrder:
 
     def batches(self) -> list[np.ndarray]:
         """Return the epoch's batches of example ids."""
-        ids = self.example_ids
-        if self.is_shuffled:
-            ids = np.random.default_rng([self.seed, self.epoch]).permutation(ids)
+        if self.bucket_batches == 0:
+            return self._cut(np.argsort(self.lengths, kind="stable"))
+        generator = np.random.default_rng([self.seed, self.epoch])
+        places = generator.permutation(len(self.example_ids))
+        if self.bucket_batches == 1:
+            return self._cut(places)
+        size = self.batch_size * self.bucket_batches
+        stretches = [places[start : start + size] for start in range(0, len(places), size)]
+        batches = self._cut(np.concatenate([s[np.argsort(self.lengths[s], kind="stable")] for s in stretches]))
+        return [batches[index] for index in generator.permutation(len(batches))]
+
+    def _cut(self, places: np.ndarray) -> list[np.ndarray]:
+        ids = self.example_ids[places]
         return [ids[start : start + self.batch_size] for start in range(0, len(ids), self.batch_size)]
 
     def __len__(self) -> int:
@@ -212,31 +240,24 @@ class EpochOrder:
 
 
 class BatchLoader:
-    """Iterate over padded batches, straight from memory-mapped arrays; its state is the position in the epoch."""
+    """Iterate over padded batches, straight from memory-mapped arrays."""
 
     def __init__(self, order: EpochOrder, collate: Callable[[np.ndarray, int], Batch]) -> None:
         self.sampler = self.batch_sampler = order  # Lightning calls `sampler.set_epoch`
         self.collate = collate
-        self.position = 0
-        self._start = 0
+        self.start = 0
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self.sampler.batches()
-        start, self._start = self._start, 0
-        for index in range(start, len(batches)):
-            self.position = index + 1
-            yield self.collate(batches[index], self.sampler.epoch)
+        start, self.start = self.start, 0
+        for rows in self.sampler.batches()[start:]:
+            yield self.collate(rows, self.sampler.epoch)
 
-    def state_dict(self) -> dict[str, int]:
-        """Return where the epoch stands (kept in checkpoints)."""
-        return {"position": self.position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue there."""
-        self._start = state["position"] % len(self)
+    def skip_once(self, num_batches: int) -> None:
+        """Begin the next epoch after this many batches (a resume within an epoch)."""
+        self.start = num_batches
 
 
 class SequenceDataModule(pl.LightningDataModule, ABC):
@@ -301,6 +322,11 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     def batch_size(self) -> int:
         """Sequences per batch."""
 
+    @property
+    @abstractmethod
+    def bucket_batches(self) -> int:
+        """See `EpochOrder`."""
+
     def setup(self, stage: str | None = None) -> None:
         """Open the data and split them (once)."""
         if self.prepared is None:
@@ -356,9 +382,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
 
     def _loader(self, split: Split, is_training: bool) -> BatchLoader:
         rows = self.rows[split]
-        if not is_training:  # neighbours of like length: less padding, and the order does not matter
-            rows = rows[np.argsort(self.data.lengths[rows], kind="stable")]
-        order = EpochOrder(rows, self.batch_size, self.seed, is_shuffled=is_training)
+        buckets = self.bucket_batches if is_training else 0
+        order = EpochOrder(rows, self.data.lengths[rows], self.batch_size, self.seed, buckets)
         return BatchLoader(order, lambda ids, epoch: self.collate(ids, epoch, is_training))
 
 
@@ -374,3 +399,9 @@ def pad_rows(prepared: Prepared, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         start = prepared.offsets[row]
         values_BTF[index, :length] = prepared.values[start : start + length]
     return torch.from_numpy(values_BTF), torch.from_numpy(lengths_B.copy())
+
+
+def round_up_steps(values_BTF: Tensor, multiple: int = 8) -> Tensor:
+    """Pad time to a multiple, so that few different shapes occur: convolution kernels are built and kept per shape."""
+    missing = -values_BTF.shape[1] % multiple
+    return torch.nn.functional.pad(values_BTF, (0, 0, 0, missing)) if missing else values_BTF

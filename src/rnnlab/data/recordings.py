@@ -46,7 +46,13 @@ def _fsdd(folder: Path) -> pd.DataFrame:
 
 def _from_folders(folder: Path) -> pd.DataFrame:
     rows = [
-        {"id": file.relative_to(folder).as_posix(), "file": str(file), "label": file.parent.name, "speaker": "", "split": ""}
+        {
+            "id": file.relative_to(folder).as_posix(),
+            "file": str(file),
+            "label": file.parent.name,
+            "speaker": "",
+            "split": "",
+        }
         for file in sorted(folder.glob("*/*"))
         if file.suffix.lower() in AUDIO_SUFFIXES
     ]
@@ -82,7 +88,9 @@ def _from_manifest(manifest: Path) -> pd.DataFrame:
     if table.empty:
         raise ValueError(f"{manifest} lists no recordings")
     if repeated := [path for path, count in Counter(table["path"]).items() if count > 1]:
-        raise ValueError(f"{manifest} lists {repeated[0]} {table['path'].eq(repeated[0]).sum()} times: list each recording once")
+        raise ValueError(
+            f"{manifest} lists {repeated[0]} {table['path'].eq(repeated[0]).sum()} times: list each recording once"
+        )
     files = [str(manifest.parent / path) for path in table["path"]]
     return pd.DataFrame({"id": table["path"], "file": files, **{n: table[n] for n in ("label", "speaker", "split")}})
 

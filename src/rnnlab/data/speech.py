@@ -21,9 +21,9 @@ from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeInt, Positive
 from rnnlab.data import audio, base, recordings
 from rnnlab.data.audio import BrokenRecording, Features, extract, read_recording
 from rnnlab.data.augment import Augment, BandScale, Normalisation, augment, mask_frames, normalise
-from rnnlab.data.base import ExampleRandom, Json, Prepared, SequenceDataModule, Split, pad_rows
+from rnnlab.data.base import ExampleRandom, Json, Prepared, SequenceDataModule, Split, pad_rows, round_up_steps
 from rnnlab.data.recordings import find_recordings, hash_recordings, natural_order
-from rnnlab.data.sources import SourceError, SourceUnavailable, Upstream, fetch, mirror_folder
+from rnnlab.data.sources import SourceError, Upstream, fetch, mirror_folder
 from rnnlab.data.splits import SplitKind, assign_splits
 
 FSDD = Upstream(
@@ -37,6 +37,7 @@ FSDD = Upstream(
     max_bytes=200_000_000,
 )
 UPSTREAMS = {source.name: source for source in (FSDD,)}
+
 
 @dataclass(frozen=True)
 class SpeechPrepare(Features):
@@ -107,6 +108,7 @@ class SpeechLoader:
 
     Args:
         batch_size: recordings per batch.
+        bucket_batches: stretches of this many shuffled batches are sorted by length (1: no sorting).
         normalise: see `rnnlab.data.augment.normalise`.
         floor_db: likewise.
         max_seconds: longer recordings are cut there.
@@ -115,6 +117,7 @@ class SpeechLoader:
     """
 
     batch_size: PositiveInt
+    bucket_batches: PositiveInt
     normalise: Normalisation
     floor_db: float | None
     max_seconds: PositiveFloat
@@ -177,6 +180,11 @@ class SpeechData(SequenceDataModule):
     def batch_size(self) -> int:
         """Recordings per batch."""
         return self.loader.batch_size
+
+    @property
+    def bucket_batches(self) -> int:
+        """See `EpochOrder`."""
+        return self.loader.bucket_batches
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
@@ -278,7 +286,9 @@ class SpeechData(SequenceDataModule):
         size = prepared.values.shape[1]
         self.mean_F, self.std_F = torch.zeros(size), torch.ones(size)
         if self.loader.normalise == "training":
-            steps = np.concatenate([prepared.values[prepared.offsets[row] : prepared.offsets[row + 1]] for row in train])
+            steps = np.concatenate(
+                [prepared.values[prepared.offsets[row] : prepared.offsets[row + 1]] for row in train]
+            )
             self.mean_F = torch.from_numpy(steps.mean(0, dtype=np.float64)).float()
             self.std_F = torch.from_numpy(steps.std(0, dtype=np.float64)).float() + 1e-3
 
@@ -311,13 +321,13 @@ class SpeechData(SequenceDataModule):
         if is_augmented:
             values_BTF = mask_frames(values_BTF, lengths_B, self.loader.augment, self.settings.hop_ms, random.child(2))
         targets_B = torch.from_numpy(self.labels[rows])
-        return Batch(values_BTF, lengths_B, targets_B, torch.ones_like(lengths_B), torch.from_numpy(rows))
+        return Batch(
+            round_up_steps(values_BTF), lengths_B, targets_B, torch.ones_like(lengths_B), torch.from_numpy(rows)
+        )
 
     def normalise(self, values_BTF: Tensor, lengths_B: Tensor) -> Tensor:
         """Normalise a padded batch with this module's settings and statistics."""
-        return normalise(
-            values_BTF, lengths_B, self.loader.normalise, self.loader.floor_db, self.mean_F, self.std_F
-        )
+        return normalise(values_BTF, lengths_B, self.loader.normalise, self.loader.floor_db, self.mean_F, self.std_F)
 
     def targets(self, rows: np.ndarray) -> list[object]:
         """Return labels."""

@@ -1,11 +1,11 @@
 """Which example trains, which chooses, which tests; decided by `split_seed`, never by the run's seed.
 
-    official   as the source says (a `split` column). Where it gives no validation examples they are carved from training, the way test
-               is to training: by whole groups where test groups don't occur in training, else by example within each label
-    speaker    leave one speaker out: speaker `fold` is test, the next one validation, the others train
-    grouped    whole groups at random, about `val_fraction` each for validation and test
-    random     examples at random within each label
-    auto       official where the source says, else grouped where at least three groups are known, else random
+official   as the source says (a `split` column). Where it gives no validation examples they are carved from training, the way test
+           is to training: by whole groups where test groups don't occur in training, else by example within each label
+speaker    leave one speaker out: speaker `fold` is test, the next one validation, the others train
+grouped    whole groups at random, about `val_fraction` each for validation and test
+random     examples at random within each label
+auto       official where the source says, else grouped where at least three groups are known, else random
 """
 
 from typing import Literal
@@ -73,7 +73,9 @@ def _official(
         if is_by_group
         else _stratified(_strata(examples.iloc[train], groups[train]), val_fraction, split_seed)
     )
-    words = f"official test; validation carved from training {'by whole speakers' if is_by_group else 'within each label'}"
+    words = (
+        f"official test; validation carved from training {'by whole speakers' if is_by_group else 'within each label'}"
+    )
     return {"train": train[~chosen], "val": train[chosen], "test": test}, words
 
 
@@ -85,7 +87,9 @@ def _leave_one_out(groups: np.ndarray, fold: int, group_column: str) -> tuple[Ro
             f"add a `{group_column}` column to its manifest, or use data.split=random"
         )
     if fold >= len(names):
-        raise ValueError(f"data.fold={fold}: there are {len(names)} {group_column}s, so folds are 0 to {len(names) - 1}")
+        raise ValueError(
+            f"data.fold={fold}: there are {len(names)} {group_column}s, so folds are 0 to {len(names) - 1}"
+        )
     test, val = names[fold], names[(fold + 1) % len(names)]
     rows: Rows = {
         "train": np.flatnonzero((groups != test) & (groups != val)),
@@ -118,7 +122,10 @@ def _random(labels: np.ndarray, split_seed: int, val_fraction: float) -> tuple[R
     rest = np.flatnonzero(~is_test)
     is_val = _stratified(labels[rest], val_fraction, split_seed + 1)
     rows: Rows = {"train": rest[~is_val], "val": rest[is_val], "test": np.flatnonzero(is_test)}
-    return rows, f"at random within each label (split_seed {split_seed}); speakers are unknown and may be in several splits"
+    return (
+        rows,
+        f"at random within each label (split_seed {split_seed}); speakers are unknown and may be in several splits",
+    )
 
 
 def _strata(examples: pd.DataFrame, groups: np.ndarray) -> np.ndarray:

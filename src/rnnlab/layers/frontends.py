@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from rnnlab.contracts import Fraction, InputKind, PositiveInt, zero_padding
+from rnnlab.contracts import Fraction, InputKind, PositiveInt, valid_mask, zero_padding
 
 
 class Frontend(nn.Module, ABC):
@@ -112,35 +112,35 @@ class Convolution(Frontend):
         maps_BCTF = zero_padding(values, lengths_B)[:, None]
         for convolution, norm, stride in zip(self.convolutions, self.norms, self.time_strides, strict=True):
             lengths_B = -(-lengths_B // stride)
-            maps_BCTF = norm(convolution(maps_BCTF), lengths_B)
-            maps_BCTF = zero_time(self.dropout(torch.relu(maps_BCTF)), lengths_B)
+            maps_BCTF = convolution(maps_BCTF)
+            mask_BT = valid_mask(lengths_B, maps_BCTF.shape[2])
+            mask_B1T1 = mask_BT[:, None, :, None].to(maps_BCTF.dtype)
+            kept_BC11 = self.dropout(torch.ones_like(maps_BCTF[:, :, :1, :1]))
+            maps_BCTF = torch.relu(norm(maps_BCTF, mask_B1T1)) * (mask_B1T1 * kept_BC11)
         return maps_BCTF.transpose(1, 2).flatten(2), lengths_B
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):
     """Normalise each channel by statistics over valid steps only, so that padding never changes a result, training included."""
 
-    def forward(self, maps_BCTF: Tensor, lengths_B: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise (B, C, T, F); what lies beyond a length comes out arbitrary."""
+    def forward(self, maps_BCTF: Tensor, mask_B1T1: Tensor) -> Tensor:  # type: ignore[override]
+        """Normalise (B, C, T, F); what lies beyond a length comes out arbitrary.
+
+        Args:
+            maps_BCTF: values.
+            mask_B1T1: 1 at valid steps, else 0.
+        """
         if not self.training:
             return super().forward(maps_BCTF)
-        num_bands = maps_BCTF.shape[3]
-        count = lengths_B.sum() * num_bands
-        kept = zero_time(maps_BCTF, lengths_B)
+        count = mask_B1T1.sum() * maps_BCTF.shape[3]
+        kept = maps_BCTF * mask_B1T1
         mean_C = kept.sum((0, 2, 3)) / count
-        centred = zero_time(kept - mean_C[:, None, None], lengths_B)
-        variance_C = centred.square().sum((0, 2, 3)) / count
+        variance_C = ((kept * kept).sum((0, 2, 3)) / count - mean_C * mean_C).clamp(min=0)
         with torch.no_grad():
             assert self.running_mean is not None and self.running_var is not None
             momentum = self.momentum if self.momentum is not None else 0.1
             self.running_mean.lerp_(mean_C, momentum)
             self.running_var.lerp_(variance_C * count / (count - 1).clamp(min=1), momentum)
         scale_C = self.weight * torch.rsqrt(variance_C + self.eps)
-        return centred * scale_C[:, None, None] + self.bias[:, None, None]
-
-
-def zero_time(maps_BCTF: Tensor, lengths_B: Tensor) -> Tensor:
-    """Zero what lies beyond each sequence's length in (B, C, T, F)."""
-    steps_T = torch.arange(maps_BCTF.shape[2], device=maps_BCTF.device)
-    invalid_B1T1 = (steps_T[None] >= lengths_B[:, None])[:, None, :, None]
-    return maps_BCTF.masked_fill(invalid_B1T1, 0)
+        shift_C = self.bias - mean_C * scale_C
+        return torch.addcmul(shift_C[:, None, None], maps_BCTF, scale_C[:, None, None])

@@ -45,9 +45,7 @@ class RecurrentStack(nn.Module):
         self.output_size = self.num_directions * recurrence.hidden_size
         sizes = [input_size] + [self.output_size] * (recurrence.num_layers - 1)
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                cell(input_size=size, hidden_size=recurrence.hidden_size) for _ in range(self.num_directions)
-            )
+            nn.ModuleList(cell(input_size=size, hidden_size=recurrence.hidden_size) for _ in range(self.num_directions))
             for size in sizes
         )
         self.norms = nn.ModuleList(
@@ -91,9 +89,9 @@ class _Permute(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values_BTX: Tensor, index_BT: Tensor) -> Tensor:
         ctx.save_for_backward(index_BT)
-        return torch.take_along_dim(values_BTX, index_BT[..., None], 1)
+        return values_BTX.gather(1, index_BT[..., None].expand_as(values_BTX))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (index_BT,) = ctx.saved_tensors
-        return torch.take_along_dim(gradients[0], index_BT[..., None], 1), None
+        return gradients[0].gather(1, index_BT[..., None].expand_as(gradients[0])), None

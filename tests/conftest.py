@@ -1,0 +1,57 @@
+"""What tests share: a place of their own for everything that is written, and the words of a user's command."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HYDRA_FULL_ERROR"] = "1"
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rnnlab.config import Config
+
+HOME = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory, worker_id: str = "") -> Path:
+    """Where this test session keeps data, runs and the tracking database."""
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture
+def compose(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """Compose a configuration from a user's words, writing below the session's root, on the bundled sample."""
+    from rnnlab import command_line, run
+
+    monkeypatch.setattr(command_line, "ROOT", root)
+    monkeypatch.setattr(run, "ROOT", root)
+
+    def composed(*words: str, config_name: str = "config") -> Config:
+        return command_line.compose_config(config_name, list(words))
+
+    return composed
+
+
+@pytest.fixture
+def command(root: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run a script of src/ in a fresh process, as a user types it."""
+
+    def run(line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        script, *words = line.split()
+        settings = {k: v for k, v in os.environ.items() if k not in ("RNNLAB_MIRROR", "HYDRA_FULL_ERROR")}
+        settings |= {"RNNLAB_ROOT": str(root), "COLUMNS": "200", **environment}
+        return subprocess.run(
+            [sys.executable, str(HOME / script), *words],
+            env=settings,
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run

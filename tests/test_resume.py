@@ -1,0 +1,140 @@
+"""The same command gives the same bits; stopped anywhere and resumed, it still does."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from mlflow import MlflowClient
+
+from rnnlab import callbacks, run
+from rnnlab.config import Config, ConfigError
+
+WORDS = (
+    "data.source=sample", "model=birnn", "cell=lstm", "model/frontend=convolution", "model.recurrence.hidden_size=7",
+    "model.frontend.channels=[3,4,5]", "model.recurrence.num_layers=2", "model.recurrence.dropout=0.3", "trainer.max_epochs=3",
+    "trainer.limit_train_batches=5", "data.loader.batch_size=16", "tracking.log_model=false",
+)  # fmt: skip
+
+
+def train(config: Config) -> Path:
+    """Train and return the folder of the run."""
+    before = set(Path(config["paths"]["outputs"]).glob("*"))
+    run.train(config)
+    (folder,) = set(Path(config["paths"]["outputs"]).glob("*")) - before
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the last checkpoint's weights."""
+    state: dict[str, torch.Tensor] = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(root: Path) -> dict[str, Path]:
+    """Folders of uninterrupted runs, by scheduler, so that each is trained once."""
+    return {}
+
+
+def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        assert torch.equal(value, b[name]), name
+
+
+def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., Config]) -> None:
+    first, second = train(compose(*WORDS)), train(compose(*WORDS))
+    assert_equal(weights(first), weights(second))
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "plateau", "onecycle"])
+@pytest.mark.parametrize("stop_at", [2, 5, 7, 10])
+def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(
+    stop_at: int,
+    scheduler: str,
+    compose: Callable[..., Config],
+    uninterrupted: dict[str, Path],
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = (*WORDS, f"scheduler={scheduler}", "callbacks.early_stopping.patience=5")
+    if scheduler not in uninterrupted:
+        uninterrupted[scheduler] = train(compose(*words))
+
+    def interrupt(self: object, trainer: pl.Trainer, *rest: object) -> None:
+        if trainer.global_step == stop_at:
+            signal.raise_signal(signal.SIGINT)
+
+    outputs = root / "outputs"
+    before = set(outputs.glob("*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Meter, "on_train_batch_end", interrupt)
+        patch.setattr(
+            callbacks.Meter, "numbers", lambda self: {"speed/examples_per_second": 0.0, "memory/peak_mb": 0.0}
+        )
+        with pytest.raises(SystemExit) as stopped:
+            run.train(compose(*words))
+    assert stopped.value.code == 130
+    (folder,) = set(outputs.glob("*")) - before
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    assert client.get_run(folder.name).info.status == "KILLED"
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == stop_at
+
+    run.train(compose(f"resume={folder.name}", "data.source=sample"))
+    assert client.get_run(folder.name).info.status == "FINISHED"
+    assert_equal(weights(folder), weights(uninterrupted[scheduler]))
+    ours, theirs = (client.get_run(f.name).data.metrics for f in (folder, uninterrupted[scheduler]))
+    assert ours["best/accuracy"] == theirs["best/accuracy"]
+    assert ours["test/loss"] == theirs["test/loss"]
+
+
+def test_a_finished_run_is_not_resumed(compose: Callable[..., Config]) -> None:
+    folder = train(compose(*WORDS, "trainer.max_epochs=1"))
+    with pytest.raises(ConfigError, match=r"that run is finished; train longer with init_from="):
+        run.train(compose(f"resume={folder.name}"))
+
+
+def test_a_checkpoint_that_carries_code_is_refused_and_the_code_not_run(
+    compose: Callable[..., Config], tmp_path: Path
+) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (__import__("os").system, (f"touch {tmp_path / 'boom'}",))
+
+    folder = train(compose(*WORDS, "trainer.max_epochs=1"))
+    torch.save({"state_dict": Bomb()}, folder / "best.ckpt")
+    with pytest.raises(ConfigError, match="init_from: .*best.ckpt cannot be loaded"):
+        run.train(compose(*WORDS, f"init_from={folder.name}"))
+    assert not (tmp_path / "boom").exists()
+
+
+def test_a_file_that_is_no_checkpoint_is_named(compose: Callable[..., Config]) -> None:
+    folder = train(compose(*WORDS, "trainer.max_epochs=1"))
+    (folder / "best.ckpt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ConfigError, match=r"init_from: .*best.ckpt cannot be loaded"):
+        run.train(compose(*WORDS, f"init_from={folder.name}"))
+
+
+def test_init_from_takes_what_fits_and_says_what_not(
+    compose: Callable[..., Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train(compose(*WORDS, "trainer.max_epochs=1"))
+    run.train(compose(*WORDS, f"init_from={folder.name}", "trainer.max_epochs=1", "model.head.pooling=mean"))
+    shown = capsys.readouterr().err
+    assert "took 41 of 42 weights" in shown or "drawn anew: output.weight" in shown
+
+
+def test_nan_loss_stops_the_run_and_says_where_and_why(compose: Callable[..., Config], root: Path) -> None:
+    outputs = root / "outputs"
+    before = set(outputs.glob("*"))
+    with pytest.raises(
+        callbacks.NonFiniteError, match=r"(the loss|the gradient of .*) became .* at step \d+ .*optimizer.lr="
+    ):
+        run.train(compose(*WORDS, "optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null"))
+    (folder,) = set(outputs.glob("*")) - before
+    found = MlflowClient(f"sqlite:///{root / 'mlflow.db'}").get_run(folder.name)
+    assert found.info.status == "FAILED"
+    assert "NonFiniteError" in found.data.tags["failure"]
