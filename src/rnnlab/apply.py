@@ -38,11 +38,7 @@ def score(config: Config) -> None:
     data.setup_as_test(bundle.data) if source else data.setup()
     found = evaluate(bundle.model, data.test_dataloader())
     measure = bundle.model.task.measure
-    words = (
-        f"all {len(data.rows['test']):,} examples of {source}"
-        if source
-        else f"its test split ({len(data.rows['test']):,} examples)"
-    )
+    words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
     table = Table(title=f"run {config['run']} on {words}", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("")
     table.add_column("value", justify="right")
@@ -60,9 +56,7 @@ def predict(config: Config) -> None:
         ValueError: the user's to mend.
     """
     if config["format"] not in FORMATS:
-        raise ConfigError(
-            f"format={config['format']} is not allowed.{nearest(config['format'], FORMATS)} Allowed: {', '.join(FORMATS)}"
-        )
+        raise ConfigError(f"format={config['format']} is not allowed.{nearest(config['format'], FORMATS)} Allowed: {', '.join(FORMATS)}")
     if not config["input"]:
         raise ConfigError("give something to predict from: input=FILE, input=[FILE,FILE] or input=FOLDER")
     given = config["input"] if isinstance(config["input"], list) else [config["input"]]
@@ -116,9 +110,7 @@ def _load(config: Config) -> tuple[MlflowClient, Bundle]:
         raise ConfigError("give the run: run=RUN_ID (train.py prints it; `make ui` lists all)")
     client = connect(config["tracking"]["uri"], ROOT)
     get_run(client, config["run"])
-    folder = read_artifact(
-        client, config["run"], "bundle", Path(config["paths"]["outputs"]) / config["run"] / "fetched"
-    )
+    folder = read_artifact(client, config["run"], "bundle", Path(config["paths"]["outputs"]) / config["run"] / "fetched")
     return client, load_bundle(folder, CONF)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
 from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
@@ -38,9 +39,7 @@ class Bundle:
     def predict(self, inputs: list[Any]) -> pd.DataFrame:
         """Predict from raw inputs (for speech: paths, or the bytes of sound files), one row each, in order."""
         read = reader(self.data["kind"])
-        tables = [
-            answer(self.model, read(self.data, inputs[start : start + 64])) for start in range(0, len(inputs), 64)
-        ]
+        tables = [answer(self.model, read(self.data, inputs[start : start + 64])) for start in range(0, len(inputs), 64)]
         return pd.concat(tables, ignore_index=True)
 
 
@@ -72,9 +71,7 @@ def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
         raise ConfigError(f"{folder}: format {content.get('format')} is not {FORMAT}: use the version that wrote it")
     if conf is not None:
         refuse_foreign_targets(content["model"], conf)
-    spec = DataSpec(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in content["spec"].items()}
-    )
+    spec = TypeAdapter(DataSpec).validate_python(content["spec"])
     model: SequenceModule = recipe(content["model"], "model")(spec)
     model.load_state_dict(weights)
     model.eval()

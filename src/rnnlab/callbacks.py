@@ -37,9 +37,7 @@ class StepSeed(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
         """Seed dropout and whatever else draws from the global generator."""
         torch.manual_seed(((self.seed & 0xFFFFFFFF) << 32) + trainer.global_step)
 
@@ -86,9 +84,7 @@ class LastCheckpoint(Callback):
         self.asked_by = signal.Signals(number).name
         print(f"\n{self.asked_by}: stopping after this step and saving; once more to stop at once", file=sys.stderr)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Save within an epoch where it is time or asked; at an epoch's last batch validation comes first."""
         self.position = batch_idx + 1
         is_due = time.monotonic() - self.written_at > self.every_s
@@ -130,9 +126,7 @@ class FiniteGuard(Callback):
         if not torch.isfinite(loss).all():
             raise NonFiniteError(self._message(trainer, pl_module, "the loss", loss))
 
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer) -> None:
         """Look at the gradients."""
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
@@ -160,15 +154,11 @@ class Meter(Callback):
         self.seconds = 0.0
         self._started_at = 0.0
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
         """Start the clock."""
         self._started_at = self._started_at or time.perf_counter()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Count."""
         self.num_examples += batch.size
         now = time.perf_counter()
@@ -227,9 +217,7 @@ class ProgressLine(Callback):
         self.task = self.bar.add_task("training", total=total if total != float("inf") else None)
         self.bar.start()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the bar, at most ten times a second."""
         if time.monotonic() - self.shown_at < 0.1:
             return

@@ -32,7 +32,7 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    words = _overrides(sys.argv[1:])
     try:
         check_words(config_name, words)
     except ConfigError as error:
@@ -57,6 +57,12 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     if failures:
         _fail("these jobs of the sweep failed:\n  " + "\n  ".join(failures), 1)
+
+
+def _overrides(words: list[str]) -> list[str]:
+    """Return the words that change the configuration: not options, nor what belongs to one (`--cfg job`)."""
+    takes_value = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
+    return [word for before, word in zip(["", *words], words, strict=False) if not word.startswith("-") and before not in takes_value]
 
 
 def compose_config(config_name: str, words: list[str]) -> Config:
@@ -127,9 +133,7 @@ def check_words(config_name: str, words: list[str]) -> None:
             name = override.key_or_group
             hint = nearest(name, known | groups) or _same_ending(name, known)
             listed = sorted(group for group in groups if any((CONF / group).glob("*.yaml")))
-            raise ConfigError(
-                f"{name!r} is not a key or group.{hint} Groups: {', '.join(listed)}. All keys: add --cfg job"
-            )
+            raise ConfigError(f"{name!r} is not a key or group.{hint} Groups: {', '.join(listed)}. All keys: add --cfg job")
 
 
 def _check_choice(override: Any) -> list[str]:
@@ -140,9 +144,7 @@ def _check_choice(override: Any) -> list[str]:
     words = []
     for value in (str(v).strip("'\"") for v in values):
         if value not in [*options, "null"]:
-            raise ConfigError(
-                f"{group}={value}: there is no such choice.{nearest(value, options)} Choices: {', '.join(options)}"
-            )
+            raise ConfigError(f"{group}={value}: there is no such choice.{nearest(value, options)} Choices: {', '.join(options)}")
         words.append(f"{group}={value}")
     return words
 

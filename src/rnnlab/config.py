@@ -50,9 +50,7 @@ def recipe(node: Config, where: str) -> "functools.partial[Any]":
             continue
         place = f"{where}.{key}"
         if key not in hints:
-            raise ConfigError(
-                f"{place} is not a key of {node[TARGET]}.{nearest(key, hints)} Its keys: {', '.join(hints)}"
-            )
+            raise ConfigError(f"{place} is not a key of {node[TARGET]}.{nearest(key, hints)} Its keys: {', '.join(hints)}")
         is_nested = isinstance(value, Mapping) and TARGET in value
         arguments[key] = recipe(dict(value), place) if is_nested else _checked(value, hints[key], place)
     return functools.partial(target, **arguments)
@@ -125,9 +123,7 @@ def refuse_foreign_targets(config: Config, conf: Path) -> None:
         known |= set(_targets(yaml.safe_load(file.read_text(encoding="utf-8"))))
     for target in _targets(config):
         if target not in known:
-            raise ConfigError(
-                f"the recorded configuration names {target!r}, which no file in conf/ does: it is not run"
-            )
+            raise ConfigError(f"the recorded configuration names {target!r}, which no file in conf/ does: it is not run")
 
 
 def _targets(node: object) -> Iterable[str]:

@@ -18,7 +18,10 @@ from rnnlab.models.base import SequenceModule
 from rnnlab.tracking import Tracker
 
 PACKAGE = Path(__file__).parent
-SERVING_PACKAGES = ("torch", "torchaudio", "pytorch-lightning", "torchmetrics", "pandas", "numpy", "pydantic", "safetensors", "soundfile", "rich", "filelock", "PyYAML", "pyarrow", "mlflow")  # fmt: skip
+SERVING_PACKAGES = (
+    *("mlflow", "torch", "torchaudio", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
+    *("pydantic", "PyYAML", "safetensors", "soundfile", "rich", "filelock"),
+)
 NUM_ERRORS_SHOWN = 200
 
 
@@ -81,14 +84,10 @@ def print_summary(
     """Print what a person wants to know, and how to look further."""
     measure = model.task.measure
     val, test = found["val"].numbers, found["test"].numbers
-    table = Table(
-        title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False
-    )
+    table = Table(title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False)
     for heading in ("", "validation", "test"):
         table.add_column(heading, justify="right" if heading else "left")
-    main = [measure.name] + [
-        name for name in ("f1_macro", "precision_macro", "recall_macro", "rmse", "mae", "loss") if name in val
-    ]
+    main = [measure.name] + [name for name in ("f1_macro", "precision_macro", "recall_macro", "rmse", "mae", "loss") if name in val]
     for name in main:
         unit = "" if name == "loss" else measure.unit
         table.add_row(name, shown(val[name], unit), shown(test[name], unit))
@@ -106,6 +105,4 @@ def print_summary(
 
 def package_hash() -> str:
     """Hash what the package does (comments and layout aside), `report/` left out: reports don't change a run."""
-    return code_hash(
-        *sorted(f for f in PACKAGE.rglob("*.py") if "report" not in f.relative_to(PACKAGE).parts), classes=True
-    )
+    return code_hash(*sorted(f for f in PACKAGE.rglob("*.py") if "report" not in f.relative_to(PACKAGE).parts), classes=True)

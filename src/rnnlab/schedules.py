@@ -29,9 +29,7 @@ def step(
     factor: Fraction,
 ) -> LRScheduler:
     """Multiply by `factor` at `num_drops` equally spaced moments."""
-    return _warmed_up(
-        optimizer, total_steps, warmup_fraction, lambda p: factor ** min(num_drops, int(p * (num_drops + 1)))
-    )
+    return _warmed_up(optimizer, total_steps, warmup_fraction, lambda p: factor ** min(num_drops, int(p * (num_drops + 1))))
 
 
 def cosine(
@@ -51,16 +49,12 @@ def onecycle(optimizer: Optimizer, total_steps: int, direction: Direction, warmu
     return OneCycleLR(optimizer, peaks, total_steps=total_steps, pct_start=max(warmup_fraction, 1 / total_steps))
 
 
-def plateau(
-    optimizer: Optimizer, total_steps: int, direction: Direction, factor: Fraction, patience: NonNegativeInt
-) -> LRScheduler:
+def plateau(optimizer: Optimizer, total_steps: int, direction: Direction, factor: Fraction, patience: NonNegativeInt) -> LRScheduler:
     """Multiply by `factor` when the validation metric has not improved for `patience` epochs."""
     return ReduceLROnPlateau(optimizer, mode=direction, factor=factor, patience=patience)
 
 
-def _warmed_up(
-    optimizer: Optimizer, total_steps: int, warmup_fraction: float, shape: Callable[[float], float]
-) -> LRScheduler:
+def _warmed_up(optimizer: Optimizer, total_steps: int, warmup_fraction: float, shape: Callable[[float], float]) -> LRScheduler:
     num_warmup = round(warmup_fraction * total_steps)
 
     def factor(index: int) -> float:

@@ -25,9 +25,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         for column in ("audio", "path"):
             if column in model_input and model_input[column].notna().all():
                 return self.bundle.predict(model_input[column].tolist())
-        raise ValueError(
-            f"wanted a column `path` or `audio` without gaps; there are: {', '.join(map(str, model_input))}"
-        )
+        raise ValueError(f"wanted a column `path` or `audio` without gaps; there are: {', '.join(map(str, model_input))}")
 
 
 mlflow.models.set_model(ServedModel())

@@ -74,8 +74,8 @@ class Task(ABC):
         self.output_size = spec.target_size
 
     @abstractmethod
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch, a scalar."""
+    def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
+        """Return the mean loss of a batch, a scalar; what only helps training (smoothing, weights) is left out when measuring."""
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
@@ -108,10 +108,10 @@ class Classify(Task):
         super().__init__(spec, regularisation)
         self.weights = class_weights(regularisation.class_weights, spec)
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
         """Cross entropy of (B, C) against (B,)."""
-        weights = None if self.weights is None else self.weights.to(outputs)
-        smoothing = self.regularisation.label_smoothing
+        weights = self.weights.to(outputs) if self.weights is not None and is_training else None
+        smoothing = self.regularisation.label_smoothing if is_training else 0.0
         return F.cross_entropy(
             outputs.flatten(0, -2),
             batch.targets.flatten(),
@@ -184,15 +184,13 @@ class Forecast(Task):
     name = "forecast"
     measure = Measure("mse", "min", "")
 
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
         """Mean squared error of (B, D) against (B, D)."""
         return F.mse_loss(outputs, batch.targets)
 
     def metrics(self) -> MetricCollection:
         """Mean squared error, its root, mean absolute error."""
-        return MetricCollection(
-            {"mse": MeanSquaredError(), "rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError()}
-        )
+        return MetricCollection({"mse": MeanSquaredError(), "rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError()})
 
     def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return outputs and targets as they are."""

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -29,8 +29,6 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-
-from rnnlab.config import flatten
 
 FLUSH_EVERY_S = 5.0
 FLUSH_EVERY_METRICS = 500
@@ -59,9 +57,7 @@ def connect(uri: str | None, root: Path) -> MlflowClient:
     """
     address = uri or default_uri(root)
     if not address.startswith(("sqlite:///", "http://", "https://", "postgresql", "mysql")):
-        raise TrackingError(
-            f"tracking.uri={address} is neither sqlite:///FILE nor http://HOST:PORT: the file store is not supported"
-        )
+        raise TrackingError(f"tracking.uri={address} is neither sqlite:///FILE nor http://HOST:PORT: the file store is not supported")
     try:
         with _creation_lock(address):
             client = MlflowClient(address)
@@ -108,9 +104,7 @@ class Tracker:
         self._is_warned = False
 
     @classmethod
-    def start(
-        cls, client: MlflowClient, experiment: str, name: str, outputs: Path, root: Path, home: Path
-    ) -> "Tracker":
+    def start(cls, client: MlflowClient, experiment: str, name: str, outputs: Path, root: Path, home: Path) -> "Tracker":
         """Create a run, and the folder for what it writes; `home` is the repository whose commit is recorded."""
         if not NAME_PATTERN.fullmatch(name):
             raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
@@ -132,10 +126,9 @@ class Tracker:
         tracker.set_tags(_whereabouts(home) | {"failure": ""})
         return tracker
 
-    def log_params(self, config: Mapping[str, Any]) -> None:
-        """Log a nested configuration as flat parameters."""
-        flat = {name: _short(value) for name, value in flatten(config).items()}
-        items = [Param(name, value) for name, value in flat.items()]
+    def log_params(self, parameters: Mapping[str, Any]) -> None:
+        """Log flat parameters; empty ones are left out."""
+        items = [Param(name, str(value)[:500]) for name, value in parameters.items() if value is not None]
         for start in range(0, len(items), 100):
             self.client.log_batch(self.run_id, params=items[start : start + 100])
 
@@ -152,7 +145,7 @@ class Tracker:
         self._flushed_at = time.monotonic()
         while self._metrics:
             part = self._metrics[:FLUSH_EVERY_METRICS]
-            if not self._try(lambda part=part: self.client.log_batch(self.run_id, metrics=part)):  # type: ignore[misc]
+            if not self._try(lambda part=part: self.client.log_batch(self.run_id, metrics=part)):
                 return
             del self._metrics[: len(part)]
         if time.monotonic() - self._beaten_at > HEARTBEAT_EVERY_S:
@@ -162,10 +155,8 @@ class Tracker:
     def history(self, name: str) -> list[tuple[int, float]]:
         """Return (step, value) pairs of a metric, resumed parts joined; where tracking does not answer, what is still kept."""
         points = {m.step: m.value for m in self._metrics if m.key == name}
-        try:
+        with suppress(MlflowException, OSError):
             points |= {m.step: m.value for m in self.client.get_metric_history(self.run_id, name)}
-        except (MlflowException, OSError):
-            pass
         return sorted(points.items())
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -196,10 +187,7 @@ class Tracker:
         self.flush()
         if self._metrics:
             file = self.folder / "untracked_metrics.jsonl"
-            lines = [
-                json.dumps({"key": m.key, "value": m.value, "step": m.step, "timestamp": m.timestamp})
-                for m in self._metrics
-            ]
+            lines = [json.dumps({"key": m.key, "value": m.value, "step": m.step, "timestamp": m.timestamp}) for m in self._metrics]
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
             print(f"tracking did not take {len(lines)} metrics to the end: they are in {file}")
         if reason:
@@ -220,9 +208,7 @@ class Tracker:
         except (MlflowException, OSError) as error:
             if not self._is_warned:
                 self._is_warned = True
-                print(
-                    f"warning: tracking did not take something ({_first_line(error)}); training goes on, it will be tried again"
-                )
+                print(f"warning: tracking did not take something ({_first_line(error)}); training goes on, it will be tried again")
             return False
 
 
@@ -235,9 +221,7 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
     try:
         return client.get_run(run_id)
     except MlflowException:
-        raise TrackingError(
-            f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`"
-        ) from None
+        raise TrackingError(f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`") from None
 
 
 def read_artifact(client: MlflowClient, run_id: str, path: str, into: Path) -> Path:
@@ -287,9 +271,7 @@ def git_state(home: Path) -> tuple[str, bool]:
     try:
         command = ["git", "-C", str(home)]
         commit = subprocess.run([*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        status = subprocess.run(
-            [*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
-        )
+        status = subprocess.run([*command, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)
         return commit.stdout.strip(), bool(status.stdout.strip())
     except (OSError, subprocess.SubprocessError):
         return "", False
@@ -297,10 +279,6 @@ def git_state(home: Path) -> tuple[str, bool]:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _short(value: object) -> str:
-    return str(value)[:500]
 
 
 def _first_line(error: BaseException) -> str:

@@ -38,7 +38,7 @@ class Cell(nn.Module, ABC):
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: zeros, (B, H) each."""
-        weight = self.kernel.weight_hh_l0
+        weight = next(self.kernel.parameters())
         return tuple(weight.new_zeros(batch_size, self.hidden_size) for _ in range(self.num_states))
 
     def forward(self, inputs_BTF: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class Cell(nn.Module, ABC):
 
     def gate_inputs(self, input_BF: Tensor, hidden_BH: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Return W_i x + b_i and W_h h + b_h, each split by gate."""
-        kernel = self.kernel
-        from_input = input_BF @ kernel.weight_ih_l0.T + kernel.bias_ih_l0
-        from_hidden = hidden_BH @ kernel.weight_hh_l0.T + kernel.bias_hh_l0
+        weights = dict(self.kernel.named_parameters())
+        from_input = input_BF @ weights["weight_ih_l0"].T + weights["bias_ih_l0"]
+        from_hidden = hidden_BH @ weights["weight_hh_l0"].T + weights["bias_hh_l0"]
         return from_input.chunk(self.num_gates, -1), from_hidden.chunk(self.num_gates, -1)

@@ -83,11 +83,12 @@ class Features:
 
     def __post_init__(self) -> None:
         if self.features == "mfcc" and self.num_mfcc > self.num_mels:
-            raise ValueError(
-                f"data.prepare.num_mfcc={self.num_mfcc} is more than num_mels={self.num_mels}: lower it or raise num_mels"
-            )
+            raise ValueError(f"data.prepare.num_mfcc={self.num_mfcc} is more than num_mels={self.num_mels}: lower it or raise num_mels")
         if self.num_deltas > 2:
             raise ValueError(f"data.prepare.num_deltas={self.num_deltas}: allowed are 0, 1 and 2")
+        for name, milliseconds in (("window_ms", self.window_ms), ("hop_ms", self.hop_ms)):
+            if round(self.sample_rate * milliseconds / 1000) < 1:
+                raise ValueError(f"data.prepare.{name}={milliseconds} is less than a sample at {self.sample_rate} Hz: raise it")
 
     @property
     def size(self) -> int:
@@ -121,7 +122,7 @@ def read_recording(source: Path | io.BytesIO, sample_rate: int) -> Recording:
         samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise BrokenRecording(f"no audio that can be read ({_reason(error)})") from None
-    if isinstance(source, Path) and (missing := _missing_bytes(source)):
+    if missing := _missing_bytes(source):
         raise BrokenRecording(f"truncated: its header promises {missing:,} more bytes than the file has")
     if samples.shape[0] == 0:
         raise BrokenRecording("no samples in it (zero length)")
@@ -175,17 +176,18 @@ def _resampler(source: int, target: int) -> torch.nn.Module:
     return torchaudio.transforms.Resample(source, target)
 
 
-def _missing_bytes(path: Path) -> int:
+def _missing_bytes(source: Path | io.BytesIO) -> int:
     """Count the bytes that a WAV file's data chunk promises beyond the end of the file (libsndfile reads such files silently)."""
-    with path.open("rb") as file:
+    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source.getvalue()) as file:
+        end = file.seek(0, io.SEEK_END)
+        file.seek(0)
         header = file.read(12)
         if header[:4] != b"RIFF" or header[8:] != b"WAVE":
             return 0
-        end = path.stat().st_size
         while len(chunk := file.read(8)) == 8:
             size = int.from_bytes(chunk[4:], "little")
             if chunk[:4] == b"data":
-                is_streamed = size in (0, 0xFFFFFFFF)
+                is_streamed = size == 0 or size >= 0x7FFF0000  # written to a pipe: the size was unknown (0xFFFFFFFF; sox: 0x7FFFF000)
                 return 0 if is_streamed else max(0, file.tell() + size - end)
             file.seek(size + size % 2, 1)
     return 0

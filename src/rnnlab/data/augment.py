@@ -51,10 +51,16 @@ class Augment:
     num_band_masks: NonNegativeInt
     band_mask_percent: NonNegativeFloat
 
+    def __post_init__(self) -> None:
+        for name, given, most in (("speed_percent", self.speed_percent, 99), ("noise_probability", self.noise_probability, 1)):
+            if given > most:
+                raise ValueError(f"data.loader.augment.{name}={given} is not allowed: at most {most}")
+
     @property
     def needs_bands(self) -> bool:
-        """Whether any key works along the mel axis, which MFCCs and deltas don't have."""
-        return any([self.warp_percent, self.speed_percent, self.tilt_db, self.noise_probability, self.num_band_masks])
+        """Whether any key moves mel bands or changes their level, which is not addition in MFCCs and deltas."""
+        level = [self.gain_db, self.tilt_db, self.noise_probability]
+        return any([*level, self.warp_percent, self.speed_percent, self.num_band_masks])
 
 
 @dataclass(frozen=True)
@@ -102,9 +108,7 @@ def augment(
     return zero_padding(values_BTF, lengths_B), lengths_B
 
 
-def stretch(
-    values_BTF: Tensor, lengths_B: Tensor, tempo_B: Tensor, shift: float, random: ExampleRandom
-) -> tuple[Tensor, Tensor]:
+def stretch(values_BTF: Tensor, lengths_B: Tensor, tempo_B: Tensor, shift: float, random: ExampleRandom) -> tuple[Tensor, Tensor]:
     """Play faster or slower and move both ends, by interpolation along time.
 
     Args:
@@ -162,15 +166,11 @@ def add_noise(values_BTF: Tensor, lengths_B: Tensor, settings: Augment, random: 
     return torch.where(chosen_B11, torch.logaddexp(values_BTF, noise_BTF), values_BTF)
 
 
-def mask_frames(
-    values_BTF: Tensor, lengths_B: Tensor, settings: Augment, hop_ms: float, random: ExampleRandom
-) -> Tensor:
+def mask_frames(values_BTF: Tensor, lengths_B: Tensor, settings: Augment, hop_ms: float, random: ExampleRandom) -> Tensor:
     """Zero random stretches of time and bands of normalised values (SpecAugment: zero is the mean)."""
     for _ in range(settings.num_time_masks):
         widest_B = torch.minimum(torch.full((len(lengths_B),), settings.time_mask_ms / hop_ms), lengths_B / 4)
-        values_BTF = values_BTF.masked_fill(
-            _stripe(random, widest_B, lengths_B.float(), values_BTF.shape[1])[..., None], 0
-        )
+        values_BTF = values_BTF.masked_fill(_stripe(random, widest_B, lengths_B.float(), values_BTF.shape[1])[..., None], 0)
     num_bands = values_BTF.shape[2]
     for _ in range(settings.num_band_masks):
         widest_B = torch.full((len(lengths_B),), settings.band_mask_percent / 100 * num_bands)
@@ -180,15 +180,13 @@ def mask_frames(
 
 
 def _stripe(random: ExampleRandom, widest_B: Tensor, whole_B: Tensor, size: int) -> Tensor:
-    width_B = random.uniform() * widest_B
+    width_B = random.uniform() * widest_B.floor()  # of whole places, a stripe of width w covers at most the next whole number
     start_B = random.uniform() * (whole_B - width_B)
     places = torch.arange(size)
     return (places >= start_B[:, None]) & (places < (start_B + width_B)[:, None])
 
 
-def normalise(
-    values_BTF: Tensor, lengths_B: Tensor, kind: Normalisation, floor_db: float | None, mean_F: Tensor, std_F: Tensor
-) -> Tensor:
+def normalise(values_BTF: Tensor, lengths_B: Tensor, kind: Normalisation, floor_db: float | None, mean_F: Tensor, std_F: Tensor) -> Tensor:
     """Bring frames to mean 0 and spread 1, each utterance by its own valid steps or all by the training split's statistics.
 
     Args:

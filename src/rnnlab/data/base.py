@@ -66,11 +66,9 @@ def open_prepared(folder: Path) -> Prepared:
         values = np.load(folder / "values.npy", mmap_mode="r", allow_pickle=False)
         offsets = np.load(folder / "offsets.npy", allow_pickle=False)
         examples = pd.read_parquet(folder / "examples.parquet")
-        is_whole = len(offsets) == len(examples) + 1 and offsets[-1] == len(values) == meta["num_steps"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"prepared data in {folder} are damaged ({error}): delete that folder and run again"
-        ) from error
+        is_whole = offsets.ndim == 1 and len(offsets) == len(examples) + 1 and offsets[-1] == len(values) == meta["num_steps"]
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"prepared data in {folder} are damaged ({error}): delete that folder and run again") from error
     if not is_whole:
         raise ValueError(f"prepared data in {folder} are damaged (sizes disagree): delete that folder and run again")
     return Prepared(folder, values, offsets, examples, meta)
@@ -79,8 +77,8 @@ def open_prepared(folder: Path) -> Prepared:
 def write_prepared(folder: Path, sequences: Iterable[np.ndarray], examples: pd.DataFrame, meta: Json) -> None:
     """Write a prepared folder aside and rename it into place, so that nobody ever sees half of one."""
     aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
-    aside.mkdir(parents=True)
     try:
+        aside.mkdir(parents=True)
         rows = list(sequences)
         values = np.concatenate(rows)
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
@@ -105,27 +103,26 @@ def prepare_once(folder: Path, is_current: Callable[[], bool], build: Callable[[
     """Build a folder unless it is there, while other processes that want the same one wait."""
     if is_current():
         return
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.lock")
-        with lock:
-            if not is_current():
-                build()
-    except PermissionError as error:
+        lock.acquire()
+    except OSError as error:
         raise ValueError(
-            f"cannot write to {folder.parent} ({error.strerror}): give another place with paths.data=FOLDER"
+            f"cannot write to {folder.parent} ({error.strerror or error}): give another place with paths.data=FOLDER"
         ) from error
-    except (NotADirectoryError, FileExistsError) as error:
-        raise ValueError(
-            f"{folder.parent} cannot be a folder ({error.strerror}): give another place with paths.data=FOLDER"
-        ) from error
+    try:
+        if not is_current():
+            build()
+    finally:
+        lock.release()
 
 
 def read_meta(folder: Path) -> Json | None:
     """Return a prepared folder's meta.json, or None where there is none that can be read."""
     try:
-        meta: Json = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        return meta
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return meta if isinstance(meta, dict) else None
     except (OSError, ValueError):
         return None
 
@@ -146,11 +143,18 @@ def code_hash(*files: Path, classes: bool = False) -> str:
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and node.bases and not classes:
                 continue
+            if _is_text(node):
+                continue
             for inner in ast.walk(node):
-                if isinstance(inner, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(inner) is not None:
-                    inner.body = inner.body[1:] or [ast.Pass()]
+                if isinstance(inner, ast.FunctionDef | ast.ClassDef):
+                    inner.body = [statement for statement in inner.body if not _is_text(statement)] or [ast.Pass()]
             parts.append(ast.dump(node))
     return digest(parts)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Whether a statement is nothing but a string: a docstring, or words below a constant."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 class ExampleRandom:
@@ -160,7 +164,7 @@ class ExampleRandom:
     """
 
     def __init__(self, seed: int, epoch: int, example_ids_B: np.ndarray) -> None:
-        start = _mix(np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch))
+        start = _mix(np.uint64((seed * 0x9E3779B97F4A7C15 + epoch) % 2**64))
         self._keys_B = _mix(start ^ _mix(example_ids_B.astype(np.uint64)))
         self._drawn = 0
 
@@ -189,7 +193,7 @@ def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
         x = np.asarray(x, dtype=np.uint64)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
+        return np.asarray(x ^ (x >> np.uint64(31)))
 
 
 class EpochOrder:
@@ -204,9 +208,7 @@ class EpochOrder:
             like length, so less padding (1: no sorting; 0: no shuffling at all, all sorted, for evaluation).
     """
 
-    def __init__(
-        self, example_ids: np.ndarray, lengths: np.ndarray, batch_size: int, seed: int, bucket_batches: int
-    ) -> None:
+    def __init__(self, example_ids: np.ndarray, lengths: np.ndarray, batch_size: int, seed: int, bucket_batches: int) -> None:
         self.example_ids = example_ids
         self.lengths = lengths
         self.batch_size = batch_size
@@ -387,13 +389,13 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         return BatchLoader(order, lambda ids, epoch: self.collate(ids, epoch, is_training))
 
 
-def pad_rows(prepared: Prepared, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Gather sequences of float features into one padded batch.
+def pad_rows(prepared: Prepared, rows: np.ndarray, max_steps: int | None = None) -> tuple[Tensor, Tensor]:
+    """Gather sequences of float features into one padded batch, longer ones cut at `max_steps`.
 
     Returns:
         (B, T, F) float32 and lengths (B,) int64.
     """
-    lengths_B = prepared.lengths[rows]
+    lengths_B = prepared.lengths[rows] if max_steps is None else prepared.lengths[rows].clip(max=max_steps)
     values_BTF = np.zeros((len(rows), int(lengths_B.max()), prepared.values.shape[1]), dtype=np.float32)
     for index, (row, length) in enumerate(zip(rows, lengths_B, strict=True)):
         start = prepared.offsets[row]

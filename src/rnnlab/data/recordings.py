@@ -70,6 +70,8 @@ def _from_manifest(manifest: Path) -> pd.DataFrame:
         table = pd.read_csv(manifest, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{manifest} cannot be read as a CSV table: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for row names
+        raise ValueError(f"{manifest} has more fields in its rows than its {len(table.columns)} columns: {', '.join(table.columns)}")
     if missing := [name for name in ("path", "label") if name not in table]:
         raise ValueError(
             f"{manifest} lacks the column {missing[0]!r}; it has: {', '.join(table.columns)}. "
@@ -88,9 +90,7 @@ def _from_manifest(manifest: Path) -> pd.DataFrame:
     if table.empty:
         raise ValueError(f"{manifest} lists no recordings")
     if repeated := [path for path, count in Counter(table["path"]).items() if count > 1]:
-        raise ValueError(
-            f"{manifest} lists {repeated[0]} {table['path'].eq(repeated[0]).sum()} times: list each recording once"
-        )
+        raise ValueError(f"{manifest} lists {repeated[0]} {table['path'].eq(repeated[0]).sum()} times: list each recording once")
     files = [str(manifest.parent / path) for path in table["path"]]
     return pd.DataFrame({"id": table["path"], "file": files, **{n: table[n] for n in ("label", "speaker", "split")}})
 
@@ -104,4 +104,4 @@ def hash_recordings(table: pd.DataFrame) -> str:
 
 def natural_order(label: str) -> tuple[object, ...]:
     """Sort key under which numbers count as numbers."""
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", label))
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", label))

@@ -85,9 +85,7 @@ class Provenance:
     content_hash: str
 
 
-def fetch(
-    upstream: Upstream, destination: Path, mirror: Path | None, is_offline: bool, show_progress: bool = True
-) -> Provenance:
+def fetch(upstream: Upstream, destination: Path, mirror: Path | None, is_offline: bool, show_progress: bool = True) -> Provenance:
     """Put the kept files of `upstream` under `destination`, all of them or none.
 
     Args:
@@ -212,9 +210,7 @@ def _present(upstream: Upstream, destination: Path) -> Provenance | None:
     return Provenance("present", str(destination), upstream.content_hash)
 
 
-def _obtain(
-    upstream: Upstream, workshop: Path, mirror: Path | None, is_offline: bool, show_progress: bool
-) -> tuple[Path, Provenance]:
+def _obtain(upstream: Upstream, workshop: Path, mirror: Path | None, is_offline: bool, show_progress: bool) -> tuple[Path, Provenance]:
     tried = []
     if mirror is None:
         tried.append("no mirror folder is set")

@@ -6,6 +6,7 @@ split and fold. The data module (below) splits, augments, normalises and batches
 
 import hashlib
 import io
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from torch import Tensor
 
@@ -76,7 +78,7 @@ def prepare(table: pd.DataFrame, settings: SpeechPrepare, folder: Path, meta: Js
     _report_broken(broken, len(table), settings.on_broken, console)
     examples = table.iloc[kept].drop(columns="file").reset_index(drop=True).join(pd.DataFrame(details))
     odd = _oddities(examples, settings) | {"broken and skipped": len(broken)}
-    labels = sorted(table["label"].unique(), key=natural_order)
+    labels = sorted(examples["label"].unique(), key=natural_order)
     base.write_prepared(folder, frames, examples, {**meta, "label_names": labels, "odd": odd, "broken": broken})
 
 
@@ -89,7 +91,7 @@ def _report_broken(broken: list[str], num_all: int, on_broken: str, console: Con
             f"{len(broken)} of {num_all} recordings cannot be used:\n  {shown}\n"
             "Mend or remove them, or leave them out with data.prepare.on_broken=skip"
         )
-    console.print(f"[yellow]skipped {len(broken)} of {num_all} recordings:[/]\n  {shown}")
+    console.print(f"[yellow]skipped {len(broken)} of {num_all} recordings:[/]\n  {escape(shown)}", highlight=False)
 
 
 def _oddities(examples: pd.DataFrame, settings: SpeechPrepare) -> dict[str, int]:
@@ -123,6 +125,16 @@ class SpeechLoader:
     max_seconds: PositiveFloat
     is_augmented: bool
     augment: Augment
+
+
+def _refuse_mel_only(loader: SpeechLoader) -> None:
+    cure = ["data.loader.is_augmented=false"] if loader.is_augmented and loader.augment.needs_bands else []
+    cure += ["data.loader.floor_db=null"] if loader.floor_db is not None else []
+    if cure:
+        raise ValueError(
+            "data.loader works along the mel axis (augment: gain, speed, warp, tilt, noise, band masks; floor_db), which MFCCs and "
+            f"deltas don't have: use data.prepare.features=logmel with num_deltas=0, or {' '.join(cure)}"
+        )
 
 
 @final
@@ -168,13 +180,11 @@ class SpeechData(SequenceDataModule):
         self.split: SplitKind = split
         self.fold, self.split_seed, self.val_fraction = fold, split_seed, val_fraction
         self.settings, self.loader = prepare, loader
+        self.max_steps = num_steps(loader.max_seconds, prepare.hop_ms)
         self.bands = BandScale.of(prepare.num_mels, prepare.sample_rate)
         self.console = Console(stderr=True, soft_wrap=True)
-        if loader.is_augmented and loader.augment.needs_bands and (prepare.features != "logmel" or prepare.num_deltas):
-            raise ValueError(
-                "data.loader.augment works along the mel axis (speed, warp, tilt, noise, band masks), which MFCCs and deltas don't "
-                "have: use data.prepare.features=logmel with num_deltas=0, or data.loader.is_augmented=false"
-            )
+        if prepare.features != "logmel" or prepare.num_deltas:
+            _refuse_mel_only(loader)
 
     @property
     def batch_size(self) -> int:
@@ -219,9 +229,7 @@ class SpeechData(SequenceDataModule):
         table = find_recordings(self.source, raw)
         source_hash = UPSTREAMS[self.source].content_hash if self.source in UPSTREAMS else hash_recordings(table)
         folder = self.cache_folder(source_hash)
-        base.prepare_once(
-            folder, lambda: self._is_current(folder, source_hash), lambda: self.prepare_into(folder, table, source_hash)
-        )
+        base.prepare_once(folder, lambda: self._is_current(folder, source_hash), lambda: self.prepare_into(folder, table, source_hash))
         return base.open_prepared(folder)
 
     def prepare_stage(self) -> None:
@@ -286,11 +294,11 @@ class SpeechData(SequenceDataModule):
         size = prepared.values.shape[1]
         self.mean_F, self.std_F = torch.zeros(size), torch.ones(size)
         if self.loader.normalise == "training":
-            steps = np.concatenate(
-                [prepared.values[prepared.offsets[row] : prepared.offsets[row + 1]] for row in train]
-            )
-            self.mean_F = torch.from_numpy(steps.mean(0, dtype=np.float64)).float()
-            self.std_F = torch.from_numpy(steps.std(0, dtype=np.float64)).float() + 1e-3
+            padded = (pad_rows(prepared, rows, self.max_steps) for rows in np.split(train, len(train)))
+            floored = [normalise(*each, "none", self.loader.floor_db, self.mean_F, self.std_F)[0] for each in padded]
+            steps = torch.cat(floored).double()
+            self.mean_F = steps.mean(0).float()
+            self.std_F = steps.std(0, correction=0).float() + 1e-3
 
     def make_spec(self) -> DataSpec:
         """Describe the recordings to a model."""
@@ -308,22 +316,16 @@ class SpeechData(SequenceDataModule):
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         """Return a padded batch, augmented while training."""
-        values_BTF, lengths_B = pad_rows(self.data, rows)
-        most = round(self.loader.max_seconds * 1000 / self.settings.hop_ms)
-        values_BTF, lengths_B = values_BTF[:, :most], lengths_B.clamp(max=most)
+        values_BTF, lengths_B = pad_rows(self.data, rows, self.max_steps)
         is_augmented = is_training and self.loader.is_augmented
         random = ExampleRandom(self.seed, epoch, rows)
         if is_augmented:
-            values_BTF, lengths_B = augment(
-                values_BTF, lengths_B, self.loader.augment, self.bands, self.settings.hop_ms, random
-            )
+            values_BTF, lengths_B = augment(values_BTF, lengths_B, self.loader.augment, self.bands, self.settings.hop_ms, random)
         values_BTF = self.normalise(values_BTF, lengths_B)
         if is_augmented:
             values_BTF = mask_frames(values_BTF, lengths_B, self.loader.augment, self.settings.hop_ms, random.child(2))
         targets_B = torch.from_numpy(self.labels[rows])
-        return Batch(
-            round_up_steps(values_BTF), lengths_B, targets_B, torch.ones_like(lengths_B), torch.from_numpy(rows)
-        )
+        return Batch(round_up_steps(values_BTF), lengths_B, targets_B, torch.ones_like(lengths_B), torch.from_numpy(rows))
 
     def normalise(self, values_BTF: Tensor, lengths_B: Tensor) -> Tensor:
         """Normalise a padded batch with this module's settings and statistics."""
@@ -338,7 +340,7 @@ class SpeechData(SequenceDataModule):
         examples = self.data.examples
         seconds = examples["seconds"]
         speakers = sorted(set(examples["speaker"]) - {""})
-        counts = examples["label"].value_counts()
+        counts = Counter(examples["label"])
         odd = {name: count for name, count in dict(self.data.meta["odd"]).items() if count}  # type: ignore[call-overload]
         return [
             ("recordings", f"{len(examples):,}, {seconds.sum() / 3600:.2f} h"),
@@ -363,6 +365,11 @@ class SpeechData(SequenceDataModule):
         }
 
 
+def num_steps(seconds: float, hop_ms: float) -> int:
+    """Return how many steps last this long, at least one."""
+    return max(1, round(seconds * 1000 / hop_ms))
+
+
 def _shortened(words: list[str], most: int = 12) -> str:
     return ", ".join(words[:most] + ([f"... {len(words) - most} more"] if len(words) > most else []))
 
@@ -375,7 +382,7 @@ def read_inputs(bundle: Json, inputs: list[str | bytes]) -> Batch:
     """
     settings = SpeechPrepare(**bundle["prepare"])  # type: ignore[arg-type]
     loader: dict[str, object] = bundle["loader"]  # type: ignore[assignment]
-    most = round(float(str(loader["max_seconds"])) * 1000 / settings.hop_ms)
+    most = num_steps(float(str(loader["max_seconds"])), settings.hop_ms)
     frames = []
     for number, item in enumerate(inputs):
         try:

@@ -43,8 +43,9 @@ def assign_splits(
     if kind == "official":
         rows, words = _official(examples, groups, given, split_seed, val_fraction)
     elif kind == "speaker":
-        rows, words = _leave_one_out(groups, fold, group_column)
+        rows, words = _leave_one_out(_all_known(groups, kind, group_column), groups, fold, group_column)
     elif kind == "grouped":
+        _all_known(groups, kind, group_column)
         rows, words = _grouped(groups, split_seed, val_fraction, group_column)
     elif kind == "random":
         rows, words = _random(examples["label"].to_numpy(str), split_seed, val_fraction)
@@ -54,9 +55,7 @@ def assign_splits(
     return rows, words
 
 
-def _official(
-    examples: pd.DataFrame, groups: np.ndarray, given: np.ndarray, split_seed: int, val_fraction: float
-) -> tuple[Rows, str]:
+def _official(examples: pd.DataFrame, groups: np.ndarray, given: np.ndarray, split_seed: int, val_fraction: float) -> tuple[Rows, str]:
     if not (given == "test").any():
         raise ValueError(
             "data.split=official, but the source names no test examples: add a `split` column to its manifest, or use "
@@ -73,23 +72,29 @@ def _official(
         if is_by_group
         else _stratified(_strata(examples.iloc[train], groups[train]), val_fraction, split_seed)
     )
-    words = (
-        f"official test; validation carved from training {'by whole speakers' if is_by_group else 'within each label'}"
-    )
+    words = f"official test; validation carved from training {'by whole speakers' if is_by_group else 'within each label'}"
     return {"train": train[~chosen], "val": train[chosen], "test": test}, words
 
 
-def _leave_one_out(groups: np.ndarray, fold: int, group_column: str) -> tuple[Rows, str]:
+def _all_known(groups: np.ndarray, kind: str, group_column: str) -> list[str]:
+    """Return the groups' names; refuse too few, and examples of unknown group, which might leak from training into test."""
     names = sorted(set(groups) - {""})
     if len(names) < 3:
         raise ValueError(
-            f"data.split=speaker needs at least 3 {group_column}s (test, validation, training); the source names {len(names)}: "
+            f"data.split={kind} needs at least 3 {group_column}s (test, validation, training); the source names {len(names)}: "
             f"add a `{group_column}` column to its manifest, or use data.split=random"
         )
-    if fold >= len(names):
+    if num_unknown := int((groups == "").sum()):
         raise ValueError(
-            f"data.fold={fold}: there are {len(names)} {group_column}s, so folds are 0 to {len(names) - 1}"
+            f"data.split={kind} needs the {group_column} of every recording; {num_unknown} of {len(groups)} have none: "
+            "name them in the manifest, or use data.split=random"
         )
+    return names
+
+
+def _leave_one_out(names: list[str], groups: np.ndarray, fold: int, group_column: str) -> tuple[Rows, str]:
+    if fold >= len(names):
+        raise ValueError(f"data.fold={fold}: there are {len(names)} {group_column}s, so folds are 0 to {len(names) - 1}")
     test, val = names[fold], names[(fold + 1) % len(names)]
     rows: Rows = {
         "train": np.flatnonzero((groups != test) & (groups != val)),
@@ -100,10 +105,6 @@ def _leave_one_out(groups: np.ndarray, fold: int, group_column: str) -> tuple[Ro
 
 
 def _grouped(groups: np.ndarray, split_seed: int, val_fraction: float, group_column: str) -> tuple[Rows, str]:
-    if _num_known(groups) < 3:
-        raise ValueError(
-            f"data.split=grouped needs at least 3 {group_column}s; the source names {_num_known(groups)}: use data.split=random"
-        )
     is_test = _some_groups(groups, val_fraction, split_seed)
     rest = np.flatnonzero(~is_test)
     is_val = _some_groups(groups[rest], val_fraction, split_seed + 1)
@@ -130,18 +131,18 @@ def _random(labels: np.ndarray, split_seed: int, val_fraction: float) -> tuple[R
 
 def _strata(examples: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
     """Label and group where each such cell has enough to carve from, else the label."""
-    cells = examples["label"].to_numpy(str) + np.array("\x00") + groups
+    cells = examples["label"].to_numpy(str) + np.array("\x1f") + groups
     _, inverse, counts = np.unique(cells, return_inverse=True, return_counts=True)
     return cells if counts[inverse].min() >= 5 else examples["label"].to_numpy(str)
 
 
 def _stratified(strata: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Mark about `fraction` of each stratum, at least one where it has two or more."""
+    """Mark about `fraction` of each stratum, at least one where it has two or more, never all of it."""
     chosen = np.zeros(len(strata), dtype=bool)
     generator = np.random.default_rng(seed)
     for name in np.unique(strata):
         places = generator.permutation(np.flatnonzero(strata == name))
-        count = max(1, round(fraction * len(places))) if len(places) > 1 else 0
+        count = min(max(1, round(fraction * len(places))), len(places) - 1)
         chosen[places[:count]] = True
     return chosen
 

@@ -14,7 +14,8 @@ class Pooling(nn.Module):
     """Map (B, T, H) and lengths to (B, output_size).
 
     Args:
-        kind: `last` (each direction's final state), `mean`, `max`, `mean_max` (both, side by side), or `attention` (a learned weight per step: softmax over
+        kind: `last` (each direction's final state), `mean`, `max`, `mean_max` (both, side by side), or
+            `attention` (a learned weight per step: softmax over
             v . tanh(W h_t), Yang et al. 2016, section 2.2).
         size: H, all directions together.
         num_directions: 1 or 2; with 2 the second half of H runs backwards.

@@ -37,33 +37,29 @@ class RecurrentStack(nn.Module):
     so that padding never enters: no packing, and no result that depends on longer neighbours.
     """
 
-    def __init__(
-        self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool
-    ) -> None:
+    def __init__(self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool) -> None:
         super().__init__()
         self.num_directions = 2 if is_bidirectional else 1
         self.output_size = self.num_directions * recurrence.hidden_size
         sizes = [input_size] + [self.output_size] * (recurrence.num_layers - 1)
         self.layers = nn.ModuleList(
-            nn.ModuleList(cell(input_size=size, hidden_size=recurrence.hidden_size) for _ in range(self.num_directions))
-            for size in sizes
+            nn.ModuleList(cell(input_size=size, hidden_size=recurrence.hidden_size) for _ in range(self.num_directions)) for size in sizes
         )
-        self.norms = nn.ModuleList(
-            nn.LayerNorm(self.output_size) if recurrence.has_layer_norm else nn.Identity() for _ in sizes
-        )
+        self.norms = nn.ModuleList(nn.LayerNorm(self.output_size) if recurrence.has_layer_norm else nn.Identity() for _ in sizes)
         self.dropout = nn.Dropout(recurrence.dropout)
-        for layer in self.layers:
-            for direction in layer:
-                direction.initialise(recurrence.initialisation)
+        for part in self.layers.modules():
+            if isinstance(part, Cell):
+                part.initialise(recurrence.initialisation)
 
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers; what lies beyond a length is zero in the result."""
         values = values_BTF
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             values = self.dropout(values) if index else values
-            outputs = [layer[0](values)]
+            cells = list(layer.children())
+            outputs = [cells[0](values)]
             if self.num_directions == 2:
-                backward = layer[1](reverse_within_length(values, lengths_B))
+                backward = cells[1](reverse_within_length(values, lengths_B))
                 outputs.append(reverse_within_length(backward, lengths_B))
             values = zero_padding(norm(torch.cat(outputs, -1)), lengths_B)
         return values, lengths_B

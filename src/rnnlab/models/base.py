@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -115,7 +116,7 @@ class SequenceModule(pl.LightningModule, ABC):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure on the validation split."""
         outputs = self(batch.inputs, batch.input_lengths)
-        self.log("val/loss", self.task.loss(outputs, batch), batch_size=batch.size)
+        self.log("val/loss", self.task.loss(outputs, batch, is_training=False), batch_size=batch.size)
         self.metrics.update(*self.task.answers(outputs, batch))
 
     def on_validation_epoch_end(self) -> None:
@@ -124,7 +125,7 @@ class SequenceModule(pl.LightningModule, ABC):
         self.log_dict({f"val/{name}": value for name, value in numbers.items()})
         self.metrics.reset()
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Complete the recipes with this model's parameters and the number of steps."""
         if self.optimization is None:
             raise RuntimeError("set `optimization` before training")

@@ -1,0 +1,45 @@
+# What people type. Everything happens inside .venv; nothing outside this folder is touched.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types ui data clean
+
+help:  ## show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## create .venv and install (2 minutes, once)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "wanted: $(PYTHON) (make PYTHON=/path/to/python3.11)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep]'
+	@touch $@
+
+demo: $(STAMP)  ## train on spoken digits and show the result (about a minute)
+	$(BIN)/python src/train.py model=gru data=speech trainer=demo
+
+test: $(STAMP) lint types  ## lint, types, tests
+	$(BIN)/python -m pytest -n auto
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+ui: $(STAMP)  ## open the runs in MLflow (loopback only)
+	@echo "open  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning   (Ctrl+C ends it)"
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port 5000
+
+data: $(STAMP)  ## fetch and prepare all data sets by DVC
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+
+clean:  ## remove what tools cached (not runs, not data)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache build src/*.egg-info

@@ -1,0 +1,168 @@
+"""The user's commands as the user types them: help, wrong words, and what comes out of a run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from rnnlab.command_line import CONF, compose_config
+from rnnlab.config import ConfigError
+
+Command = Callable[..., "CompletedProcess[str]"]
+SMOKE = "src/train.py trainer=smoke data.source=sample tracking.log_model=false"
+
+
+@pytest.mark.parametrize("script", ["train", "prepare", "score", "predict"])
+def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: str, command: Command) -> None:
+    done = command(f"src/{script}.py --help")
+    assert done.returncode == 0
+    assert f"python src/{script}.py" in done.stdout
+    if script == "train":
+        assert "model: birnn, gru, lstm, srnn" in done.stdout
+        assert sum(line.startswith("  python src/train.py") for line in done.stdout.splitlines()) >= 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("model=gruu", r"model=gruu: there is no such choice. Did you mean 'gru'\? Choices: birnn, gru, lstm, srnn"),
+        ("modle=gru", r"'modle' is not a key or group. Did you mean 'model'\?"),
+        ("data.sorce=x", r"'data.sorce' is not a key or group. Did you mean 'data.source'\?"),
+        ("hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
+        ("model.recurence.hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
+        ("model=gru,lsmt", r"model=lsmt: there is no such choice. Did you mean 'lstm'\?"),
+        ("model=[gru", r"Write KEY=VALUE or GROUP=CHOICE"),
+    ],
+)
+def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose_config("config", words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("model=gru cell=lstm", r"error: model=gru fixes its cell; for both directions of any cell use model=birnn"),
+        ("model.recurrence.hidden_size=-3", r"error: model.recurrence.hidden_size=-3 is not allowed: it should be greater than"),
+        ("model.recurrence.hidden_size=many", r"error: model.recurrence.hidden_size=many is not allowed: it should be a valid integer"),
+        ("model.head.pooling=maen", r"error: model.head.pooling=maen is not allowed. Did you mean 'mean'\? Allowed: last, mean,"),
+        ("optimizer.lr=-1", r"error: optimizer: Invalid learning rate: -1"),
+        ("+model.recurrence.layers=3", r"error: model.recurrence.layers is not a key. .*Keys there: hidden_size"),
+        ("data.prepare.features=mfc", r"error: data.prepare.features=mfc is not allowed. Did you mean 'mfcc'\?"),
+        ("data.prepare.features=mfcc", r"works along the mel axis .* use data.prepare.features=logmel"),
+        ("tracking.uri=http://127.0.0.1:1", r"error: tracking at http://127.0.0.1:1 does not answer .*start it, or give another"),
+        ("tracking.uri=mlruns", r"error: tracking.uri=mlruns is neither sqlite:///FILE nor http://HOST:PORT"),
+        ("trainer.num_threads=0", r"error: trainer.num_threads=0 is not allowed: a whole number from 1"),
+        ("seed=-1", r"error: seed=-1 is not allowed"),
+        ("name=../x", r"error: name='../x': a run's name holds small letters"),
+        ("resume=nosuchrun", r"error: run=nosuchrun: there is no such run in sqlite:///"),
+        ("data.source=/no/such/folder", r"error: data.source=/no/such/folder: no such folder or file, nor a named source"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_says_what_is_allowed(words: str, message: str, root: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    import re
+    import sys
+
+    from rnnlab import command_line, run
+
+    monkeypatch.setattr(command_line, "ROOT", root)
+    monkeypatch.setattr(run, "ROOT", root)
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    given = words if "data.source" in words else f"{words} data.source=sample"
+    monkeypatch.setattr(sys, "argv", ["train.py", *given.split(), "trainer=smoke"])
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main("config", run.train)
+    assert stopped.value.code in (1, 2)
+    shown = capsys.readouterr().err
+    assert re.search(message, shown), shown
+    assert "Traceback" not in shown
+
+
+def test_every_file_of_every_group_composes() -> None:
+    for group in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "model/frontend"):
+        for file in (CONF / group).glob("*.yaml"):
+            model = ["model=birnn"] if group == "cell" else []
+            assert compose_config("config", [*model, f"{group}={file.stem}"])
+
+
+@pytest.fixture(scope="module")
+def sweep(root: Path) -> dict[str, str]:
+    """Hold what the sweep below printed, for the tests that use its runs."""
+    return {}
+
+
+@pytest.mark.slow
+def test_a_sweep_over_all_models_trains_scores_and_predicts_as_typed(command: Command, root: Path) -> None:
+    done = command("src/train.py -m model=srnn,lstm,gru,birnn data=speech trainer=smoke data.source=sample data.loader.batch_size=16")
+    assert done.returncode == 0, done.stderr
+    runs = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("run ")]
+    assert len(runs) == 4
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    found = [client.get_run(run_id) for run_id in runs]
+    assert {run.data.params["model"] for run in found} == {"srnn", "lstm", "gru", "birnn"}
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert all("test/accuracy" in run.data.metrics and "best/accuracy" in run.data.metrics for run in found)
+
+    scored = command(f"src/score.py run={runs[2]} data.source=sample output={root}/scored.csv")
+    assert scored.returncode == 0, scored.stderr
+    assert "all 600 examples of sample" in scored.stdout
+
+    recording = Path(CONF).parent / "data/samples/speech/recordings/7/7_f2_gb_1.flac"
+    predicted = command(f"src/predict.py run={runs[2]} input={recording} format=json")
+    assert predicted.returncode == 0, predicted.stderr
+    (row,) = json.loads(predicted.stdout)
+    scores = [value for name, value in row.items() if name.startswith("score/")]
+    assert abs(sum(scores) - 1) < 1e-5
+    assert row["confidence"] == max(scores)
+
+    served = command(f"{root}/serve.py {runs[2]} {recording}") if _write_client(root) else None
+    assert served is not None and served.returncode == 0, served and served.stderr
+    assert json.loads(served.stdout)[0]["prediction"] == row["prediction"]
+
+
+def _write_client(root: Path) -> bool:
+    """Write a script that knows MLflow and not this repository: it loads the logged model in a process of its own."""
+    (root / "serve.py").write_text(
+        "import os, sys\n"
+        "sys.path = [p for p in sys.path if not p.endswith('/src')]\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
+        "import mlflow, pandas as pd\n"
+        f"mlflow.set_tracking_uri('sqlite:///{root}/mlflow.db')\n"
+        "client = mlflow.MlflowClient()\n"
+        "run = client.get_run(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model(f'runs:/{sys.argv[1]}/model')\n"
+        "import rnnlab\n"
+        "assert '/model/code/' in rnnlab.__file__, rnnlab.__file__\n"
+        "print(model.predict(pd.DataFrame({'path': [sys.argv[2]]})).to_json(orient='records'))\n",
+        encoding="utf-8",
+    )
+    return True
+
+
+@pytest.mark.slow
+def test_a_folder_of_ones_own_recordings_trains_with_nothing_but_its_path(command: Command, tmp_path: Path) -> None:
+    sample = CONF.parent / "data/samples/speech/recordings"
+    for label in ("3", "7"):
+        folder = tmp_path / "mine" / {"3": "three", "7": "seven"}[label]
+        folder.mkdir(parents=True)
+        for file in sorted((sample / label).glob("*.flac"))[:20]:
+            (folder / file.name).write_bytes(file.read_bytes())
+    done = command(f"src/train.py data.source={tmp_path}/mine trainer.max_epochs=2 tracking.log_model=false")
+    assert done.returncode == 0, done.stderr
+    assert "2: seven (20), three (20)" in done.stderr
+    assert "at random within each label" in done.stderr
+
+
+@pytest.mark.slow
+def test_where_the_real_set_cannot_be_had_the_sample_is_used_and_said_loudly(command: Command, tmp_path: Path) -> None:
+    done = command(f"{SMOKE.replace('data.source=sample', '')} data.offline=true paths.data={tmp_path}/data")
+    assert done.returncode == 0, done.stderr
+    assert "USING THE BUNDLED SAMPLE INSTEAD" in done.stderr
+    prepared = command(f"src/prepare.py data=speech data.offline=true paths.data={tmp_path}/other")
+    assert prepared.returncode == 1
+    assert "error: fsdd cannot be had" in prepared.stderr
