@@ -21,7 +21,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from rnnlab.data import sources
+from rnnlab.data import archives, sources
 from rnnlab.data.sources import (
     Provenance,
     SourceCorrupt,
@@ -233,9 +233,7 @@ def test_two_fetches_at_once_unpack_once(tmp_path: Path) -> None:
     assert sum(run.result().kind == "mirror" for run in runs) == 1
 
 
-def test_a_mirror_file_with_other_content_is_an_error_and_the_network_is_not_asked(
-    tmp_path: Path, server: Server
-) -> None:
+def test_a_mirror_file_with_other_content_is_an_error_and_the_network_is_not_asked(tmp_path: Path, server: Server) -> None:
     mirror = mirror_with(tmp_path, tar_bytes({**FILES, "recordings/0_ann_0.wav": b"noise"}))
     with pytest.raises(SourceCorrupt, match=f"digits.tar.gz does not hold .* expected content hash {PINNED}, found"):
         fetch(server.upstream(), tmp_path / "raw" / "digits", mirror, is_offline=False)
@@ -247,7 +245,7 @@ def test_offline_without_a_mirror_says_what_to_do(tmp_path: Path) -> None:
     claim = (
         r"no mirror folder is set; http://.*never-asked.tar.gz was not asked \(offline\)\. What to do: "
         r"set data.mirror=FOLDER \(or RNNLAB_MIRROR\) to a folder that holds digits.tar.gz, "
-        "give your own recordings with data.source=PATH, or use the bundled sample with data.source=sample"
+        "give your own files with data.source=PATH, or use the bundled sample with data.source=sample"
     )
     with pytest.raises(SourceUnavailable, match=claim):
         fetch(DIGITS, tmp_path / "raw" / "digits", mirror=None, is_offline=True)
@@ -308,9 +306,7 @@ def test_what_the_mirror_lacks_is_downloaded(tmp_path: Path, server: Server, cap
     assert capfd.readouterr() == ("", "")  # no bar where there is no terminal
 
 
-def test_a_terminal_sees_the_file_and_its_bytes(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_sees_the_file_and_its_bytes(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(sources, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=90))
     fetch(server.upstream(), tmp_path / "shown", None, is_offline=False)
@@ -340,9 +336,7 @@ def test_a_refused_connection_names_every_place_that_was_tried(tmp_path: Path) -
     assert left_behind(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("num_bytes_before_stall", "reason"), [(0, "no answer within 0.2 s|timed out"), (17, "broke off after 17 bytes")]
-)
+@pytest.mark.parametrize(("num_bytes_before_stall", "reason"), [(0, "no answer within 0.2 s|timed out"), (17, "broke off after 17 bytes")])
 def test_a_server_that_stalls_is_given_up(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, num_bytes_before_stall: int, reason: str
 ) -> None:
@@ -401,9 +395,7 @@ def packed_header(name: str, kind: bytes, size: int) -> bytes:
         gzip.compress(b"a text"),
         zip_bytes(FILES)[:-30],
         tar_bytes(FILES)[:-30],
-        packed_header("top/recordings/0_ann_0.wav", tarfile.REGTYPE, 50_000)
-        + gzip.compress(bytes(40_000))
-        + b"no gzip",
+        packed_header("top/recordings/0_ann_0.wav", tarfile.REGTYPE, 50_000) + gzip.compress(bytes(40_000)) + b"no gzip",
     ],
     ids=["a page", "nothing", "a gzip that is no tar", "a cut zip", "a cut tar.gz", "a tar.gz damaged inside a file"],
 )
@@ -414,9 +406,7 @@ def test_a_file_that_is_no_archive_says_so(tmp_path: Path, archive: bytes) -> No
 
 
 @pytest.mark.parametrize("pack", [tar_bytes, zip_bytes])
-@pytest.mark.parametrize(
-    "name", ["../evil.wav", "recordings/../../evil.wav", "a\\..\\evil.wav", "C:evil.wav", "line\nbreak.wav"]
-)
+@pytest.mark.parametrize("name", ["../evil.wav", "recordings/../../evil.wav", "a\\..\\evil.wav", "C:evil.wav", "line\nbreak.wav"])
 def test_an_archive_member_with_dotdot_or_a_drive_or_a_backslash_is_refused(
     tmp_path: Path, pack: Callable[[dict[str, bytes]], bytes], name: str
 ) -> None:
@@ -426,9 +416,7 @@ def test_an_archive_member_with_dotdot_or_a_drive_or_a_backslash_is_refused(
     assert left_behind(tmp_path) == [] and not list(tmp_path.rglob("*evil*"))
 
 
-@pytest.mark.parametrize(
-    "archive", [tar_bytes({"x": b""}, top="/"), zip_bytes({"x": b""}, top="/")], ids=["tar", "zip"]
-)
+@pytest.mark.parametrize("archive", [tar_bytes({"x": b""}, top="/"), zip_bytes({"x": b""}, top="/")], ids=["tar", "zip"])
 def test_an_archive_member_with_an_absolute_path_is_refused(tmp_path: Path, archive: bytes) -> None:
     with pytest.raises(UnsafeArchive, match="'/x' is no plain path inside the archive"):
         fetch_archive(tmp_path, archive)
@@ -480,17 +468,17 @@ def billion_zeros(name: str, kind: bytes) -> bytes:
 )
 def test_a_bomb_is_stopped_at_the_limit(tmp_path: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     num_read = 0
-    spend = sources._Guard.spend
+    spend = archives.Guard.spend
 
-    def count(guard: sources._Guard, num_bytes: int) -> None:
+    def count(guard: archives.Guard, num_bytes: int) -> None:
         nonlocal num_read
         num_read += num_bytes
         spend(guard, num_bytes)
 
-    monkeypatch.setattr(sources._Guard, "spend", count)
+    monkeypatch.setattr(archives.Guard, "spend", count)
     with pytest.raises(UnsafeArchive, match=r"digits.tar.gz unpacks to more than the 60,000 bytes allowed"):
         fetch_archive(tmp_path, archive)
-    assert num_read <= 60_000 + sources.CHUNK_BYTES
+    assert num_read <= 60_000 + archives.CHUNK_BYTES
     assert left_behind(tmp_path) == []
 
 

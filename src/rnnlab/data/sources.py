@@ -1,28 +1,20 @@
 """Where raw data come from: a mirror folder or the upstream address, unpacked safely and checked by a pinned hash."""
 
 import contextlib
-import gzip
 import hashlib
-import lzma
 import os
-import re
 import shutil
-import stat
-import struct
-import tarfile
 import tempfile
 import threading
-import zipfile
-import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 from urllib.error import HTTPError
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
@@ -31,12 +23,10 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from rnnlab.data.archives import CHUNK_BYTES, UNREADABLE, Guard, UnsafeArchive, members
+from rnnlab.data.archives import SourceError as SourceError
+
 TIMEOUT_S = 5.0
-CHUNK_BYTES = 1 << 16
-
-
-class SourceError(ValueError):
-    """Say that raw data cannot be brought to their place."""
 
 
 class SourceUnavailable(SourceError):
@@ -45,10 +35,6 @@ class SourceUnavailable(SourceError):
 
 class SourceCorrupt(SourceError):
     """Say that content is not what was pinned."""
-
-
-class UnsafeArchive(SourceError):
-    """Say that an archive holds what no data set needs: links, paths that lead outside, too much."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +227,7 @@ def _verify(upstream: Upstream, folder: Path, names: list[str], where: str, advi
 def _advice(upstream: Upstream) -> str:
     return (
         f"What to do: set data.mirror=FOLDER (or RNNLAB_MIRROR) to a folder that holds {upstream.mirror_file}, "
-        "give your own recordings with data.source=PATH, or use the bundled sample with data.source=sample"
+        "give your own files with data.source=PATH, or use the bundled sample with data.source=sample"
     )
 
 
@@ -322,113 +308,16 @@ def _received(response: HTTPResponse, url: str, max_bytes: int, advance: Callabl
 
 
 def _unpack(archive: Path, upstream: Upstream, folder: Path, where: str) -> list[str]:
-    guard, kept = _Guard(where, upstream.max_files, upstream.max_bytes), []
+    guard, kept = Guard(where, upstream.max_files, upstream.max_bytes), []
     try:
-        with archive.open("rb") as file, contextlib.closing(_members(file, guard)) as members:
-            for path, chunks in members:
+        with archive.open("rb") as file, contextlib.closing(members(file, guard)) as found:
+            for path, chunks in found:
                 name = path.partition("/")[2]
                 if name and _is_kept(name, upstream):
                     kept.append(name)
                     _store(chunks, folder / name)
                 else:
                     deque(chunks, maxlen=0)  # a zip's sizes are only known by reading
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise SourceCorrupt(f"{where} cannot be unpacked ({error}). {_advice(upstream)}") from error
     return kept
-
-
-_UNREADABLE = (
-    *(OSError, EOFError, RuntimeError, OverflowError, UnicodeError, struct.error),
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-)
-_Members = Generator[tuple[str, Iterator[bytes]], None, None]
-_Readable = IO[bytes] | gzip.GzipFile | lzma.LZMAFile
-
-
-def _members(file: IO[bytes], guard: "_Guard") -> _Members:
-    magic = file.read(6)
-    file.seek(0)
-    if magic.startswith(b"PK"):
-        yield from _zip_members(file, guard)
-    elif magic.startswith(b"\x1f\x8b"):
-        with gzip.open(file) as tar:
-            yield from _tar_members(tar, guard)
-    elif magic == b"\xfd7zXZ\x00":
-        with lzma.open(file) as tar:
-            yield from _tar_members(tar, guard)
-    else:
-        raise tarfile.ReadError("it is neither a tar.gz, a tar.xz nor a zip archive")
-
-
-def _tar_members(file: _Readable, guard: "_Guard") -> _Members:
-    # Counted below the tar layer, so that headers and skipped members count too.
-    with tarfile.open(fileobj=cast(IO[bytes], _Counted(file, guard)), mode="r|") as archive:
-        for member in archive:
-            is_file = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
-            path = guard.enter(member.name, is_file, member.isdir())
-            if is_file and (stream := archive.extractfile(member)):
-                yield path, iter(partial(stream.read, CHUNK_BYTES), b"")
-
-
-def _zip_members(file: IO[bytes], guard: "_Guard") -> _Members:
-    with zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            is_named_folder = member.filename.endswith("/")  # is_dir() fails on an empty name
-            is_folder = is_named_folder and kind in (0, stat.S_IFDIR)
-            is_file = not is_named_folder and kind in (0, stat.S_IFREG)
-            path = guard.enter(member.orig_filename, is_file, is_folder)
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise zipfile.BadZipFile(f"{member.filename!r} is packed in a way other than deflate")
-            if is_file:
-                with archive.open(member) as stream:
-                    yield path, iter(partial(_Counted(stream, guard).read, CHUNK_BYTES), b"")
-
-
-@dataclass
-class _Guard:
-    """Refuse what no data set needs, and count what an archive really unpacks to, whatever it declares."""
-
-    where: str
-    max_files: int
-    max_bytes: int
-    num_members: int = 0
-    num_bytes: int = 0
-    seen: set[str] = field(default_factory=set)
-
-    def enter(self, name: str, is_file: bool, is_folder: bool) -> str:
-        self.num_members += 1
-        if self.num_members > self.max_files:
-            raise UnsafeArchive(f"{self.where} holds more than the {self.max_files:,} members allowed")
-        if not (is_file or is_folder):
-            raise UnsafeArchive(f"{self.where}: {name!r} is a link, a device or a sparse file, not a regular one")
-        parts = name.split("/")
-        if name.startswith("/") or ".." in parts or re.search(r"[\x00-\x1f\\]|(^|/)[A-Za-z]:", name):
-            raise UnsafeArchive(f"{self.where}: {name!r} is no plain path inside the archive")
-        path = "/".join(part for part in parts if part not in ("", "."))
-        if path in self.seen:
-            raise UnsafeArchive(f"{self.where}: {name!r} occurs twice")
-        if is_file:
-            self.seen.add(path)
-        return path
-
-    def spend(self, num_bytes: int) -> None:
-        self.num_bytes += num_bytes
-        if self.num_bytes > self.max_bytes:
-            raise UnsafeArchive(f"{self.where} unpacks to more than the {self.max_bytes:,} bytes allowed")
-
-
-class _Counted:
-    """Read a stream through a guard; its errors are no OSError, so that those mean the disk we write to."""
-
-    def __init__(self, stream: _Readable, guard: _Guard) -> None:
-        self.stream = stream
-        self.guard = guard
-
-    def read(self, size: int) -> bytes:
-        try:
-            chunk = self.stream.read(size)
-        except OSError as error:
-            raise EOFError(str(error)) from error
-        self.guard.spend(len(chunk))
-        return chunk
