@@ -101,12 +101,8 @@ class LastCheckpoint(Callback):
         try:
             trainer.save_checkpoint(aside)
             os.replace(aside, self.file)
-        except OSError as error:
+        finally:
             aside.unlink(missing_ok=True)
-            raise ValueError(
-                f"cannot write {self.file} ({error.strerror or error}): free some space, then continue with resume="
-                f"{self.file.parent.name} from the last checkpoint"
-            ) from error
         self.written_at = time.monotonic()
         if self.asked_by:
             raise Interrupted(self.asked_by)
@@ -173,7 +169,7 @@ class Meter(Callback):
         """Log with the epoch's last step."""
         self._started_at = 0.0
         for logger in trainer.loggers:
-            logger.log_metrics(self.numbers(), trainer.global_step)
+            logger.log_metrics(self.numbers(), trainer.global_step - 1)
 
     def numbers(self) -> dict[str, float]:
         """Return speed and memory so far."""
@@ -273,8 +269,8 @@ class TrackingLogger(Logger):
         return self.tracker.run_id
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Log."""
-        self.tracker.log_metrics({k: v for k, v in metrics.items() if k != "epoch"}, step or 0)
+        """Log at the number of optimizer steps done (Lightning counts them from 0)."""
+        self.tracker.log_metrics({k: v for k, v in metrics.items() if k != "epoch"}, (step or 0) + 1)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the whole configuration is logged when a run starts."""

@@ -174,10 +174,12 @@ def _fit_and_measure(config: Config, recipes: Recipes, tracker: Tracker, model: 
         LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
         ProgressLine(f"val/{measure.name}", measure.unit),
     ]
+    loader = data.train_dataloader()
+    steps_per_epoch = _limit(config["trainer"]["limit_train_batches"], loader) or len(loader)
     trainer = recipes.trainer(
         logger=loggers,
         callbacks=callbacks,
-        log_every_n_steps=config["tracking"]["log_every_n_steps"],
+        log_every_n_steps=max(1, min(config["tracking"]["log_every_n_steps"], steps_per_epoch)),
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -185,19 +187,19 @@ def _fit_and_measure(config: Config, recipes: Recipes, tracker: Tracker, model: 
     )
     begun = time.monotonic()
     last = tracker.folder / "last.ckpt"
-    trainer.fit(model, datamodule=data, ckpt_path=str(last) if config["resume"] else None, weights_only=True)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=str(last) if config["resume"] else None, weights_only=True)
+    except OSError as error:
+        raise ValueError(
+            f"cannot write in {tracker.folder} ({error.strerror or error}): free some space, then go on from the last checkpoint with "
+            f"resume={tracker.run_id}"
+        ) from error
     seconds = time.monotonic() - begun
     chosen = load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
-    limits = [
-        _limit(trainer_limit, loader)
-        for trainer_limit, loader in (
-            (trainer.limit_val_batches, data.val_dataloader()),
-            (trainer.limit_test_batches, data.test_dataloader()),
-        )
-    ]
+    val, test = data.val_dataloader(), data.test_dataloader()
     found = {
-        "val": evaluate(model, data.val_dataloader(), limits[0]),
-        "test": evaluate(model, data.test_dataloader(), limits[1]),
+        "val": evaluate(model, val, _limit(config["trainer"]["limit_val_batches"], val)),
+        "test": evaluate(model, test, _limit(config["trainer"]["limit_test_batches"], test)),
     }
     extra = {"time/fit_seconds": seconds, **meter.numbers()}
     results.leave_behind(tracker, model, data, found, extra, config, chosen, trainer.global_step)
@@ -356,7 +358,6 @@ def _quiet() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is: see LastCheckpoint
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

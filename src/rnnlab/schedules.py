@@ -46,7 +46,8 @@ def cosine(
 def onecycle(optimizer: Optimizer, total_steps: int, direction: Direction, warmup_fraction: Fraction) -> LRScheduler:
     """Rise to the optimizer's learning rate and fall to nothing, momentum the other way (Smith and Topin 2019)."""
     peaks = [group["lr"] for group in optimizer.param_groups]
-    return OneCycleLR(optimizer, peaks, total_steps=total_steps, pct_start=max(warmup_fraction, 1 / total_steps))
+    num_steps = max(3, total_steps)  # low, peak, low: with fewer, or a rise of one step, OneCycleLR divides by zero
+    return OneCycleLR(optimizer, peaks, total_steps=num_steps, pct_start=max(warmup_fraction, 2 / num_steps))
 
 
 def plateau(optimizer: Optimizer, total_steps: int, direction: Direction, factor: Fraction, patience: NonNegativeInt) -> LRScheduler:

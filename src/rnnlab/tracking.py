@@ -173,14 +173,18 @@ class Tracker:
 
     def log_model(self, code: Path, package: Path, bundle: Path, requirements: list[str]) -> None:
         """Log the model in MLflow's own format: code that reads the bundle, nothing pickled."""
-        with self._as_current_run():
-            mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(code),
-                artifacts={"bundle": str(bundle)},
-                code_paths=[str(package)],
-                pip_requirements=requirements,
-            )
+
+        def log() -> None:
+            with self._as_current_run():
+                mlflow.pyfunc.log_model(
+                    name="model",
+                    python_model=str(code),
+                    artifacts={"bundle": str(bundle)},
+                    code_paths=[str(package)],
+                    pip_requirements=requirements,
+                )
+
+        self._try(log)
 
     def finish(self, status: str, reason: str = "") -> None:
         """End the run: FINISHED, FAILED with the reason, or KILLED."""

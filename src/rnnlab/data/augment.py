@@ -180,8 +180,8 @@ def mask_frames(values_BTF: Tensor, lengths_B: Tensor, settings: Augment, hop_ms
 
 
 def _stripe(random: ExampleRandom, widest_B: Tensor, whole_B: Tensor, size: int) -> Tensor:
-    width_B = random.uniform() * widest_B.floor()  # of whole places, a stripe of width w covers at most the next whole number
-    start_B = random.uniform() * (whole_B - width_B)
+    width_B = (random.uniform() * (widest_B.floor() + 1)).floor()
+    start_B = (random.uniform() * (whole_B - width_B + 1)).floor()
     places = torch.arange(size)
     return (places >= start_B[:, None]) & (places < (start_B + width_B)[:, None])
 

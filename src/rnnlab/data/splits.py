@@ -116,7 +116,7 @@ def _random(labels: np.ndarray, split_seed: int, val_fraction: float) -> tuple[R
     names, counts = np.unique(labels, return_counts=True)
     if (few := names[counts < 3]).size:
         raise ValueError(
-            f"label {few[0]!r} has {counts[names == few[0]][0]} recording(s); a random split needs at least 3 of each label, one each "
+            f"label {str(few[0])!r} has {counts[names == few[0]][0]} recording(s); a random split needs at least 3 of each label, one each "
             f"for training, validation and test ({few.size} such label(s)): add recordings, remove the label, or give a `split` column"
         )
     is_test = _stratified(labels, val_fraction, split_seed)

@@ -1,5 +1,6 @@
 """What stands before the recurrence: nothing, an embedding of tokens, or a convolution over time."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -9,10 +10,11 @@ from rnnlab.contracts import Fraction, InputKind, PositiveInt, valid_mask, zero_
 
 
 class Frontend(nn.Module, ABC):
-    """Map (values, lengths) to (values, lengths); `output_size` is F of what comes out."""
+    """Map (values, lengths) to (values, lengths); `output_size` is F of what comes out, one step for each `subsampling` that went in."""
 
     accepts: InputKind
     output_size: int
+    subsampling: int = 1
 
     @abstractmethod
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,6 +96,7 @@ class Convolution(Frontend):
         if even := [size for size in kernel_sizes if size % 2 == 0]:
             raise ValueError(f"model.frontend.kernel_sizes has {even[0]}: give odd sizes, so that steps stay aligned")
         self.time_strides = time_strides
+        self.subsampling = math.prod(time_strides)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, kernel, stride=(time, frequency), padding=kernel // 2, bias=False)
             for before, after, kernel, time, frequency in zip(

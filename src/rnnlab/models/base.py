@@ -1,5 +1,6 @@
 """What every sequence model is to Lightning: a front end, a recurrence and a head, trained on whatever task the data set."""
 
+import math
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,6 +79,11 @@ class SequenceModule(pl.LightningModule, ABC):
                 f"but data={spec.name} gives {spec.input_kind}: choose another model/frontend"
             )
         self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
+        if self.task.is_per_step and self.frontend.subsampling != 1:
+            raise ValueError(
+                f"data={spec.name} has a target at every step, but model/frontend={type(self.frontend).__name__.lower()} keeps one step "
+                f"in {self.frontend.subsampling}: give time_strides of 1, or choose another model/frontend"
+            )
         size = self.recurrence.output_size
         self.pooling: Pooling | None = None
         if not self.task.is_per_step:
@@ -129,10 +135,11 @@ class SequenceModule(pl.LightningModule, ABC):
         """Complete the recipes with this model's parameters and the number of steps."""
         if self.optimization is None:
             raise RuntimeError("set `optimization` before training")
+        total_steps = self.trainer.estimated_stepping_batches
+        if math.isinf(total_steps):
+            raise ValueError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier)")
         optimizer = self.optimization.optimizer([p for p in self.parameters() if p.requires_grad])
-        scheduler = self.optimization.scheduler(
-            optimizer, total_steps=int(self.trainer.estimated_stepping_batches), direction=self.task.measure.direction
-        )
+        scheduler = self.optimization.scheduler(optimizer, total_steps=int(total_steps), direction=self.task.measure.direction)
         if scheduler is None:
             return {"optimizer": optimizer}
         # A plateau schedule also steps within the epoch loop, right after validation: a checkpoint at the epoch's end has seen it.
