@@ -202,7 +202,7 @@ def _fit_and_measure(config: Config, recipes: Recipes, tracker: Tracker, model: 
         "test": evaluate(model, test, _limit(config["trainer"]["limit_test_batches"], test)),
     }
     extra = {"time/fit_seconds": seconds, **meter.numbers()}
-    results.leave_behind(tracker, model, data, found, extra, config, chosen, trainer.global_step)
+    results.leave_behind(tracker, model, data, found, extra, config, chosen)
     results.print_summary(tracker, model, data, found, extra)
 
 

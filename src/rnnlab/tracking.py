@@ -264,7 +264,10 @@ def _whereabouts(home: Path) -> dict[str, str]:
         "git_dirty": str(is_dirty).lower(),
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
-        "user": getpass.getuser(),
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": "src/train.py",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit,
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "heartbeat": _now(),
     }
