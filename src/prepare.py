@@ -3,7 +3,7 @@
 python src/prepare.py data=speech
 python src/prepare.py data=speech data.source=PATH
 python src/prepare.py data=fsdd stage=fetch
-python src/prepare.py data=speech data.prepare.features=mfcc
+python src/prepare.py data=speech data.prepare.num_mels=64
 """
 
 from rnnlab.command_line import main

@@ -42,7 +42,7 @@ def recipe(node: Config, where: str) -> "functools.partial[Any]":
     Raises:
         ConfigError: names the key or value, and what is allowed.
     """
-    target = locate(node[TARGET], where)
+    target = locate(str(node[TARGET]), where)
     hints = _hints(target)
     arguments = {}
     for key, value in node.items():
@@ -81,7 +81,9 @@ def _checked(value: object, hint: Any, where: str) -> Any:
     try:
         return TypeAdapter(hint, config=settings).validate_python(value)
     except ValidationError as error:
-        raise ConfigError("; ".join(dict.fromkeys(_explain(e, where) for e in error.errors()))) from None
+        # Of the alternatives of a union, a configuration can never give an instance (`lr: float | Tensor`).
+        errors = [e for e in error.errors() if e["type"] != "is_instance_of"] or error.errors()
+        raise ConfigError("; ".join(dict.fromkeys(_explain(e, where) for e in errors))) from None
     except ValueError as error:  # raised by a dataclass's own check
         raise ConfigError(str(error)) from error
 
@@ -97,10 +99,13 @@ def _refuse_unknown_keys(value: Mapping[str, Any], hint: Any, where: str) -> Non
 
 
 def _explain(error: Any, where: str) -> str:
-    places = [str(part) for part in error["loc"] if isinstance(part, int) or str(part).isidentifier()]
+    in_union = ("int", "float", "str", "bool")  # pydantic adds the alternative's name to the place
+    places = [str(part) for part in error["loc"] if isinstance(part, int) or (part.isidentifier() and part not in in_union)]
     place = ".".join([where, *places])
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return f"{place} is missing: give it a value"
     if error["type"] == "literal_error":
         allowed = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"{place}={error['input']} is not allowed.{nearest(str(error['input']), allowed)} Allowed: {', '.join(allowed)}"

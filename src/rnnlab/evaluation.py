@@ -42,7 +42,7 @@ def evaluate(model: SequenceModule, batches: Iterable[Batch], num_batches: int |
         on_device = Batch(*(value.to(model.device) for value in vars(batch).values()))
         outputs = model(on_device.inputs, on_device.input_lengths)
         losses.append(float(model.task.loss(outputs, on_device, is_training=False)))
-        sizes.append(batch.size)
+        sizes.append(model.task.num_answers(on_device))
         metrics.update(*model.task.answers(outputs, on_device))
         columns = {"row": batch.example_ids.numpy(), **model.task.target_columns(batch), **model.task.columns(outputs)}
         parts.append(pd.DataFrame(columns))

@@ -1,6 +1,6 @@
 """How the learning rate changes over a training; each schedule steps once per optimizer step, plateau once per validation.
 
-Every schedule begins with a linear warm-up over `warmup_fraction` of all steps (0: none).
+`constant`, `step` and `cosine` begin with a linear warm-up over `warmup_fraction` of all steps (0: none).
 """
 
 import math

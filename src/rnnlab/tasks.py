@@ -93,6 +93,10 @@ class Task(ABC):
     def target_columns(self, batch: Batch) -> Columns:
         """Return the target columns of a batch's table."""
 
+    def num_answers(self, batch: Batch) -> int:
+        """Count what the loss is a mean over: a batch's weight in a mean over batches."""
+        return batch.size
+
     def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:
         """Turn computed metrics into names and numbers."""
         return {name: float(value) for name, value in computed.items() if value.ndim == 0}
@@ -167,6 +171,10 @@ class Label(Classify):
 
     name = "label"
     is_per_step = True
+
+    def num_answers(self, batch: Batch) -> int:
+        """Count the valid steps."""
+        return int((batch.targets != IGNORED_TARGET).sum())
 
     def columns(self, outputs: Tensor) -> Columns:
         """Return the predicted class index of every step, as lists."""

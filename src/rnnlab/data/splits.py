@@ -38,6 +38,10 @@ def assign_splits(
     """
     groups = examples[group_column].to_numpy(str)
     given = examples["split"].to_numpy(str)
+    if kind == "auto" and (given == "val").any() and not (given == "test").any():
+        raise ValueError(
+            "the source names validation examples but no test examples: add test rows to its `split` column, or choose data.split"
+        )
     if kind == "auto":
         kind = "official" if (given == "test").any() else "grouped" if _num_known(groups) >= 3 else "random"
     if kind == "official":

@@ -18,7 +18,7 @@ from rnnlab.contracts import Batch, DataSpec, Fraction
 from rnnlab.layers.frontends import Frontend
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
-from rnnlab.tasks import Regularisation, make_task
+from rnnlab.tasks import Regularisation, Task, make_task
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,8 @@ class SequenceModule(pl.LightningModule, ABC):
         self.spec = spec
         self.task = make_task(spec, regularisation)
         self.frontend = frontend(input_size=spec.input_size)
-        if self.frontend.accepts != spec.input_kind:
-            raise ValueError(
-                f"model/frontend={type(self.frontend).__name__.lower()} takes {self.frontend.accepts}, "
-                f"but data={spec.name} gives {spec.input_kind}: choose another model/frontend"
-            )
+        _refuse_misfit(self.frontend, spec, self.task)
         self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
-        if self.task.is_per_step and self.frontend.subsampling != 1:
-            raise ValueError(
-                f"data={spec.name} has a target at every step, but model/frontend={type(self.frontend).__name__.lower()} keeps one step "
-                f"in {self.frontend.subsampling}: give time_strides of 1, or choose another model/frontend"
-            )
         size = self.recurrence.output_size
         self.pooling: Pooling | None = None
         if not self.task.is_per_step:
@@ -122,7 +113,7 @@ class SequenceModule(pl.LightningModule, ABC):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure on the validation split."""
         outputs = self(batch.inputs, batch.input_lengths)
-        self.log("val/loss", self.task.loss(outputs, batch, is_training=False), batch_size=batch.size)
+        self.log("val/loss", self.task.loss(outputs, batch, is_training=False), batch_size=self.task.num_answers(batch))
         self.metrics.update(*self.task.answers(outputs, batch))
 
     def on_validation_epoch_end(self) -> None:
@@ -159,3 +150,15 @@ class SequenceModule(pl.LightningModule, ABC):
     def l1_norm(self) -> Tensor:
         """Sum the absolute values of all weight matrices."""
         return torch.stack([p.abs().sum() for p in self.parameters() if p.ndim > 1]).sum()
+
+
+def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task) -> None:
+    """Raise ValueError where the front end cannot take these inputs or answer these targets."""
+    name = f"model/frontend={type(frontend).__name__.lower()}"
+    if frontend.accepts != spec.input_kind:
+        raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another model/frontend")
+    if task.is_per_step and frontend.subsampling != 1:
+        raise ValueError(
+            f"data={spec.name} has a target at every step, but {name} keeps one step in {frontend.subsampling}: "
+            "give time_strides of 1, or choose another model/frontend"
+        )

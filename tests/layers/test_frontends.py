@@ -1,0 +1,166 @@
+"""Front ends: lengths, padding and statistics, against PyTorch's own layers and numbers worked out by hand."""
+
+from math import ceil
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rnnlab.layers.frontends import Convolution, Direct, Embedding, MaskedBatchNorm
+
+B, T, F = 2, 5, 3
+LENGTHS = torch.tensor([3, 5])
+FULL = torch.tensor([5, 5])
+
+
+def make_convolution(dropout: float = 0.0, num_bands: int = 6) -> Convolution:
+    torch.manual_seed(1)
+    return Convolution(num_bands, [2, 4], [5, 3], [2, 3], [2, 2], dropout).double()
+
+
+def draw(*sizes: int) -> Tensor:
+    torch.manual_seed(2)
+    return torch.randn(*sizes, dtype=torch.float64)
+
+
+def test_direct_hands_features_on_and_zeroes_what_lies_beyond_a_length() -> None:
+    values = draw(B, T, F)
+    values[0, 3:] = torch.nan
+    outputs, lengths = Direct(F)(values, LENGTHS)
+    assert torch.equal(lengths, LENGTHS)
+    assert torch.equal(outputs[0, :3], values[0, :3])
+    assert torch.equal(outputs[1], values[1])
+    assert not outputs[0, 3:].any()
+
+
+def test_embedding_looks_tokens_up_and_neither_padding_nor_its_gradient_touches_the_table() -> None:
+    embedding = Embedding(7, 4, 0.0)
+    tokens = torch.tensor([[3, 1, 3, 6, 6], [2, 2, 5, 1, 3]])
+    outputs, lengths = embedding(tokens, LENGTHS)
+    assert outputs.shape == (B, T, embedding.output_size) == (B, T, 4)
+    assert torch.equal(lengths, LENGTHS)
+    assert torch.equal(outputs[0, 2], embedding.table.weight[3])
+    assert torch.equal(outputs[1, 4], embedding.table.weight[3])
+    assert not outputs[0, 3:].any()
+    outputs.sum().backward()
+    assert embedding.table.weight.grad is not None
+    assert embedding.table.weight.grad[:, 0].tolist() == [0, 2, 2, 3, 0, 1, 0]  # how often each valid token occurs
+
+
+def test_embedding_drops_only_while_training() -> None:
+    embedding = Embedding(7, 4, 0.5)
+    tokens = torch.tensor([[3, 1, 3, 6, 6], [2, 2, 5, 1, 3]])
+    assert torch.equal(embedding.eval()(tokens, FULL)[0], embedding.table(tokens))
+    dropped = embedding.train()(tokens, FULL)[0]
+    ratios = (dropped / embedding.table(tokens)).flatten()
+    assert set(ratios.round(decimals=5).tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("num_steps", range(1, 14))
+def test_convolution_divides_lengths_by_its_strides_rounding_up(num_steps: int) -> None:
+    convolution = make_convolution()
+    lengths = torch.tensor([1, num_steps])
+    outputs, shorter = convolution(draw(B, num_steps, 6), lengths)
+    assert shorter.tolist() == [1, ceil(ceil(num_steps / 2) / 3)]
+    assert outputs.shape == (B, shorter.max(), convolution.output_size)
+    assert not outputs[0, 1:].any()
+
+
+@pytest.mark.parametrize("num_bands", range(1, 10))
+def test_convolution_says_how_many_features_come_out(num_bands: int) -> None:
+    convolution = make_convolution(num_bands=num_bands)
+    outputs, _ = convolution(draw(B, T, num_bands), FULL)
+    assert outputs.shape[-1] == convolution.output_size == ceil(ceil(num_bands / 2) / 2) * 4
+
+
+@pytest.mark.parametrize("is_training", [True, False], ids=["training", "measuring"])
+def test_without_padding_convolution_equals_pytorchs_layers_one_after_another(is_training: bool) -> None:
+    ours = make_convolution().train(is_training)
+    blocks: list[nn.Module] = []
+    for convolution, size in zip(ours.convolutions, (2, 4), strict=True):
+        blocks += [convolution, nn.BatchNorm2d(size).double(), nn.ReLU()]
+    theirs = nn.Sequential(*blocks).train(is_training)
+    values = draw(B, T, 6)
+    maps_BCTF = theirs(values[:, None])
+    outputs, _ = ours(values, FULL)
+    expected = maps_BCTF.permute(0, 2, 1, 3).reshape(B, maps_BCTF.shape[2], -1)
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
+
+
+def test_convolution_drops_whole_channels_and_padding_does_not_change_which() -> None:
+    convolution = make_convolution(dropout=0.5)
+    values, longer = draw(B, T, 6), torch.cat([draw(B, T, 6), draw(B, 7, 6)], 1)
+    torch.manual_seed(3)
+    outputs, _ = convolution(values, LENGTHS)
+    torch.manual_seed(3)
+    padded, _ = convolution(longer, LENGTHS)
+    torch.testing.assert_close(padded[:, : outputs.shape[1]], outputs, rtol=0, atol=1e-12)
+    assert not padded[:, outputs.shape[1] :].any()
+    torch.manual_seed(3)
+    dropped = Convolution(6, [64], [1], [1], [1], 0.5).double()
+    with torch.no_grad():
+        dropped.norms[0].bias.fill_(9.0)  # so that ReLU lets everything through
+    maps_BTCF = dropped(values, FULL)[0].view(B, T, 64, 6)
+    is_kept_BC = (maps_BTCF != 0).any(3).any(1)
+    assert torch.equal(is_kept_BC, (maps_BTCF != 0).all(3).all(1))
+    assert 0.3 < is_kept_BC.double().mean() < 0.7
+
+
+def test_an_even_kernel_is_refused_with_what_to_give() -> None:
+    with pytest.raises(ValueError, match=r"model.frontend.kernel_sizes has 4: give odd sizes, so that steps stay aligned"):
+        Convolution(F, [2, 2], [3, 4], [1, 1], [1, 1], 0.0)
+
+
+def test_lists_of_unequal_length_are_refused_with_their_lengths() -> None:
+    message = r"one number a block; these differ: channels 2, kernel_sizes 2, time_strides 1, frequency_strides 3"
+    with pytest.raises(ValueError, match=message):
+        Convolution(F, [2, 2], [3, 3], [1], [1, 1, 1], 0.0)
+
+
+def make_norms() -> tuple[MaskedBatchNorm, nn.BatchNorm2d]:
+    ours, theirs = MaskedBatchNorm(2).double(), nn.BatchNorm2d(2).double()
+    for norm in (ours, theirs):
+        with torch.no_grad():
+            norm.weight.copy_(torch.tensor([0.7, 1.3]))
+            norm.bias.copy_(torch.tensor([-0.2, 0.4]))
+    return ours, theirs
+
+
+def test_without_padding_masked_batch_norm_equals_pytorchs_with_its_gradients_and_running_statistics() -> None:
+    ours, theirs = make_norms()
+    mask = torch.ones(B, 1, T, 1, dtype=torch.float64)
+    weights = draw(B, 2, T, 4)
+    for scale in (1.0, 3.0):  # two steps, so that the momentum counts
+        our_maps, their_maps = ((scale * draw(B, 2, T, 4) + scale).requires_grad_() for _ in range(2))
+        outputs, expected = ours(our_maps, mask), theirs(their_maps)
+        torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
+        our_gradients = torch.autograd.grad((weights * outputs).sum(), [our_maps, ours.weight, ours.bias])
+        for gradient, wanted in zip(
+            our_gradients, torch.autograd.grad((weights * expected).sum(), [their_maps, theirs.weight, theirs.bias]), strict=True
+        ):
+            torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-11)
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    torch.testing.assert_close(ours.eval()(weights, mask), theirs.eval()(weights))
+
+
+def test_with_padding_statistics_are_those_of_the_valid_steps() -> None:
+    ours, _ = make_norms()
+    maps = draw(B, 2, T, 4)
+    maps[0, :, 3:] = 1000.0
+    mask = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.float64)[:, None, :, None]
+    outputs = ours(maps, mask)
+    for channel, (gain, shift) in enumerate([(0.7, -0.2), (1.3, 0.4)]):
+        valid = torch.cat([maps[0, channel, :3], maps[1, channel]])  # 8 steps of 4 bands
+        mean = valid.sum() / 32
+        squares = ((valid - mean) ** 2).sum()
+        expected = (valid - mean) / (squares / 32 + 1e-5).sqrt() * gain + shift
+        torch.testing.assert_close(torch.cat([outputs[0, channel, :3], outputs[1, channel]]), expected)
+        torch.testing.assert_close(ours.running_mean[channel], 0.1 * mean)
+        torch.testing.assert_close(ours.running_var[channel], 0.9 + 0.1 * squares / 31)
+
+
+def test_masked_batch_norm_stays_exact_in_float32_where_the_mean_is_ten_deviations_from_zero() -> None:
+    maps = (draw(B, 2, T, 4) + 10).float()
+    ours, theirs = MaskedBatchNorm(2), nn.BatchNorm2d(2)
+    torch.testing.assert_close(ours(maps, torch.ones(B, 1, T, 1)), theirs(maps), rtol=0, atol=1e-4)

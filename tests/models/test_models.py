@@ -1,0 +1,323 @@
+"""Every model in conf/model, with every cell, front end and pooling, is put through the same questions."""
+
+from collections.abc import Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from rnnlab.command_line import compose_config
+from rnnlab.config import Config, locate, recipe
+from rnnlab.contracts import Batch, DataSpec
+from rnnlab.layers.pooling import PoolingKind
+from rnnlab.models.base import Optimization, SequenceModule
+from rnnlab.schedules import constant, plateau
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+CELLS = sorted(file.stem for file in (CONF / "cell").glob("*.yaml"))
+POOLINGS = get_args(PoolingKind)
+F, H, C, V = 6, 4, 3, 7
+LENGTHS = [3, 5, 9]
+FEATURES = DataSpec("toy", "features", F, "class", C, ("a", "b", "c"), (4, 1, 2))
+TOKENS = DataSpec("toy", "tokens", V, "class", C, ("a", "b", "c"), (4, 1, 2))
+FEATURES_PER_STEP = DataSpec("toy", "features", F, "class_per_step", C, ("a", "b", "c"), (4, 1, 2))
+TOKENS_PER_STEP = DataSpec("toy", "tokens", V, "class_per_step", C, ("a", "b", "c"), (4, 1, 2))
+
+
+def class_of(group: str, name: str) -> type:
+    target = locate(yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))["_target_"], group)
+    assert isinstance(target, type)
+    return target
+
+
+def variants() -> Iterator[str]:
+    """Name every model, and with each cell those that leave it free."""
+    for file in sorted((CONF / "model").glob("*.yaml")):
+        fixed = class_of("model", file.stem).cell_class  # type: ignore[attr-defined]
+        yield from [f"model={file.stem}"] if fixed else [f"model={file.stem} cell={cell}" for cell in CELLS]
+
+
+FRONTENDS = {file.stem: class_of("model/frontend", file.stem).accepts for file in sorted((CONF / "model/frontend").glob("*.yaml"))}  # type: ignore[attr-defined]
+SUBSAMPLING = ["convolution"]
+SMALL = {
+    "convolution": "channels=[2,3] kernel_sizes=[5,3] time_strides=[2,1] frequency_strides=[2,2] dropout=0",
+    "embedding": "embedding_size=5 dropout=0",
+}
+VARIANTS = list(variants())
+per_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
+@cache
+def composed(variant: str, frontend: str) -> Config:
+    """Compose a tiny model without dropout."""
+    words = [*variant.split(), f"model/frontend={frontend}", f"model.recurrence.hidden_size={H}", "model.recurrence.num_layers=2"]
+    words += [f"model.frontend.{setting}" for setting in SMALL.get(frontend, "").split()] + ["model.head.dropout=0"]
+    words += ["model.regularisation.label_smoothing=0.1", "model.regularisation.class_weights=balanced"]
+    model: Config = compose_config("config", words)["model"]
+    return model
+
+
+def make_model(variant: str, frontend: str, spec: DataSpec, pooling: str = "mean_max", **regularisation: float) -> SequenceModule:
+    node = composed(variant, frontend)
+    node = node | {"head": node["head"] | {"pooling": pooling}, "regularisation": node["regularisation"] | regularisation}
+    torch.manual_seed(1)
+    model: SequenceModule = recipe(node, "model")(spec)
+    return model.double()
+
+
+def draw(spec: DataSpec) -> list[Tensor]:
+    """Draw one sequence of each length."""
+    torch.manual_seed(2)
+    if spec.input_kind == "tokens":
+        return [torch.randint(V, (n,)) for n in LENGTHS]
+    return [torch.randn(n, F, dtype=torch.float64) for n in LENGTHS]
+
+
+def pad(sequences: list[Tensor], num_steps: int, fill: float) -> Tensor:
+    """Put sequences side by side, with `fill` beyond each end (for tokens: some token)."""
+    fill = 5 if not sequences[0].is_floating_point() and fill else fill
+    padded = torch.full((len(sequences), num_steps, *sequences[0].shape[1:]), fill, dtype=sequences[0].dtype)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return padded
+
+
+def outputs_of(model: SequenceModule, sequences: list[Tensor], num_steps: int, fill: float = 0.0) -> list[Tensor]:
+    """Return each sequence's output, of its valid steps only where there is one per step."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    outputs = model(pad(sequences, num_steps, fill), lengths)
+    return [output[:n] for output, n in zip(outputs, lengths, strict=True)] if model.task.is_per_step else list(outputs)
+
+
+@torch.no_grad()
+def assert_padding_changes_nothing(model: SequenceModule, sequences: list[Tensor]) -> None:
+    model.train()
+    outputs_of(model, sequences, max(LENGTHS))  # so that batch normalisation has statistics of its own
+    model.eval()
+    alone = [outputs_of(model, [sequence], len(sequence))[0] for sequence in sequences]
+    assert all(output.isfinite().all() for output in alone)
+    batches = {
+        "in a padded batch": outputs_of(model, sequences[:2], 5),
+        "beside longer neighbours": outputs_of(model, sequences, 9),
+        "with more padding than any needs": outputs_of(model, sequences, 16),
+        "with rubbish as padding": outputs_of(model, sequences, 12, 1e3),
+        "with NaN as padding": outputs_of(model, sequences, 12, torch.nan),
+        "in another order": outputs_of(model, sequences[::-1], 9)[::-1],
+    }
+    for how, outputs in batches.items():
+        for output, expected in zip(outputs, alone, strict=False):
+            torch.testing.assert_close(output, expected, rtol=0, atol=1e-10, msg=lambda text, how=how: f"{how}: {text}")
+
+
+def test_there_are_models_and_frontends() -> None:
+    assert {"model=srnn", "model=lstm", "model=gru", "model=birnn cell=gru", "model=birnn cell=lstm"} <= set(VARIANTS)
+    assert {"direct", "embedding", "convolution"} <= set(FRONTENDS)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("frontend", FRONTENDS)
+@per_variant
+def test_padding_never_changes_a_sequences_output(variant: str, frontend: str, pooling: str) -> None:
+    spec = FEATURES if FRONTENDS[frontend] == "features" else TOKENS
+    assert_padding_changes_nothing(make_model(variant, frontend, spec, pooling), draw(spec))
+
+
+@pytest.mark.parametrize("frontend", [name for name in FRONTENDS if name not in SUBSAMPLING])
+@per_variant
+def test_padding_never_changes_the_output_at_a_step(variant: str, frontend: str) -> None:
+    spec = FEATURES_PER_STEP if FRONTENDS[frontend] == "features" else TOKENS_PER_STEP
+    assert_padding_changes_nothing(make_model(variant, frontend, spec), draw(spec))
+
+
+def trained_once(model: SequenceModule, sequences: list[Tensor], num_steps: int, fill: float) -> dict[str, Tensor]:
+    """Return the training loss, all gradients and all statistics after one batch."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    targets = torch.tensor([2, 0, 1])
+    if model.task.is_per_step:
+        targets = pad([torch.arange(n) % C for n in lengths], num_steps, 0)
+        targets[torch.arange(num_steps) >= lengths[:, None]] = -1
+    batch = Batch(pad(sequences, num_steps, fill), lengths, targets, lengths, torch.arange(3))
+    model.train()
+    loss = model.task.loss(model(batch.inputs, batch.input_lengths), batch)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    names = [name for name, _ in model.named_parameters()]
+    return {"loss": loss.detach(), **dict(zip(names, gradients, strict=True)), **dict(model.named_buffers())}
+
+
+def assert_more_padding_trains_the_same(variant: str, frontend: str, spec: DataSpec, pooling: str) -> None:
+    sequences = draw(spec)
+    expected = trained_once(make_model(variant, frontend, spec, pooling), sequences, max(LENGTHS), 0.0)
+    assert len(expected) > 5
+    for num_steps, fill in ((max(LENGTHS) + 4, 0.0), (max(LENGTHS) + 7, torch.nan)):
+        found = trained_once(make_model(variant, frontend, spec, pooling), sequences, num_steps, fill)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("frontend", FRONTENDS)
+@per_variant
+def test_more_padding_changes_neither_loss_nor_gradients_nor_statistics(variant: str, frontend: str, pooling: str) -> None:
+    assert_more_padding_trains_the_same(variant, frontend, FEATURES if FRONTENDS[frontend] == "features" else TOKENS, pooling)
+
+
+@pytest.mark.parametrize("frontend", [name for name in FRONTENDS if name not in SUBSAMPLING])
+@per_variant
+def test_more_padding_changes_neither_loss_nor_gradients_of_targets_at_every_step(variant: str, frontend: str) -> None:
+    spec = FEATURES_PER_STEP if FRONTENDS[frontend] == "features" else TOKENS_PER_STEP
+    assert_more_padding_trains_the_same(variant, frontend, spec, "last")
+
+
+@per_variant
+def test_only_a_bidirectional_model_knows_what_comes_later(variant: str) -> None:
+    model = make_model(variant, "direct", FEATURES_PER_STEP).eval()
+    values = draw(FEATURES_PER_STEP)[1][None].requires_grad_()
+    model(values, torch.tensor([5]))[0, 2].sum().backward()
+    assert values.grad is not None
+    is_seen_T = values.grad[0].abs().sum(-1) > 0
+    assert is_seen_T.tolist() == [True, True, True, model.is_bidirectional, model.is_bidirectional]
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [
+        (FEATURES, (2, C)),
+        (FEATURES_PER_STEP, (2, 5, C)),
+        (DataSpec("toy", "features", F, "real", 2, ("x", "y")), (2, 2)),
+    ],
+)
+@per_variant
+def test_the_answer_has_the_size_that_the_targets_ask_for(variant: str, spec: DataSpec, shape: tuple[int, ...]) -> None:
+    model = make_model(variant, "direct", spec)
+    assert model(torch.zeros(2, 5, F, dtype=torch.float64), torch.tensor([5, 4])).shape == shape
+
+
+@pytest.mark.parametrize("frontend", [name for name, accepts in FRONTENDS.items() if accepts == "features"])
+def test_tokens_to_a_front_end_for_features_are_refused_with_what_to_do(frontend: str) -> None:
+    message = rf"model/frontend={frontend} takes features, but data=toy gives tokens: choose another model/frontend"
+    with pytest.raises(ValueError, match=message):
+        make_model("model=gru", frontend, TOKENS)
+
+
+def test_features_to_an_embedding_are_refused_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"model/frontend=embedding takes tokens, but data=toy gives features: choose another"):
+        make_model("model=gru", "embedding", FEATURES)
+
+
+def test_a_front_end_that_drops_steps_is_refused_where_every_step_has_a_target() -> None:
+    message = r"data=toy has a target at every step, but model/frontend=convolution keeps one step in 2: give time_strides of 1"
+    with pytest.raises(ValueError, match=message):
+        make_model("model=gru", "convolution", FEATURES_PER_STEP)
+
+
+def test_a_convolution_that_keeps_every_step_answers_at_every_step() -> None:
+    node = composed("model=gru", "convolution")
+    node = node | {"frontend": node["frontend"] | {"time_strides": [1, 1]}}
+    model: SequenceModule = recipe(node, "model")(FEATURES_PER_STEP)
+    assert_padding_changes_nothing(model.double(), draw(FEATURES_PER_STEP))
+
+
+def test_the_head_drops_only_while_training() -> None:
+    node = composed("model=gru", "direct")
+    model: SequenceModule = recipe(node | {"head": node["head"] | {"dropout": 0.5}}, "model")(FEATURES)
+    torch.manual_seed(0)
+    inputs, lengths = torch.randn(2, 5, F), torch.tensor([5, 4])
+    plain = model.eval()(inputs, lengths)
+    assert torch.equal(model(inputs, lengths), plain)
+    assert not torch.equal(model.train()(inputs, lengths), plain)
+
+
+def test_the_l1_norm_sums_absolute_weights_of_matrices_and_leaves_biases() -> None:
+    model = make_model("model=gru", "direct", FEATURES)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(-0.5 if parameter.ndim > 1 else 100.0)
+    num_weights = 3 * H * (F + H) + 3 * H * (H + H) + C * 2 * H  # two layers of three gates, and the output over mean and max
+    assert model.l1_norm().item() == pytest.approx(0.5 * num_weights)
+
+
+BATCH = Batch(torch.randn(2, 5, F), torch.tensor([5, 4]), torch.tensor([2, 0]), torch.tensor([1, 1]), torch.arange(2))
+
+
+def make_trainer(max_epochs: int = 2) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu", max_epochs=max_epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+
+
+def fit(model: SequenceModule, trainer: pl.Trainer) -> None:
+    trainer.fit(model, DataLoader([BATCH] * 3, batch_size=None), DataLoader([BATCH], batch_size=None))
+
+
+quiet = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*smaller than the logging interval.*")
+
+
+@quiet
+def test_the_step_adds_l1_to_what_is_minimised_but_not_to_what_is_logged() -> None:
+    model = make_model("model=gru", "direct", FEATURES, l1=0.01).float()
+    model.optimization = Optimization(partial(torch.optim.SGD, lr=0.0), partial(constant, warmup_fraction=0.0))
+    trainer = make_trainer()
+    fit(model, trainer)
+    with torch.no_grad():
+        loss = model.task.loss(model(BATCH.inputs, BATCH.input_lengths), BATCH).item()
+    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(loss, rel=1e-5)
+    model.log = lambda *words, **settings: None  # type: ignore[method-assign, assignment]
+    minimised = model.training_step(BATCH, 0).item()
+    assert minimised == pytest.approx(loss + 0.01 * model.l1_norm().item(), rel=1e-5)
+
+
+@quiet
+def test_validation_logs_the_tasks_metrics() -> None:
+    model = make_model("model=gru", "direct", FEATURES).float()
+    model.optimization = Optimization(partial(torch.optim.SGD, lr=0.0), partial(constant, warmup_fraction=0.0))
+    trainer = make_trainer()
+    fit(model, trainer)
+    guessed = model.eval()(BATCH.inputs, BATCH.input_lengths).argmax(-1)
+    assert trainer.callback_metrics["val/accuracy"].item() == pytest.approx((guessed == BATCH.targets).float().mean().item())
+    assert {"val/loss", "val/f1_macro", "val/f1/a"} <= set(trainer.callback_metrics)
+
+
+@quiet
+def test_the_validation_loss_is_the_mean_over_all_valid_steps_however_they_are_batched() -> None:
+    model = make_model("model=gru", "direct", FEATURES_PER_STEP).float()
+    torch.manual_seed(0)
+    inputs, lengths = torch.randn(2, 5, F), torch.tensor([5, 1])
+    targets = torch.tensor([[0, 2, 1, 1, 0], [2, -1, -1, -1, -1]])
+    batches = [Batch(inputs[i : i + 1], lengths[i : i + 1], targets[i : i + 1], lengths[i : i + 1], torch.tensor([i])) for i in (0, 1)]
+    found = make_trainer().validate(model, DataLoader(batches, batch_size=None), verbose=False)[0]
+    outputs = model(inputs, lengths)
+    expected = torch.nn.functional.cross_entropy(torch.cat([outputs[0], outputs[1, :1]]), torch.tensor([0, 2, 1, 1, 0, 2]))
+    assert found["val/loss"] == pytest.approx(expected.item())
+
+
+@quiet
+def test_a_plateau_schedule_steps_once_an_epoch_on_the_tasks_own_metric() -> None:
+    model = make_model("model=gru", "direct", FEATURES).float()
+    model.optimization = Optimization(partial(torch.optim.SGD, lr=1e-12), partial(plateau, factor=0.5, patience=0))
+    trainer = make_trainer(max_epochs=4)
+    fit(model, trainer)
+    settings = trainer.lr_scheduler_configs[0]
+    assert settings.monitor == "val/accuracy"
+    assert settings.scheduler.mode == "max"  # type: ignore[union-attr]
+    # The first measurement is the best; none of the three that follow is better.
+    assert settings.scheduler.get_last_lr() == [pytest.approx(0.5**3 * 1e-12)]
+
+
+def test_training_without_a_recipe_for_the_optimizer_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"set `optimization` before training"):
+        make_model("model=gru", "direct", FEATURES).configure_optimizers()
+
+
+@quiet
+def test_training_without_an_end_is_refused_with_what_to_give() -> None:
+    model = make_model("model=gru", "direct", FEATURES).float()
+    model.optimization = Optimization(partial(torch.optim.SGD, lr=0.1), partial(constant, warmup_fraction=0.0))
+    with pytest.raises(ValueError, match=r"a schedule needs an end: give trainer.max_epochs or trainer.max_steps"):
+        fit(model, make_trainer(max_epochs=-1))

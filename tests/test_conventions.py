@@ -1,0 +1,245 @@
+"""The rules of the project, read from its syntax trees: who may import whom, and how files are written."""
+
+import ast
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rnnlab.config import TARGET, locate
+
+HOME = Path(__file__).resolve().parents[1]
+PACKAGE, CONF = HOME / "src" / "rnnlab", HOME / "conf"
+SCRIPTS = {file.stem for file in (HOME / "src").glob("*.py")}
+FILES = {file.relative_to(PACKAGE).as_posix(): file for file in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in FILES}
+
+# What each room may import of rnnlab, itself aside; a room that is not named here composes the others (`run`, `results`, ...).
+MAY_IMPORT = {
+    "contracts": set(),
+    "config": set(),
+    "tasks": {"contracts"},
+    "schedules": {"contracts"},
+    "cells": {"contracts"},
+    "layers": {"contracts", "cells"},
+    "models": {"contracts", "tasks", "cells", "layers"},
+    "data": {"contracts"},
+}
+# What siblings may import of each other, by room; the rest are modules that stand alone.
+SHARED = {
+    "models": {"base"},
+    "cells": {"base"},
+    "data": {"base", "sources", "archives", "splits", "audio", "augment", "recordings"},
+}
+# Libraries that only some files know.
+ONLY_IN = {
+    "mlflow": {"tracking.py", "served_model.py"},
+    "torchaudio": {"data/audio.py"},
+    "hydra": {"command_line.py", "sweep.py"},
+    "omegaconf": {"command_line.py", "sweep.py"},
+}
+
+
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+@cache
+def imported(file: Path) -> list[str]:
+    """Return the modules that a file imports, anywhere in it, also by `import_module("...")`."""
+    names = []
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno} imports relatively"
+            of_module = [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [name if name.removeprefix("rnnlab.") in MODULES else str(node.module) for name in of_module]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names += [argument.value for argument in node.args if isinstance(argument, ast.Constant) and isinstance(argument.value, str)]
+    return names
+
+
+def imported_of_package(file: Path) -> list[str]:
+    return [name.removeprefix("rnnlab.") for name in imported(file) if name.startswith("rnnlab.")]
+
+
+def room_of(name: str) -> str:
+    """Return the folder of a file or module below rnnlab, or its own name."""
+    return name.replace("/", ".").split(".")[0]
+
+
+def test_a_room_imports_only_the_rooms_that_it_may() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, file in FILES.items()
+        if room_of(name) in MAY_IMPORT
+        for other in imported_of_package(file)
+        if room_of(other) not in MAY_IMPORT[room_of(name)] | {room_of(name)}
+    ]
+    assert wrong == []
+
+
+def test_siblings_import_only_what_their_room_shares() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name, file in FILES.items()
+        for other in imported_of_package(file)
+        if room_of(name) == room_of(other) and "." in other and other.split(".")[1] not in SHARED.get(room_of(name), set())
+    ]
+    assert [line for line in wrong if room_of(line) in {*SHARED, "layers"}] == []
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
+    found = {name for name, file in FILES.items() if any(other.split(".")[0] == library for other in imported(file))}
+    assert sorted(found - ONLY_IN[library]) == []
+
+
+def test_torchtext_is_imported_only_where_text_is_prepared() -> None:
+    found = [name for name, file in FILES.items() if any(other.split(".")[0] == "torchtext" for other in imported(file))]
+    assert all(room_of(name) == "data" for name in found)
+    assert len(found) <= 1
+
+
+def test_nobody_imports_a_script_or_an_experiment() -> None:
+    everything = [*FILES.values(), *(HOME / "src").glob("*.py"), *(HOME / "tests").rglob("*.py")]
+    wrong = [
+        f"{file.name} imports {name}" for file in everything for name in imported(file) if name.split(".")[0] in SCRIPTS | {"experiments"}
+    ]
+    assert wrong == []
+
+
+def test_scripts_are_a_docstring_and_one_call() -> None:
+    for script in SCRIPTS:
+        tree = tree_of(HOME / "src" / f"{script}.py")
+        documented = ast.get_docstring(tree)
+        assert documented, script
+        assert f"python src/{script}.py" in documented
+        assert len(ast.unparse(tree).splitlines()) - len(documented.splitlines()) <= 25
+
+
+def is_swallowing(handler: ast.ExceptHandler) -> bool:
+    is_broad = handler.type is None or ast.unparse(handler.type) in ("Exception", "BaseException")
+    return is_broad and all(isinstance(step, ast.Pass | ast.Continue) or ast.unparse(step) == "..." for step in handler.body)
+
+
+def test_no_error_is_swallowed() -> None:
+    wrong = []
+    for name, file in FILES.items():
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, ast.ExceptHandler) and is_swallowing(node):
+                wrong.append(f"{name}:{node.lineno}")
+            if isinstance(node, ast.Call) and ast.unparse(node) in ("suppress(Exception)", "contextlib.suppress(Exception)"):
+                wrong.append(f"{name}:{node.lineno}")
+    assert wrong == []
+
+
+def test_no_file_is_named_after_nothing() -> None:
+    names = {
+        part for file in [*FILES, *(f.relative_to(HOME).as_posix() for f in (HOME / "tests").rglob("*.py"))] for part in Path(file).parts
+    }
+    assert not names & {f"{word}{end}" for word in ("utils", "util", "helpers", "helper", "common", "misc") for end in ("", ".py")}
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def public(node: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, Function | ast.ClassDef]]:
+    """Walk public classes, functions and methods; what is defined inside a function is nobody else's."""
+    for inner in node.body:
+        if isinstance(inner, ast.ClassDef) and not inner.name.startswith("_"):
+            yield f"{prefix}{inner.name}", inner
+            yield from public(inner, f"{prefix}{inner.name}.")
+        if isinstance(inner, Function) and (not inner.name.startswith("_") or inner.name == "__init__"):
+            yield f"{prefix}{inner.name}", inner
+
+
+def everywhere(is_wrong: Callable[[str, Function | ast.ClassDef], bool]) -> list[str]:
+    """List the public definitions of which something is true."""
+    return [f"{name}:{node.lineno} {path}" for name, file in FILES.items() for path, node in public(tree_of(file)) if is_wrong(path, node)]
+
+
+def test_every_file_and_all_that_is_public_has_a_docstring() -> None:
+    assert [name for name, file in FILES.items() if file.stat().st_size and not ast.get_docstring(tree_of(file))] == []
+    assert everywhere(lambda path, node: not path.endswith("__init__") and not ast.get_docstring(node)) == []
+
+
+def is_unannotated(function: Function) -> bool:
+    arguments = function.args
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *filter(None, [arguments.vararg, arguments.kwarg])]
+    return function.returns is None or any(a.annotation is None and a.arg not in ("self", "cls") for a in named)
+
+
+def test_every_public_signature_is_annotated() -> None:
+    assert everywhere(lambda path, node: isinstance(node, Function) and is_unannotated(node)) == []
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    for name, file in FILES.items():
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, Function):
+                yield f"{name}:{node.lineno} {node.name}", node
+
+
+def passes_keywords_on(function: Function) -> bool:
+    """Tell whether `**kwargs` is used; taking it only to ignore it is sometimes a library's interface."""
+    name = function.args.kwarg.arg if function.args.kwarg else None
+    return any(isinstance(node, ast.Name) and node.id == name for step in function.body for node in ast.walk(step))
+
+
+def test_nothing_passes_on_keywords_that_its_signature_does_not_name() -> None:
+    assert [place for place, node in functions() if passes_keywords_on(node)] == []
+
+
+@pytest.mark.parametrize(("group", "room"), [("model", "models"), ("cell", "cells")])
+def test_a_choice_is_one_yaml_one_file_and_one_class_of_the_same_name(group: str, room: str) -> None:
+    written = {file.stem for file in (CONF / group).glob("*.yaml")}
+    assert written == {file.stem for file in (PACKAGE / room).glob("*.py")} - {"__init__", "base"}
+    for name in written:
+        target = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))[TARGET]
+        assert target.rpartition(".")[0] == f"rnnlab.{room}.{name}"
+
+
+def targets() -> list[tuple[str, str]]:
+    """Return (place, path) of every `_target_` in conf/."""
+    found = []
+    for file in sorted(CONF.rglob("*.yaml")):
+        nodes = [yaml.safe_load(file.read_text(encoding="utf-8"))]
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, dict):
+                found += [(file.relative_to(CONF).as_posix(), node[TARGET])] if TARGET in node else []
+                nodes += node.values()
+            elif isinstance(node, list):
+                nodes += node
+    return found
+
+
+@pytest.mark.parametrize(("place", "path"), targets())
+def test_every_target_in_conf_can_be_imported(place: str, path: str) -> None:
+    assert callable(locate(path, place))
+
+
+def num_lines(node: Function) -> int:
+    """Count a function's lines, its docstring aside."""
+    documented = ast.get_docstring(node, clean=False)
+    return node.end_lineno - node.lineno + 1 - (len(documented.splitlines()) if documented else 0)  # type: ignore[operator]
+
+
+def too_long(most_of_function: int, most_of_file: int) -> list[str]:
+    long = [f"{place} {num_lines(node)}" for place, node in functions() if num_lines(node) > most_of_function]
+    counts = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in FILES.items()}
+    return long + [f"{name} {count}" for name, count in counts.items() if count > most_of_file]
+
+
+def test_functions_have_at_most_45_lines_and_files_at_most_450() -> None:
+    assert too_long(45, 450) == []
+
+
+def test_functions_have_about_30_lines_and_files_about_250() -> None:
+    if long := too_long(30, 250):
+        pytest.xfail(f"longer than DESIGN wishes: {'; '.join(long)}")

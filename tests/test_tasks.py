@@ -1,0 +1,296 @@
+"""Losses and metrics against numbers worked out by hand, and small trainings that must succeed."""
+
+from math import exp, log, sqrt
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from rnnlab.command_line import compose_config
+from rnnlab.config import recipe
+from rnnlab.contracts import Batch, DataSpec
+from rnnlab.models.base import Optimization, SequenceModule
+from rnnlab.tasks import Classify, Forecast, Label, Regularisation, Task, class_weights, make_task, metric_name
+
+NONE = Regularisation(0.0, "none", 0.0)
+CLASSES = DataSpec("toy", "features", 4, "class", 3, ("a", "b", "c"), (6, 3, 1))
+PER_STEP = DataSpec("toy", "tokens", 7, "class_per_step", 3, ("a", "b", "c"), (6, 3, 1))
+REAL = DataSpec("toy", "features", 4, "real", 2, ("open", "close"))
+
+
+def batch_of(targets: Tensor, lengths: list[int] | None = None) -> Batch:
+    """Wrap targets; what else a batch holds does not matter to a task."""
+    lengths_B = torch.tensor(lengths or [1] * len(targets))
+    return Batch(torch.zeros(len(targets), 1, 4), lengths_B, targets, lengths_B, torch.arange(len(targets)))
+
+
+def measured(task: Task, *batches: tuple[Tensor, Batch]) -> dict[str, float]:
+    """Compute all metrics over some batches."""
+    metrics = task.metrics()
+    for outputs, batch in batches:
+        metrics.update(*task.answers(outputs, batch))
+    return task.flatten(metrics.compute())
+
+
+def certain(predictions: list[int], num_classes: int = 3) -> Tensor:
+    """Return outputs that say these classes."""
+    return torch.nn.functional.one_hot(torch.tensor(predictions), num_classes).float()
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "name", "direction"),
+    [(CLASSES, Classify, "accuracy", "max"), (PER_STEP, Label, "accuracy", "max"), (REAL, Forecast, "mse", "min")],
+)
+def test_the_targets_choose_the_task_and_the_metric_that_orders_tables(spec: DataSpec, kind: type, name: str, direction: str) -> None:
+    task = make_task(spec, NONE)
+    assert type(task) is kind
+    assert (task.measure.name, task.measure.direction) == (name, direction)
+    assert task.output_size == spec.target_size
+
+
+TARGETS, GUESSES = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]
+BY_HAND = {
+    "accuracy": 4 / 6,
+    **{"precision/a": 2 / 2, "precision/b": 1 / 2, "precision/c": 1 / 2},
+    **{"recall/a": 2 / 3, "recall/b": 1 / 2, "recall/c": 1 / 1},
+    **{"f1/a": 4 / 5, "f1/b": 1 / 2, "f1/c": 2 / 3},
+    "precision_macro": (1 + 1 / 2 + 1 / 2) / 3,
+    "recall_macro": (2 / 3 + 1 / 2 + 1) / 3,
+    "f1_macro": (4 / 5 + 1 / 2 + 2 / 3) / 3,
+}
+
+
+def test_the_metrics_of_classes_equal_those_counted_by_hand() -> None:
+    task = make_task(CLASSES, NONE)
+    assert measured(task, (certain(GUESSES), batch_of(torch.tensor(TARGETS)))) == pytest.approx(BY_HAND)
+
+
+def test_metrics_do_not_depend_on_how_examples_are_batched() -> None:
+    task = make_task(CLASSES, NONE)
+    parts = [(certain(GUESSES[a:b]), batch_of(torch.tensor(TARGETS[a:b]))) for a, b in [(0, 1), (1, 5), (5, 6)]]
+    assert measured(task, *parts) == pytest.approx(BY_HAND)
+
+
+def test_the_confusion_matrix_has_a_row_per_target_and_a_column_per_prediction() -> None:
+    metrics = make_task(CLASSES, NONE).metrics()
+    metrics.update(torch.tensor(GUESSES), torch.tensor(TARGETS))
+    assert metrics.compute()["confusion"].tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+
+
+def test_the_metrics_of_many_classes_equal_scikit_learns() -> None:
+    scores = pytest.importorskip("sklearn.metrics")
+    size = 5
+    random = np.random.default_rng(0)
+    targets, guesses = random.integers(size, size=60), random.integers(size, size=60)
+    guesses[:30] = targets[:30]
+    spec = DataSpec("toy", "features", 4, "class", size, tuple("abcde"), (1,) * size)
+    found = measured(make_task(spec, NONE), (certain(guesses.tolist(), size), batch_of(torch.tensor(targets))))
+    assert found["accuracy"] == pytest.approx(scores.accuracy_score(targets, guesses))
+    for name in ("precision", "recall", "f1"):
+        score = getattr(scores, f"{name}_score")
+        assert found[f"{name}_macro"] == pytest.approx(score(targets, guesses, average="macro"))
+        assert [found[f"{name}/{label}"] for label in spec.label_names] == pytest.approx(score(targets, guesses, average=None).tolist())
+
+
+LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 1.0, 3.0]])
+TWO = batch_of(torch.tensor([0, 1]))
+
+
+def minus_log_p(row: int, label: int) -> float:
+    values = LOGITS[row].tolist()
+    return log(sum(exp(value) for value in values)) - values[label]
+
+
+def test_the_loss_is_the_mean_of_minus_the_log_probability_of_the_target() -> None:
+    loss = make_task(CLASSES, NONE).loss(LOGITS, TWO)
+    assert loss.item() == pytest.approx((minus_log_p(0, 0) + minus_log_p(1, 1)) / 2)
+
+
+def test_label_smoothing_spreads_its_share_evenly_over_all_classes_while_training() -> None:
+    task = make_task(CLASSES, Regularisation(0.2, "none", 0.0))
+    smoothed = [0.8 * minus_log_p(row, row) + 0.2 * sum(minus_log_p(row, label) for label in range(3)) / 3 for row in (0, 1)]
+    assert task.loss(LOGITS, TWO).item() == pytest.approx(sum(smoothed) / 2)
+    plain = make_task(CLASSES, NONE).loss(LOGITS, TWO)
+    assert torch.equal(task.loss(LOGITS, TWO, is_training=False), plain)
+
+
+def test_class_weights_weigh_each_examples_loss_while_training() -> None:
+    task = make_task(CLASSES, Regularisation(0.0, [3.0, 0.5, 1.0], 0.0))
+    expected = (3.0 * minus_log_p(0, 0) + 0.5 * minus_log_p(1, 1)) / 3.5
+    assert task.loss(LOGITS, TWO).item() == pytest.approx(expected)
+    assert torch.equal(task.loss(LOGITS, TWO, is_training=False), make_task(CLASSES, NONE).loss(LOGITS, TWO))
+
+
+def test_balanced_weights_are_inverse_to_a_classs_share_with_mean_one_over_the_examples() -> None:
+    weights = class_weights("balanced", CLASSES)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([10 / 18, 10 / 9, 10 / 3])
+    assert sum(count * weight for count, weight in zip(CLASSES.class_counts, weights.tolist(), strict=True)) == pytest.approx(10)
+
+
+def test_a_class_without_training_examples_gets_no_weight_instead_of_an_infinite_one() -> None:
+    spec = DataSpec("toy", "features", 4, "class", 3, ("a", "b", "c"), (6, 4, 0))
+    weights = class_weights("balanced", spec)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([10 / 18, 10 / 12, 0])
+
+
+def test_no_weights_are_none_and_given_ones_are_taken_as_they_are() -> None:
+    assert class_weights("none", CLASSES) is None
+    given = class_weights([1.0, 0.0, 2.5], CLASSES)
+    assert given is not None
+    assert given.tolist() == [1.0, 0.0, 2.5]
+
+
+def test_a_wrong_number_of_class_weights_is_refused_with_the_order_of_classes() -> None:
+    message = r"model.regularisation.class_weights has 2 numbers for 3 classes: give one per class, in this order: a, b, c"
+    with pytest.raises(ValueError, match=message):
+        make_task(CLASSES, Regularisation(0.0, [1.0, 2.0], 0.0))
+
+
+def test_the_table_of_classes_names_labels_and_gives_probabilities() -> None:
+    task = make_task(CLASSES, NONE)
+    columns = task.columns(LOGITS)
+    assert columns["prediction"].tolist() == ["a", "c"]
+    scores = [[columns[f"score/{label}"][row] for label in "abc"] for row in (0, 1)]
+    assert [sum(row) for row in scores] == pytest.approx([1, 1])
+    assert columns["confidence"].tolist() == pytest.approx([exp(-minus_log_p(0, 0)), exp(-minus_log_p(1, 2))])
+    assert scores[0] == pytest.approx([exp(-minus_log_p(0, label)) for label in range(3)])
+    assert task.target_columns(TWO)["target"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("label", "name"), [("zero", "zero"), ("a/b", "a_b"), ("c++ (x)", "c__ _x_"), ("größe", "gr__e"), ("n-1.5", "n-1.5")]
+)
+def test_labels_become_names_that_a_tracking_store_allows(label: str, name: str) -> None:
+    assert metric_name(label) == name
+
+
+STEP_TARGETS = torch.tensor([[0, 2, 1, -1, -1], [1, 1, 0, 2, 0]])
+STEP_BATCH = batch_of(STEP_TARGETS, [3, 5])
+
+
+def step_outputs() -> Tensor:
+    torch.manual_seed(0)
+    outputs = torch.randn(2, 5, 3)
+    outputs[0, 3:] = 1000.0 * torch.randn(2, 3)  # what stands at padding must not matter
+    return outputs
+
+
+@pytest.mark.parametrize("regularisation", [NONE, Regularisation(0.1, "balanced", 0.0)], ids=["plain", "smoothed_and_weighted"])
+def test_the_loss_of_labelled_steps_equals_that_of_the_valid_steps_one_after_another(regularisation: Regularisation) -> None:
+    outputs = step_outputs()
+    found = make_task(PER_STEP, regularisation).loss(outputs, STEP_BATCH)
+    flat = batch_of(torch.cat([STEP_TARGETS[0, :3], STEP_TARGETS[1]]))
+    expected = make_task(CLASSES, regularisation).loss(torch.cat([outputs[0, :3], outputs[1]]), flat)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_metrics_of_labelled_steps_equal_those_of_the_valid_steps_one_after_another() -> None:
+    outputs = step_outputs()
+    found = measured(make_task(PER_STEP, NONE), (outputs, STEP_BATCH))
+    flat = torch.cat([STEP_TARGETS[0, :3], STEP_TARGETS[1]])
+    valid = torch.cat([outputs[0, :3], outputs[1]])
+    assert found == pytest.approx(measured(make_task(CLASSES, NONE), (valid, batch_of(flat))))
+    assert found["accuracy"] == pytest.approx((valid.argmax(-1) == flat).float().mean().item())
+
+
+def test_padding_targets_get_no_gradient() -> None:
+    outputs = step_outputs().requires_grad_()
+    make_task(PER_STEP, Regularisation(0.1, "balanced", 0.0)).loss(outputs, STEP_BATCH).backward()
+    assert outputs.grad is not None
+    assert not outputs.grad[0, 3:].any()
+    assert outputs.grad[0, :3].any(-1).all()
+
+
+def test_the_table_of_labelled_steps_holds_the_targets_of_valid_steps() -> None:
+    task = make_task(PER_STEP, NONE)
+    assert [row.tolist() for row in task.target_columns(STEP_BATCH)["target"]] == [[0, 2, 1], [1, 1, 0, 2, 0]]
+    predictions = task.columns(step_outputs())["prediction"]
+    assert predictions[1].tolist() == step_outputs()[1].argmax(-1).tolist()
+
+
+def test_errors_of_forecasts_equal_those_worked_out_by_hand() -> None:
+    task = make_task(REAL, NONE)
+    outputs, batch = torch.tensor([[1.0, 2.0], [0.0, -1.0]]), batch_of(torch.tensor([[0.0, 4.0], [0.5, -1.0]]))
+    squares, sizes = 1 + 4 + 0.25 + 0, 1 + 2 + 0.5 + 0
+    expected = {"mse": squares / 4, "rmse": sqrt(squares / 4), "mae": sizes / 4}
+    assert task.loss(outputs, batch).item() == pytest.approx(squares / 4)
+    assert measured(task, (outputs, batch)) == pytest.approx(expected)
+    parts = [(outputs[i : i + 1], batch_of(batch.targets[i : i + 1])) for i in (0, 1)]
+    assert measured(task, *parts) == pytest.approx(expected)
+
+
+def test_the_table_of_forecasts_has_a_column_per_dimension() -> None:
+    task = make_task(REAL, NONE)
+    columns = task.columns(torch.tensor([[1.0, 2.0], [0.0, -1.0]]))
+    assert {name: values.tolist() for name, values in columns.items()} == {"prediction/open": [1, 0], "prediction/close": [2, -1]}
+    targets = task.target_columns(batch_of(torch.tensor([[0.0, 4.0], [0.5, -1.0]])))
+    assert {name: values.tolist() for name, values in targets.items()} == {"target/open": [0, 0.5], "target/close": [4, -1]}
+
+
+class Losses(Callback):
+    """Remember the loss of every step."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        assert isinstance(outputs, dict)
+        self.values.append(outputs["loss"].item())
+
+
+def train(words: list[str], spec: DataSpec, batches: list[Batch]) -> tuple[list[float], dict[str, Tensor]]:
+    """Train what the configuration says on these batches, once each; return the losses and what validation measured."""
+    settings = ["model=gru", "optimizer=adam", "optimizer.lr=0.03", "scheduler=none", "model.head.dropout=0"]
+    config = compose_config("config", settings + words)
+    torch.manual_seed(0)
+    model: SequenceModule = recipe(config["model"], "model")(spec)
+    model.optimization = Optimization(recipe(config["optimizer"], "optimizer"), recipe(config["scheduler"], "scheduler"))
+    losses = Losses()
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=1, callbacks=[losses], logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(model, DataLoader(batches, batch_size=None), DataLoader(batches[:3], batch_size=None))
+    return losses.values, trainer.callback_metrics
+
+
+quiet = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*smaller than the logging interval.*")
+
+
+@quiet
+def test_a_tagger_learns_a_rule_that_needs_the_step_before() -> None:
+    torch.manual_seed(3)
+    batches = []
+    for _ in range(30):
+        tokens, lengths = torch.randint(7, (16, 9)), torch.randint(2, 10, (16,))
+        before = torch.cat([torch.zeros(16, 1, dtype=torch.int64), tokens[:, :-1]], 1)
+        targets = (before > 3).long() + (tokens > 3).long()
+        is_padding = torch.arange(9) >= lengths[:, None]
+        batches.append(Batch(tokens.masked_fill(is_padding, 0), lengths, targets.masked_fill(is_padding, -1), lengths, torch.arange(16)))
+    words = ["model/frontend=embedding", "model.frontend.embedding_size=8", "model.recurrence.hidden_size=12"]
+    losses, numbers = train(words, PER_STEP, batches)
+    assert len(losses) == 30
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    assert numbers["val/accuracy"] > 0.8
+
+
+@quiet
+def test_a_forecaster_learns_two_numbers_at_once() -> None:
+    torch.manual_seed(3)
+    batches = []
+    for _ in range(30):
+        values, lengths = torch.randn(16, 7, 4), torch.randint(2, 8, (16,))
+        values = values.masked_fill((torch.arange(7) >= lengths[:, None])[..., None], 0)
+        targets = torch.stack([values[torch.arange(16), lengths - 1, 0], values[..., 1].amax(1)], 1)
+        batches.append(Batch(values, lengths, targets, torch.ones_like(lengths), torch.arange(16)))
+    losses, numbers = train(["model/frontend=direct", "model.recurrence.hidden_size=12"], REAL, batches)
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    assert numbers["val/rmse"].item() == pytest.approx(sqrt(numbers["val/mse"].item()), rel=1e-5)
