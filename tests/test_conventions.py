@@ -31,7 +31,7 @@ MAY_IMPORT = {
 SHARED = {
     "models": {"base"},
     "cells": {"base"},
-    "data": {"base", "sources", "archives", "splits", "audio", "augment", "recordings"},
+    "data": {"base", "batches", "prepared", "sources", "archives", "splits", "audio", "augment", "recordings"},
 }
 # Libraries that only some files know.
 ONLY_IN = {

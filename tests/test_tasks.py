@@ -154,7 +154,7 @@ def test_a_wrong_number_of_class_weights_is_refused_with_the_order_of_classes() 
 
 def test_the_table_of_classes_names_labels_and_gives_probabilities() -> None:
     task = make_task(CLASSES, NONE)
-    columns = task.columns(LOGITS)
+    columns = task.columns(LOGITS, TWO)
     assert columns["prediction"].tolist() == ["a", "c"]
     scores = [[columns[f"score/{label}"][row] for label in "abc"] for row in (0, 1)]
     assert [sum(row) for row in scores] == pytest.approx([1, 1])
@@ -207,11 +207,11 @@ def test_padding_targets_get_no_gradient() -> None:
     assert outputs.grad[0, :3].any(-1).all()
 
 
-def test_the_table_of_labelled_steps_holds_the_targets_of_valid_steps() -> None:
+def test_the_table_of_labelled_steps_holds_valid_steps_only() -> None:
     task = make_task(PER_STEP, NONE)
     assert [row.tolist() for row in task.target_columns(STEP_BATCH)["target"]] == [[0, 2, 1], [1, 1, 0, 2, 0]]
-    predictions = task.columns(step_outputs())["prediction"]
-    assert predictions[1].tolist() == step_outputs()[1].argmax(-1).tolist()
+    predictions = task.columns(step_outputs(), STEP_BATCH)["prediction"]
+    assert [row.tolist() for row in predictions] == [step_outputs()[0, :3].argmax(-1).tolist(), step_outputs()[1].argmax(-1).tolist()]
 
 
 def test_errors_of_forecasts_equal_those_worked_out_by_hand() -> None:
@@ -227,7 +227,7 @@ def test_errors_of_forecasts_equal_those_worked_out_by_hand() -> None:
 
 def test_the_table_of_forecasts_has_a_column_per_dimension() -> None:
     task = make_task(REAL, NONE)
-    columns = task.columns(torch.tensor([[1.0, 2.0], [0.0, -1.0]]))
+    columns = task.columns(torch.tensor([[1.0, 2.0], [0.0, -1.0]]), batch_of(torch.zeros(2, 2)))
     assert {name: values.tolist() for name, values in columns.items()} == {"prediction/open": [1, 0], "prediction/close": [2, -1]}
     targets = task.target_columns(batch_of(torch.tensor([[0.0, 4.0], [0.5, -1.0]])))
     assert {name: values.tolist() for name, values in targets.items()} == {"target/open": [0, 0.5], "target/close": [4, -1]}

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from mlflow import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +18,7 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.recordings import AUDIO_SUFFIXES
 from rnnlab.evaluation import evaluate
 from rnnlab.results import with_examples
-from rnnlab.tracking import connect, get_run, read_artifact
+from rnnlab.tracking import Client, connect, get_run, read_artifact
 
 FORMATS = ("table", "csv", "json")
 
@@ -105,7 +104,7 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
         Console(soft_wrap=True).print(shown_table)
 
 
-def _load(config: Config) -> tuple[MlflowClient, Bundle]:
+def _load(config: Config) -> tuple[Client, Bundle]:
     if not config["run"]:
         raise ConfigError("give the run: run=RUN_ID (train.py prints it; `make ui` lists all)")
     client = connect(config["tracking"]["uri"], ROOT)
@@ -114,7 +113,7 @@ def _load(config: Config) -> tuple[MlflowClient, Bundle]:
     return client, load_bundle(folder, CONF)
 
 
-def _recorded(client: MlflowClient, run_id: str, outputs: Path) -> dict[str, Any]:
+def _recorded(client: Client, run_id: str, outputs: Path) -> dict[str, Any]:
     file = read_artifact(client, run_id, "config.yaml", outputs / run_id / "fetched")
     recorded: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     refuse_foreign_targets(recorded, CONF)

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from torch import Tensor
 
 from rnnlab.contracts import Batch
-from rnnlab.data.base import BatchLoader
+from rnnlab.data.batches import BatchLoader
 from rnnlab.tracking import Tracker
 
 

@@ -44,7 +44,7 @@ def evaluate(model: SequenceModule, batches: Iterable[Batch], num_batches: int |
         losses.append(float(model.task.loss(outputs, on_device, is_training=False)))
         sizes.append(model.task.num_answers(on_device))
         metrics.update(*model.task.answers(outputs, on_device))
-        columns = {"row": batch.example_ids.numpy(), **model.task.target_columns(batch), **model.task.columns(outputs)}
+        columns = {"row": batch.example_ids.numpy(), **model.task.target_columns(batch), **model.task.columns(outputs, on_device)}
         parts.append(pd.DataFrame(columns))
     model.train(was_training)
     numbers = {"loss": float(np.average(losses, weights=sizes)), **model.task.flatten(metrics.compute())}
@@ -55,4 +55,4 @@ def evaluate(model: SequenceModule, batches: Iterable[Batch], num_batches: int |
 def answer(model: SequenceModule, batch: Batch) -> pd.DataFrame:
     """Return the predictions of one batch whose targets are unknown."""
     model.eval()
-    return pd.DataFrame(model.task.columns(model(batch.inputs, batch.input_lengths)))
+    return pd.DataFrame(model.task.columns(model(batch.inputs, batch.input_lengths), batch))

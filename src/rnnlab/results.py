@@ -11,7 +11,8 @@ from rich.table import Table
 from rnnlab.bundle import write_bundle
 from rnnlab.callbacks import shown
 from rnnlab.config import Config
-from rnnlab.data.base import SequenceDataModule, code_hash
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.prepared import code_hash
 from rnnlab.evaluation import Evaluation
 from rnnlab.insight.pictures import confusion_matrix, learning_curve
 from rnnlab.models.base import SequenceModule

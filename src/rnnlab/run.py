@@ -20,20 +20,11 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from rnnlab import results
-from rnnlab.callbacks import (
-    FiniteGuard,
-    Interrupted,
-    LastCheckpoint,
-    Meter,
-    ProgressLine,
-    StepSeed,
-    TrackingLogger,
-)
+from rnnlab.callbacks import Interrupted
 from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
@@ -41,6 +32,7 @@ from rnnlab.data.sources import SourceUnavailable
 from rnnlab.evaluation import evaluate
 from rnnlab.models.base import Optimization, SequenceModule
 from rnnlab.tracking import Tracker, connect, get_run, read_artifact
+from rnnlab.training import count_of, init_from, load_weights, make_trainer
 
 NOT_RECORDED = ("paths", "choices", "is_sweep", "resume", "tracking")
 console = Console(stderr=True, soft_wrap=True)
@@ -104,7 +96,7 @@ def train(config: Config) -> None:
     model.optimization = recipes.optimization
     if tracker is None:
         if config["init_from"]:
-            _init_from(model, Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+            init_from(model, Path(get_run(client, config["init_from"]).data.tags["outputs"]))
         name = config["name"] or run_name(config)
         tracker = Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT, HOME)
         _record(tracker, config, model, data)
@@ -158,33 +150,7 @@ def _describe(data: SequenceDataModule) -> None:
 
 
 def _fit_and_measure(config: Config, recipes: Recipes, tracker: Tracker, model: SequenceModule, data: SequenceDataModule) -> None:
-    measure = model.task.measure
-    meter = Meter()
-    best = _best_checkpoint(config, tracker.folder, f"val/{measure.name}", measure.direction)
-    loggers: list[Logger] = [TrackingLogger(tracker)]
-    if config["tracking"]["tensorboard"]:
-        loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
-    callbacks: list[Callback] = [
-        StepSeed(config["seed"]),
-        FiniteGuard(),
-        meter,
-        *_weight_average(config),
-        best,
-        *_early_stopping(config, best),
-        LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
-        ProgressLine(f"val/{measure.name}", measure.unit),
-    ]
-    loader = data.train_dataloader()
-    steps_per_epoch = _limit(config["trainer"]["limit_train_batches"], loader) or len(loader)
-    trainer = recipes.trainer(
-        logger=loggers,
-        callbacks=callbacks,
-        log_every_n_steps=max(1, min(config["tracking"]["log_every_n_steps"], steps_per_epoch)),
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tracker.folder,
-    )
+    trainer, best, meter = make_trainer(config, recipes.trainer, tracker, model, data)
     begun = time.monotonic()
     last = tracker.folder / "last.ckpt"
     try:
@@ -194,82 +160,17 @@ def _fit_and_measure(config: Config, recipes: Recipes, tracker: Tracker, model: 
             f"cannot write in {tracker.folder} ({error.strerror or error}): free some space, then go on from the last checkpoint with "
             f"resume={tracker.run_id}"
         ) from error
-    seconds = time.monotonic() - begun
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+    extra = {"time/fit_seconds": time.monotonic() - begun, **meter.numbers()}
     chosen = load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
     val, test = data.val_dataloader(), data.test_dataloader()
     found = {
-        "val": evaluate(model, val, _limit(config["trainer"]["limit_val_batches"], val)),
-        "test": evaluate(model, test, _limit(config["trainer"]["limit_test_batches"], test)),
+        "val": evaluate(model, val, count_of(config["trainer"]["limit_val_batches"], val)),
+        "test": evaluate(model, test, count_of(config["trainer"]["limit_test_batches"], test)),
     }
-    extra = {"time/fit_seconds": seconds, **meter.numbers()}
     results.leave_behind(tracker, model, data, found, extra, config, chosen)
     results.print_summary(tracker, model, data, found, extra)
-
-
-def _best_checkpoint(config: Config, folder: Path, measure: str, direction: str) -> ModelCheckpoint:
-    settings = config["callbacks"]["checkpoint"]
-    monitor, mode = settings["monitor"] or measure, settings["mode"] or direction
-    if settings["monitor"] and settings["mode"] not in ("min", "max"):
-        raise ConfigError("callbacks.checkpoint.monitor needs callbacks.checkpoint.mode=min or max")
-    return ModelCheckpoint(
-        folder, "best", monitor, mode=mode, save_top_k=settings["num_best"], enable_version_counter=settings["num_best"] > 1,
-        save_on_train_epoch_end=False, save_weights_only=True,
-    )  # fmt: skip
-
-
-def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStopping]:
-    settings = config["callbacks"]["early_stopping"]
-    if settings["patience"] is not None:
-        yield EarlyStopping(
-            str(best.monitor),
-            settings["min_delta"],
-            settings["patience"],
-            mode=best.mode,
-            check_on_train_epoch_end=False,
-        )
-
-
-def _weight_average(config: Config) -> Iterator[EMAWeightAveraging]:
-    """Average the weights over steps; validation, checkpoints and the result take the average, training goes on with its own."""
-    decay = config["callbacks"]["ema_decay"]
-    if decay is not None:
-        if not 0 < decay < 1:
-            raise ConfigError(f"callbacks.ema_decay={decay} is not allowed: between 0 and 1, or null for none")
-        yield EMAWeightAveraging(decay=decay, use_buffers=True)
-
-
-def load_weights(model: SequenceModule, checkpoint: Path) -> Path:
-    """Load a checkpoint's weights, never code.
-
-    Raises:
-        ConfigError: where it is no checkpoint, is damaged, or carries code.
-    """
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model.load_state_dict(content["state_dict"])
-    except Exception as error:
-        reason = "it carries code" if "weights_only" in str(error).lower() else str(error).splitlines()[0]
-        raise ConfigError(f"{checkpoint} is not a checkpoint of this model that can be loaded ({reason})") from None
-    return checkpoint
-
-
-def _init_from(model: SequenceModule, folder: Path) -> None:
-    """Begin with another run's weights where names and shapes agree, and say which."""
-    file = next((f for f in (folder / "best.ckpt", folder / "last.ckpt") if f.is_file()), None)
-    if file is None:
-        raise ConfigError(f"init_from: no checkpoint in {folder}")
-    try:
-        theirs = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:
-        raise ConfigError(f"init_from: {file} cannot be loaded ({str(error).splitlines()[0]})") from None
-    ours = model.state_dict()
-    taken = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
-    if not taken:
-        raise ConfigError("init_from: no weight of that run has the name and shape of one here")
-    model.load_state_dict(taken, strict=False)
-    console.print(f"init_from {folder.name}: took {len(taken)} of {len(ours)} weights")
-    if left := [name for name in ours if name not in taken]:
-        console.print(f"  drawn anew: {', '.join(left)}", highlight=False)
 
 
 def run_name(config: Config) -> str:
@@ -334,11 +235,6 @@ def _ending(tracker: Tracker) -> Iterator[None]:
         tracker.finish("FAILED", f"{type(error).__name__}: {error}")
         raise
     tracker.finish("FINISHED")
-
-
-def _limit(limit: float | int, loader: Any) -> int | None:
-    """Turn Lightning's limit (a share or a count) into a count."""
-    return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
 
 
 def _tune_process(config: Config) -> None:

@@ -86,8 +86,8 @@ class Task(ABC):
         """Return (predictions, targets) as the metrics want them."""
 
     @abstractmethod
-    def columns(self, outputs: Tensor) -> Columns:
-        """Return the prediction columns of a batch's table, one row per sequence (see `predictions/*.parquet`)."""
+    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
+        """Return the prediction columns of a batch's table, one row per sequence (see `predictions/*.parquet`); targets may be unknown."""
 
     @abstractmethod
     def target_columns(self, batch: Batch) -> Columns:
@@ -154,7 +154,7 @@ class Classify(Task):
                     numbers[f"{key.removesuffix('_by_class')}/{metric_name(label)}"] = float(value)
         return numbers
 
-    def columns(self, outputs: Tensor) -> Columns:
+    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
         """Return the predicted label and the probability of each class."""
         probabilities = outputs.float().softmax(-1).cpu().numpy()
         names = np.array(self.spec.label_names, dtype=object)
@@ -176,9 +176,10 @@ class Label(Classify):
         """Count the valid steps."""
         return int((batch.targets != IGNORED_TARGET).sum())
 
-    def columns(self, outputs: Tensor) -> Columns:
-        """Return the predicted class index of every step, as lists."""
-        return {"prediction": _object_array(outputs.argmax(-1).cpu().numpy())}
+    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
+        """Return the predicted class index of every valid step, as lists."""
+        rows = zip(outputs.argmax(-1).cpu().numpy(), batch.input_lengths.tolist(), strict=True)
+        return {"prediction": _object_array([row[:length] for row, length in rows])}
 
     def target_columns(self, batch: Batch) -> Columns:
         """Return the true class index of every valid step, as lists."""
@@ -204,7 +205,7 @@ class Forecast(Task):
         """Return outputs and targets as they are."""
         return outputs.contiguous(), batch.targets.contiguous()
 
-    def columns(self, outputs: Tensor) -> Columns:
+    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
         """Return one column per dimension."""
         values = outputs.float().cpu().numpy()
         return {f"prediction/{name}": values[:, index] for index, name in enumerate(self.spec.label_names)}

@@ -30,6 +30,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
+Client = MlflowClient
 FLUSH_EVERY_S = 5.0
 FLUSH_EVERY_METRICS = 500
 HEARTBEAT_EVERY_S = 30.0

@@ -23,7 +23,7 @@ from rnnlab.data.augment import (
     stretch,
     tilts,
 )
-from rnnlab.data.base import ExampleRandom
+from rnnlab.data.batches import ExampleRandom
 
 HOP_MS = 10.0
 NOTHING = Augment(

@@ -20,7 +20,8 @@ import yaml
 from rnnlab.config import Config, ConfigError, recipe
 from rnnlab.data import speech
 from rnnlab.data.audio import BrokenRecording
-from rnnlab.data.base import SPLITS, Json, Split
+from rnnlab.data.base import SPLITS, Split
+from rnnlab.data.prepared import Json
 from rnnlab.data.sources import SourceError, content_hash
 from rnnlab.data.speech import SpeechData, read_inputs
 

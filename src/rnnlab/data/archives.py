@@ -89,6 +89,7 @@ class Guard:
     seen: set[str] = field(default_factory=set)
 
     def enter(self, name: str, is_file: bool, is_folder: bool) -> str:
+        """Count a member and return its path; refuse what no data set needs."""
         self.num_members += 1
         if self.num_members > self.max_files:
             raise UnsafeArchive(f"{self.where} holds more than the {self.max_files:,} members allowed")
@@ -105,6 +106,7 @@ class Guard:
         return path
 
     def spend(self, num_bytes: int) -> None:
+        """Count unpacked bytes."""
         self.num_bytes += num_bytes
         if self.num_bytes > self.max_bytes:
             raise UnsafeArchive(f"{self.where} unpacks to more than the {self.max_bytes:,} bytes allowed")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import NonNegativeFloat, NonNegativeInt, valid_mask, zero_padding
-from rnnlab.data.base import ExampleRandom
+from rnnlab.data.batches import ExampleRandom
 
 NATS_PER_DB = math.log(10) / 10
 NUM_TILTS = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnlab.data import base
+from rnnlab.data.prepared import digest
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".au", ".opus", ".w64", ".caf"}
 MANIFEST = "manifest.csv"
@@ -99,7 +99,7 @@ def hash_recordings(table: pd.DataFrame) -> str:
     """Hash the content of all recordings, with their ids, labels, speakers and splits."""
     hashes = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in table["file"]]
     columns = [table[name].tolist() for name in ("id", "label", "speaker", "split")]
-    return base.digest([hashes, *columns])
+    return digest([hashes, *columns])
 
 
 def natural_order(label: str) -> tuple[object, ...]:

@@ -20,10 +20,22 @@ from rich.progress import track
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
-from rnnlab.data import audio, base, recordings
+from rnnlab.data import audio, recordings
 from rnnlab.data.audio import BrokenRecording, Features, extract, read_recording
 from rnnlab.data.augment import Augment, BandScale, Normalisation, augment, mask_frames, normalise
-from rnnlab.data.base import ExampleRandom, Json, Prepared, SequenceDataModule, Split, pad_rows, round_up_steps
+from rnnlab.data.base import SequenceDataModule, Split
+from rnnlab.data.batches import ExampleRandom, round_up_steps
+from rnnlab.data.prepared import (
+    Json,
+    Prepared,
+    code_hash,
+    digest,
+    open_prepared,
+    pad_rows,
+    prepare_once,
+    read_meta,
+    write_prepared,
+)
 from rnnlab.data.recordings import find_recordings, hash_recordings, natural_order
 from rnnlab.data.sources import SourceError, Upstream, fetch, mirror_folder
 from rnnlab.data.splits import SplitKind, assign_splits
@@ -79,7 +91,7 @@ def prepare(table: pd.DataFrame, settings: SpeechPrepare, folder: Path, meta: Js
     examples = table.iloc[kept].drop(columns="file").reset_index(drop=True).join(pd.DataFrame(details))
     odd = _oddities(examples, settings) | {"broken and skipped": len(broken)}
     labels = sorted(examples["label"].unique(), key=natural_order)
-    base.write_prepared(folder, frames, examples, {**meta, "label_names": labels, "odd": odd, "broken": broken})
+    write_prepared(folder, frames, examples, {**meta, "label_names": labels, "odd": odd, "broken": broken})
 
 
 def _report_broken(broken: list[str], num_all: int, on_broken: str, console: Console) -> None:
@@ -224,13 +236,13 @@ class SpeechData(SequenceDataModule):
             stage_folder = self.data_root / "prepared" / self.source
             for folder in (stage_folder, self.cache_folder(source_hash)):
                 if self._is_current(folder, source_hash):
-                    return base.open_prepared(folder)
+                    return open_prepared(folder)
         raw = self.fetch_raw()
         table = find_recordings(self.source, raw)
         source_hash = UPSTREAMS[self.source].content_hash if self.source in UPSTREAMS else hash_recordings(table)
         folder = self.cache_folder(source_hash)
-        base.prepare_once(folder, lambda: self._is_current(folder, source_hash), lambda: self.prepare_into(folder, table, source_hash))
-        return base.open_prepared(folder)
+        prepare_once(folder, lambda: self._is_current(folder, source_hash), lambda: self.prepare_into(folder, table, source_hash))
+        return open_prepared(folder)
 
     def prepare_stage(self) -> None:
         """Prepare a named source into `data/prepared`, as its DVC stage does."""
@@ -252,14 +264,14 @@ class SpeechData(SequenceDataModule):
     def prepared_key(self, source_hash: str) -> str:
         """Hash what prepared data follow from: source, settings, code."""
         files = [Path(str(module.__file__)) for module in (audio, recordings)] + [Path(__file__)]
-        return base.digest([source_hash, asdict(self.settings), base.code_hash(*files)])
+        return digest([source_hash, asdict(self.settings), code_hash(*files)])
 
     def cache_folder(self, source_hash: str) -> Path:
         """Return where this variant lies when no DVC stage made it."""
         return self.data_root / "cache" / self.prepared_key(source_hash)
 
     def _is_current(self, folder: Path, source_hash: str) -> bool:
-        meta = base.read_meta(folder)
+        meta = read_meta(folder)
         return meta is not None and meta.get("prepared_key") == self.prepared_key(source_hash)
 
     # -- what the data are ---------------------------------------------------------------------------------------------

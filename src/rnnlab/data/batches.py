@@ -1,0 +1,120 @@
+"""Batches: which examples, in which order, with which random numbers; each follows from (seed, epoch, example) alone."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnlab.contracts import Batch
+
+
+class ExampleRandom:
+    """Random numbers that depend on nothing but (seed, epoch, example): not on the batch, the order or the process.
+
+    Counter-based: the splitmix64 finaliser (Steele et al. 2014) of a key per example and a running index.
+    """
+
+    def __init__(self, seed: int, epoch: int, example_ids_B: np.ndarray) -> None:
+        start = _mix(np.uint64((seed * 0x9E3779B97F4A7C15 + epoch) % 2**64))
+        self._keys_B = _mix(start ^ _mix(example_ids_B.astype(np.uint64)))
+        self._drawn = 0
+
+    def child(self, number: int) -> "ExampleRandom":
+        """Return a stream of its own: for draws whose count depends on the batch, so that they don't move the others."""
+        child = ExampleRandom(0, 0, np.zeros(0))
+        child._keys_B = _mix(self._keys_B + np.uint64(number))
+        return child
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw (B, *shape) float32 numbers in [0, 1)."""
+        count = int(np.prod(shape, dtype=np.int64))
+        index = np.arange(self._drawn, self._drawn + count, dtype=np.uint64)
+        self._drawn += count
+        bits = _mix(self._keys_B[:, None] + (index + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
+        numbers = (bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+        return torch.from_numpy(numbers.reshape(len(self._keys_B), *shape))
+
+    def between(self, low: float, high: float) -> Tensor:
+        """Draw (B,) numbers in [low, high)."""
+        return low + (high - low) * self.uniform()
+
+
+def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        x = np.asarray(x, dtype=np.uint64)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+class EpochOrder:
+    """Give the order of training examples, from (seed, epoch) alone.
+
+    Args:
+        example_ids: (N,) rows of the split.
+        lengths: (N,) their steps.
+        batch_size: sequences per batch.
+        seed: of the order.
+        bucket_batches: shuffle, then sort by length within stretches of this many batches and shuffle the batches: neighbours of
+            like length, so less padding (1: no sorting; 0: no shuffling at all, all sorted, for evaluation).
+    """
+
+    def __init__(self, example_ids: np.ndarray, lengths: np.ndarray, batch_size: int, seed: int, bucket_batches: int) -> None:
+        self.example_ids = example_ids
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.bucket_batches = bucket_batches
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch (Lightning calls this before each one)."""
+        self.epoch = epoch
+
+    def batches(self) -> list[np.ndarray]:
+        """Return the epoch's batches of example ids."""
+        if self.bucket_batches == 0:
+            return self._cut(np.argsort(self.lengths, kind="stable"))
+        generator = np.random.default_rng([self.seed, self.epoch])
+        places = generator.permutation(len(self.example_ids))
+        if self.bucket_batches == 1:
+            return self._cut(places)
+        size = self.batch_size * self.bucket_batches
+        stretches = [places[start : start + size] for start in range(0, len(places), size)]
+        batches = self._cut(np.concatenate([s[np.argsort(self.lengths[s], kind="stable")] for s in stretches]))
+        return [batches[index] for index in generator.permutation(len(batches))]
+
+    def _cut(self, places: np.ndarray) -> list[np.ndarray]:
+        ids = self.example_ids[places]
+        return [ids[start : start + self.batch_size] for start in range(0, len(ids), self.batch_size)]
+
+    def __len__(self) -> int:
+        return -(-len(self.example_ids) // self.batch_size)
+
+
+class BatchLoader:
+    """Iterate over padded batches, straight from memory-mapped arrays."""
+
+    def __init__(self, order: EpochOrder, collate: Callable[[np.ndarray, int], Batch]) -> None:
+        self.sampler = self.batch_sampler = order  # Lightning calls `sampler.set_epoch`
+        self.collate = collate
+        self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, self.start = self.start, 0
+        for rows in self.sampler.batches()[start:]:
+            yield self.collate(rows, self.sampler.epoch)
+
+    def skip_once(self, num_batches: int) -> None:
+        """Begin the next epoch after this many batches (a resume within an epoch)."""
+        self.start = num_batches
+
+
+def round_up_steps(values_BTF: Tensor, multiple: int = 8) -> Tensor:
+    """Pad time to a multiple, so that few different shapes occur: convolution kernels are built and kept per shape."""
+    missing = -values_BTF.shape[1] % multiple
+    return torch.nn.functional.pad(values_BTF, (0, 0, 0, missing)) if missing else values_BTF

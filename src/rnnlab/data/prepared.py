@@ -1,0 +1,164 @@
+"""Prepared arrays on disk: flat, memory-mapped, written aside and renamed, and the hashes that tell variants apart.
+
+A prepared folder holds `values.npy` (all sequences end to end), `offsets.npy` (where each begins and ends),
+`examples.parquet` (one row a sequence: id, label, the unit that may leak, ...) and `meta.json`.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Hold one prepared folder, values memory-mapped.
+
+    Args:
+        folder: where it lies.
+        values: (all steps, F) float32 or (all steps,) int.
+        offsets: (N + 1,) int64; sequence n is `values[offsets[n]:offsets[n + 1]]`.
+        examples: one row a sequence.
+        meta: settings, hashes and counts.
+    """
+
+    folder: Path
+    values: np.ndarray
+    offsets: np.ndarray
+    examples: pd.DataFrame
+    meta: Json
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Steps of each sequence, (N,) int64."""
+        lengths: np.ndarray = np.diff(self.offsets)
+        return lengths
+
+
+def open_prepared(folder: Path) -> Prepared:
+    """Open a prepared folder.
+
+    Raises:
+        ValueError: where it is damaged.
+    """
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        values = np.load(folder / "values.npy", mmap_mode="r", allow_pickle=False)
+        offsets = np.load(folder / "offsets.npy", allow_pickle=False)
+        examples = pd.read_parquet(folder / "examples.parquet")
+        is_whole = offsets.ndim == 1 and len(offsets) == len(examples) + 1 and offsets[-1] == len(values) == meta["num_steps"]
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"prepared data in {folder} are damaged ({error}): delete that folder and run again") from error
+    if not is_whole:
+        raise ValueError(f"prepared data in {folder} are damaged (sizes disagree): delete that folder and run again")
+    return Prepared(folder, values, offsets, examples, meta)
+
+
+def write_prepared(folder: Path, sequences: Iterable[np.ndarray], examples: pd.DataFrame, meta: Json) -> None:
+    """Write a prepared folder aside and rename it into place, so that nobody ever sees half of one."""
+    aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        aside.mkdir(parents=True)
+        rows = list(sequences)
+        values = np.concatenate(rows)
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        np.save(aside / "values.npy", values)
+        np.save(aside / "offsets.npy", offsets)
+        examples.to_parquet(aside / "examples.parquet", index=False)
+        text = json.dumps({**meta, "num_steps": len(values)}, indent=1, sort_keys=True)
+        (aside / "meta.json").write_text(text, encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(aside, folder)
+    except OSError as error:
+        raise ValueError(
+            f"cannot write prepared data to {folder} ({error.strerror or error}): free some space or give another place "
+            "with paths.data=FOLDER"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def prepare_once(folder: Path, is_current: Callable[[], bool], build: Callable[[], None]) -> None:
+    """Build a folder unless it is there, while other processes that want the same one wait."""
+    if is_current():
+        return
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder.parent} ({error.strerror or error}): give another place with paths.data=FOLDER"
+        ) from error
+    try:
+        if not is_current():
+            build()
+    finally:
+        lock.release()
+
+
+def read_meta(folder: Path) -> Json | None:
+    """Return a prepared folder's meta.json, or None where there is none that can be read."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return meta if isinstance(meta, dict) else None
+    except (OSError, ValueError):
+        return None
+
+
+def digest(value: object) -> str:
+    """Hash anything that JSON can hold, independent of key order; 16 hex digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def code_hash(*files: Path, classes: bool = False) -> str:
+    """Hash what modules' functions and constants do: not comments, docstrings or layout, nor (unless asked) derived classes.
+
+    Preparation is functions and frozen settings, loading is a class derived from another: so changing a loader prepares nothing anew.
+    """
+    parts = []
+    for file in files:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.bases and not classes:
+                continue
+            if _is_text(node):
+                continue
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.FunctionDef | ast.ClassDef):
+                    inner.body = [statement for statement in inner.body if not _is_text(statement)] or [ast.Pass()]
+            parts.append(ast.dump(node))
+    return digest(parts)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Whether a statement is nothing but a string: a docstring, or words below a constant."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def pad_rows(prepared: Prepared, rows: np.ndarray, max_steps: int | None = None) -> tuple[Tensor, Tensor]:
+    """Gather sequences of float features into one padded batch, longer ones cut at `max_steps`.
+
+    Returns:
+        (B, T, F) float32 and lengths (B,) int64.
+    """
+    lengths_B = prepared.lengths[rows] if max_steps is None else prepared.lengths[rows].clip(max=max_steps)
+    values_BTF = np.zeros((len(rows), int(lengths_B.max()), prepared.values.shape[1]), dtype=np.float32)
+    for index, (row, length) in enumerate(zip(rows, lengths_B, strict=True)):
+        start = prepared.offsets[row]
+        values_BTF[index, :length] = prepared.values[start : start + length]
+    return torch.from_numpy(values_BTF), torch.from_numpy(lengths_B.copy())

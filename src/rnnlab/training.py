@@ -1,0 +1,125 @@
+"""The trainer, what watches it, and checkpoints: made, chosen, loaded."""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from rich.console import Console
+
+from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, StepSeed, TrackingLogger
+from rnnlab.config import Config, ConfigError
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.models.base import SequenceModule
+from rnnlab.tracking import Tracker
+
+console = Console(stderr=True, soft_wrap=True)
+
+
+def make_trainer(
+    config: Config, recipe: "functools.partial[pl.Trainer]", tracker: Tracker, model: SequenceModule, data: SequenceDataModule
+) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
+    """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
+    measure = model.task.measure
+    meter = Meter()
+    best = _best_checkpoint(config, tracker.folder, f"val/{measure.name}", measure.direction)
+    loggers: list[Logger] = [TrackingLogger(tracker)]
+    if config["tracking"]["tensorboard"]:
+        loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
+    callbacks: list[Callback] = [
+        StepSeed(config["seed"]),
+        FiniteGuard(),
+        meter,
+        *_weight_average(config),
+        best,
+        *_early_stopping(config, best),
+        LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
+        ProgressLine(f"val/{measure.name}", measure.unit),
+    ]
+    loader = data.train_dataloader()
+    steps_per_epoch = count_of(config["trainer"]["limit_train_batches"], loader) or len(loader)
+    trainer = recipe(
+        logger=loggers,
+        callbacks=callbacks,
+        log_every_n_steps=max(1, min(config["tracking"]["log_every_n_steps"], steps_per_epoch)),
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tracker.folder,
+    )
+    return trainer, best, meter
+
+
+def count_of(limit: float | int, loader: Any) -> int | None:
+    """Turn Lightning's limit (a share or a count) into a count; None is all."""
+    return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
+
+
+def _best_checkpoint(config: Config, folder: Path, measure: str, direction: str) -> ModelCheckpoint:
+    settings = config["callbacks"]["checkpoint"]
+    monitor, mode = settings["monitor"] or measure, settings["mode"] or direction
+    if settings["monitor"] and settings["mode"] not in ("min", "max"):
+        raise ConfigError("callbacks.checkpoint.monitor needs callbacks.checkpoint.mode=min or max")
+    return ModelCheckpoint(
+        folder, "best", monitor, mode=mode, save_top_k=settings["num_best"], enable_version_counter=settings["num_best"] > 1,
+        save_on_train_epoch_end=False, save_weights_only=True,
+    )  # fmt: skip
+
+
+def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStopping]:
+    settings = config["callbacks"]["early_stopping"]
+    if settings["patience"] is not None:
+        yield EarlyStopping(
+            str(best.monitor),
+            settings["min_delta"],
+            settings["patience"],
+            mode=best.mode,
+            check_on_train_epoch_end=False,
+        )
+
+
+def _weight_average(config: Config) -> Iterator[EMAWeightAveraging]:
+    """Average the weights over steps; validation, checkpoints and the result take the average, training goes on with its own."""
+    decay = config["callbacks"]["ema_decay"]
+    if decay is not None:
+        if not 0 < decay < 1:
+            raise ConfigError(f"callbacks.ema_decay={decay} is not allowed: between 0 and 1, or null for none")
+        yield EMAWeightAveraging(decay=decay, use_buffers=True)
+
+
+def load_weights(model: SequenceModule, checkpoint: Path) -> Path:
+    """Load a checkpoint's weights, never code.
+
+    Raises:
+        ConfigError: where it is no checkpoint, is damaged, or carries code.
+    """
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model.load_state_dict(content["state_dict"])
+    except Exception as error:
+        reason = "it carries code" if "weights_only" in str(error).lower() else str(error).splitlines()[0]
+        raise ConfigError(f"{checkpoint} is not a checkpoint of this model that can be loaded ({reason})") from None
+    return checkpoint
+
+
+def init_from(model: SequenceModule, folder: Path) -> None:
+    """Begin with another run's weights where names and shapes agree, and say which."""
+    file = next((f for f in (folder / "best.ckpt", folder / "last.ckpt") if f.is_file()), None)
+    if file is None:
+        raise ConfigError(f"init_from: no checkpoint in {folder}")
+    try:
+        theirs = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:
+        raise ConfigError(f"init_from: {file} cannot be loaded ({str(error).splitlines()[0]})") from None
+    ours = model.state_dict()
+    taken = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    if not taken:
+        raise ConfigError("init_from: no weight of that run has the name and shape of one here")
+    model.load_state_dict(taken, strict=False)
+    console.print(f"init_from {folder.name}: took {len(taken)} of {len(ours)} weights")
+    if left := [name for name in ours if name not in taken]:
+        console.print(f"  drawn anew: {', '.join(left)}", highlight=False)

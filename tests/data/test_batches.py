@@ -1,0 +1,142 @@
+"""Random numbers, order and batches follow from (seed, epoch, example) alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rnnlab.contracts import Batch, valid_mask
+from rnnlab.data.batches import BatchLoader, EpochOrder, ExampleRandom, round_up_steps
+from rnnlab.data.prepared import open_prepared, pad_rows, write_prepared
+
+LENGTHS = (3, 5, 2)
+GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64
+
+
+def write(folder: Path) -> Path:
+    sequences = [np.full((length, 4), length, dtype=np.float32) for length in LENGTHS]
+    write_prepared(folder, sequences, pd.DataFrame({"id": ["a", "b", "c"], "label": ["0", "1", "0"]}), {"prepared_key": "k"})
+    return folder
+
+
+# Random numbers per example
+
+
+def splitmix64(x: int) -> int:
+    """Finalise as in Steele, Lea and Flood (2014), variant 13, in Python's integers."""
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % WORD
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % WORD
+    return x ^ (x >> 31)
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (1, 7), (2, 0), (2**63, 1), (12345, 678)])
+def test_draws_are_those_of_splitmix64_and_no_seed_is_too_large(seed: int, epoch: int) -> None:
+    ids = [4, 0, 2999]
+    keys = [splitmix64(splitmix64((seed * GOLDEN + epoch) % WORD) ^ splitmix64(number)) for number in ids]
+    wanted = [[(splitmix64((key + index * GOLDEN) % WORD) >> 40) / 2**24 for index in range(1, 8)] for key in keys]
+    random = ExampleRandom(seed, epoch, np.array(ids))
+    first, others = random.uniform(), random.uniform(2, 3)
+    assert first.shape == (3,) and others.shape == (3, 2, 3) and first.dtype == torch.float32
+    assert torch.equal(torch.cat([first[:, None], others.flatten(1)], 1), torch.tensor(wanted))
+
+
+def test_draws_do_not_depend_on_the_batch() -> None:
+    alone, together = ExampleRandom(3, 1, np.array([7])), ExampleRandom(3, 1, np.array([2, 9, 7, 4]))
+    assert torch.equal(alone.uniform(5)[0], together.uniform(5)[2])
+    assert torch.equal(alone.child(1).uniform(3, 4)[0], together.child(1).uniform(6, 4)[2, :3])  # more draws, the same first ones
+    assert torch.equal(alone.between(-2, 5)[0], together.between(-2, 5)[2])
+
+
+def test_uniform_draws_fill_0_to_1_evenly_across_examples_epochs_and_streams() -> None:
+    draws = [ExampleRandom(seed, epoch, np.arange(500)).uniform(20) for seed in range(3) for epoch in range(3)]
+    draws.append(ExampleRandom(0, 0, np.arange(500)).child(1).uniform(20))
+    values = torch.stack(draws)
+    assert values.min() >= 0 and values.max() < 1
+    assert values.mean() == pytest.approx(0.5, abs=0.005) and values.var() == pytest.approx(1 / 12, abs=0.002)
+    correlation = torch.corrcoef(values.flatten(1)) - torch.eye(10)
+    assert correlation.abs().max() < 0.04
+    assert torch.corrcoef(values[0].T).fill_diagonal_(0).abs().max() < 0.2  # the draws of one example
+
+
+def test_draws_between_two_numbers_stay_there() -> None:
+    values = ExampleRandom(0, 0, np.arange(2000)).between(-3, 5)
+    assert -3 <= values.min() < -2.9 and 4.9 < values.max() < 5
+
+
+# Order
+
+
+def order(seed: int = 0, epoch: int = 0, bucket_batches: int = 1, batch_size: int = 4) -> list[np.ndarray]:
+    ids = np.arange(100, 123)
+    found = EpochOrder(ids, (ids * 7) % 19, batch_size, seed, bucket_batches)
+    found.set_epoch(epoch)
+    assert len(found) == len(found.batches()) == -(-23 // batch_size)
+    return found.batches()
+
+
+def lengths_of(ids: np.ndarray) -> list[int]:
+    return ((ids * 7) % 19).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("bucket_batches", [0, 1, 2, 3, 50])
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_every_epoch_has_each_example_once(bucket_batches: int, epoch: int) -> None:
+    batches = order(epoch=epoch, bucket_batches=bucket_batches)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(100, 123))
+    assert sorted(len(batch) for batch in batches) == [3, 4, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("bucket_batches", [1, 3])
+def test_the_order_follows_from_seed_and_epoch_alone(bucket_batches: int) -> None:
+    orders = {(seed, epoch): np.concatenate(order(seed, epoch, bucket_batches)).tolist() for seed in range(3) for epoch in range(3)}
+    assert orders[1, 2] == np.concatenate(order(1, 2, bucket_batches)).tolist()
+    assert len({tuple(ids) for ids in orders.values()}) == 9
+
+
+def test_evaluation_goes_by_length_in_every_epoch() -> None:
+    ids = np.concatenate(order(bucket_batches=0))
+    assert lengths_of(ids) == sorted(lengths_of(ids))
+    assert np.concatenate(order(seed=5, epoch=3, bucket_batches=0)).tolist() == ids.tolist()
+
+
+def test_buckets_hold_neighbours_of_like_length_and_come_in_random_order() -> None:
+    def spread(bucket_batches: int) -> float:
+        return float(
+            np.mean([np.ptp(lengths_of(batch)) for epoch in range(5) for batch in order(epoch=epoch, bucket_batches=bucket_batches)])
+        )
+
+    assert spread(50) < spread(3) < spread(1)
+    assert any(lengths_of(order(epoch=epoch, bucket_batches=50)[0]) != lengths_of(order(bucket_batches=50)[0]) for epoch in range(1, 5))
+
+
+def test_a_loader_tells_the_epoch_and_can_begin_within_one_once() -> None:
+    def collate(rows: np.ndarray, epoch: int) -> Batch:
+        ids = torch.from_numpy(rows)
+        return Batch(ids, ids, ids, torch.full_like(ids, epoch), ids)
+
+    loader = BatchLoader(EpochOrder(np.arange(11), np.arange(11), 4, 0, 1), collate)
+    loader.sampler.set_epoch(7)
+    whole = [batch.example_ids.tolist() for batch in loader]
+    assert len(loader) == len(whole) == 3 and {int(batch.target_lengths[0]) for batch in loader} == {7}
+    loader.skip_once(2)
+    assert [batch.example_ids.tolist() for batch in loader] == whole[2:]
+    assert [batch.example_ids.tolist() for batch in loader] == whole
+
+
+# Batches
+
+
+@pytest.mark.parametrize(("max_steps", "lengths"), [(None, [2, 3]), (3, [2, 3]), (1, [1, 1])])
+def test_rows_are_padded_with_zeros_and_cut(tmp_path: Path, max_steps: int | None, lengths: list[int]) -> None:
+    values_BTF, lengths_B = pad_rows(open_prepared(write(tmp_path / "here")), np.array([2, 0]), max_steps)
+    assert lengths_B.tolist() == lengths and lengths_B.dtype == torch.int64 and values_BTF.shape == (2, max(lengths), 4)
+    mask_BT = valid_mask(lengths_B, max(lengths))
+    assert torch.equal(values_BTF[..., 3], mask_BT * torch.tensor([2.0, 3.0])[:, None])
+
+
+@pytest.mark.parametrize(("steps", "rounded"), [(1, 8), (8, 8), (9, 16)])
+def test_time_is_rounded_up_with_zeros(steps: int, rounded: int) -> None:
+    found_BTF = round_up_steps(torch.ones(2, steps, 3))
+    assert found_BTF.shape == (2, rounded, 3) and found_BTF.sum() == 2 * steps * 3

@@ -1,0 +1,222 @@
+"""Prepared folders and the hashes that tell variants apart."""
+
+import contextlib
+import errno
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from threading import BrokenBarrierError
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnnlab.data.prepared import code_hash, digest, open_prepared, prepare_once, read_meta, write_prepared
+
+LENGTHS = (3, 5, 2)
+GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64
+
+
+def write(folder: Path) -> Path:
+    sequences = [np.full((length, 4), length, dtype=np.float32) for length in LENGTHS]
+    write_prepared(folder, sequences, pd.DataFrame({"id": ["a", "b", "c"], "label": ["0", "1", "0"]}), {"prepared_key": "k"})
+    return folder
+
+
+# Prepared folders
+
+
+def test_what_was_written_is_read_and_nothing_else_is_left(tmp_path: Path) -> None:
+    prepared = open_prepared(write(tmp_path / "deep" / "here"))
+    assert prepared.lengths.tolist() == list(LENGTHS)
+    assert prepared.values.dtype == np.float32 and prepared.values[:, 1].tolist() == [3] * 3 + [5] * 5 + [2] * 2
+    assert isinstance(prepared.values, np.memmap)
+    assert prepared.examples["id"].tolist() == ["a", "b", "c"] and prepared.meta == {"prepared_key": "k", "num_steps": 10}
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["here"]
+
+
+def test_writing_again_replaces_what_was_there(tmp_path: Path) -> None:
+    (write(tmp_path / "here") / "note").write_text("old")
+    assert not (write(tmp_path / "here") / "note").exists()
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-5])
+
+
+def shorten_table(file: Path) -> None:
+    pd.read_parquet(file).iloc[:2].to_parquet(file)
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "values missing": ("values.npy", Path.unlink),
+    "values empty": ("values.npy", lambda file: file.write_bytes(b"")),
+    "values truncated": ("values.npy", truncate),
+    "values with code": ("values.npy", lambda file: np.save(file, np.array([{}]))),
+    "offsets truncated": ("offsets.npy", truncate),
+    "offsets of another": ("offsets.npy", lambda file: np.save(file, np.array([0, 3, 10]))),
+    "offsets a number": ("offsets.npy", lambda file: np.save(file, np.array(3))),
+    "table truncated": ("examples.parquet", truncate),
+    "table shorter": ("examples.parquet", shorten_table),
+    "meta no JSON": ("meta.json", lambda file: file.write_text("{")),
+    "meta a list": ("meta.json", lambda file: file.write_text("[]")),
+    "meta without counts": ("meta.json", lambda file: file.write_text("{}")),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_folder_says_which_folder_to_delete(tmp_path: Path, name: str) -> None:
+    file, damage = DAMAGES[name]
+    folder = write(tmp_path / "here")
+    damage(folder / file)
+    with pytest.raises(ValueError, match=rf"^prepared data in {folder} are damaged \(.+\): delete that folder and run again$"):
+        open_prepared(folder)
+
+
+def test_meta_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    assert read_meta(write(tmp_path / "here")) == {"prepared_key": "k", "num_steps": 10}
+    assert read_meta(tmp_path / "nowhere") is None
+    for text in ("{", "[]"):
+        (tmp_path / "here" / "meta.json").write_text(text)
+        assert read_meta(tmp_path / "here") is None
+
+
+def test_a_full_disk_leaves_nothing_behind_and_says_where_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", fail)
+    claim = (
+        r"^cannot write prepared data to .*here \(No space left on device\): free some space or give another place with paths.data=FOLDER$"
+    )
+    with pytest.raises(ValueError, match=claim):
+        write(tmp_path / "here")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("a regular file")
+    with pytest.raises(ValueError, match=r"cannot write prepared data to .*note/here \(Not a directory\): .*paths.data=FOLDER"):
+        write(tmp_path / "note" / "here")
+    for folder in (tmp_path / "note" / "here", tmp_path / "note" / "deeper" / "here"):
+        with pytest.raises(ValueError, match=r"^cannot write to .*note.* \((Not a directory|File exists)\): .* with paths.data=FOLDER$"):
+            prepare_once(folder, folder.exists, lambda: pytest.fail("nothing to build there"))
+
+
+def test_a_read_only_disk_says_where_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(ValueError, match=r"^cannot write to .* \(Read-only file system\): give another place with paths.data=FOLDER$"):
+        prepare_once(tmp_path / "cache" / "here", lambda: False, lambda: None)
+
+
+def test_an_error_while_building_is_not_taken_for_one_of_the_place(tmp_path: Path) -> None:
+    def build() -> None:
+        raise PermissionError(errno.EACCES, "a recording is not yours")
+
+    for _ in range(2):  # the lock was released
+        with pytest.raises(PermissionError, match="a recording is not yours"):
+            prepare_once(tmp_path / "here", lambda: False, build)
+
+
+def build_and_count(folder: Path, log: Path, gate: Barrier, meeting: Barrier) -> None:
+    checks = []
+
+    def is_current() -> bool:
+        checks.append(folder.exists())
+        if len(checks) == 1:
+            gate.wait(timeout=30)  # all have seen that it is missing
+        return checks[-1]
+
+    def build() -> None:
+        with log.open("a") as file:
+            file.write("built\n")
+        with contextlib.suppress(BrokenBarrierError):  # nobody else comes here
+            meeting.wait(timeout=0.2)
+        folder.mkdir()
+
+    prepare_once(folder, is_current, build)
+    assert folder.exists()
+
+
+def test_processes_that_want_the_same_folder_at_once_build_it_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    folder, log = tmp_path / "variant", tmp_path / "log"
+    shared = (folder, log, context.Barrier(4), context.Barrier(2))
+    processes = [context.Process(target=build_and_count, args=shared) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert log.read_text() == "built\n"
+
+
+# Hashes
+
+
+def test_a_digest_is_that_of_sorted_json() -> None:
+    # printf '{"a": [1, "é"], "b": null}' | sha256sum | head -c 16
+    assert digest({"b": None, "a": [1, "é"]}) == digest({"a": [1, "é"], "b": None}) == "67bede5415afadc6"
+    assert digest({"a": ["é", 1], "b": None}) != digest({"a": [1, "é"], "b": None})
+
+
+CODE = '''"""Words about the module."""
+
+LIMIT = 3
+"""Words about the limit."""
+
+
+def prepare(x: int) -> int:
+    """Words about the function."""
+    return x + LIMIT  # a comment
+
+
+class Settings:
+    """Words about the settings."""
+
+    rate: int
+    """Words about the rate."""
+
+
+class Loader(Settings):
+    """Words about the loader."""
+
+    def load(self) -> int:
+        return 1
+'''
+
+
+def hash_of(folder: Path, text: str, classes: bool = False) -> str:
+    (folder / "module.py").write_text(text, encoding="utf-8")
+    return code_hash(folder / "module.py", classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *[(f"Words about the {noun}.", "Other words.") for noun in ("module", "limit", "function", "settings", "rate", "loader")],
+        ("  # a comment", ""),
+        ("x + LIMIT", "(x  +\n        LIMIT)"),
+        ('    """Words about the function."""\n', ""),
+        ("return 1", "return 2"),
+        ("class Loader(Settings)", "class Reader(Settings)"),
+    ],
+)
+def test_words_layout_and_loaders_do_not_change_the_hash_of_code(tmp_path: Path, old: str, new: str) -> None:
+    assert CODE.count(old) == 1
+    assert hash_of(tmp_path, CODE.replace(old, new)) == hash_of(tmp_path, CODE)
+
+
+@pytest.mark.parametrize(("old", "new"), [("LIMIT = 3", "LIMIT = 4"), ("x + LIMIT", "LIMIT + x"), ("rate: int", "rate: float")])
+def test_code_changes_the_hash_of_code(tmp_path: Path, old: str, new: str) -> None:
+    assert hash_of(tmp_path, CODE.replace(old, new)) != hash_of(tmp_path, CODE)
+
+
+def test_the_hash_of_a_package_follows_derived_classes_too(tmp_path: Path) -> None:
+    whole = hash_of(tmp_path, CODE, classes=True)
+    assert hash_of(tmp_path, CODE.replace("return 1", "return 2"), classes=True) != whole
+    assert hash_of(tmp_path, CODE.replace("Words about the loader.", "Other words."), classes=True) == whole
