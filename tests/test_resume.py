@@ -95,23 +95,32 @@ def test_a_finished_run_is_not_resumed(compose: Callable[..., Config]) -> None:
         run.train(compose(f"resume={folder.name}"))
 
 
-def test_a_checkpoint_that_carries_code_is_refused_and_the_code_not_run(compose: Callable[..., Config], tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return (__import__("os").system, (f"touch {tmp_path / 'boom'}",))
+class Bomb:
+    """Leave a file behind when unpickled."""
 
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, tuple[Path, str]]:
+        return Path.write_text, (self.file, "boom")
+
+
+def test_a_checkpoint_that_carries_code_or_is_none_is_refused_and_no_code_run(
+    compose: Callable[..., Config], tmp_path: Path, root: Path
+) -> None:
     folder = train(compose(*WORDS, "trainer.max_epochs=1"))
-    torch.save({"state_dict": Bomb()}, folder / "best.ckpt")
-    with pytest.raises(ConfigError, match=r"init_from: .*best.ckpt cannot be loaded"):
-        run.train(compose(*WORDS, f"init_from={folder.name}"))
+    MlflowClient(f"sqlite:///{root / 'mlflow.db'}").set_terminated(folder.name, "KILLED")
+    for spoil, reason in (
+        (lambda file: torch.save({"state_dict": Bomb(tmp_path / "boom")}, file), "it carries code, which is not run"),
+        (lambda file: file.write_bytes(b"not a checkpoint"), "it is damaged or no checkpoint"),
+        (lambda file: file.write_bytes(file.read_bytes()[:20]), "it is damaged or no checkpoint"),
+        (lambda file: torch.save([1, 2], file), "it is damaged or no checkpoint"),
+    ):
+        for name, words in (("best.ckpt", (*WORDS, f"init_from={folder.name}")), ("last.ckpt", (f"resume={folder.name}",))):
+            spoil(folder / name)
+            with pytest.raises(ConfigError, match=rf"{name} cannot be loaded: {reason}"):
+                run.train(compose(*words))
     assert not (tmp_path / "boom").exists()
-
-
-def test_a_file_that_is_no_checkpoint_is_named(compose: Callable[..., Config]) -> None:
-    folder = train(compose(*WORDS, "trainer.max_epochs=1"))
-    (folder / "best.ckpt").write_bytes(b"not a checkpoint")
-    with pytest.raises(ConfigError, match=r"init_from: .*best.ckpt cannot be loaded"):
-        run.train(compose(*WORDS, f"init_from={folder.name}"))
 
 
 def test_init_from_takes_what_fits_and_says_what_not(compose: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:

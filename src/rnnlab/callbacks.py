@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from rnnlab.contracts import Batch
@@ -201,13 +201,7 @@ class ProgressLine(Callback):
         """Open the bar."""
         if not self.console.is_terminal:
             return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), TimeRemainingColumn(compact=True), TextColumn("left"))
         self.bar = Progress(*columns, console=self.console, transient=True)
         total = trainer.estimated_stepping_batches
         self.task = self.bar.add_task("training", total=total if total != float("inf") else None)

@@ -32,7 +32,7 @@ from rnnlab.data.sources import SourceUnavailable
 from rnnlab.evaluation import evaluate
 from rnnlab.models.base import Optimization, SequenceModule
 from rnnlab.tracking import Tracker, connect, get_run, read_artifact
-from rnnlab.training import count_of, init_from, load_weights, make_trainer
+from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
 NOT_RECORDED = ("paths", "choices", "is_sweep", "resume", "tracking")
 console = Console(stderr=True, soft_wrap=True)
@@ -207,6 +207,7 @@ def _recorded(client: Any, asked: Config) -> tuple[Config, Tracker]:
         raise ConfigError(f"resume={run_id}: that run is finished; train longer with init_from={run_id}")
     if not (folder / "last.ckpt").is_file():
         raise ConfigError(f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew")
+    read_checkpoint(folder / "last.ckpt")
     file = read_artifact(client, run_id, "config.yaml", folder / "recorded")
     config: Config = yaml.safe_load(file.read_text(encoding="utf-8"))
     refuse_foreign_targets(config, CONF)

@@ -1,6 +1,7 @@
 """The trainer, what watches it, and checkpoints: made, chosen, loaded."""
 
 import functools
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,18 +92,33 @@ def _weight_average(config: Config) -> Iterator[EMAWeightAveraging]:
         yield EMAWeightAveraging(decay=decay, use_buffers=True)
 
 
-def load_weights(model: SequenceModule, checkpoint: Path) -> Path:
-    """Load a checkpoint's weights, never code.
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Read a checkpoint as data, never as code.
 
     Raises:
         ConfigError: where it is no checkpoint, is damaged, or carries code.
     """
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model.load_state_dict(content["state_dict"])
-    except Exception as error:
-        reason = "it carries code" if "weights_only" in str(error).lower() else str(error).splitlines()[0]
-        raise ConfigError(f"{checkpoint} is not a checkpoint of this model that can be loaded ({reason})") from None
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        _ = content["state_dict"].keys()
+        return content
+    except pickle.UnpicklingError as error:
+        reason = "it carries code, which is not run" if "Unsupported global" in str(error) else "it is damaged or no checkpoint at all"
+        raise ConfigError(f"{file} cannot be loaded: {reason}") from None
+    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({str(error).splitlines()[0]})") from None
+
+
+def load_weights(model: SequenceModule, checkpoint: Path) -> Path:
+    """Load a checkpoint's weights.
+
+    Raises:
+        ConfigError: where it cannot be read or belongs to another model.
+    """
+    try:
+        model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
+    except RuntimeError as error:
+        raise ConfigError(f"{checkpoint} belongs to another model ({str(error).splitlines()[0]})") from None
     return checkpoint
 
 
@@ -111,10 +127,7 @@ def init_from(model: SequenceModule, folder: Path) -> None:
     file = next((f for f in (folder / "best.ckpt", folder / "last.ckpt") if f.is_file()), None)
     if file is None:
         raise ConfigError(f"init_from: no checkpoint in {folder}")
-    try:
-        theirs = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
-    except Exception as error:
-        raise ConfigError(f"init_from: {file} cannot be loaded ({str(error).splitlines()[0]})") from None
+    theirs = read_checkpoint(file)["state_dict"]
     ours = model.state_dict()
     taken = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
     if not taken:
