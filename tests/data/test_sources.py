@@ -34,6 +34,7 @@ from rnnlab.data.sources import (
     fetch,
     mirror_folder,
 )
+from rnnlab.data.speech import FSDD
 
 REAL_MIRROR = os.environ.get("RNNLAB_MIRROR")
 FILES = {"recordings/1_ann_0.wav": b"one", "recordings/0_ann_0.wav": b"zero!", "README.md": b"words"}
@@ -49,18 +50,6 @@ DIGITS = Upstream(
     max_files=7,
     max_bytes=60_000,
 )
-FSDD = Upstream(
-    name="fsdd",
-    url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/26eb9aaf76e81b692f806f9140c2d2777410d7a1.tar.gz",
-    mirror_file="fsdd.tar.gz",
-    keep=("recordings/*.wav",),
-    content_hash="04e1baae96c6a26e39c623f2b01d0182ddae627ba0ac02a3cdc17ba2af99fd9b",
-    licence="CC BY-SA 4.0",
-    max_files=10_000,
-    max_bytes=200_000_000,
-)
-
-
 Packing = Literal["w:gz", "w:xz"]
 
 
