@@ -92,7 +92,7 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
     shown_table = Table(show_edge=False, pad_edge=False)
     scores = [name for name in table.columns if name.startswith("score/")]
     for heading in ("input", "prediction", "probability", "next best"):
-        shown_table.add_column(heading, justify="right" if heading == "probability" else "left")
+        shown_table.add_column(heading, justify="right" if heading == "probability" else "left", no_wrap=True)
     for row in table.to_dict("records"):
         ranked = sorted(scores, key=lambda name: -row[name])[1:3]
         others = ", ".join(f"{name.removeprefix('score/')} {100 * row[name]:.1f} %" for name in ranked)
@@ -101,7 +101,7 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
         with Path(output).open("w", encoding="utf-8") as file:
             Console(file=file, width=160).print(shown_table)
     else:
-        Console(soft_wrap=True).print(shown_table)
+        Console(width=None if sys.stdout.isatty() else 200).print(shown_table)
 
 
 def _load(config: Config) -> tuple[Client, Bundle]:
