@@ -138,7 +138,10 @@ def _write_client(root: Path) -> bool:
         "model = mlflow.pyfunc.load_model(f'runs:/{sys.argv[1]}/model')\n"
         "import rnnlab\n"
         "assert '/model/code/' in rnnlab.__file__, rnnlab.__file__\n"
-        "print(model.predict(pd.DataFrame({'path': [sys.argv[2]]})).to_json(orient='records'))\n",
+        "by_path = model.predict(pd.DataFrame({'path': [sys.argv[2]]}))\n"
+        "by_bytes = model.predict(pd.DataFrame({'audio': [open(sys.argv[2], 'rb').read()]}))\n"
+        "assert by_path.equals(by_bytes)\n"
+        "print(by_path.to_json(orient='records'))\n",
         encoding="utf-8",
     )
     return True

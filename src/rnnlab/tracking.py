@@ -29,6 +29,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, Schema
 
 Client = MlflowClient
 FLUSH_EVERY_S = 5.0
@@ -182,6 +184,7 @@ class Tracker:
                     python_model=str(code),
                     artifacts={"bundle": str(bundle)},
                     code_paths=[str(package)],
+                    signature=ModelSignature(inputs=Schema([ColSpec("string", "path", False), ColSpec("binary", "audio", False)])),
                     pip_requirements=requirements,
                 )
 
