@@ -57,6 +57,7 @@ def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, messa
         ("trainer.num_threads=0", r"error: trainer.num_threads=0 is not allowed: a whole number from 1"),
         ("seed=-1", r"error: seed=-1 is not allowed"),
         ("name=../x", r"error: name='../x': a run's name holds small letters"),
+        ("resume=nosuchrun data.source=x", r"error: resume=nosuchrun takes that run's recorded configuration: leave out data.source=x"),
         ("resume=nosuchrun", r"error: run=nosuchrun: there is no such run in sqlite:///"),
         ("data.source=/no/such/folder", r"error: data.source=/no/such/folder: no such folder or file, nor a named source"),
     ],
@@ -70,8 +71,8 @@ def test_a_wrong_value_is_one_line_that_says_what_is_allowed(words: str, message
     monkeypatch.setattr(command_line, "ROOT", root)
     monkeypatch.setattr(run, "ROOT", root)
     monkeypatch.delenv("HYDRA_FULL_ERROR")
-    given = words if "data.source" in words else f"{words} data.source=sample"
-    monkeypatch.setattr(sys, "argv", ["train.py", *given.split(), "trainer=smoke"])
+    given = words if "data.source" in words or "resume" in words else f"{words} data.source=sample trainer=smoke"
+    monkeypatch.setattr(sys, "argv", ["train.py", *given.split()])
     with pytest.raises(SystemExit) as stopped:
         command_line.main("config", run.train)
     assert stopped.value.code in (1, 2)
@@ -166,6 +167,9 @@ def test_where_the_real_set_cannot_be_had_the_sample_is_used_and_said_loudly(com
     done = command(f"{SMOKE.replace('data.source=sample', '')} data.offline=true paths.data={tmp_path}/data")
     assert done.returncode == 0, done.stderr
     assert "USING THE BUNDLED SAMPLE INSTEAD" in done.stderr
+    run_id = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("run "))
+    scored = command(f"src/score.py run={run_id} paths.data={tmp_path}/data")
+    assert scored.returncode == 0, "the run remembers what it was really trained on\n" + scored.stderr
     prepared = command(f"src/prepare.py data=speech data.offline=true paths.data={tmp_path}/other")
     assert prepared.returncode == 1
     assert "error: fsdd cannot be had" in prepared.stderr

@@ -81,12 +81,17 @@ def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninter
     assert client.get_run(folder.name).info.status == "KILLED"
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == stop_at
 
-    run.train(compose(f"resume={folder.name}", "data.source=sample"))
+    run.train(compose(f"resume={folder.name}"))
     assert client.get_run(folder.name).info.status == "FINISHED"
     assert_equal(weights(folder), weights(uninterrupted[scheduler]))
     ours, theirs = (client.get_run(f.name).data.metrics for f in (folder, uninterrupted[scheduler]))
     assert ours["best/accuracy"] == theirs["best/accuracy"]
     assert ours["test/loss"] == theirs["test/loss"]
+
+
+def test_a_resume_takes_no_other_words(compose: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError, match=r"resume=abc takes that run's recorded configuration: leave out trainer.max_epochs=9"):
+        run.train(compose("resume=abc", "trainer.max_epochs=9"))
 
 
 def test_a_finished_run_is_not_resumed(compose: Callable[..., Config]) -> None:

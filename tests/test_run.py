@@ -139,3 +139,4 @@ def test_data_that_changed_since_are_not_resumed(compose: Callable[..., Config],
     mlflow_client.set_tag(recorded.name, "test_hash", "other")
     with pytest.raises(ConfigError, match=r"the data have changed since \(test_hash other is now "):
         run.train(compose(f"resume={recorded.name}"))
+    assert mlflow_client.get_run(recorded.name).info.status == "KILLED"

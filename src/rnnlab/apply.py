@@ -18,6 +18,7 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.recordings import AUDIO_SUFFIXES
 from rnnlab.evaluation import evaluate
 from rnnlab.results import with_examples
+from rnnlab.run import refuse_changed_data
 from rnnlab.tracking import Client, connect, get_run, read_artifact
 
 FORMATS = ("table", "csv", "json")
@@ -34,7 +35,11 @@ def score(config: Config) -> None:
     source = config["data"]["source"]
     changed = {"source": source} if source else {}
     data: SequenceDataModule = recipe(recorded["data"] | changed, "data")(config["paths"], recorded["seed"])
-    data.setup_as_test(bundle.data) if source else data.setup()
+    if source:
+        data.setup_as_test(bundle.data)
+    else:
+        data.setup()
+        refuse_changed_data(client, config["run"], data)
     found = evaluate(bundle.model, data.test_dataloader())
     measure = bundle.model.task.measure
     words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"

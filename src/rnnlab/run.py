@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
@@ -31,10 +31,10 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
 from rnnlab.evaluation import evaluate
 from rnnlab.models.base import Optimization, SequenceModule
-from rnnlab.tracking import Tracker, connect, get_run, read_artifact
+from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
-NOT_RECORDED = ("paths", "choices", "is_sweep", "resume", "tracking")
+NOT_RECORDED = ("paths", "choices", "words", "is_sweep", "resume", "tracking")
 console = Console(stderr=True, soft_wrap=True)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
@@ -85,24 +85,24 @@ def train(config: Config) -> None:
     _quiet()
     client = connect(config["tracking"]["uri"], ROOT)
     if config["resume"]:
-        config, tracker = _recorded(client, config)
-    else:
-        tracker = None
+        config = _recorded(client, config)
     recipes = check(config)
     _tune_process(config)
     data = find_data(recipes.data, config)
     pl.seed_everything(config["seed"], workers=False, verbose=False)
     model = recipes.model(data.make_spec())
     model.optimization = recipes.optimization
-    if tracker is None:
+    if config["resume"]:
+        refuse_changed_data(client, config["resume"], data)
+        tracker = Tracker.resume(client, config["resume"], HOME)
+    else:
         if config["init_from"]:
             init_from(model, Path(get_run(client, config["init_from"]).data.tags["outputs"]))
         name = config["name"] or run_name(config)
         tracker = Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT, HOME)
-        _record(tracker, config, model, data)
-    else:
-        _refuse_changed_data(client, tracker, data)
     with _ending(tracker):
+        if not config["resume"]:
+            _record(tracker, config, model, data)
         _fit_and_measure(config, recipes, tracker, model, data)
 
 
@@ -185,6 +185,8 @@ def run_name(config: Config) -> str:
 
 def _record(tracker: Tracker, config: Config, model: SequenceModule, data: SequenceDataModule) -> None:
     recorded = {key: value for key, value in config.items() if key not in NOT_RECORDED}
+    if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
+        recorded["data"] = {**config["data"], "source": data.source, "split": "auto"}
     chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name}
     tracker.log_params({**flatten(recorded), **chosen})
     file = tracker.folder / "config.yaml"
@@ -198,9 +200,11 @@ def _record(tracker: Tracker, config: Config, model: SequenceModule, data: Seque
     tracker.log_metrics({"model/num_parameters": num_parameters}, 0)
 
 
-def _recorded(client: Any, asked: Config) -> tuple[Config, Tracker]:
-    """Return the configuration of the run to resume, and its tracker."""
+def _recorded(client: Client, asked: Config) -> Config:
+    """Return the configuration of the run to resume."""
     run_id = asked["resume"]
+    if others := [word for word in asked["words"] if not word.startswith(("resume=", "tracking.", "paths."))]:
+        raise ConfigError(f"resume={run_id} takes that run's recorded configuration: leave out {' '.join(others)}")
     run = get_run(client, run_id)
     folder = Path(run.data.tags.get("outputs", ""))
     if run.info.status == "FINISHED":
@@ -213,14 +217,15 @@ def _recorded(client: Any, asked: Config) -> tuple[Config, Tracker]:
     refuse_foreign_targets(config, CONF)
     config |= {key: asked[key] for key in ("paths", "resume", "tracking", "is_sweep")}
     console.print(f"[bold]resuming[/] {run.info.run_name} ({run_id}) with its recorded configuration")
-    return config, Tracker.resume(client, run_id, HOME)
+    return config
 
 
-def _refuse_changed_data(client: Any, tracker: Tracker, data: SequenceDataModule) -> None:
-    tags = get_run(client, tracker.run_id).data.tags
+def refuse_changed_data(client: Client, run_id: str, data: SequenceDataModule) -> None:
+    """Raise ConfigError where a run's data are not those it saw."""
+    tags = get_run(client, run_id).data.tags
     for name, value in data.hashes.items():
         if tags.get(name) != value:
-            raise ConfigError(f"resume={tracker.run_id}: the data have changed since ({name} {tags.get(name)} is now {value})")
+            raise ConfigError(f"run {run_id}: the data have changed since ({name} {tags.get(name)} is now {value})")
 
 
 @contextmanager
@@ -230,7 +235,8 @@ def _ending(tracker: Tracker) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt, SystemExit) as error:
         tracker.finish("KILLED", f"interrupted ({error})")
-        console.print(f"\ninterrupted and saved; continue with:  python src/train.py resume={tracker.run_id}", highlight=False)
+        how = "interrupted and saved" if isinstance(error, Interrupted) else "stopped at once; what the last checkpoint holds is kept"
+        console.print(f"\n{how}; continue with:  python src/train.py resume={tracker.run_id}", highlight=False)
         raise SystemExit(130) from None
     except BaseException as error:
         tracker.finish("FAILED", f"{type(error).__name__}: {error}")

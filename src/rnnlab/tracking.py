@@ -12,6 +12,7 @@ import re
 import socket
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -178,7 +179,8 @@ class Tracker:
         """Log the model in MLflow's own format: code that reads the bundle, nothing pickled."""
 
         def log() -> None:
-            with self._as_current_run():
+            with self._as_current_run(), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*An input example was not provided.*")  # a path means nothing elsewhere
                 mlflow.pyfunc.log_model(
                     name="model",
                     python_model=str(code),
