@@ -55,6 +55,10 @@ def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, messa
         ("tracking.uri=http://127.0.0.1:1", r"error: tracking at http://127.0.0.1:1 does not answer .*start it, or give another"),
         ("tracking.uri=mlruns", r"error: tracking.uri=mlruns is neither sqlite:///FILE nor http://HOST:PORT"),
         ("trainer.num_threads=0", r"error: trainer.num_threads=0 is not allowed: a whole number from 1"),
+        (
+            "callbacks.checkpoint.monitor=val/acuracy callbacks.checkpoint.mode=max",
+            r"error: callbacks.checkpoint.monitor=val/acuracy is never logged. Did you mean 'val/accuracy'\? Logged: val/loss",
+        ),
         ("seed=-1", r"error: seed=-1 is not allowed"),
         ("name=../x", r"error: name='../x': a run's name holds small letters"),
         ("resume=nosuchrun data.source=x", r"error: resume=nosuchrun takes that run's recorded configuration: leave out data.source=x"),
@@ -88,12 +92,6 @@ def test_every_file_of_every_group_composes() -> None:
             assert compose_config("config", [*model, f"{group}={file.stem}"])
 
 
-@pytest.fixture(scope="module")
-def sweep(root: Path) -> dict[str, str]:
-    """Hold what the sweep below printed, for the tests that use its runs."""
-    return {}
-
-
 @pytest.mark.slow
 def test_a_sweep_over_all_models_trains_scores_and_predicts_as_typed(command: Command, root: Path) -> None:
     done = command("src/train.py -m model=srnn,lstm,gru,birnn data=speech trainer=smoke data.source=sample data.loader.batch_size=16")
@@ -121,12 +119,13 @@ def test_a_sweep_over_all_models_trains_scores_and_predicts_as_typed(command: Co
     assert abs(sum(scores) - 1) < 1e-5
     assert row["confidence"] == max(scores)
 
-    served = command(f"{root}/serve.py {runs[2]} {recording}") if _write_client(root) else None
-    assert served is not None and served.returncode == 0, served and served.stderr
+    write_client(root)
+    served = command(f"{root}/serve.py {runs[2]} {recording}")
+    assert served.returncode == 0, served.stderr
     assert json.loads(served.stdout)[0]["prediction"] == row["prediction"]
 
 
-def _write_client(root: Path) -> bool:
+def write_client(root: Path) -> None:
     """Write a script that knows MLflow and not this repository: it loads the logged model in a process of its own."""
     (root / "serve.py").write_text(
         "import os, sys\n"
@@ -145,7 +144,6 @@ def _write_client(root: Path) -> bool:
         "print(by_path.to_json(orient='records'))\n",
         encoding="utf-8",
     )
-    return True
 
 
 @pytest.mark.slow

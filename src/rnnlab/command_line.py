@@ -42,7 +42,7 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
     def job(composed: DictConfig) -> None:
         hydra_config = HydraConfig.get()
         is_sweep = hydra_config.mode == RunMode.MULTIRUN
-        config = _as_config(composed, hydra_config.runtime.choices, list(hydra_config.overrides.task), is_sweep)
+        config = _as_config(composed, hydra_config.runtime.choices, list(hydra_config.overrides.task))
         try:
             run(config)
         except ValueError as error:
@@ -77,16 +77,15 @@ def compose_config(config_name: str, words: list[str]) -> Config:
     choices = composed.hydra.runtime.choices
     OmegaConf.set_struct(composed, False)
     del composed["hydra"]
-    return _as_config(composed, choices, words, is_sweep=False)
+    return _as_config(composed, choices, words)
 
 
-def _as_config(composed: Any, choices: Any, words: list[str], is_sweep: bool) -> Config:
+def _as_config(composed: Any, choices: Any, words: list[str]) -> Config:
     from omegaconf import OmegaConf
 
     config: Config = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
     config["choices"] = {k: v for k, v in choices.items() if "hydra" not in k and "@" not in k and k != "paths"}
     config["words"] = words
-    config["is_sweep"] = is_sweep
     return config
 
 

@@ -34,7 +34,7 @@ from rnnlab.models.base import Optimization, SequenceModule
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
-NOT_RECORDED = ("paths", "choices", "words", "is_sweep", "resume", "tracking")
+NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking")
 console = Console(stderr=True, soft_wrap=True)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
@@ -215,7 +215,7 @@ def _recorded(client: Client, asked: Config) -> Config:
     file = read_artifact(client, run_id, "config.yaml", folder / "recorded")
     config: Config = yaml.safe_load(file.read_text(encoding="utf-8"))
     refuse_foreign_targets(config, CONF)
-    config |= {key: asked[key] for key in ("paths", "resume", "tracking", "is_sweep")}
+    config |= {key: asked[key] for key in ("paths", "resume", "tracking")}
     console.print(f"[bold]resuming[/] {run.info.run_name} ({run_id}) with its recorded configuration")
     return config
 

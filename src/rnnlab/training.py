@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
 from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, StepSeed, TrackingLogger
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import Config, ConfigError, nearest
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.models.base import SequenceModule
 from rnnlab.tracking import Tracker
@@ -27,7 +28,7 @@ def make_trainer(
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
     measure = model.task.measure
     meter = Meter()
-    best = _best_checkpoint(config, tracker.folder, f"val/{measure.name}", measure.direction)
+    best = _best_checkpoint(config, tracker.folder, model)
     loggers: list[Logger] = [TrackingLogger(tracker)]
     if config["tracking"]["tensorboard"]:
         loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
@@ -60,15 +61,24 @@ def count_of(limit: float | int, loader: Any) -> int | None:
     return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
 
 
-def _best_checkpoint(config: Config, folder: Path, measure: str, direction: str) -> ModelCheckpoint:
-    settings = config["callbacks"]["checkpoint"]
-    monitor, mode = settings["monitor"] or measure, settings["mode"] or direction
+def _best_checkpoint(config: Config, folder: Path, model: SequenceModule) -> ModelCheckpoint:
+    settings, measure = config["callbacks"]["checkpoint"], model.task.measure
+    monitor, mode = settings["monitor"] or f"val/{measure.name}", settings["mode"] or measure.direction
     if settings["monitor"] and settings["mode"] not in ("min", "max"):
         raise ConfigError("callbacks.checkpoint.monitor needs callbacks.checkpoint.mode=min or max")
+    if monitor not in (names := _logged_names(model)):
+        raise ConfigError(f"callbacks.checkpoint.monitor={monitor} is never logged.{nearest(monitor, names)} Logged: {', '.join(names)}")
     return ModelCheckpoint(
         folder, "best", monitor, mode=mode, save_top_k=settings["num_best"], enable_version_counter=settings["num_best"] > 1,
         save_on_train_epoch_end=False, save_weights_only=True,
     )  # fmt: skip
+
+
+def _logged_names(model: SequenceModule) -> list[str]:
+    """Return what validation logs, before there is any."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchmetrics: computed before the first update
+        return ["val/loss", *(f"val/{name}" for name in model.task.flatten(model.task.metrics().compute()))]
 
 
 def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStopping]:

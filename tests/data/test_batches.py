@@ -1,24 +1,13 @@
 """Random numbers, order and batches follow from (seed, epoch, example) alone."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from rnnlab.contracts import Batch, valid_mask
+from rnnlab.contracts import Batch
 from rnnlab.data.batches import BatchLoader, EpochOrder, ExampleRandom, round_up_steps
-from rnnlab.data.prepared import open_prepared, pad_rows, write_prepared
 
-LENGTHS = (3, 5, 2)
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64
-
-
-def write(folder: Path) -> Path:
-    sequences = [np.full((length, 4), length, dtype=np.float32) for length in LENGTHS]
-    write_prepared(folder, sequences, pd.DataFrame({"id": ["a", "b", "c"], "label": ["0", "1", "0"]}), {"prepared_key": "k"})
-    return folder
 
 
 # Random numbers per example
@@ -126,14 +115,6 @@ def test_a_loader_tells_the_epoch_and_can_begin_within_one_once() -> None:
 
 
 # Batches
-
-
-@pytest.mark.parametrize(("max_steps", "lengths"), [(None, [2, 3]), (3, [2, 3]), (1, [1, 1])])
-def test_rows_are_padded_with_zeros_and_cut(tmp_path: Path, max_steps: int | None, lengths: list[int]) -> None:
-    values_BTF, lengths_B = pad_rows(open_prepared(write(tmp_path / "here")), np.array([2, 0]), max_steps)
-    assert lengths_B.tolist() == lengths and lengths_B.dtype == torch.int64 and values_BTF.shape == (2, max(lengths), 4)
-    mask_BT = valid_mask(lengths_B, max(lengths))
-    assert torch.equal(values_BTF[..., 3], mask_BT * torch.tensor([2.0, 3.0])[:, None])
 
 
 @pytest.mark.parametrize(("steps", "rounded"), [(1, 8), (8, 8), (9, 16)])

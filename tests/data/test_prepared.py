@@ -11,8 +11,10 @@ from threading import BrokenBarrierError
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from rnnlab.data.prepared import code_hash, digest, open_prepared, prepare_once, read_meta, write_prepared
+from rnnlab.contracts import valid_mask
+from rnnlab.data.prepared import code_hash, digest, open_prepared, pad_rows, prepare_once, read_meta, write_prepared
 
 LENGTHS = (3, 5, 2)
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64
@@ -220,3 +222,11 @@ def test_the_hash_of_a_package_follows_derived_classes_too(tmp_path: Path) -> No
     whole = hash_of(tmp_path, CODE, classes=True)
     assert hash_of(tmp_path, CODE.replace("return 1", "return 2"), classes=True) != whole
     assert hash_of(tmp_path, CODE.replace("Words about the loader.", "Other words."), classes=True) == whole
+
+
+@pytest.mark.parametrize(("max_steps", "lengths"), [(None, [2, 3]), (3, [2, 3]), (1, [1, 1])])
+def test_rows_are_padded_with_zeros_and_cut(tmp_path: Path, max_steps: int | None, lengths: list[int]) -> None:
+    values_BTF, lengths_B = pad_rows(open_prepared(write(tmp_path / "here")), np.array([2, 0]), max_steps)
+    assert lengths_B.tolist() == lengths and lengths_B.dtype == torch.int64 and values_BTF.shape == (2, max(lengths), 4)
+    mask_BT = valid_mask(lengths_B, max(lengths))
+    assert torch.equal(values_BTF[..., 3], mask_BT * torch.tensor([2.0, 3.0])[:, None])

@@ -69,7 +69,9 @@ def _from_manifest(manifest: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(manifest, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{manifest} cannot be read as a CSV table: {error}") from error
+        raise ValueError(
+            f"{manifest} cannot be read as a CSV table: {str(error).strip()}. Wanted: path,label and, if known, speaker,split"
+        ) from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for row names
         raise ValueError(f"{manifest} has more fields in its rows than its {len(table.columns)} columns: {', '.join(table.columns)}")
     if missing := [name for name in ("path", "label") if name not in table]:
