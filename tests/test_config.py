@@ -225,4 +225,4 @@ def test_every_data_set_composes_with_every_key_known(data: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in CONF.glob("*.yaml")))
 def test_every_command_composes_without_any_word(name: str) -> None:
-    assert compose_config(name, [])["is_sweep"] is False
+    assert compose_config(name, [])["words"] == []
