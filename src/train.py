@@ -1,7 +1,7 @@
 """Train one recurrent network on one sequence task, tracked in MLflow.
 
 python src/train.py model=gru data=speech
-python src/train.py model=birnn cell=lstm model/frontend=convolution data.split=speaker data.fold=2
+python src/train.py model=birnn cell=lstm frontend=convolution data.split=speaker data.fold=2
 python src/train.py data.source=PATH
 python src/train.py -m model=srnn,lstm,gru seed=0,1,2
 python src/train.py resume=RUN_ID

@@ -86,7 +86,7 @@ def test_a_wrong_value_is_one_line_that_says_what_is_allowed(words: str, message
 
 
 def test_every_file_of_every_group_composes() -> None:
-    for group in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "model/frontend"):
+    for group in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "frontend"):
         for file in (CONF / group).glob("*.yaml"):
             model = ["model=birnn"] if group == "cell" else []
             assert compose_config("config", [*model, f"{group}={file.stem}"])

@@ -169,7 +169,7 @@ def built(config: Config, group: str) -> "partial[Any]":
 @pytest.fixture(scope="module")
 def parts() -> dict[str, dict[str, Config]]:
     """Compose each choice of each group once: these groups know nothing of each other."""
-    words = {"optimizer": "", "scheduler": "", "trainer": "", "model": "model/frontend=direct"}
+    words = {"optimizer": "", "scheduler": "", "trainer": "", "model": "frontend=direct"}
     return {
         group: {choice: compose_config("config", [f"{group}={choice}", *extra.split()])[group] for choice in choices(group)}
         for group, extra in words.items()

@@ -24,14 +24,22 @@ MAY_IMPORT = {
     "schedules": {"contracts"},
     "cells": {"contracts"},
     "layers": {"contracts", "cells"},
-    "models": {"contracts", "tasks", "cells", "layers"},
+    "baselines": {"contracts"},
+    "models": {"contracts", "tasks", "cells", "layers", "baselines"},
     "data": {"contracts"},
 }
 # What siblings may import of each other, by room; the rest are modules that stand alone.
 SHARED = {
     "models": {"base"},
     "cells": {"base"},
-    "data": {"base", "batches", "prepared", "sources", "archives", "splits", "audio", "augment", "recordings"},
+    "tasks": {"base", "classify", "forecast"},
+    "baselines": {"base", "constant", "linear", "bag"},
+    "data": {
+        *("base", "labelled", "batches", "prepared", "sources", "archives", "splits", "calendar_splits"),  # any data
+        *("audio", "augment", "recordings"),  # sound
+        *("tables", "corpora", "texts", "tokens"),  # texts
+        *("prices", "indicators", "windows", "windowed"),  # series
+    },
 }
 # Libraries that only some files know.
 ONLY_IN = {

@@ -13,8 +13,8 @@ from rnnlab import callbacks, run
 from rnnlab.config import Config, ConfigError
 
 WORDS = (
-    "data.source=sample", "model=birnn", "cell=lstm", "model/frontend=convolution", "model.recurrence.hidden_size=7",
-    "model.frontend.channels=[3,4,5]", "model.recurrence.num_layers=2", "model.recurrence.dropout=0.3", "trainer.max_epochs=3",
+    "data.source=sample", "model=birnn", "cell=lstm", "frontend=convolution", "model.recurrence.hidden_size=7",
+    "frontend.channels=[3,4,5]", "model.recurrence.num_layers=2", "model.recurrence.dropout=0.3", "trainer.max_epochs=3",
     "trainer.limit_train_batches=5", "data.loader.batch_size=16", "tracking.log_model=false",
 )  # fmt: skip
 

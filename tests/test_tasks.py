@@ -275,7 +275,7 @@ def test_a_tagger_learns_a_rule_that_needs_the_step_before() -> None:
         targets = (before > 3).long() + (tokens > 3).long()
         is_padding = torch.arange(9) >= lengths[:, None]
         batches.append(Batch(tokens.masked_fill(is_padding, 0), lengths, targets.masked_fill(is_padding, -1), lengths, torch.arange(16)))
-    words = ["model/frontend=embedding", "model.frontend.embedding_size=8", "model.recurrence.hidden_size=12"]
+    words = ["frontend=embedding", "frontend.embedding_size=8", "model.recurrence.hidden_size=12"]
     losses, numbers = train(words, PER_STEP, batches)
     assert len(losses) == 30
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
@@ -291,6 +291,6 @@ def test_a_forecaster_learns_two_numbers_at_once() -> None:
         values = values.masked_fill((torch.arange(7) >= lengths[:, None])[..., None], 0)
         targets = torch.stack([values[torch.arange(16), lengths - 1, 0], values[..., 1].amax(1)], 1)
         batches.append(Batch(values, lengths, targets, torch.ones_like(lengths), torch.arange(16)))
-    losses, numbers = train(["model/frontend=direct", "model.recurrence.hidden_size=12"], REAL, batches)
+    losses, numbers = train(["frontend=direct", "model.recurrence.hidden_size=12"], REAL, batches)
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     assert numbers["val/rmse"].item() == pytest.approx(sqrt(numbers["val/mse"].item()), rel=1e-5)

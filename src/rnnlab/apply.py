@@ -16,8 +16,8 @@ from rnnlab.command_line import CONF, ROOT
 from rnnlab.config import Config, ConfigError, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.recordings import AUDIO_SUFFIXES
-from rnnlab.evaluation import evaluate
-from rnnlab.results import with_examples
+from rnnlab.evaluation import measure
+from rnnlab.results import unit_of
 from rnnlab.run import refuse_changed_data
 from rnnlab.tracking import Client, connect, get_run, read_artifact
 
@@ -40,17 +40,16 @@ def score(config: Config) -> None:
     else:
         data.setup()
         refuse_changed_data(client, config["run"], data)
-    found = evaluate(bundle.model, data.test_dataloader())
-    measure = bundle.model.task.measure
+    found = measure(bundle.model, data, "test")
     words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
     table = Table(title=f"run {config['run']} on {words}", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("")
     table.add_column("value", justify="right")
     for name, value in found.numbers.items():
-        table.add_row(name, shown(value, "" if name == "loss" else measure.unit))
+        table.add_row(name, shown(value, unit_of(name, bundle.model.task)))
     Console(soft_wrap=True).print(table)
     if config["output"]:
-        _write(with_examples(found.table, data).to_csv(index=False), config["output"])
+        _write(found.table.to_csv(index=False), config["output"])
 
 
 def predict(config: Config) -> None:

@@ -17,9 +17,18 @@ from safetensors.torch import load_file, save_file
 from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.evaluation import answer
-from rnnlab.models.base import SequenceModule
+from rnnlab.models.base import Predictor
 
-FORMAT = 1
+FORMAT = 2
+BATCH_SIZE = 64
+Reader = Callable[[dict[str, Any], list[Any]], tuple[list[str], Batch]]
+SERVED_COLUMNS = {
+    "speech": {"path": "string", "audio": "binary"},
+    "text": {"text": "string"},
+    "stock": {"path": "string", "csv": "string"},
+    "series": {"path": "string", "csv": "string"},
+}
+"""What a served model takes, by kind of data: any one of these columns."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +41,28 @@ class Bundle:
         run_id: where it comes from.
     """
 
-    model: SequenceModule
+    model: Predictor
     data: dict[str, Any]
     run_id: str
 
     def predict(self, inputs: list[Any]) -> pd.DataFrame:
-        """Predict from raw inputs (for speech: paths, or the bytes of sound files), one row each, in order."""
+        """Predict from raw inputs, in order.
+
+        Args:
+            inputs: for speech paths or the bytes of sound files, for text the texts, for series paths or the content of CSV tables.
+
+        Returns:
+            The column `input` and what the task predicts; one row an input, or one a ticker of each table.
+        """
         read = reader(self.data["kind"])
-        tables = [answer(self.model, read(self.data, inputs[start : start + 64])) for start in range(0, len(inputs), 64)]
+        tables = []
+        for start in range(0, len(inputs), BATCH_SIZE):
+            names, batch = read(self.data, inputs[start : start + BATCH_SIZE])
+            tables.append(pd.DataFrame({"input": names}).join(answer(self.model, batch)))
         return pd.concat(tables, ignore_index=True)
 
 
-def write_bundle(folder: Path, model: SequenceModule, config: Config, data: dict[str, Any], run_id: str) -> None:
+def write_bundle(folder: Path, model: Predictor, config: Config, data: dict[str, Any], run_id: str) -> None:
     """Write a bundle."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, "run_id": run_id, "model": config, "spec": asdict(model.spec), "data": data}
@@ -72,16 +91,28 @@ def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
     if conf is not None:
         refuse_foreign_targets(content["model"], conf)
     spec = TypeAdapter(DataSpec).validate_python(content["spec"])
-    model: SequenceModule = recipe(content["model"], "model")(spec)
+    model: Predictor = recipe(content["model"], "model")(spec)
     model.load_state_dict(weights)
     model.eval()
     return Bundle(model, content["data"], content["run_id"])
 
 
-def reader(kind: str) -> Callable[[dict[str, Any], list[Any]], Batch]:
-    """Return the function that turns raw inputs of this kind into a batch."""
+def reader(kind: str) -> Reader:
+    """Return the function that turns raw inputs of this kind into a batch, and the name of each of its rows."""
     if kind == "speech":
         from rnnlab.data.speech import read_inputs
 
         return read_inputs
+    if kind == "text":
+        from rnnlab.data.text import read_inputs as read_texts
+
+        return read_texts
+    if kind == "stock":
+        from rnnlab.data.stock import read_inputs as read_stock
+
+        return read_stock
+    if kind == "series":
+        from rnnlab.data.series import read_inputs as read_series
+
+        return read_series
     raise ConfigError(f"the bundle's data are of the kind {kind!r}, which this version cannot read")

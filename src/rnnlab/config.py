@@ -20,6 +20,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 Config = dict[str, Any]
 TARGET = "_target_"
+OWN_GROUPS = ("cell", "frontend", "baseline")
+"""Nodes of a model that the command line knows by a name of their own: messages take it."""
 
 
 class ConfigError(ValueError):
@@ -48,7 +50,7 @@ def recipe(node: Config, where: str) -> "functools.partial[Any]":
     for key, value in node.items():
         if key == TARGET:
             continue
-        place = f"{where}.{key}"
+        place = key if key in OWN_GROUPS else f"{where}.{key}"
         if key not in hints:
             raise ConfigError(f"{place} is not a key of {node[TARGET]}.{nearest(key, hints)} Its keys: {', '.join(hints)}")
         is_nested = isinstance(value, Mapping) and TARGET in value

@@ -8,7 +8,7 @@ Padding convention: a sequence of length n fills positions 0..n-1 of the time ax
 change a result.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 InputKind = Literal["features", "tokens"]
 TargetKind = Literal["class", "class_per_step", "real"]
+Link = Literal["identity", "exp"]
 
 # The ranges that signatures state; a config's values are checked against them before anything is loaded.
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -39,6 +40,9 @@ class DataSpec:
         label_names: one name per class, in order; for `real` one name per dimension.
         class_counts: examples per class in the training split (empty for `real`).
         step_ms: duration of one input step in milliseconds, where steps are time.
+        feature_names: one name per input feature, where they have names.
+        link: how a forecast is read (`real` only): `identity`, or `exp` for targets that are positive.
+        unit: of the target, e.g. `%`.
     """
 
     name: str
@@ -49,6 +53,26 @@ class DataSpec:
     label_names: tuple[str, ...] = ()
     class_counts: tuple[int, ...] = ()
     step_ms: float | None = None
+    feature_names: tuple[str, ...] = ()
+    link: Link = "identity"
+    unit: str = ""
+
+
+@dataclass
+class Reference:
+    """Say for each example how a standardised output becomes a forecast, and what is forecast without any model.
+
+    forecast = link(offset + scale * output); offset and scale come from the past and from training statistics alone.
+
+    Args:
+        offset: (B, D) float32.
+        scale: (B, D) float32, positive.
+        persistence: (B, D) float32, in the target's unit: the forecast that the last value goes on.
+    """
+
+    offset: Tensor
+    scale: Tensor
+    persistence: Tensor
 
 
 @dataclass
@@ -60,7 +84,8 @@ class Batch:
         input_lengths: (B,) int64, each 1..T.
         targets: see `DataSpec.target_kind`.
         target_lengths: (B,) int64; 1 for one target per sequence.
-        example_ids: (B,) int64, row in the prepared data's table of examples.
+        example_ids: (B,) int64, row in the data module's table of examples.
+        reference: of real targets, see `Reference`.
     """
 
     inputs: Tensor
@@ -68,11 +93,19 @@ class Batch:
     targets: Tensor
     target_lengths: Tensor
     example_ids: Tensor
+    reference: Reference | None = None
 
     @property
     def size(self) -> int:
         """Number of sequences."""
         return len(self.input_lengths)
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        parts = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        reference = self.reference
+        moved = None if reference is None else Reference(*(value.to(device) for value in vars(reference).values()))
+        return replace(self, **parts, reference=moved)
 
 
 IGNORED_TARGET = -1

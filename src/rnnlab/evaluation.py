@@ -9,7 +9,9 @@ import pandas as pd
 import torch
 
 from rnnlab.contracts import Batch
-from rnnlab.models.base import SequenceModule
+from rnnlab.data.base import SequenceDataModule, Split
+from rnnlab.measures import measure_table
+from rnnlab.models.base import Predictor
 
 
 @dataclass(frozen=True)
@@ -18,15 +20,32 @@ class Evaluation:
 
     Args:
         numbers: metric name to value, `loss` among them.
-        table: one row a sequence: row (in the prepared table), target, prediction, and what the task adds.
+        table: one row a sequence: which, target, prediction, and what the task adds.
     """
 
     numbers: dict[str, float]
     table: pd.DataFrame
 
 
+def measure(model: Predictor, data: SequenceDataModule, split: Split, num_batches: int | None = None) -> Evaluation:
+    """Measure a model on a split: its metrics, what only the whole table gives, and the table with each example's name."""
+    found = evaluate(model, data.plain_dataloader(split), num_batches)
+    table = with_examples(found.table, data)
+    return Evaluation(found.numbers | measure_table(model.task, table) | {"num_examples": len(table)}, table)
+
+
+def with_examples(table: pd.DataFrame, data: SequenceDataModule) -> pd.DataFrame:
+    """Put each example's id, the unit that may leak and the date, where there is one, before its prediction; its length behind it."""
+    rows = table["row"].to_numpy()
+    examples = data.examples.iloc[rows].reset_index(drop=True)
+    named = pd.DataFrame({"example_id": examples["id"], "group": examples[data.group_column]})
+    if "date" in examples:
+        named["date"] = examples["date"]
+    return named.join(table.drop(columns="row")).assign(num_steps=data.lengths[rows])
+
+
 @torch.inference_mode()
-def evaluate(model: SequenceModule, batches: Iterable[Batch], num_batches: int | None = None) -> Evaluation:
+def evaluate(model: Predictor, batches: Iterable[Batch], num_batches: int | None = None) -> Evaluation:
     """Measure a model, in float32, dropout off.
 
     Args:
@@ -39,11 +58,11 @@ def evaluate(model: SequenceModule, batches: Iterable[Batch], num_batches: int |
     metrics = model.task.metrics().to(model.device)
     losses, sizes, parts = [], [], []
     for batch in islice(batches, num_batches):
-        on_device = Batch(*(value.to(model.device) for value in vars(batch).values()))
-        outputs = model(on_device.inputs, on_device.input_lengths)
+        on_device = batch.to(model.device)
+        outputs = model.respond(on_device)
         losses.append(float(model.task.loss(outputs, on_device, is_training=False)))
         sizes.append(model.task.num_answers(on_device))
-        metrics.update(*model.task.answers(outputs, on_device))
+        model.task.update(metrics, outputs, on_device)
         columns = {"row": batch.example_ids.numpy(), **model.task.target_columns(batch), **model.task.columns(outputs, on_device)}
         parts.append(pd.DataFrame(columns))
     model.train(was_training)
@@ -52,7 +71,7 @@ def evaluate(model: SequenceModule, batches: Iterable[Batch], num_batches: int |
 
 
 @torch.inference_mode()
-def answer(model: SequenceModule, batch: Batch) -> pd.DataFrame:
+def answer(model: Predictor, batch: Batch) -> pd.DataFrame:
     """Return the predictions of one batch whose targets are unknown."""
     model.eval()
-    return pd.DataFrame(model.task.columns(model(batch.inputs, batch.input_lengths), batch))
+    return pd.DataFrame(model.task.columns(model.respond(batch), batch))

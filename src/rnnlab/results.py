@@ -8,32 +8,39 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from rnnlab.bundle import write_bundle
+from rnnlab.bundle import SERVED_COLUMNS, write_bundle
 from rnnlab.callbacks import shown
 from rnnlab.config import Config
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.prepared import code_hash
 from rnnlab.evaluation import Evaluation
-from rnnlab.insight.pictures import confusion_matrix, learning_curve
-from rnnlab.models.base import SequenceModule
-from rnnlab.tracking import Tracker
+from rnnlab.insight import pictures
+from rnnlab.models.base import Predictor, SequenceModule
+from rnnlab.tasks import Classify, Forecast, Label, Task
+from rnnlab.tracking import Tracker, find_baselines
 
 PACKAGE = Path(__file__).parent
 SERVING_PACKAGES = (
-    *("mlflow", "torch", "torchaudio", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
-    *("pydantic", "PyYAML", "safetensors", "soundfile", "rich", "filelock"),
+    *("mlflow", "torch", "torchaudio", "torchtext", "sentencepiece", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
+    *("scipy", "scikit-learn", "statsmodels", "pydantic", "PyYAML", "safetensors", "soundfile", "rich", "filelock"),
 )
 NUM_ERRORS_SHOWN = 200
+SHARES = ("accuracy", "f1", "precision", "recall", "direction", "coverage")
+IN_TARGET_UNIT = ("rmse", "mae", "pinball", "width")
+MAIN = (
+    *("accuracy", "f1_macro", "precision_macro", "recall_macro", "ece"),
+    *("qlike", "mse", "rmse", "mae", "pinball", "skill", "direction_accuracy", "ic", "rank_ic", "coverage/90", "coverage/50", "loss"),
+)
 
 
 def leave_behind(
     tracker: Tracker,
-    model: SequenceModule,
+    model: Predictor,
     data: SequenceDataModule,
     found: dict[str, Evaluation],
     extra: dict[str, float],
     config: Config,
-    checkpoint: Path,
+    checkpoint: Path | None,
 ) -> None:
     """Write everything to the run's folder first, then hand it to tracking."""
     numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
@@ -41,66 +48,123 @@ def leave_behind(
     tracker.log_metrics(numbers | extra, 0)  # one value a run: at step 0 the UI draws bars
     tracker.flush()
     folder = tracker.folder / "artifacts"
+    (folder / "predictions").mkdir(parents=True, exist_ok=True)
     for split, evaluation in found.items():
-        table = with_examples(evaluation.table, data)
-        (folder / "predictions").mkdir(parents=True, exist_ok=True)
-        table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
-    draw(tracker, model, found["test"], with_examples(found["test"].table, data), folder)
+        evaluation.table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
+    draw(tracker, model, data, found["test"].table, folder)
     (folder / "results.json").write_text(json.dumps(numbers | extra, indent=1, sort_keys=True), encoding="utf-8")
     write_bundle(folder / "bundle", model, config["model"], data.bundle(), tracker.run_id)
-    tracker.set_tags({"checkpoint": str(checkpoint)})
     tracker.log_files(folder)
-    tracker.log_files(checkpoint, "checkpoint")
+    if checkpoint is not None:
+        tracker.set_tags({"checkpoint": str(checkpoint)})
+        tracker.log_files(checkpoint, "checkpoint")
     if config["tracking"]["log_model"]:
         requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
-        tracker.log_model(PACKAGE / "served_model.py", PACKAGE, folder / "bundle", requirements)
+        columns = SERVED_COLUMNS[str(data.bundle()["kind"])]
+        tracker.log_model(PACKAGE / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
 
 
-def with_examples(table: pd.DataFrame, data: SequenceDataModule) -> pd.DataFrame:
-    """Put each example's id and the unit that may leak before its prediction."""
-    examples = data.data.examples.iloc[table["row"].to_numpy()].reset_index(drop=True)
-    named = pd.DataFrame({"example_id": examples["id"], "group": examples[data.group_column]})
-    return named.join(table.drop(columns="row"))
+def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
+    """Draw the learning curve, and for classes the confusion matrix, calibration and errors, for numbers the forecasts."""
+    task = model.task
+    if isinstance(model, SequenceModule):
+        measure = task.measure.name
+        history = {name: tracker.history(name) for name in ("train/loss", "val/loss", f"val/{measure}")}
+        pictures.learning_curve(history, measure, folder / "learning_curve.png")
+    if isinstance(task, Classify) and not isinstance(task, Label):
+        labels = task.spec.label_names
+        pictures.confusion_matrix(table, labels, folder / "confusion_matrix.png")
+        pictures.reliability(table, folder / "calibration.png")
+        if table["num_steps"].nunique() > 1:
+            pictures.accuracy_by_length(table, folder / "accuracy_by_length.png")
+        write_errors(table, data, folder / "errors.csv")
+    if isinstance(task, Forecast):
+        for name in task.spec.label_names:
+            pictures.forecasts(table, name, task.quantiles, task.spec.unit, folder / f"forecast_{name}.png")
+            pictures.skill_by_group(table, name, folder / f"skill_{name}.png")
+            pictures.forecast_calibration(table, name, task.quantiles, task.spec.unit, folder / f"calibration_{name}.png")
 
 
-def draw(tracker: Tracker, model: SequenceModule, test: Evaluation, table: pd.DataFrame, folder: Path) -> None:
-    """Draw the learning curve and, for classes, the confusion matrix and the table of errors."""
-    measure = model.task.measure.name
-    names = ("train/loss", "val/loss", f"val/{measure}")
-    learning_curve({name: tracker.history(name) for name in names}, measure, folder / "learning_curve.png")
-    if model.spec.target_kind == "class":
-        confusion_matrix(table, model.spec.label_names, folder / "confusion_matrix.png")
-        wrong = table[table["target"] != table["prediction"]].sort_values("confidence", ascending=False)
-        wrong.head(NUM_ERRORS_SHOWN).to_csv(folder / "errors.csv", index=False)
+def write_errors(table: pd.DataFrame, data: SequenceDataModule, file: Path) -> None:
+    """Write the most confident errors, with what was read where that can be shown (an artifact only: data never enter the repository)."""
+    wrong = table[table["target"] != table["prediction"]].sort_values("confidence", ascending=False).head(NUM_ERRORS_SHOWN)
+    texts = data.shown(data.examples.index[data.examples["id"].isin(wrong["example_id"])].to_numpy())
+    if texts is not None:
+        ids = data.examples["id"][data.examples["id"].isin(wrong["example_id"])]
+        wrong = wrong.assign(text=wrong["example_id"].map(dict(zip(ids, texts, strict=True))))
+    wrong.to_csv(file, index=False)
 
 
 def print_summary(
     tracker: Tracker,
-    model: SequenceModule,
+    model: Predictor,
     data: SequenceDataModule,
     found: dict[str, Evaluation],
     extra: dict[str, float],
+    words: list[str],
 ) -> None:
-    """Print what a person wants to know, and how to look further."""
-    measure = model.task.measure
+    """Print what a person wants to know, how it stands to the best baseline, and how to look further."""
     val, test = found["val"].numbers, found["test"].numbers
     table = Table(title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False)
     for heading in ("", "validation", "test"):
         table.add_column(heading, justify="right" if heading else "left")
-    main = [measure.name] + [name for name in ("f1_macro", "precision_macro", "recall_macro", "rmse", "mae", "loss") if name in val]
-    for name in main:
-        unit = "" if name == "loss" else measure.unit
-        table.add_row(name, shown(val[name], unit), shown(test[name], unit))
+    for name in (name for name in MAIN if name in val and name in test):
+        unit = unit_of(name, model.task)
+        table.add_row(name, shown(val[name], unit), shown(test[name], unit) + _interval(name, test))
     console = Console(soft_wrap=True)
     console.print()
     console.print(table)
+    console.print(f"\n{beside_baseline(tracker, model, data, test, words)}", highlight=False)
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    size = f"{num_parameters:,} parameters, " if num_parameters else ""
     console.print(
-        f"\n{num_parameters:,} parameters, {extra['time/fit_seconds']:.0f} s, {extra['speed/examples_per_second']:,.0f} examples/s, "
+        f"\n{size}{extra['time/fit_seconds']:.0f} s, {extra['speed/examples_per_second']:,.0f} examples/s, "
         f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui\n"
         f"  predict:  python src/predict.py run={tracker.run_id} input=FILE\n  files:    {tracker.folder}",
         highlight=False,
     )
+
+
+def unit_of(name: str, task: Task) -> str:
+    """Return how a metric is written."""
+    if name.startswith(SHARES):
+        return "%"
+    return task.spec.unit if name.startswith(IN_TARGET_UNIT) else ""
+
+
+def _interval(name: str, numbers: dict[str, float]) -> str:
+    stem = name.removesuffix("_accuracy") if name == "direction_accuracy" else name
+    if f"{stem}_low" not in numbers:
+        return ""
+    return f" [{100 * numbers[f'{stem}_low']:.1f}, {100 * numbers[f'{stem}_high']:.1f}]"
+
+
+def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule, test: dict[str, float], words: list[str]) -> str:
+    """Say how a result stands to the best tracked baseline on the same test examples (best on validation: test chooses nothing)."""
+    compared = model.task.compared
+    key, sign = compared.name, 1 if compared.direction == "max" else -1
+    wanted = {f"best/{key}", f"test/{key}"}
+    tracked = [
+        run
+        for run in find_baselines(tracker.client, data.hashes["test_hash"])
+        if run.info.run_id != tracker.run_id
+        and wanted <= set(run.data.metrics)
+        and run.data.metrics.get("test/num_examples") == test["num_examples"]
+    ]
+    if not tracked:
+        if not isinstance(model, SequenceModule):
+            return "no other baseline is tracked for this test split"
+        asked = " ".join(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))
+        return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {asked}".rstrip()
+    best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])
+    theirs, ours = best.data.metrics[f"test/{key}"], test[key]
+    unit = unit_of(key, model.task)
+    numbers = f"{key} {shown(ours, unit)} against {shown(theirs, unit)} of {best.info.run_name} ({best.info.run_id[:8]})"
+    if not isinstance(model, SequenceModule):
+        return f"best other baseline: {numbers}"
+    if sign * (ours - theirs) > 0:
+        return f"better than the best tracked baseline: {numbers}"
+    return f"[bold yellow]did not beat the best tracked baseline:[/] {numbers}"
 
 
 def package_hash() -> str:

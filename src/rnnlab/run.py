@@ -24,13 +24,13 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from rnnlab import results
-from rnnlab.callbacks import Interrupted
+from rnnlab.callbacks import Interrupted, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
-from rnnlab.evaluation import evaluate
-from rnnlab.models.base import Optimization, SequenceModule
+from rnnlab.evaluation import Evaluation, measure
+from rnnlab.models.base import FittedOnce, Optimization, Predictor, SequenceModule
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
@@ -43,7 +43,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 class Recipes:
     """Hold what a configuration describes, checked, before anything is loaded."""
 
-    model: functools.partial[SequenceModule]
+    model: functools.partial[Predictor]
     data: functools.partial[SequenceDataModule]
     optimization: Optimization
     trainer: functools.partial[pl.Trainer]
@@ -56,7 +56,7 @@ def check(config: Config) -> Recipes:
         ConfigError: names the key, what was given, what is allowed.
     """
     model = recipe(config["model"], "model")
-    wanted = cast(type[SequenceModule], model.func).cell_class
+    wanted = getattr(model.func, "cell_class", None)  # only networks have one
     if wanted is not None and model.keywords["cell"].func is not wanted:
         name = config["choices"].get("model", "model")
         raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=srnn|lstm|gru")
@@ -91,19 +91,29 @@ def train(config: Config) -> None:
     data = find_data(recipes.data, config)
     pl.seed_everything(config["seed"], workers=False, verbose=False)
     model = recipes.model(data.make_spec())
-    model.optimization = recipes.optimization
+    if isinstance(model, SequenceModule):
+        model.optimization = recipes.optimization
+        model.frontend.begin_with(data.input_vectors())
+    elif config["init_from"]:
+        raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
     if config["resume"]:
         refuse_changed_data(client, config["resume"], data)
         tracker = Tracker.resume(client, config["resume"], HOME)
     else:
         if config["init_from"]:
-            init_from(model, Path(get_run(client, config["init_from"]).data.tags["outputs"]))
-        name = config["name"] or run_name(config)
+            init_from(cast(SequenceModule, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+        name = config["name"] or run_name(config, model)
         tracker = Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT, HOME)
     with _ending(tracker):
         if not config["resume"]:
             _record(tracker, config, model, data)
-        _fit_and_measure(config, recipes, tracker, model, data)
+        if isinstance(model, SequenceModule):
+            extra, checkpoint = _fit_network(config, recipes, tracker, model, data)
+        else:
+            extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
+        found = _measure_both(config, model, data)
+        results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
+        results.print_summary(tracker, model, data, found, extra, config["words"])
 
 
 def prepare(config: Config) -> None:
@@ -149,7 +159,10 @@ def _describe(data: SequenceDataModule) -> None:
         console.print(f"  {name:13} {text}", highlight=False)
 
 
-def _fit_and_measure(config: Config, recipes: Recipes, tracker: Tracker, model: SequenceModule, data: SequenceDataModule) -> None:
+def _fit_network(
+    config: Config, recipes: Recipes, tracker: Tracker, model: SequenceModule, data: SequenceDataModule
+) -> tuple[dict[str, float], Path]:
+    """Train, load the chosen checkpoint, and return time, speed and memory with its path."""
     trainer, best, meter = make_trainer(config, recipes.trainer, tracker, model, data)
     begun = time.monotonic()
     last = tracker.folder / "last.ckpt"
@@ -163,31 +176,51 @@ def _fit_and_measure(config: Config, recipes: Recipes, tracker: Tracker, model: 
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     extra = {"time/fit_seconds": time.monotonic() - begun, **meter.numbers()}
-    chosen = load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
-    val, test = data.val_dataloader(), data.test_dataloader()
-    found = {
-        "val": evaluate(model, val, count_of(config["trainer"]["limit_val_batches"], val)),
-        "test": evaluate(model, test, count_of(config["trainer"]["limit_test_batches"], test)),
+    return extra, load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
+
+
+def _fit_baseline(model: FittedOnce, data: SequenceDataModule) -> dict[str, float]:
+    """Fit a simple method, and return time, speed and memory."""
+    console.print(f"fitting [bold]{model.kind}[/]")
+    begun = time.monotonic()
+    model.fit(data.plain_dataloader("train"), data.plain_dataloader("val"))
+    seconds = time.monotonic() - begun
+    return {
+        "time/fit_seconds": seconds,
+        "speed/examples_per_second": len(data.rows["train"]) / max(seconds, 1e-9),
+        "memory/peak_mb": peak_memory_mb(),
     }
-    results.leave_behind(tracker, model, data, found, extra, config, chosen)
-    results.print_summary(tracker, model, data, found, extra)
 
 
-def run_name(config: Config) -> str:
-    """Name a run by what matters: model, cell where free, size, data, fold, seed."""
-    choices = config["choices"]
-    data = config["data"]
-    cell = [choices["cell"]] if choices.get("model") == "birnn" else []
-    size = [f"h{config['model']['recurrence']['hidden_size']}"]
-    fold = [f"f{data['fold']}"] if data.get("split") == "speaker" else []
-    return "-".join([choices["model"], *cell, *size, choices["data"], *fold, f"s{config['seed']}"])
+def _measure_both(config: Config, model: Predictor, data: SequenceDataModule) -> dict[str, Evaluation]:
+    """Measure on validation and on test, once."""
+    limits = {split: config["trainer"][f"limit_{split}_batches"] for split in ("val", "test")}
+    return {
+        "val": measure(model, data, "val", count_of(limits["val"], data.val_dataloader())),
+        "test": measure(model, data, "test", count_of(limits["test"], data.test_dataloader())),
+    }
 
 
-def _record(tracker: Tracker, config: Config, model: SequenceModule, data: SequenceDataModule) -> None:
-    recorded = {key: value for key, value in config.items() if key not in NOT_RECORDED}
+def run_name(config: Config, model: Predictor | None = None) -> str:
+    """Name a run by what matters: model, cell where free, size or method, data, target, fold, seed."""
+    choices, data = config["choices"], config["data"]
+    if isinstance(model, FittedOnce):
+        size = [model.kind]
+    else:
+        cell = [choices["cell"]] if choices.get("model") == "birnn" else []
+        size = [*cell, f"h{config['model']['recurrence']['hidden_size']}"]
+    target = [f"{data['target']}{'-'.join(map(str, data['horizon_days']))}d"] if "horizon_days" in data else []
+    has_folds = data.get("split") == "speaker" or data.get("num_folds", 1) > 1
+    fold = [f"f{data['fold']}"] if has_folds else []
+    return "-".join([choices["model"], *size, choices["data"], *target, *fold, f"s{config['seed']}"])
+
+
+def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule) -> None:
+    unused = () if isinstance(model, SequenceModule) else ("cell", "frontend", "optimizer", "scheduler", "callbacks")
+    recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
     if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, "split": "auto"}
-    chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name}
+    chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
     tracker.log_params({**flatten(recorded), **chosen})
     file = tracker.folder / "config.yaml"
     file.write_text(yaml.safe_dump({**recorded, "choices": config["choices"]}, sort_keys=False), encoding="utf-8")
@@ -197,6 +230,8 @@ def _record(tracker: Tracker, config: Config, model: SequenceModule, data: Seque
         {**data.hashes, "source": data.source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
          "code_hash": results.package_hash(), "num_threads": str(torch.get_num_threads()), "num_parameters": str(num_parameters)}
     )  # fmt: skip
+    if isinstance(model, FittedOnce):
+        tracker.set_tags({"baseline": model.kind})
     tracker.log_metrics({"model/num_parameters": num_parameters}, 0)
 
 

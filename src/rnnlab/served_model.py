@@ -1,7 +1,7 @@
 """The model in MLflow's own format: code that loads the bundle beside it (`mlflow models serve`, `mlflow.pyfunc.load_model`).
 
-Input: a table with the column `path` (sound files the server can read) or `audio` (the bytes of sound files).
-Output: the bundle's prediction columns, one row each.
+Input: a table with one of the columns that `rnnlab.bundle.SERVED_COLUMNS` names for the kind of data: `path` or `audio` (the bytes of
+sound files), `text`, `path` or `csv` (the content of a table). Output: the bundle's prediction columns.
 """
 
 from pathlib import Path
@@ -22,10 +22,13 @@ class ServedModel(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict each row."""
-        for column in ("audio", "path"):
+        from rnnlab.bundle import SERVED_COLUMNS
+
+        columns = SERVED_COLUMNS[self.bundle.data["kind"]]
+        for column in columns:
             if column in model_input and model_input[column].notna().all():
                 return self.bundle.predict(model_input[column].tolist())
-        raise ValueError(f"wanted a column `path` or `audio` without gaps; there are: {', '.join(map(str, model_input))}")
+        raise ValueError(f"wanted a column {' or '.join(columns)} without gaps; there are: {', '.join(map(str, model_input))}")
 
 
 mlflow.models.set_model(ServedModel())

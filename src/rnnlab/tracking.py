@@ -175,8 +175,9 @@ class Tracker:
         else:
             self._try(lambda: self.client.log_artifact(self.run_id, str(folder), under))
 
-    def log_model(self, code: Path, package: Path, bundle: Path, requirements: list[str]) -> None:
-        """Log the model in MLflow's own format: code that reads the bundle, nothing pickled."""
+    def log_model(self, code: Path, package: Path, bundle: Path, requirements: list[str], columns: Mapping[str, str]) -> None:
+        """Log the model in MLflow's own format: code that reads the bundle, nothing pickled; `columns` is what it takes, name to type."""
+        schema = Schema([ColSpec(kind, name, False) for name, kind in columns.items()])
 
         def log() -> None:
             with self._as_current_run(), warnings.catch_warnings():
@@ -186,7 +187,7 @@ class Tracker:
                     python_model=str(code),
                     artifacts={"bundle": str(bundle)},
                     code_paths=[str(package)],
-                    signature=ModelSignature(inputs=Schema([ColSpec("string", "path", False), ColSpec("binary", "audio", False)])),
+                    signature=ModelSignature(inputs=schema),
                     pip_requirements=requirements,
                 )
 
@@ -232,6 +233,15 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
         return client.get_run(run_id)
     except MlflowException:
         raise TrackingError(f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`") from None
+
+
+def find_baselines(client: MlflowClient, test_hash: str) -> list[Run]:
+    """Return the finished baselines that were measured on the same test examples, in any experiment; none where tracking is silent."""
+    wanted = f"tags.test_hash = '{test_hash}' and params.model = 'baseline' and attributes.status = 'FINISHED'"
+    with suppress(MlflowException, OSError):
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, wanted, max_results=1000))
+    return []
 
 
 def read_artifact(client: MlflowClient, run_id: str, path: str, into: Path) -> Path:

@@ -107,7 +107,7 @@ def test_convolution_drops_whole_channels_and_padding_does_not_change_which() ->
 
 
 def test_an_even_kernel_is_refused_with_what_to_give() -> None:
-    with pytest.raises(ValueError, match=r"model.frontend.kernel_sizes has 4: give odd sizes, so that steps stay aligned"):
+    with pytest.raises(ValueError, match=r"frontend.kernel_sizes has 4: give odd sizes, so that steps stay aligned"):
         Convolution(F, [2, 2], [3, 4], [1, 1], [1, 1], 0.0)
 
 

@@ -43,7 +43,7 @@ def variants() -> Iterator[str]:
         yield from [f"model={file.stem}"] if fixed else [f"model={file.stem} cell={cell}" for cell in CELLS]
 
 
-FRONTENDS = {file.stem: class_of("model/frontend", file.stem).accepts for file in sorted((CONF / "model/frontend").glob("*.yaml"))}  # type: ignore[attr-defined]
+FRONTENDS = {file.stem: class_of("frontend", file.stem).accepts for file in sorted((CONF / "frontend").glob("*.yaml"))}  # type: ignore[attr-defined]
 SUBSAMPLING = ["convolution"]
 SMALL = {
     "convolution": "channels=[2,3] kernel_sizes=[5,3] time_strides=[2,1] frequency_strides=[2,2] dropout=0",
@@ -56,8 +56,8 @@ per_variant = pytest.mark.parametrize("variant", VARIANTS)
 @cache
 def composed(variant: str, frontend: str) -> Config:
     """Compose a tiny model without dropout."""
-    words = [*variant.split(), f"model/frontend={frontend}", f"model.recurrence.hidden_size={H}", "model.recurrence.num_layers=2"]
-    words += [f"model.frontend.{setting}" for setting in SMALL.get(frontend, "").split()] + ["model.head.dropout=0"]
+    words = [*variant.split(), f"frontend={frontend}", f"model.recurrence.hidden_size={H}", "model.recurrence.num_layers=2"]
+    words += [f"frontend.{setting}" for setting in SMALL.get(frontend, "").split()] + ["model.head.dropout=0"]
     words += ["model.regularisation.label_smoothing=0.1", "model.regularisation.class_weights=balanced"]
     model: Config = compose_config("config", words)["model"]
     return model
@@ -200,18 +200,18 @@ def test_the_answer_has_the_size_that_the_targets_ask_for(variant: str, spec: Da
 
 @pytest.mark.parametrize("frontend", [name for name, accepts in FRONTENDS.items() if accepts == "features"])
 def test_tokens_to_a_front_end_for_features_are_refused_with_what_to_do(frontend: str) -> None:
-    message = rf"model/frontend={frontend} takes features, but data=toy gives tokens: choose another model/frontend"
+    message = rf"frontend={frontend} takes features, but data=toy gives tokens: choose another frontend"
     with pytest.raises(ValueError, match=message):
         make_model("model=gru", frontend, TOKENS)
 
 
 def test_features_to_an_embedding_are_refused_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"model/frontend=embedding takes tokens, but data=toy gives features: choose another"):
+    with pytest.raises(ValueError, match=r"frontend=embedding takes tokens, but data=toy gives features: choose another"):
         make_model("model=gru", "embedding", FEATURES)
 
 
 def test_a_front_end_that_drops_steps_is_refused_where_every_step_has_a_target() -> None:
-    message = r"data=toy has a target at every step, but model/frontend=convolution keeps one step in 2: give time_strides of 1"
+    message = r"data=toy has a target at every step, but frontend=convolution keeps one step in 2: give time_strides of 1"
     with pytest.raises(ValueError, match=message):
         make_model("model=gru", "convolution", FEATURES_PER_STEP)
 

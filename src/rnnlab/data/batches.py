@@ -93,6 +93,58 @@ class EpochOrder:
         return -(-len(self.example_ids) // self.batch_size)
 
 
+class BudgetOrder(EpochOrder):
+    """Batches of like length under a budget of steps: many short sequences or few long ones.
+
+    Examples are bucketed by length once; each epoch shuffles within the buckets, cuts them, and shuffles the batches. Every epoch has
+    the same number of batches, so that schedules know their end.
+
+    Args:
+        example_ids: (N,) rows of the split.
+        lengths: (N,) their steps.
+        batch_size: most sequences in a batch.
+        max_steps: most steps in a batch, padding included (a longer sequence is a batch of its own).
+        seed: of the order.
+        num_buckets: how many (0: no shuffling, sorted throughout, for evaluation).
+    """
+
+    def __init__(self, example_ids: np.ndarray, lengths: np.ndarray, batch_size: int, max_steps: int, seed: int, num_buckets: int) -> None:
+        super().__init__(example_ids, lengths, batch_size, seed, num_buckets)
+        self.max_steps = max_steps
+        by_length = np.argsort(lengths, kind="stable")
+        self._buckets = [bucket for bucket in np.array_split(by_length, max(1, num_buckets)) if len(bucket)]
+        self._sizes = [max(1, min(batch_size, max_steps // max(1, int(lengths[bucket[-1]])))) for bucket in self._buckets]
+
+    def batches(self) -> list[np.ndarray]:
+        """Return the epoch's batches of example ids."""
+        if self.bucket_batches == 0:
+            return self._cut_sorted()
+        generator = np.random.default_rng([self.seed, self.epoch])
+        batches = []
+        for bucket, size in zip(self._buckets, self._sizes, strict=True):
+            places = generator.permutation(bucket)
+            batches += [self.example_ids[places[start : start + size]] for start in range(0, len(places), size)]
+        return [batches[index] for index in generator.permutation(len(batches))]
+
+    def _cut_sorted(self) -> list[np.ndarray]:
+        """Cut the sorted examples where a longer batch would break the budget."""
+        batches, first = [], 0
+        (places,) = self._buckets or [np.arange(0)]
+        for last in range(1, len(places) + 1):
+            is_full = last - first == self.batch_size or (
+                last < len(places) and (last - first + 1) * self.lengths[places[last]] > self.max_steps
+            )
+            if is_full or last == len(places):
+                batches.append(self.example_ids[places[first:last]])
+                first = last
+        return batches
+
+    def __len__(self) -> int:
+        if self.bucket_batches == 0:
+            return len(self._cut_sorted())
+        return sum(-(-len(bucket) // size) for bucket, size in zip(self._buckets, self._sizes, strict=True))
+
+
 class BatchLoader:
     """Iterate over padded batches, straight from memory-mapped arrays."""
 

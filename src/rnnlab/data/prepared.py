@@ -68,13 +68,17 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def write_prepared(folder: Path, sequences: Iterable[np.ndarray], examples: pd.DataFrame, meta: Json) -> None:
+    """Write sequences end to end, see `write_flat`."""
+    rows = list(sequences)
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    write_flat(folder, np.concatenate(rows), offsets, examples, meta)
+
+
+def write_flat(folder: Path, values: np.ndarray, offsets: np.ndarray, examples: pd.DataFrame, meta: Json) -> None:
     """Write a prepared folder aside and rename it into place, so that nobody ever sees half of one."""
     aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
     try:
         aside.mkdir(parents=True)
-        rows = list(sequences)
-        values = np.concatenate(rows)
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
         np.save(aside / "values.npy", values)
         np.save(aside / "offsets.npy", offsets)
         examples.to_parquet(aside / "examples.parquet", index=False)

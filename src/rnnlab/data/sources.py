@@ -1,4 +1,7 @@
-"""Where raw data come from: a mirror folder or the upstream address, unpacked safely and checked by a pinned hash."""
+"""Where raw data come from: a mirror folder or the upstream address, unpacked safely and checked by a pinned hash.
+
+A data set is published as an archive (`Upstream`) or as plain files (`UpstreamFiles`); `fetch` takes both.
+"""
 
 import contextlib
 import hashlib
@@ -7,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -61,6 +64,45 @@ class Upstream:
     max_files: int
     max_bytes: int
 
+    def is_kept(self, name: str) -> bool:
+        """Tell whether a file of the archive belongs to the data set."""
+        parts = name.split("/")
+        patterns = (pattern.split("/") for pattern in self.keep)
+        return any(len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern)) for pattern in patterns)
+
+
+@dataclass(frozen=True)
+class UpstreamFiles:
+    """Name the plain files that a data set consists of.
+
+    Args:
+        name: the data set's name.
+        urls: each file's name and its public address.
+        mirror_file: the name of the folder that holds them inside a mirror folder.
+        content_hash: `content_hash` of the files.
+        licence: under which terms they are published.
+        max_bytes: most bytes that all may have.
+    """
+
+    name: str
+    urls: Mapping[str, str]
+    mirror_file: str
+    content_hash: str
+    licence: str
+    max_bytes: int
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Names of the files."""
+        return tuple(self.urls)
+
+    def is_kept(self, name: str) -> bool:
+        """Tell whether a file belongs to the data set."""
+        return name in self.urls
+
+
+AnyUpstream = Upstream | UpstreamFiles
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -71,7 +113,7 @@ class Provenance:
     content_hash: str
 
 
-def fetch(upstream: Upstream, destination: Path, mirror: Path | None, is_offline: bool, show_progress: bool = True) -> Provenance:
+def fetch(upstream: AnyUpstream, destination: Path, mirror: Path | None, is_offline: bool, show_progress: bool = True) -> Provenance:
     """Put the kept files of `upstream` under `destination`, all of them or none.
 
     Args:
@@ -98,8 +140,11 @@ def fetch(upstream: Upstream, destination: Path, mirror: Path | None, is_offline
     with FileLock(destination.with_name(f".{destination.name}.lock")), _workshop(destination) as workshop:
         if present := _present(upstream, destination):
             return present
-        archive, provenance = _obtain(upstream, workshop, mirror, is_offline, show_progress)
-        names = _unpack(archive, upstream, workshop / "content", provenance.where)
+        if isinstance(upstream, UpstreamFiles):
+            names, provenance = _copy(upstream, workshop / "content", mirror, is_offline, show_progress)
+        else:
+            archive, provenance = _obtain(upstream, workshop, mirror, is_offline, show_progress)
+            names = _unpack(archive, upstream, workshop / "content", provenance.where)
         _verify(upstream, workshop / "content", names, provenance.where, _advice(upstream))
         with _writing_to(destination):
             if destination.exists():
@@ -185,13 +230,13 @@ def _workshop(destination: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _present(upstream: Upstream, destination: Path) -> Provenance | None:
+def _present(upstream: AnyUpstream, destination: Path) -> Provenance | None:
     if destination.exists() and not destination.is_dir():
         raise SourceError(f"{destination} is a file where {upstream.name} needs a folder: move it away")
     if not destination.exists() or not any(destination.iterdir()):
         return None
     files = [path.relative_to(destination).as_posix() for path in destination.rglob("*") if path.is_file()]
-    kept = [name for name in files if _is_kept(name, upstream)]
+    kept = [name for name in files if upstream.is_kept(name)]
     _verify(upstream, destination, kept, str(destination), f"Delete the folder {destination} and run again")
     return Provenance("present", str(destination), upstream.content_hash)
 
@@ -216,7 +261,34 @@ def _obtain(upstream: Upstream, workshop: Path, mirror: Path | None, is_offline:
     raise SourceUnavailable(f"{upstream.name} cannot be had: {'; '.join(tried)}. {_advice(upstream)}")
 
 
-def _verify(upstream: Upstream, folder: Path, names: list[str], where: str, advice: str) -> None:
+def _copy(
+    upstream: UpstreamFiles, folder: Path, mirror: Path | None, is_offline: bool, show_progress: bool
+) -> tuple[list[str], Provenance]:
+    """Bring plain files, from the mirror if it has them all, else from their addresses."""
+    tried = []
+    if mirror is None:
+        tried.append("no mirror folder is set")
+    elif missing := [name for name in upstream.urls if not (mirror / upstream.mirror_file / name).is_file()]:
+        tried.append(f"the mirror {mirror} holds no {upstream.mirror_file}/{missing[0]}")
+    else:
+        for name in upstream.urls:
+            with (mirror / upstream.mirror_file / name).open("rb") as file:
+                _store(iter(partial(file.read, CHUNK_BYTES), b""), folder / name)
+        return list(upstream.urls), Provenance("mirror", str(mirror / upstream.mirror_file), upstream.content_hash)
+    address = _public(next(iter(upstream.urls.values())))
+    if is_offline:
+        tried.append(f"{address} was not asked (offline)")
+    else:
+        try:
+            for name, url in upstream.urls.items():
+                _download(_public(url), folder / name, upstream.max_bytes, show_progress)
+            return list(upstream.urls), Provenance("upstream", address.rpartition("/")[0], upstream.content_hash)
+        except SourceUnavailable as error:
+            tried.append(f"{address} failed ({error})")
+    raise SourceUnavailable(f"{upstream.name} cannot be had: {'; '.join(tried)}. {_advice(upstream)}")
+
+
+def _verify(upstream: AnyUpstream, folder: Path, names: list[str], where: str, advice: str) -> None:
     if (found := content_hash(folder, names)) != upstream.content_hash:
         raise SourceCorrupt(
             f"{where} does not hold {upstream.name} as published: expected content hash {upstream.content_hash}, "
@@ -224,17 +296,11 @@ def _verify(upstream: Upstream, folder: Path, names: list[str], where: str, advi
         )
 
 
-def _advice(upstream: Upstream) -> str:
+def _advice(upstream: AnyUpstream) -> str:
     return (
         f"What to do: set data.mirror=FOLDER (or RNNLAB_MIRROR) to a folder that holds {upstream.mirror_file}, "
         "give your own files with data.source=PATH, or use the bundled sample with data.source=sample"
     )
-
-
-def _is_kept(name: str, upstream: Upstream) -> bool:
-    parts = name.split("/")
-    patterns = (pattern.split("/") for pattern in upstream.keep)
-    return any(len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern)) for pattern in patterns)
 
 
 def _public(url: str) -> str:
@@ -313,7 +379,7 @@ def _unpack(archive: Path, upstream: Upstream, folder: Path, where: str) -> list
         with archive.open("rb") as file, contextlib.closing(members(file, guard)) as found:
             for path, chunks in found:
                 name = path.partition("/")[2]
-                if name and _is_kept(name, upstream):
+                if name and upstream.is_kept(name):
                     kept.append(name)
                     _store(chunks, folder / name)
                 else:

@@ -23,21 +23,19 @@ from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeInt, Positive
 from rnnlab.data import audio, recordings
 from rnnlab.data.audio import BrokenRecording, Features, extract, read_recording
 from rnnlab.data.augment import Augment, BandScale, Normalisation, augment, mask_frames, normalise
-from rnnlab.data.base import SequenceDataModule, Split
-from rnnlab.data.batches import ExampleRandom, round_up_steps
+from rnnlab.data.base import Split
+from rnnlab.data.batches import EpochOrder, ExampleRandom, round_up_steps
+from rnnlab.data.labelled import LabelledData, shortened
 from rnnlab.data.prepared import (
     Json,
     Prepared,
     code_hash,
     digest,
-    open_prepared,
     pad_rows,
-    prepare_once,
-    read_meta,
     write_prepared,
 )
 from rnnlab.data.recordings import find_recordings, hash_recordings, natural_order
-from rnnlab.data.sources import SourceError, Upstream, fetch, mirror_folder
+from rnnlab.data.sources import Upstream
 from rnnlab.data.splits import SplitKind, assign_splits
 
 FSDD = Upstream(
@@ -150,16 +148,12 @@ def _refuse_mel_only(loader: SpeechLoader) -> None:
 
 
 @final
-class SpeechData(SequenceDataModule):
+class SpeechData(LabelledData):
     """Give batches of labelled recordings.
 
     Args:
-        paths: `data` (where raw, prepared and cache lie) and `samples`.
-        seed: of order and augmentation, never of splits.
-        name: the data's name.
+        paths, seed, name, mirror, offline: see `rnnlab.data.base.SequenceDataModule`.
         source: `fsdd`, `sample`, or the path of a folder or manifest.
-        mirror: a folder with copies of public archives, or None for the environment's RNNLAB_MIRROR.
-        offline: never try the network.
         split: see `rnnlab.data.splits`.
         fold: which speaker is the test speaker (`split=speaker`).
         split_seed: decides random splits.
@@ -169,6 +163,8 @@ class SpeechData(SequenceDataModule):
     """
 
     group_column = "speaker"
+    upstreams = UPSTREAMS
+    sample = "speech"
 
     def __init__(
         self,
@@ -185,102 +181,39 @@ class SpeechData(SequenceDataModule):
         prepare: SpeechPrepare,
         loader: SpeechLoader,
     ) -> None:
-        super().__init__(seed)
-        self.data_root = Path(paths["data"])
-        self.sample_folder = Path(paths["samples"]) / "speech"
-        self.name, self.source, self.mirror, self.offline = name, source, mirror, offline
+        super().__init__(paths, seed, name, source, mirror, offline)
         self.split: SplitKind = split
         self.fold, self.split_seed, self.val_fraction = fold, split_seed, val_fraction
         self.settings, self.loader = prepare, loader
         self.max_steps = num_steps(loader.max_seconds, prepare.hop_ms)
         self.bands = BandScale.of(prepare.num_mels, prepare.sample_rate)
-        self.console = Console(stderr=True, soft_wrap=True)
         if prepare.features != "logmel" or prepare.num_deltas:
             _refuse_mel_only(loader)
 
-    @property
-    def batch_size(self) -> int:
-        """Recordings per batch."""
-        return self.loader.batch_size
-
-    @property
-    def bucket_batches(self) -> int:
-        """See `EpochOrder`."""
-        return self.loader.bucket_batches
-
     # -- where the data are --------------------------------------------------------------------------------------------
 
-    def fetch_raw(self) -> Path:
-        """Bring the source's recordings to this machine and return their folder (or manifest).
+    def read_raw(self, raw: Path) -> pd.DataFrame:
+        """List the recordings."""
+        return find_recordings(self.source, raw)
 
-        Raises:
-            SourceError: where they cannot be had, or are not what was pinned.
-        """
-        if self.source == "sample":
-            return self.sample_folder
-        if self.source in UPSTREAMS:
-            folder = self.data_root / "raw" / self.source
-            provenance = fetch(UPSTREAMS[self.source], folder, mirror_folder(self.mirror), self.offline)
-            self.provenance = f"{provenance.kind}: {provenance.where}"
-            return folder
-        path = Path(self.source).expanduser().absolute()
-        if not path.exists():
-            named = ", ".join([*UPSTREAMS, "sample"])
-            raise SourceError(f"data.source={self.source}: no such folder or file, nor a named source ({named})")
-        return path
-
-    def ensure_prepared(self) -> Prepared:
-        """Return prepared data: DVC's where they fit, else this variant's, made once."""
-        if self.source in UPSTREAMS:
-            source_hash = UPSTREAMS[self.source].content_hash
-            stage_folder = self.data_root / "prepared" / self.source
-            for folder in (stage_folder, self.cache_folder(source_hash)):
-                if self._is_current(folder, source_hash):
-                    return open_prepared(folder)
-        raw = self.fetch_raw()
-        table = find_recordings(self.source, raw)
-        source_hash = UPSTREAMS[self.source].content_hash if self.source in UPSTREAMS else hash_recordings(table)
-        folder = self.cache_folder(source_hash)
-        prepare_once(folder, lambda: self._is_current(folder, source_hash), lambda: self.prepare_into(folder, table, source_hash))
-        return open_prepared(folder)
-
-    def prepare_stage(self) -> None:
-        """Prepare a named source into `data/prepared`, as its DVC stage does."""
-        if self.source not in UPSTREAMS:
-            raise SourceError(f"data.source={self.source}: DVC stages are for named sources ({', '.join(UPSTREAMS)})")
-        table = find_recordings(self.source, self.fetch_raw())
-        self.prepare_into(self.data_root / "prepared" / self.source, table, UPSTREAMS[self.source].content_hash)
-
-    def prepare_into(self, folder: Path, table: pd.DataFrame, source_hash: str) -> None:
-        """Prepare these recordings with this module's settings."""
-        meta: Json = {
-            "source": self.source,
-            "source_hash": source_hash,
-            "prepared_key": self.prepared_key(source_hash),
-            "settings": asdict(self.settings),
-        }
-        prepare(table, self.settings, folder, meta, self.console)
+    def hash_raw(self, table: pd.DataFrame) -> str:
+        """Hash the sound files with their ids, labels, speakers and splits."""
+        return hash_recordings(table)
 
     def prepared_key(self, source_hash: str) -> str:
-        """Hash what prepared data follow from: source, settings, code."""
+        """Hash source, settings, code."""
         files = [Path(str(module.__file__)) for module in (audio, recordings)] + [Path(__file__)]
         return digest([source_hash, asdict(self.settings), code_hash(*files)])
 
-    def cache_folder(self, source_hash: str) -> Path:
-        """Return where this variant lies when no DVC stage made it."""
-        return self.data_root / "cache" / self.prepared_key(source_hash)
-
-    def _is_current(self, folder: Path, source_hash: str) -> bool:
-        meta = read_meta(folder)
-        return meta is not None and meta.get("prepared_key") == self.prepared_key(source_hash)
+    def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
+        """Decode, extract features, write."""
+        prepare(table, self.settings, folder, {**meta, "settings": asdict(self.settings)}, self.console)
 
     # -- what the data are ---------------------------------------------------------------------------------------------
 
     def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
         """Split by the source's rule, by speaker or at random; see `rnnlab.data.splits`."""
-        self.label_names = tuple(str(name) for name in prepared.meta["label_names"])  # type: ignore[attr-defined]
-        index = {name: number for number, name in enumerate(self.label_names)}
-        self.labels = np.array([index[label] for label in prepared.examples["label"]], dtype=np.int64)
+        self.number_labels(tuple(prepared.meta["label_names"]), prepared.examples["label"])  # type: ignore[arg-type]
         rows, self.split_used = assign_splits(
             prepared.examples, self.split, self.fold, self.split_seed, self.val_fraction, self.group_column
         )
@@ -290,14 +223,7 @@ class SpeechData(SequenceDataModule):
     def setup_as_test(self, bundle: Json) -> None:
         """Open the recordings and take all of them as test, with another run's labels and statistics."""
         self.prepared = self.ensure_prepared()
-        self.label_names = tuple(bundle["label_names"])  # type: ignore[arg-type]
-        index = {name: number for number, name in enumerate(self.label_names)}
-        if unknown := sorted(set(self.prepared.examples["label"]) - set(index)):
-            raise ValueError(
-                f"data.source={self.source} has the label {unknown[0]!r} ({len(unknown)} such), which the run never learned; it knows: "
-                + ", ".join(self.label_names)
-            )
-        self.labels = np.array([index[label] for label in self.prepared.examples["label"]], dtype=np.int64)
+        self.number_labels(tuple(bundle["label_names"]), self.prepared.examples["label"])  # type: ignore[arg-type]
         self.mean_F, self.std_F = torch.tensor(bundle["mean"]), torch.tensor(bundle["std"])
         self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
 
@@ -314,7 +240,6 @@ class SpeechData(SequenceDataModule):
 
     def make_spec(self) -> DataSpec:
         """Describe the recordings to a model."""
-        counts = np.bincount(self.labels[self.rows["train"]], minlength=len(self.label_names))
         return DataSpec(
             name=self.name,
             input_kind="features",
@@ -322,9 +247,14 @@ class SpeechData(SequenceDataModule):
             target_kind="class",
             target_size=len(self.label_names),
             label_names=self.label_names,
-            class_counts=tuple(int(count) for count in counts),
+            class_counts=self.class_counts(),
             step_ms=self.settings.hop_ms,
         )
+
+    def make_order(self, rows: np.ndarray, is_training: bool) -> EpochOrder:
+        """Put neighbours of like length together; sorted where nothing is trained."""
+        buckets = self.loader.bucket_batches if is_training else 0
+        return EpochOrder(rows, self.lengths[rows], self.loader.batch_size, self.seed, buckets)
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         """Return a padded batch, augmented while training."""
@@ -343,10 +273,6 @@ class SpeechData(SequenceDataModule):
         """Normalise a padded batch with this module's settings and statistics."""
         return normalise(values_BTF, lengths_B, self.loader.normalise, self.loader.floor_db, self.mean_F, self.std_F)
 
-    def targets(self, rows: np.ndarray) -> list[object]:
-        """Return labels."""
-        return [self.label_names[number] for number in self.labels[rows]]
-
     def describe(self) -> list[tuple[str, str]]:
         """Return what a person wants to know of the data, as (name, text)."""
         examples = self.data.examples
@@ -357,8 +283,8 @@ class SpeechData(SequenceDataModule):
         return [
             ("recordings", f"{len(examples):,}, {seconds.sum() / 3600:.2f} h"),
             ("seconds each", f"{seconds.min():.2f} to {seconds.max():.2f}, median {seconds.median():.2f}"),
-            ("labels", f"{len(self.label_names)}: " + _shortened([f"{n} ({counts[n]})" for n in self.label_names])),
-            ("speakers", f"{len(speakers)}: {_shortened(speakers)}" if speakers else "unknown"),
+            ("labels", f"{len(self.label_names)}: " + shortened([f"{n} ({counts[n]})" for n in self.label_names])),
+            ("speakers", f"{len(speakers)}: {shortened(speakers)}" if speakers else "unknown"),
             ("split", self.split_used),
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
             ("frames", f"{len(self.data.values):,} of {self.data.values.shape[1]} {self.settings.features}"),
@@ -382,12 +308,8 @@ def num_steps(seconds: float, hop_ms: float) -> int:
     return max(1, round(seconds * 1000 / hop_ms))
 
 
-def _shortened(words: list[str], most: int = 12) -> str:
-    return ", ".join(words[:most] + ([f"... {len(words) - most} more"] if len(words) > most else []))
-
-
-def read_inputs(bundle: Json, inputs: list[str | bytes]) -> Batch:
-    """Turn sound files (paths or bytes) into a batch, as the bundle's run prepared its own.
+def read_inputs(bundle: Json, inputs: list[str | bytes]) -> tuple[list[str], Batch]:
+    """Turn sound files (paths or bytes) into a batch, as the bundle's run prepared its own; name its rows.
 
     Raises:
         BrokenRecording: names the input.
@@ -408,4 +330,5 @@ def read_inputs(bundle: Json, inputs: list[str | bytes]) -> Batch:
     floor_db = loader["floor_db"]
     values_BTF = normalise(values_BTF, lengths_B, loader["normalise"], floor_db, mean_F, std_F)  # type: ignore[arg-type]
     ids_B = torch.arange(len(frames))
-    return Batch(values_BTF, lengths_B, torch.full_like(ids_B, -1), torch.ones_like(ids_B), ids_B)
+    names = [item if isinstance(item, str) else f"input {number}" for number, item in enumerate(inputs)]
+    return names, Batch(values_BTF, lengths_B, torch.full_like(ids_B, -1), torch.ones_like(ids_B), ids_B)

@@ -45,21 +45,23 @@ def assign_splits(
     if kind == "auto":
         kind = "official" if (given == "test").any() else "grouped" if _num_known(groups) >= 3 else "random"
     if kind == "official":
-        rows, words = _official(examples, groups, given, split_seed, val_fraction)
+        rows, words = _official(examples, groups, given, split_seed, val_fraction, group_column)
     elif kind == "speaker":
         rows, words = _leave_one_out(_all_known(groups, kind, group_column), groups, fold, group_column)
     elif kind == "grouped":
         _all_known(groups, kind, group_column)
         rows, words = _grouped(groups, split_seed, val_fraction, group_column)
     elif kind == "random":
-        rows, words = _random(examples["label"].to_numpy(str), split_seed, val_fraction)
+        rows, words = _random(examples["label"].to_numpy(str), split_seed, val_fraction, group_column)
     else:
         raise ValueError(f"data.split={kind!r} is not one of auto, official, speaker, grouped, random")
     _refuse_unseen_labels(examples, rows)
     return rows, words
 
 
-def _official(examples: pd.DataFrame, groups: np.ndarray, given: np.ndarray, split_seed: int, val_fraction: float) -> tuple[Rows, str]:
+def _official(
+    examples: pd.DataFrame, groups: np.ndarray, given: np.ndarray, split_seed: int, val_fraction: float, group_column: str
+) -> tuple[Rows, str]:
     if not (given == "test").any():
         raise ValueError(
             "data.split=official, but the source names no test examples: add a `split` column to its manifest, or use "
@@ -76,7 +78,7 @@ def _official(examples: pd.DataFrame, groups: np.ndarray, given: np.ndarray, spl
         if is_by_group
         else _stratified(_strata(examples.iloc[train], groups[train]), val_fraction, split_seed)
     )
-    words = f"official test; validation carved from training {'by whole speakers' if is_by_group else 'within each label'}"
+    words = f"official test; validation carved from training {f'by whole {group_column}s' if is_by_group else 'within each label'}"
     return {"train": train[~chosen], "val": train[chosen], "test": test}, words
 
 
@@ -90,7 +92,7 @@ def _all_known(groups: np.ndarray, kind: str, group_column: str) -> list[str]:
         )
     if num_unknown := int((groups == "").sum()):
         raise ValueError(
-            f"data.split={kind} needs the {group_column} of every recording; {num_unknown} of {len(groups)} have none: "
+            f"data.split={kind} needs the {group_column} of every example; {num_unknown} of {len(groups)} have none: "
             "name them in the manifest, or use data.split=random"
         )
     return names
@@ -116,12 +118,12 @@ def _grouped(groups: np.ndarray, split_seed: int, val_fraction: float, group_col
     return rows, f"whole {group_column}s at random (split_seed {split_seed})"
 
 
-def _random(labels: np.ndarray, split_seed: int, val_fraction: float) -> tuple[Rows, str]:
+def _random(labels: np.ndarray, split_seed: int, val_fraction: float, group_column: str) -> tuple[Rows, str]:
     names, counts = np.unique(labels, return_counts=True)
     if (few := names[counts < 3]).size:
         raise ValueError(
-            f"label {str(few[0])!r} has {counts[names == few[0]][0]} recording(s); a random split needs at least 3 of each label, one each "
-            f"for training, validation and test ({few.size} such label(s)): add recordings, remove the label, or give a `split` column"
+            f"label {str(few[0])!r} has {counts[names == few[0]][0]} example(s); a random split needs at least 3 of each label, one each "
+            f"for training, validation and test ({few.size} such label(s)): add examples, remove the label, or give a `split` column"
         )
     is_test = _stratified(labels, val_fraction, split_seed)
     rest = np.flatnonzero(~is_test)
@@ -129,7 +131,7 @@ def _random(labels: np.ndarray, split_seed: int, val_fraction: float) -> tuple[R
     rows: Rows = {"train": rest[~is_val], "val": rest[is_val], "test": np.flatnonzero(is_test)}
     return (
         rows,
-        f"at random within each label (split_seed {split_seed}); speakers are unknown and may be in several splits",
+        f"at random within each label (split_seed {split_seed}); {group_column}s are unknown and may be in several splits",
     )
 
 

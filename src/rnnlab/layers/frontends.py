@@ -3,10 +3,11 @@
 import math
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnlab.contracts import Fraction, InputKind, PositiveInt, valid_mask, zero_padding
+from rnnlab.contracts import Fraction, InputKind, NonNegativeInt, PositiveFloat, PositiveInt, valid_mask, zero_padding
 
 
 class Frontend(nn.Module, ABC):
@@ -19,6 +20,15 @@ class Frontend(nn.Module, ABC):
     @abstractmethod
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T', output_size) and the new lengths."""
+
+    def begin_with(self, vectors: np.ndarray | None) -> None:
+        """Take vectors for tokens, where there are any.
+
+        Raises:
+            ValueError: where this front end has no place for them.
+        """
+        if vectors is not None:
+            raise ValueError(f"frontend={type(self).__name__.lower()} has no table for word vectors: choose frontend=embedding")
 
 
 class Direct(Frontend):
@@ -36,25 +46,77 @@ class Direct(Frontend):
 
 
 class Embedding(Frontend):
-    """Look each token up in a learned table.
+    """Look each token up in a learned table; if asked, each pair of neighbours too.
+
+        e_t = W[w_t] + P[hash(w_{t-1}, w_t)]
+
+    Pairs share `num_pair_buckets` rows by a hash (Joulin et al. 2016, section 2.2, use hashed n-grams in a bag; here they keep their
+    place in the sequence). P begins at zero.
 
     Args:
         input_size: size of the vocabulary.
         embedding_size: F of what comes out.
-        dropout: on the vectors.
+        scale: standard deviation of the first vectors.
+        num_pair_buckets: rows of P (0: no pairs).
+        dropout: on single numbers of the vectors.
+        variational_dropout: on whole features, the same at all steps of a sequence (Gal & Ghahramani 2016).
+        is_frozen: whether W stays as it begins: for vectors that were trained elsewhere.
     """
 
     accepts: InputKind = "tokens"
 
-    def __init__(self, input_size: int, embedding_size: PositiveInt, dropout: Fraction) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        embedding_size: PositiveInt,
+        scale: PositiveFloat,
+        num_pair_buckets: NonNegativeInt,
+        dropout: Fraction,
+        variational_dropout: Fraction,
+        is_frozen: bool,
+    ) -> None:
         super().__init__()
         self.output_size = embedding_size
         self.table = nn.Embedding(input_size, embedding_size)
+        nn.init.normal_(self.table.weight, std=scale)
+        self.table.weight.requires_grad = not is_frozen
+        self.pairs = nn.Embedding(num_pair_buckets, embedding_size) if num_pair_buckets else None
+        if self.pairs is not None:
+            nn.init.zeros_(self.pairs.weight)
         self.dropout = nn.Dropout(dropout)
+        self.variational_dropout = nn.Dropout(variational_dropout)
 
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, T) int64 to (B, T, embedding_size)."""
-        return zero_padding(self.dropout(self.table(values)), lengths_B), lengths_B
+        vectors_BTF = self.table(values)
+        if self.pairs is not None:
+            vectors_BTF = vectors_BTF + self.pairs(hash_pairs(values, self.pairs.num_embeddings))
+        kept_B1F = self.variational_dropout(torch.ones_like(vectors_BTF[:, :1]))
+        return zero_padding(self.dropout(vectors_BTF * kept_B1F), lengths_B), lengths_B
+
+    def begin_with(self, vectors: np.ndarray | None) -> None:
+        """Copy given vectors, (V, F), into the table; rows of NaN stay as drawn.
+
+        Raises:
+            ValueError: where their size is another.
+        """
+        if vectors is None:
+            return
+        if vectors.shape[1] != self.output_size:
+            raise ValueError(
+                f"the vectors have {vectors.shape[1]} numbers each, frontend.embedding_size={self.output_size}: set "
+                f"frontend.embedding_size={vectors.shape[1]}"
+            )
+        given = torch.from_numpy(vectors)
+        with torch.no_grad():
+            self.table.weight.copy_(torch.where(given.isnan(), self.table.weight, given))
+
+
+def hash_pairs(tokens_BT: Tensor, num_buckets: int) -> Tensor:
+    """Return a bucket for each token and the one before it (token 0 before the first), (B, T) in [0, num_buckets)."""
+    before_BT = torch.nn.functional.pad(tokens_BT, (1, 0))[:, :-1]
+    mixed_BT = (before_BT * 1_000_003 + tokens_BT) * 2_654_435_761
+    return torch.remainder(mixed_BT >> 16, num_buckets)
 
 
 class Convolution(Frontend):
@@ -92,9 +154,9 @@ class Convolution(Frontend):
         }
         if len({len(values) for values in lists.values()}) != 1:
             counts = ", ".join(f"{name} {len(values)}" for name, values in lists.items())
-            raise ValueError(f"model.frontend needs lists of equal length, one number a block; these differ: {counts}")
+            raise ValueError(f"frontend needs lists of equal length, one number a block; these differ: {counts}")
         if even := [size for size in kernel_sizes if size % 2 == 0]:
-            raise ValueError(f"model.frontend.kernel_sizes has {even[0]}: give odd sizes, so that steps stay aligned")
+            raise ValueError(f"frontend.kernel_sizes has {even[0]}: give odd sizes, so that steps stay aligned")
         self.time_strides = time_strides
         self.subsampling = math.prod(time_strides)
         self.convolutions = nn.ModuleList(

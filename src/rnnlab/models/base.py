@@ -1,8 +1,8 @@
-"""What every sequence model is to Lightning: a front end, a recurrence and a head, trained on whatever task the data set."""
+"""What every model is to Lightning: something that answers a batch (`Predictor`); what recurrent ones share (`SequenceModule`)."""
 
 import math
-from abc import ABC
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,10 +28,12 @@ class Head:
     Args:
         pooling: from all steps to one vector (unused where there is a target at every step).
         dropout: before the last linear layer.
+        quantiles: of real targets, to forecast instead of one number, the median in the middle (empty: one number).
     """
 
     pooling: PoolingKind
     dropout: Fraction
+    quantiles: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,35 @@ class Optimization:
     scheduler: Callable[..., LRScheduler | None]
 
 
-class SequenceModule(pl.LightningModule, ABC):
+class Predictor(pl.LightningModule, ABC):
+    """Answer batches of what a data set is.
+
+    Args:
+        spec: what the data are; sizes come from here and from nowhere else.
+        task: what is asked of them.
+    """
+
+    def __init__(self, spec: DataSpec, task: Task) -> None:
+        super().__init__()
+        self.spec = spec
+        self.task = task
+
+    @abstractmethod
+    def respond(self, batch: Batch) -> Tensor:
+        """Return outputs as the task reads them: (B, C) or (B, T, C) logits, or (B, D) standardised forecasts."""
+
+
+class FittedOnce(Predictor, ABC):
+    """A predictor without gradients: fitted once on all training batches."""
+
+    kind: str
+
+    @abstractmethod
+    def fit(self, train: Iterable[Batch], val: Iterable[Batch]) -> None:
+        """Fit on training batches, not augmented; validation batches choose settings and nothing else."""
+
+
+class SequenceModule(Predictor, ABC):
     """Train a recurrent stack on a task.
 
     Args:
@@ -69,9 +99,7 @@ class SequenceModule(pl.LightningModule, ABC):
         head: Head,
         regularisation: Regularisation,
     ) -> None:
-        super().__init__()
-        self.spec = spec
-        self.task = make_task(spec, regularisation)
+        super().__init__(spec, make_task(spec, regularisation, head.quantiles))
         self.frontend = frontend(input_size=spec.input_size)
         _refuse_misfit(self.frontend, spec, self.task)
         self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
@@ -102,9 +130,14 @@ class SequenceModule(pl.LightningModule, ABC):
         outputs: Tensor = self.output(self.dropout(values))
         return outputs
 
+    def respond(self, batch: Batch) -> Tensor:
+        """Answer a batch."""
+        outputs: Tensor = self(batch.inputs, batch.input_lengths)
+        return outputs
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
-        loss = self.task.loss(self(batch.inputs, batch.input_lengths), batch)
+        loss = self.task.loss(self.respond(batch), batch)
         self.log("train/loss", loss, prog_bar=True, batch_size=batch.size)
         if self.task.regularisation.l1:
             loss = loss + self.task.regularisation.l1 * self.l1_norm()
@@ -112,9 +145,9 @@ class SequenceModule(pl.LightningModule, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure on the validation split."""
-        outputs = self(batch.inputs, batch.input_lengths)
+        outputs = self.respond(batch)
         self.log("val/loss", self.task.loss(outputs, batch, is_training=False), batch_size=self.task.num_answers(batch))
-        self.metrics.update(*self.task.answers(outputs, batch))
+        self.task.update(self.metrics, outputs, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log what was measured."""
@@ -154,11 +187,11 @@ class SequenceModule(pl.LightningModule, ABC):
 
 def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task) -> None:
     """Raise ValueError where the front end cannot take these inputs or answer these targets."""
-    name = f"model/frontend={type(frontend).__name__.lower()}"
+    name = f"frontend={type(frontend).__name__.lower()}"
     if frontend.accepts != spec.input_kind:
-        raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another model/frontend")
+        raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another frontend")
     if task.is_per_step and frontend.subsampling != 1:
         raise ValueError(
             f"data={spec.name} has a target at every step, but {name} keeps one step in {frontend.subsampling}: "
-            "give time_strides of 1, or choose another model/frontend"
+            "give time_strides of 1, or choose another frontend"
         )

@@ -1,22 +1,12 @@
-"""What a network is asked: the size of its output, its loss, its metrics and how its output is read.
-
-A task follows from what the data's targets are (`DataSpec.target_kind`); a model family says which of them it can answer.
-
-    class           classify   one label per sequence        cross entropy
-    class_per_step  label      one label per step            cross entropy over valid steps
-    real            forecast   D real numbers per sequence   mean squared error
-"""
+"""One label per sequence, or one per step."""
 
 import re
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
@@ -25,88 +15,15 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec, Fraction, NonNegativeFloat
-
-ClassWeights = Literal["none", "balanced"] | list[NonNegativeFloat]
-Columns = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Regularisation:
-    """Say what is added to the plain loss (`model.regularisation`).
-
-    Args:
-        label_smoothing: share of the target's probability spread over all classes (Szegedy et al. 2016, section 7).
-        class_weights: `none`, `balanced` (inverse to each class's share of the training split) or one weight per class.
-        l1: times the sum of absolute weights (matrices only); weight decay (L2) is the optimizer's.
-    """
-
-    label_smoothing: Fraction
-    class_weights: ClassWeights
-    l1: NonNegativeFloat
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Name the metric that chooses checkpoints and orders tables.
-
-    Args:
-        name: as in `val/<name>`.
-        direction: `max` if more is better.
-        unit: how to write it: `%` (a share) or the unit of the target.
-    """
-
-    name: str
-    direction: Literal["min", "max"]
-    unit: str
-
-
-class Task(ABC):
-    """Answer what a model and a training loop must know of a target kind."""
-
-    name: ClassVar[str]
-    measure: ClassVar[Measure]
-    is_per_step: ClassVar[bool] = False
-
-    def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
-        self.spec = spec
-        self.regularisation = regularisation
-        self.output_size = spec.target_size
-
-    @abstractmethod
-    def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
-        """Return the mean loss of a batch, a scalar; what only helps training (smoothing, weights) is left out when measuring."""
-
-    @abstractmethod
-    def metrics(self) -> MetricCollection:
-        """Return fresh metrics; they take what `answers` returns."""
-
-    @abstractmethod
-    def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return (predictions, targets) as the metrics want them."""
-
-    @abstractmethod
-    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
-        """Return the prediction columns of a batch's table, one row per sequence (see `predictions/*.parquet`); targets may be unknown."""
-
-    @abstractmethod
-    def target_columns(self, batch: Batch) -> Columns:
-        """Return the target columns of a batch's table."""
-
-    def num_answers(self, batch: Batch) -> int:
-        """Count what the loss is a mean over: a batch's weight in a mean over batches."""
-        return batch.size
-
-    def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:
-        """Turn computed metrics into names and numbers."""
-        return {name: float(value) for name, value in computed.items() if value.ndim == 0}
+from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec
+from rnnlab.tasks.base import ClassWeights, Columns, Measure, Regularisation, Task
 
 
 class Classify(Task):
     """One label per sequence."""
 
     name = "classify"
-    measure = Measure("accuracy", "max", "%")
+    measure: Measure = Measure("accuracy", "max", "%")
 
     def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
         super().__init__(spec, regularisation)
@@ -185,41 +102,6 @@ class Label(Classify):
         """Return the true class index of every valid step, as lists."""
         targets = batch.targets.cpu().numpy()
         return {"target": _object_array([row[row != IGNORED_TARGET] for row in targets])}
-
-
-class Forecast(Task):
-    """D real numbers per sequence."""
-
-    name = "forecast"
-    measure = Measure("mse", "min", "")
-
-    def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
-        """Mean squared error of (B, D) against (B, D)."""
-        return F.mse_loss(outputs, batch.targets)
-
-    def metrics(self) -> MetricCollection:
-        """Mean squared error, its root, mean absolute error."""
-        return MetricCollection({"mse": MeanSquaredError(), "rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError()})
-
-    def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return outputs and targets as they are."""
-        return outputs.contiguous(), batch.targets.contiguous()
-
-    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
-        """Return one column per dimension."""
-        values = outputs.float().cpu().numpy()
-        return {f"prediction/{name}": values[:, index] for index, name in enumerate(self.spec.label_names)}
-
-    def target_columns(self, batch: Batch) -> Columns:
-        """Return one column per dimension."""
-        values = batch.targets.cpu().numpy()
-        return {f"target/{name}": values[:, index] for index, name in enumerate(self.spec.label_names)}
-
-
-def make_task(spec: DataSpec, regularisation: Regularisation) -> Task:
-    """Choose the task that a data set's targets ask for."""
-    tasks: dict[str, type[Task]] = {"class": Classify, "class_per_step": Label, "real": Forecast}
-    return tasks[spec.target_kind](spec, regularisation)
 
 
 def class_weights(choice: ClassWeights, spec: DataSpec) -> Tensor | None:

@@ -1,0 +1,159 @@
+"""Linear methods on numbers: ridge or logistic regression on the whole window, HAR, and logistic regression on pooled features."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import statsmodels.api
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from rnnlab.baselines.base import Arrays, Method, classes, standardised_targets
+from rnnlab.contracts import Batch, InputKind, TargetKind
+
+ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0)
+INVERSE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
+HAR_DAYS = (1, 5, 22)
+
+
+class Window(Method):
+    """Regress on all features of all steps of a window of fixed length: ridge for numbers, logistic for classes.
+
+    The strength of the penalty is chosen on validation. For targets that are positive the regression is of their logarithm, and half
+    the residual variance is added, which makes the forecast a mean and not a median (lognormal residuals).
+    """
+
+    input_kinds: ClassVar[tuple[InputKind, ...]] = ("features",)
+    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class")
+
+    def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
+        """Fit, choosing the penalty on validation."""
+        inputs = _windows(train, self.spec.name)
+        if self.spec.target_kind == "class":
+            return logistic(inputs, classes(train), _windows(val, self.spec.name), classes(val))
+        targets, val_targets = standardised_targets(train, self.spec), standardised_targets(val, self.spec)
+        best = None
+        for alpha in ALPHAS:
+            found = Ridge(alpha=alpha).fit(inputs, targets)
+            error = float(np.square(found.predict(_windows(val, self.spec.name)).reshape(val_targets.shape) - val_targets).mean())
+            if best is None or error < best[0]:
+                best = (error, alpha, found)
+        assert best is not None
+        _, alpha, found = best
+        residuals = targets - found.predict(inputs).reshape(targets.shape)
+        intercept = np.atleast_1d(found.intercept_) + mean_correction(residuals, train, self.spec.link == "exp")
+        return {"weights": np.atleast_2d(found.coef_), "intercept": intercept, "alpha": np.array([alpha])}
+
+    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+        """Return a linear function of the window."""
+        outputs: np.ndarray = _windows([batch], self.spec.name) @ arrays["weights"].T + arrays["intercept"]
+        return outputs
+
+
+class HAR(Method):
+    """Regress log variance on the last day's, the last 5 days' and the last 22 days' mean log variance (Corsi 2009, in logarithms).
+
+    Ordinary least squares, one equation for each horizon; half the residual variance is added, so that the forecast is a mean.
+    """
+
+    input_kinds: ClassVar[tuple[InputKind, ...]] = ("features",)
+    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real",)
+
+    def refusal(self) -> str | None:
+        """It needs log variances in the window, and a positive target."""
+        if self.spec.link != "exp":
+            return "it forecasts volatility: choose data.target=volatility"
+        if "log_volatility" not in self.spec.feature_names:
+            return "it needs the feature log_volatility: add it to data.features"
+        return None
+
+    def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
+        """Fit by ordinary least squares."""
+        terms = np.concatenate([self._terms(batch) for batch in train])
+        targets = standardised_targets(train, self.spec)
+        fits = [statsmodels.api.OLS(column, terms).fit() for column in targets.T]
+        weights = np.stack([fit.params for fit in fits])
+        weights[:, 0] += mean_correction(targets - terms @ weights.T, train, is_log=True)
+        return {"weights": weights}
+
+    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+        """Return a linear function of three means."""
+        outputs: np.ndarray = self._terms(batch) @ arrays["weights"].T
+        return outputs
+
+    def _terms(self, batch: Batch) -> np.ndarray:
+        if batch.inputs.shape[1] < max(HAR_DAYS) or (batch.input_lengths < max(HAR_DAYS)).any():
+            raise ValueError(
+                f"baseline.kind=har needs windows of {max(HAR_DAYS)} days, these have {int(batch.input_lengths.min())}: "
+                f"give data.window_days={max(HAR_DAYS)} or more"
+            )
+        log_variance_BT = batch.inputs[:, :, self.spec.feature_names.index("log_volatility")].double().numpy()
+        means = [log_variance_BT[:, -days:].mean(1) for days in HAR_DAYS]
+        return np.stack([np.ones(batch.size), *means], axis=1)
+
+
+class Pooled(Method):
+    """Logistic regression on mean, spread, smallest and largest value of each feature over time, and the logarithm of the length."""
+
+    input_kinds: ClassVar[tuple[InputKind, ...]] = ("features",)
+    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("class",)
+
+    def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
+        """Fit, standardised on training data, choosing the penalty on validation."""
+        inputs = np.concatenate([_pooled(batch) for batch in train])
+        mean, spread = inputs.mean(0), inputs.std(0) + 1e-6
+        val_inputs = (np.concatenate([_pooled(batch) for batch in val]) - mean) / spread
+        return {**logistic((inputs - mean) / spread, classes(train), val_inputs, classes(val)), "mean": mean, "spread": spread}
+
+    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+        """Return a linear function of the pooled features."""
+        inputs = (_pooled(batch) - arrays["mean"]) / arrays["spread"]
+        outputs: np.ndarray = inputs @ arrays["weights"].T + arrays["intercept"]
+        return outputs
+
+
+def logistic(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_targets: np.ndarray) -> Arrays:
+    """Fit logistic regression, the penalty chosen by accuracy on validation; weights for every class, of two the first zero."""
+    best: tuple[float, float, LogisticRegression] | None = None
+    for strength in INVERSE_STRENGTHS:
+        found = LogisticRegression(C=strength, max_iter=2000).fit(inputs, targets)
+        accuracy = float(found.score(val_inputs, val_targets))
+        if best is None or accuracy > best[0]:
+            best = (accuracy, strength, found)
+    assert best is not None
+    weights, intercept = every_class(best[2].coef_, best[2].intercept_)
+    return {"weights": weights, "intercept": intercept, "inverse_strength": np.array([best[1]])}
+
+
+def every_class(weights: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return one row a class, also where two classes share one row."""
+    if len(weights) > 1:
+        return weights, intercept
+    return np.concatenate([np.zeros_like(weights), weights]), np.concatenate([np.zeros_like(intercept), intercept])
+
+
+def mean_correction(residuals_ND: np.ndarray, batches: Sequence[Batch], is_log: bool) -> np.ndarray:
+    """Return what must be added to a standardised log forecast to make its exponential a mean: half the variance of the residuals."""
+    if not is_log:
+        return np.zeros(residuals_ND.shape[1])
+    scale = 1.0 if batches[0].reference is None else batches[0].reference.scale[0].double().numpy()
+    corrections: np.ndarray = 0.5 * residuals_ND.var(0) * scale
+    return corrections
+
+
+def _windows(batches: list[Batch], name: str) -> np.ndarray:
+    sizes = {int(length) for batch in batches for length in batch.input_lengths}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"data={name} has sequences of {min(sizes)} to {max(sizes)} steps, but a regression on the window needs one length: choose "
+            "baseline.kind=pooled"
+        )
+    (size,) = sizes
+    return np.concatenate([batch.inputs[:, :size].flatten(1).double().numpy() for batch in batches])
+
+
+def _pooled(batch: Batch) -> np.ndarray:
+    rows = []
+    for values_TF, length in zip(batch.inputs.double().numpy(), batch.input_lengths.tolist(), strict=True):
+        part = values_TF[:length]
+        rows.append(np.concatenate([part.mean(0), part.std(0), part.min(0), part.max(0), [np.log(length)]]))
+    return np.stack(rows)

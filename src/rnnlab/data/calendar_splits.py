@@ -1,0 +1,130 @@
+"""Which day trains, which chooses, which tests: earlier days always before later ones, with a gap between.
+
+Walk-forward: the last days are cut into `num_folds` test blocks, one after the other; fold k is tested on block k and may use what lies
+before it. num_folds=1 is the plain split by date.
+
+      expanding                            rolling
+fold 0  [train....][val] [test]            [train....][val] [test]
+fold 1  [train.........][val] [test]            [train....][val] [test]
+fold 2  [train..............][val] [test]            [train....][val] [test]
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from rnnlab.data.splits import Rows
+
+Walk = Literal["expanding", "rolling"]
+
+
+def date_splits(
+    days: np.ndarray,
+    test_fraction: float,
+    val_fraction: float,
+    num_folds: int,
+    fold: int,
+    walk: Walk,
+    gap: int,
+    *,
+    last_days: np.ndarray | None = None,
+) -> tuple[Rows, str]:
+    """Assign every example to a part by its date; all series are cut on the same days.
+
+    Args:
+        days: (N,) datetime64, the day on which each example's forecast is made; in any order, several examples a day allowed.
+        test_fraction: share of the different dates in ONE test block.
+        val_fraction: share of the different dates in validation, which lies right before the test block, the gap aside.
+        num_folds: how many test blocks the end is cut into.
+        fold: which of them is tested, 0 the earliest.
+        walk: train on all that lies before (expanding), or on as many dates as fold 0 has, the latest ones (rolling).
+        gap: dates left out between training and validation and between validation and test: the longest horizon, so that no target
+            reaches into the next part.
+        last_days: (N,) datetime64, the last day that each example's targets look at, if known. A series that lacks a day looks further
+            ahead than `gap` dates of all series together; its examples of training and validation that do are left out.
+
+    Returns:
+        Row numbers per part, sorted, without the examples in gaps; and in words what was done.
+
+    Raises:
+        ValueError: where the dates don't suffice; says how many would.
+    """
+    _check(days, test_fraction, val_fraction, num_folds, fold, walk, gap, last_days)
+    dates, places = np.unique(days, return_inverse=True)
+    num_test, num_val = round(test_fraction * len(dates)), round(val_fraction * len(dates))
+    _check_num_dates(len(dates), test_fraction, val_fraction, num_folds, gap)
+    test = len(dates) - (num_folds - fold) * num_test
+    val = test - gap - num_val
+    train_end = val - gap
+    train = fold * num_test if walk == "rolling" else 0
+    blocks = {"train": (train, train_end), "val": (val, test - gap), "test": (test, test + num_test)}
+    rows: Rows = {
+        "train": np.flatnonzero((places >= train) & (places < train_end)),
+        "val": np.flatnonzero((places >= val) & (places < test - gap)),
+        "test": np.flatnonzero((places >= test) & (places < test + num_test)),
+    }
+    num_purged = 0 if last_days is None else _purge(rows, last_days, dates[val], dates[test], gap)
+    return rows, _words(dates, blocks, num_folds, fold, walk, gap, num_purged)
+
+
+def _purge(rows: Rows, last_days: np.ndarray, first_val: np.datetime64, first_test: np.datetime64, gap: int) -> int:
+    """Leave out the examples of training and validation whose targets reach into the next part; return how many."""
+    num_before = len(rows["train"]) + len(rows["val"])
+    rows["train"] = rows["train"][last_days[rows["train"]] < first_val]
+    rows["val"] = rows["val"][last_days[rows["val"]] < first_test]
+    if empty := [part for part, left in rows.items() if not len(left)]:
+        raise ValueError(f"every target of the {empty[-1]} part reaches into the next part: raise gap ({gap}) to the longest horizon")
+    return num_before - len(rows["train"]) - len(rows["val"])
+
+
+def _words(dates: np.ndarray, blocks: dict[str, tuple[int, int]], num_folds: int, fold: int, walk: Walk, gap: int, num_purged: int) -> str:
+    day = np.datetime_as_string(dates, unit="D")
+    spans = {name: f"{day[start]}..{day[end - 1]}" for name, (start, end) in blocks.items()}
+    how = "by date" if num_folds == 1 else f"walk-forward fold {fold} of {num_folds} ({walk})"
+    purged = f", {num_purged} example(s) left out whose targets reach further" if num_purged else ""
+    return f"{how}: train {spans['train']}, validation {spans['val']}, test {spans['test']}, gap {gap} dates{purged}"
+
+
+def _check(
+    days: np.ndarray,
+    test_fraction: float,
+    val_fraction: float,
+    num_folds: int,
+    fold: int,
+    walk: Walk,
+    gap: int,
+    last_days: np.ndarray | None,
+) -> None:
+    for name, fraction in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
+        if not 0 < fraction < 1:
+            raise ValueError(f"{name}={fraction}: wanted a share of the dates between 0 and 1, such as 0.1")
+    if num_folds < 1:
+        raise ValueError(f"num_folds={num_folds}: wanted at least 1")
+    if not 0 <= fold < num_folds:
+        raise ValueError(f"data.fold={fold}: data.num_folds={num_folds}, so folds are 0 to {num_folds - 1}")
+    if walk not in ("expanding", "rolling"):
+        raise ValueError(f"walk={walk!r} is not one of expanding, rolling")
+    if gap < 0:
+        raise ValueError(f"gap={gap}: wanted 0 or more dates, at least the longest horizon")
+    for name, values in (("days", days), ("last_days", days if last_days is None else last_days)):
+        if values.dtype.kind != "M" or values.shape != (len(days),) or np.isnat(values).any():
+            raise ValueError(f"{name}: wanted one datetime64 per example and none of them missing, got {values.dtype} {values.shape}")
+
+
+def _check_num_dates(num_dates: int, test_fraction: float, val_fraction: float, num_folds: int, gap: int) -> None:
+    share = num_folds * test_fraction + val_fraction
+    if share >= 1:
+        raise ValueError(
+            f"nothing is left to train on: {num_folds} test block(s) of {test_fraction:g} and validation of {val_fraction:g} take "
+            f"{share:g} of the dates. Lower test_fraction, val_fraction or num_folds"
+        )
+
+    num_test, num_val = round(test_fraction * num_dates), round(val_fraction * num_dates)
+    if num_test > 0 and num_val > 0 and num_dates > num_folds * num_test + num_val + 2 * gap:
+        return
+    # However the blocks' sizes are rounded, by at most one half each, and with one date at least in either.
+    enough = 1 + int(max(((num_folds + 1) / 2 + 2 * gap) / (1 - share), 0.5 / test_fraction, 0.5 / val_fraction))
+    raise ValueError(
+        f"{num_dates} date(s) are too few for {num_folds} test block(s) of {test_fraction:g} and validation of {val_fraction:g} of the "
+        f"dates, two gaps of {gap} and at least one date to train on: {enough} are enough. Give more, or lower num_folds or gap"
+    )

@@ -1,0 +1,336 @@
+"""Daily price tables: find them, mend what can be mended without inventing a price, and count what was mended.
+
+What has no honest repair stays unknown (NaN): `indicators` takes a day's squared return where its range is unknown, and repeats or
+zeroes the features of that day. What makes returns meaningless, a close that isn't positive, is refused.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rnnlab.data.tables import Table, as_numbers, as_times, match_column, read_table
+
+SUFFIXES = {".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}  # each also packed (.gz)
+TICKER_NAMES = ("ticker", "symbol", "code", "name")  # the first that is there: a table with tickers may also tell companies' names
+DATE_NAMES = ("time", "timestamp", "datetime", "day")
+NUMBER_NAMES: dict[str, tuple[str, ...]] = {  # blanks, hyphens, underscores and case don't matter
+    "open": ("opening price",),
+    "high": (),
+    "low": (),
+    "close": ("closing price", "last", "price", "close/last"),
+    "adj_close": ("adjusted close", "adj. close"),
+    "volume": ("vol", "vol."),
+}
+COLUMNS = ("date", "open", "high", "low", "close", "volume")
+
+FALL, RISE = 0.5, 2.0  # close over the close before it: what a missed 2:1 split, or a reverse one, looks like
+MISPRINT = 10.0  # no day moves so far and back: a shifted decimal point, or an order at 0.01 that was cancelled
+MOST_NAMED = 3  # such days named for each ticker
+
+# What `clean` counts, over all tickers, and what it does about it.
+COUNTS = {
+    "num_rows": "rows read",
+    "num_unsorted": "rows older than a row above them: sorted by date",
+    "num_duplicates": "rows that repeat another of the same date in every field: dropped",
+    "num_conflicts": "rows of a date that comes again with other values: the last row of the date is kept, these are dropped",
+    "num_without_close": "rows without a (adjusted) close: dropped",
+    "num_incomplete": "rows with a close but without an open, high, low or volume: these stay unknown",
+    "num_impossible": "opens, highs and lows of zero or below, and volumes below zero: unknown from here on",
+    "num_not_enclosing": "rows whose high and low don't enclose open and close: widened until they do",
+    "num_misprints": "opens, highs and lows at a tenth or less, or ten times or more, of their day's close, and opens outside high and "
+    "low at half or less, or double or more, of it: unknown from here on",
+    "num_flat": "rows whose high equals their low: kept; one price says nothing about the day's range",
+    "num_zero_volume": "rows with a volume of zero: kept",
+    "num_large_moves": "closes at half or less, or double or more, of the close before: kept; perhaps an unadjusted split",
+    "num_large_ranges": "highs of double the low or more: kept; perhaps a misprint",
+    "num_absent": "days absent in a ticker, between its first and last, but present in most others: left absent",
+    "num_adjusted": "tickers whose open, high, low and close were scaled to the adjusted close",
+}
+
+
+@dataclass(frozen=True)
+class RawPrices:
+    """One ticker's rows as found, in the file's order.
+
+    Attributes:
+        ticker: its name.
+        file: where the rows come from.
+        frame: date (datetime64), those found of open, high, low, close, adj_close, volume (float64, NaN where empty; close always),
+            and line (int64), the line in the file.
+    """
+
+    ticker: str
+    file: Path
+    frame: pd.DataFrame
+
+
+def find_prices(path: Path, tickers: Sequence[str] | None) -> list[RawPrices]:
+    """Read the price tables of a file or a folder.
+
+    A table with a column ticker, symbol, code or name may hold many tickers; else its ticker is the file's name up to the first `_`.
+
+    Args:
+        path: one table (CSV, TSV or JSONL), or a folder of them; READMEs and files of other kinds in it are passed over.
+        tickers: which to keep, in this order; None keeps all, by name.
+
+    Returns:
+        One entry a ticker.
+
+    Raises:
+        ValueError: where there is no table, a date or close column is missing, a field can't be read, two files hold the same ticker, or
+            a ticker that was asked for isn't there.
+    """
+    if tickers is not None and not tickers:
+        raise ValueError("no ticker is named: name at least one, or leave the list out to keep all")
+    found: dict[str, RawPrices] = {}
+    for file in _tables(path):
+        for prices in _read(file):
+            if prices.ticker in found:
+                raise ValueError(
+                    f"{found[prices.ticker].file} and {file} both hold prices of {prices.ticker!r}: join them into one, or remove one"
+                )
+            found[prices.ticker] = prices
+    if tickers is None:
+        return [found[ticker] for ticker in sorted(found)]
+    return [_wanted(found, ticker, path) for ticker in dict.fromkeys(tickers)]
+
+
+def _tables(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"no such file or folder: {path}. Wanted: one table of prices, or a folder with one table per ticker")
+    named = [(file.name.lower(), file) for file in sorted(path.iterdir())]
+    files = [file for name, file in named if Path(name.removesuffix(".gz")).suffix in SUFFIXES and not name.startswith((".", "readme"))]
+    if not files:
+        raise ValueError(f"no price tables in {path}: wanted one file per ticker, {' or '.join(sorted(SUFFIXES))}, such as AAPL.csv")
+    return files
+
+
+def _wanted(found: dict[str, RawPrices], ticker: str, path: Path) -> RawPrices:
+    if ticker in found:
+        return found[ticker]
+    alike = difflib.get_close_matches(ticker.upper(), found, n=1, cutoff=0.5)
+    hint = f" Did you mean {alike[0]}?" if alike else ""
+    raise ValueError(f"{path} has no prices of {ticker!r}; it has: {', '.join(sorted(found))}.{hint}")
+
+
+def _read(file: Path) -> list[RawPrices]:
+    table = read_table(file)
+    date = match_column(table, "date", DATE_NAMES)
+    close = match_column(table, "close", NUMBER_NAMES["close"])
+    columns = {"date": _local_times(table, str(date)), "close": as_numbers(table, str(close)).to_numpy()}
+    for name, others in NUMBER_NAMES.items():
+        column = None if name == "close" else match_column(table, name, others, is_needed=False)
+        if column is not None:
+            columns[name] = as_numbers(table, column).to_numpy()
+    frame = pd.DataFrame({**columns, "line": table.lines})
+    parts = [(str(ticker), part) for ticker, part in frame.groupby(_tickers(table), sort=True)]
+    return [RawPrices(ticker, file, part.dropna(axis="columns", how="all").assign(close=part["close"])) for ticker, part in parts]
+
+
+def _local_times(table: Table, column: str) -> np.ndarray:
+    """Read times without their offset from UTC: a trading day is the exchange's own, in UTC Tokyo's Monday begins on Sunday."""
+    texts = table.frame[column].str.replace(r"(:[0-9]{2}(?:\.[0-9]+)?) ?(?:Z|[+-][0-9]{2}:?[0-9]{2})$", r"\1", regex=True)
+    return as_times(replace(table, frame=table.frame.assign(**{column: texts})), column).to_numpy()
+
+
+def _tickers(table: Table) -> np.ndarray:
+    """Name the ticker of each row."""
+    for name in TICKER_NAMES:
+        column = match_column(table, name, (), is_needed=False)
+        if column is None or table.frame[column].eq("").all():
+            continue
+        named = table.frame[column].str.strip().to_numpy(str)
+        if (named == "").any():
+            raise ValueError(f"{table.file}, line {table.lines[named == ''][0]}: the {column} is empty")
+        return named
+    stem = Path(table.file.name.removesuffix(".gz")).stem
+    return np.full(len(table.frame), stem.split("_")[0] or stem)
+
+
+def clean(raw: Sequence[RawPrices]) -> tuple[dict[str, pd.DataFrame], dict[str, int], list[str]]:
+    """Mend the prices of all tickers.
+
+    Args:
+        raw: as found.
+
+    Returns:
+        Per ticker its prices: date (datetime64, ascending, each once), close and, where the file has them, open, high, low and volume
+        (float64, NaN where unknown; a column that is not in the file is not in the frame); what was found and mended, by the keys of
+        COUNTS; and in words what a user should look at.
+
+    Raises:
+        ValueError: where a close is zero or negative, no row is left, or a day has several times of day.
+    """
+    counts, warnings = dict.fromkeys(COUNTS, 0), list[str]()
+    frames = {prices.ticker: _clean_one(prices, counts, warnings) for prices in raw}
+    if counts["num_adjusted"]:
+        warnings.append(f"open, high, low and close of {counts['num_adjusted']} ticker(s) were scaled to the adjusted close")
+    _count_absent(frames, counts, warnings)
+    return frames, counts, warnings
+
+
+def _clean_one(prices: RawPrices, counts: dict[str, int], warnings: list[str]) -> pd.DataFrame:
+    counts["num_rows"] += len(prices.frame)
+    frame = _order(prices, counts, warnings)
+    frame = _keep_closes(prices, frame, counts, warnings)
+    _blank_impossible(frame, counts)
+    _blank_misprints(prices, frame, counts, warnings)
+    _enclose(frame, counts)
+    _adjust(frame, counts)
+    _flag_moves(prices, frame, counts, warnings)
+    return frame[[name for name in COLUMNS if name in frame]]
+
+
+def _order(prices: RawPrices, counts: dict[str, int], warnings: list[str]) -> pd.DataFrame:
+    """Sort by date and keep one row a day."""
+    frame, times = prices.frame, prices.frame["date"]
+    frame = frame.assign(date=times.dt.normalize())
+    counts["num_unsorted"] += int((times < times.cummax()).sum())
+    is_intraday = frame["date"].duplicated(keep=False) & ~times.duplicated(keep=False)
+    if is_intraday.any():
+        raise ValueError(
+            f"{prices.file}, line {frame['line'][is_intraday].iloc[0]}: {prices.ticker} has prices of several times of the day "
+            f"{_day(frame[is_intraday])}; wanted one row a day: keep the last row of each day"
+        )
+    fields = [name for name in frame.columns if name != "line"]
+    is_repeated = frame.duplicated(fields, keep="last")
+    counts["num_duplicates"] += int(is_repeated.sum())
+    frame = frame[~is_repeated]
+    is_overruled = frame["date"].duplicated(keep="last")
+    if 2 * frame["date"][is_overruled].nunique() > frame["date"].nunique():
+        raise ValueError(
+            f"{prices.file}, line {frame['line'][is_overruled].iloc[0]}: most dates come several times with other values, first "
+            f"{_day(frame[is_overruled])}. Wanted one row a day and ticker: keep the last row of each day, or, if these are several "
+            f"tickers, name their column {', '.join(TICKER_NAMES[:-1])} or {TICKER_NAMES[-1]}"
+        )
+    counts["num_conflicts"] += int(is_overruled.sum())
+    if is_overruled.any():
+        warnings.append(
+            f"{prices.ticker}: {is_overruled.sum()} row(s) come again with other values; the last row of each date is kept "
+            f"(first {_day(frame[is_overruled])}, {prices.file.name}, line {frame['line'][is_overruled].iloc[0]})"
+        )
+    return frame[~is_overruled].sort_values("date", ignore_index=True)
+
+
+def _keep_closes(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int], warnings: list[str]) -> pd.DataFrame:
+    """Drop rows without a close; refuse closes that no return can be computed from."""
+    names = [name for name in ("close", "adj_close") if name in frame]
+    for name in names:
+        is_wrong = frame[name] <= 0
+        if is_wrong.any():
+            row = frame[is_wrong].iloc[0]
+            raise ValueError(
+                f"{prices.file}, line {row['line']}: the {name} of {prices.ticker} is {row[name]}; returns of a price of {row[name]} on "
+                f"{_day(frame[is_wrong])} do not exist: mend or remove that row ({is_wrong.sum()} such row(s))"
+            )
+    is_without = frame[names].isna().any(axis=1)
+    counts["num_without_close"] += int(is_without.sum())
+    if is_without.all():
+        raise ValueError(f"{prices.file}: no row of {prices.ticker} has a {' and a '.join(names)}")
+    if is_without.any():
+        warnings.append(f"{prices.ticker}: {is_without.sum()} row(s) without a close were dropped (first {_day(frame[is_without])})")
+    return frame[~is_without].reset_index(drop=True)
+
+
+def _blank_impossible(frame: pd.DataFrame, counts: dict[str, int]) -> None:
+    names = [name for name in ("open", "high", "low", "volume") if name in frame]
+    counts["num_incomplete"] += int(frame[names].isna().any(axis=1).sum())
+    for name in names:
+        is_wrong = (frame[name] < 0) | ((frame[name] == 0) & (name != "volume"))
+        counts["num_impossible"] += int(is_wrong.sum())
+        frame[name] = frame[name].mask(is_wrong)
+    if "volume" in frame:
+        counts["num_zero_volume"] += int((frame["volume"] == 0).sum())
+
+
+def _blank_misprints(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int], warnings: list[str]) -> None:
+    """Forget single prices that the rest of their day contradicts: one of them would outweigh years of true ranges."""
+    is_outside = pd.Series(False, index=frame.index)
+    if {"open", "high", "low"} <= set(frame):
+        is_outside = (frame["open"] > frame["high"]) | (frame["open"] < frame["low"])
+    for name in ("open", "high", "low"):
+        if name not in frame:
+            continue
+        ratio = frame[name] / frame["close"]
+        is_misprint = (ratio <= 1 / MISPRINT) | (ratio >= MISPRINT)
+        if name == "open":
+            is_contradicted = is_outside & ((ratio <= FALL) | (ratio >= RISE))
+            counts["num_not_enclosing"] += int(is_contradicted.sum())
+            is_misprint |= is_contradicted
+        if is_misprint.any():
+            first = frame[is_misprint].iloc[0]
+            warnings.append(
+                f"{prices.ticker}: {is_misprint.sum()} {name}(s) taken for misprints and left unknown, first {first[name]:g} on "
+                f"{_day(frame[is_misprint])}, which closed at {first['close']:g}"
+            )
+        counts["num_misprints"] += int(is_misprint.sum())
+        frame[name] = frame[name].mask(is_misprint)
+
+
+def _enclose(frame: pd.DataFrame, counts: dict[str, int]) -> None:
+    """Widen what is known of high and low to all prices of the day; an unknown high or low stays unknown."""
+    day = frame[[name for name in ("open", "high", "low", "close") if name in frame]]
+    is_wrong = np.zeros(len(frame), dtype=bool)
+    for name, extreme in (("high", day.max(axis=1)), ("low", day.min(axis=1))):
+        if name in day:
+            is_wrong |= (day[name].notna() & (day[name] != extreme)).to_numpy()
+            frame[name] = extreme.where(day[name].notna())
+    counts["num_not_enclosing"] += int(is_wrong.sum())
+    if {"high", "low"} <= set(frame):
+        counts["num_flat"] += int((frame["high"] == frame["low"]).sum())
+
+
+def _adjust(frame: pd.DataFrame, counts: dict[str, int]) -> None:
+    """Scale all prices of a day, the close as well, by one factor: rounding then keeps their order."""
+    if "adj_close" not in frame:
+        return
+    factor = frame["adj_close"] / frame["close"]
+    for name in ("open", "high", "low", "close"):
+        if name in frame:
+            frame[name] = frame[name] * factor
+    counts["num_adjusted"] += 1
+
+
+def _flag_moves(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int], warnings: list[str]) -> None:
+    ratios = {"num_large_moves": frame["close"] / frame["close"].shift()}
+    words = {
+        "num_large_moves": "the close of {day} is {ratio:.3g} times the one before: if that is a split, give prices adjusted for splits",
+        "num_large_ranges": "the high of {day} is {ratio:.3g} times the low: if one of them is a misprint, mend it",
+    }
+    if {"high", "low"} <= set(frame):
+        ratios["num_large_ranges"] = frame["high"] / frame["low"]
+    for name, ratio in ratios.items():
+        rows = np.flatnonzero((ratio <= FALL) | (ratio >= RISE))
+        counts[name] += len(rows)
+        told = [words[name].format(day=_day(frame[row:]), ratio=ratio[row]) for row in rows[:MOST_NAMED]]
+        more = [f"{len(rows) - MOST_NAMED} more such day(s)"] if len(rows) > MOST_NAMED else []
+        warnings += [f"{prices.ticker}: {line}" for line in told + more]
+
+
+def _count_absent(frames: dict[str, pd.DataFrame], counts: dict[str, int], warnings: list[str]) -> None:
+    days = {ticker: frame["date"].to_numpy() for ticker, frame in frames.items()}
+    if len(days) < 2:
+        return
+    dates = np.unique(np.concatenate(list(days.values())))
+    is_listed = {ticker: (dates >= own[0]) & (dates <= own[-1]) for ticker, own in days.items()}
+    is_present = {ticker: np.isin(dates, own) for ticker, own in days.items()}
+    num_listed, num_present = (np.sum(list(table.values()), axis=0) for table in (is_listed, is_present))
+    is_usual = num_present > (num_listed - 1) / 2
+    absent = {ticker: dates[is_listed[ticker] & ~is_present[ticker] & is_usual] for ticker in days}
+    counts["num_absent"] += sum(map(len, absent.values()))
+    if firsts := [f"{ticker} {np.datetime_as_string(missing[0], unit='D')}" for ticker, missing in absent.items() if len(missing)]:
+        warnings.append(
+            f"{counts['num_absent']} day(s) are absent in a ticker but present in most others, in {len(firsts)} ticker(s), first "
+            f"{', '.join(firsts[:MOST_NAMED])}"
+        )
+
+
+def _day(frame: pd.DataFrame) -> str:
+    """Name the first row's day."""
+    return str(frame["date"].iloc[0].date())

@@ -1,0 +1,194 @@
+"""Windows over series: where they end, what they hold, what is fitted on training. Pure functions; `windowed` makes a data module of them.
+
+A window ends at the time of the forecast and holds nothing later.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rnnlab.contracts import Fraction, Link, NonNegativeFloat, NonNegativeInt
+from rnnlab.data.batches import ExampleRandom
+
+
+@dataclass(frozen=True)
+class Series:
+    """Hold one series, T steps, ready to be cut.
+
+    Args:
+        name: the ticker.
+        times: (T,) datetime64.
+        features: (T, F) float64, NaN where the past is too short.
+        targets: (T, D) float64, NaN where the future is unknown.
+        persistence: (T, D) float64, in the target's unit: that the last value goes on.
+        base: (T, D) what a forecast starts from, before the link: zero, or the last value.
+        size: (T, D) in what it is measured, positive: one, or the last value.
+    """
+
+    name: str
+    times: np.ndarray
+    features: pd.DataFrame
+    targets: np.ndarray
+    persistence: np.ndarray
+    base: np.ndarray
+    size: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Hold what is fitted on training: of features (F,), and of targets after the link, base and size (D,)."""
+
+    feature_mean: np.ndarray
+    feature_std: np.ndarray
+    target_mean: np.ndarray
+    target_std: np.ndarray
+
+    def features(self, values: np.ndarray) -> np.ndarray:
+        """Scale features."""
+        scaled: np.ndarray = ((values - self.feature_mean) / self.feature_std).astype(np.float32)
+        return scaled
+
+    def offset(self, base: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """Return what a standardised forecast of 0 stands for."""
+        offsets: np.ndarray = (base + size * self.target_mean).astype(np.float32)
+        return offsets
+
+    def scale(self, size: np.ndarray) -> np.ndarray:
+        """Return what one unit of a standardised forecast stands for."""
+        scales: np.ndarray = (size * self.target_std).astype(np.float32)
+        return scales
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Hold all windows of all series.
+
+    Args:
+        values: (all steps, F) float32, scaled features, series end to end.
+        ends: (N,) the place in `values` of each window's last step.
+        targets: (N, D) float32.
+        persistence: (N, D) float32.
+        offset: (N, D) float32.
+        scale: (N, D) float32.
+    """
+
+    values: np.ndarray
+    ends: np.ndarray
+    targets: np.ndarray
+    persistence: np.ndarray
+    offset: np.ndarray
+    scale: np.ndarray
+
+    def inputs(self, rows: np.ndarray, length: int) -> np.ndarray:
+        """Return (B, T, F) of these windows."""
+        taken: np.ndarray = self.values[self.ends[rows][:, None] + np.arange(1 - length, 1)[None]]
+        return taken
+
+
+def ends_of(series: Series, length: int) -> np.ndarray:
+    """Return the steps at which a whole window of known features ends and every target is known."""
+    is_known = series.features.notna().all(axis=1).to_numpy()
+    steps = np.arange(len(is_known))
+    last_unknown = np.maximum.accumulate(np.where(is_known, -1, steps)) if len(steps) else steps
+    is_end = (steps - last_unknown >= length) & np.isfinite(series.targets).all(1) & np.isfinite(series.persistence).all(1)
+    return np.flatnonzero(is_end)
+
+
+def list_windows(series: list[Series], length: int, longest_horizon: int, num_characters: int) -> pd.DataFrame:
+    """List all windows.
+
+    Args:
+        series: of which.
+        length: steps in a window.
+        longest_horizon: steps that targets look ahead.
+        num_characters: of a time in an id (10 for days, 16 for minutes).
+
+    Returns:
+        id, series, date (of the forecast), last_date (the last step that targets look at), number (of the series), end (its step).
+    """
+    parts = []
+    for number, one in enumerate(series):
+        ends = ends_of(one, length)
+        times = one.times[ends]
+        words = [f"{one.name} {str(time)[:num_characters]}" for time in times]
+        last = one.times[np.minimum(ends + longest_horizon, len(one.times) - 1)]
+        parts.append(pd.DataFrame({"id": words, "series": one.name, "date": times, "last_date": last, "number": number, "end": ends}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def at_ends(series: list[Series], index: pd.DataFrame, take: Callable[[Series], np.ndarray]) -> np.ndarray:
+    """Return the rows of a (T, D) array of each series at the ends of windows, (N, D)."""
+    numbers, ends = index["number"].to_numpy(), index["end"].to_numpy()
+    return np.concatenate([take(one)[ends[numbers == number]] for number, one in enumerate(series)])
+
+
+def fit_scales(series: list[Series], train: pd.DataFrame, link: Link) -> Scales:
+    """Fit scales on the steps between the first and the last training forecast, and on training targets.
+
+    Args:
+        series: all.
+        train: the training windows, as `list_windows` lists them.
+        link: of the target.
+    """
+    first, last = train["date"].min().to_numpy(), train["date"].max().to_numpy()
+    steps = np.concatenate([one.features.to_numpy(np.float64)[(one.times >= first) & (one.times <= last)] for one in series])
+    steps = steps[np.isfinite(steps).all(1)]
+    outputs = at_ends(series, train, lambda one: ((np.log(one.targets) if link == "exp" else one.targets) - one.base) / one.size)
+    spread = steps.std(0)
+    return Scales(steps.mean(0), np.where(spread > 0, spread, 1.0), outputs.mean(0), np.maximum(outputs.std(0), 1e-12))
+
+
+def cut(series: list[Series], index: pd.DataFrame, scales: Scales) -> Windows:
+    """Cut all listed windows."""
+    starts = np.concatenate([[0], np.cumsum([len(one.times) for one in series])])
+    base, size = at_ends(series, index, lambda one: one.base), at_ends(series, index, lambda one: one.size)
+    return Windows(
+        values=np.concatenate([scales.features(one.features.to_numpy(np.float64)) for one in series]),
+        ends=starts[index["number"].to_numpy()] + index["end"].to_numpy(),
+        targets=at_ends(series, index, lambda one: one.targets).astype(np.float32),
+        persistence=at_ends(series, index, lambda one: one.persistence).astype(np.float32),
+        offset=scales.offset(base, size),
+        scale=scales.scale(size),
+    )
+
+
+@dataclass(frozen=True)
+class WindowAugment:
+    """Say how training windows are changed, each time anew (`data.loader.augment`).
+
+    Args:
+        jitter: standard deviation of noise on the scaled features.
+        scaling: all features are multiplied by one factor between 1 - scaling and 1 + scaling.
+        shift: a window begins up to so many steps later (it always ends at the forecast).
+    """
+
+    jitter: NonNegativeFloat
+    scaling: Fraction
+    shift: NonNegativeInt
+
+
+def augment(values_BTF: Tensor, settings: WindowAugment, random: ExampleRandom) -> tuple[Tensor, Tensor]:
+    """Change windows; return them with their lengths (B,)."""
+    size, num_steps, num_features = values_BTF.shape
+    lengths_B = torch.full((size,), num_steps)
+    if settings.jitter:
+        values_BTF = values_BTF + settings.jitter * _normal(random.child(1), num_steps, num_features)
+    if settings.scaling:
+        values_BTF = values_BTF * random.child(2).between(1 - settings.scaling, 1 + settings.scaling)[:, None, None]
+    if settings.shift:
+        later_B = random.child(3).between(0, settings.shift + 1).long().clamp(max=settings.shift)
+        lengths_B = num_steps - later_B
+        steps_BT = torch.arange(num_steps)[None] + later_B[:, None]
+        taken_BTF = values_BTF.gather(1, steps_BT.clamp(max=num_steps - 1)[..., None].expand_as(values_BTF))
+        values_BTF = taken_BTF.masked_fill((steps_BT >= num_steps)[..., None], 0)
+    return values_BTF, lengths_B
+
+
+def _normal(random: ExampleRandom, *shape: int) -> Tensor:
+    """Draw (B, *shape) standard normal numbers (Box & Muller 1958)."""
+    radius = (-2 * torch.log1p(-random.uniform(*shape))).sqrt()
+    return radius * torch.cos(2 * torch.pi * random.uniform(*shape))

@@ -1,0 +1,95 @@
+"""`model=baseline`: a simple method, fitted, measured, tracked and kept like any network; no result stands without one beside it."""
+
+from collections.abc import Iterable
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnlab.baselines.bag import NBSVM, TfIdf
+from rnnlab.baselines.base import BaselineSettings, Method
+from rnnlab.baselines.constant import Mean, Persistence
+from rnnlab.baselines.linear import HAR, Pooled, Window
+from rnnlab.contracts import Batch, DataSpec
+from rnnlab.models.base import FittedOnce
+from rnnlab.tasks import Regularisation, make_task
+
+METHODS: dict[str, type[Method]] = {
+    "persistence": Persistence,
+    "mean": Mean,
+    "ridge": Window,
+    "logistic": Window,
+    "har": HAR,
+    "pooled": Pooled,
+    "tfidf": TfIdf,
+    "nb_svm": NBSVM,
+}
+
+
+@final
+class Baseline(FittedOnce):
+    """Answer by a simple method.
+
+    Args:
+        spec: what the data are.
+        baseline: which method.
+
+    Raises:
+        ValueError: where the method cannot answer such data.
+    """
+
+    def __init__(self, spec: DataSpec, baseline: BaselineSettings) -> None:
+        super().__init__(spec, make_task(spec, Regularisation(0.0, "none", 0.0)))
+        self.kind = _suitable(spec) if baseline.kind == "auto" else baseline.kind
+        self.method = _make(self.kind, spec, baseline)
+
+    def fit(self, train: Iterable[Batch], val: Iterable[Batch]) -> None:
+        """Fit on training batches, not augmented; validation batches choose settings."""
+        train, val = list(train), list(val)
+        self.arrays = self.method.fit(train, val)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What was fitted."""
+        return {name: value.numpy() for name, value in self.named_buffers()}
+
+    @arrays.setter
+    def arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        for name, value in arrays.items():
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)))
+
+    def respond(self, batch: Batch) -> Tensor:
+        """Answer a batch."""
+        on_cpu = batch.to(torch.device("cpu"))
+        return torch.from_numpy(np.ascontiguousarray(self.method.respond(self.arrays, on_cpu))).float().to(batch.inputs.device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
+        """Take what was fitted, whatever its size."""
+        for name, value in state_dict.items():
+            self.register_buffer(name, value)
+
+
+def _suitable(spec: DataSpec) -> str:
+    """Choose by what the data are."""
+    if spec.target_kind == "real":
+        return "har" if HAR(spec, BaselineSettings("har", None, 1)).refusal() is None else "ridge"
+    if spec.input_kind == "tokens":
+        return "tfidf"
+    return "logistic" if spec.feature_names else "pooled"
+
+
+def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
+    fitting = [
+        name
+        for name, method in METHODS.items()
+        if spec.input_kind in method.input_kinds
+        and spec.target_kind in method.target_kinds
+        and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
+    ]
+    if kind not in fitting:
+        raise ValueError(f"baseline.kind={kind} is not for data={spec.name}. Allowed: auto, {', '.join(fitting)}")
+    method = METHODS[kind](spec, settings)
+    if refusal := method.refusal():
+        raise ValueError(f"baseline.kind={kind} cannot answer data={spec.name}: {refusal}")
+    return method

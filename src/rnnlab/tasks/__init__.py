@@ -1,0 +1,35 @@
+"""What a network is asked: the size of its output, its loss, its metrics and how its output is read.
+
+A task follows from what the data's targets are (`DataSpec.target_kind`); a model family says which of them it can answer.
+
+    class           classify   one label per sequence        cross entropy
+    class_per_step  label      one label per step            cross entropy over valid steps
+    real            forecast   D real numbers per sequence   mean squared error; QLIKE where they are positive (variances);
+                                                             pinball loss where the head gives quantiles
+"""
+
+from rnnlab.contracts import DataSpec
+from rnnlab.tasks.base import Measure as Measure
+from rnnlab.tasks.base import Regularisation as Regularisation
+from rnnlab.tasks.base import Task as Task
+from rnnlab.tasks.classify import Classify as Classify
+from rnnlab.tasks.classify import Label as Label
+from rnnlab.tasks.classify import class_weights as class_weights
+from rnnlab.tasks.classify import metric_name as metric_name
+from rnnlab.tasks.forecast import Forecast as Forecast
+from rnnlab.tasks.forecast import check_quantiles
+
+
+def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[float, ...] = ()) -> Task:
+    """Choose the task that a data set's targets ask for.
+
+    Raises:
+        ValueError: where quantiles are asked for classes, or are none.
+    """
+    if spec.target_kind == "real":
+        check_quantiles(quantiles)
+        return Forecast(spec, regularisation, quantiles)
+    if quantiles:
+        raise ValueError(f"data={spec.name} has classes, of which there are no quantiles: choose model/head=default")
+    tasks: dict[str, type[Task]] = {"class": Classify, "class_per_step": Label}
+    return tasks[spec.target_kind](spec, regularisation)

@@ -1,0 +1,95 @@
+"""What every task answers: the size of its output, its loss, its metrics and how its output is read."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeFloat
+
+ClassWeights = Literal["none", "balanced"] | list[NonNegativeFloat]
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """Say what is added to the plain loss (`model.regularisation`).
+
+    Args:
+        label_smoothing: share of the target's probability spread over all classes (Szegedy et al. 2016, section 7).
+        class_weights: `none`, `balanced` (inverse to each class's share of the training split) or one weight per class.
+        l1: times the sum of absolute weights (matrices only); weight decay (L2) is the optimizer's.
+    """
+
+    label_smoothing: Fraction
+    class_weights: ClassWeights
+    l1: NonNegativeFloat
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Name the metric that chooses checkpoints and orders tables.
+
+    Args:
+        name: as in `val/<name>`.
+        direction: `max` if more is better.
+        unit: how to write it: `%` (a share) or the unit of the target.
+    """
+
+    name: str
+    direction: Literal["min", "max"]
+    unit: str
+
+
+class Task(ABC):
+    """Answer what a model and a training loop must know of a target kind."""
+
+    name: ClassVar[str]
+    measure: Measure
+    """What chooses checkpoints."""
+    is_per_step: ClassVar[bool] = False
+
+    def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
+        self.spec = spec
+        self.regularisation = regularisation
+        self.output_size = spec.target_size
+
+    @property
+    def compared(self) -> Measure:
+        """By what results of different models are compared."""
+        return self.measure
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
+        """Return the mean loss of a batch, a scalar; what only helps training (smoothing, weights) is left out when measuring."""
+
+    @abstractmethod
+    def metrics(self) -> MetricCollection:
+        """Return fresh metrics; they take what `answers` returns."""
+
+    @abstractmethod
+    def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (predictions, targets) as the metrics want them."""
+
+    def update(self, metrics: MetricCollection, outputs: Tensor, batch: Batch) -> None:
+        """Let the metrics see a batch."""
+        metrics.update(*self.answers(outputs, batch))
+
+    @abstractmethod
+    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
+        """Return the prediction columns of a batch's table, one row per sequence (see `predictions/*.parquet`); targets may be unknown."""
+
+    @abstractmethod
+    def target_columns(self, batch: Batch) -> Columns:
+        """Return the target columns of a batch's table."""
+
+    def num_answers(self, batch: Batch) -> int:
+        """Count what the loss is a mean over: a batch's weight in a mean over batches."""
+        return batch.size
+
+    def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:
+        """Turn computed metrics into names and numbers."""
+        return {name: float(value) for name, value in computed.items() if value.ndim == 0}

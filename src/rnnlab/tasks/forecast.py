@@ -1,0 +1,188 @@
+"""Real numbers per sequence: forecasts of one step or several, as points or quantiles."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
+
+from rnnlab.contracts import Batch, DataSpec
+from rnnlab.tasks.base import Columns, Measure, Regularisation, Task
+
+
+class Forecast(Task):
+    """D real numbers per sequence, in the target's own unit; networks work on standardised ones (see `contracts.Reference`).
+
+    Args:
+        spec: of the data.
+        regularisation: l1 only: the others are for classes.
+        quantiles: which quantiles the head gives (empty: one point forecast per dimension).
+    """
+
+    name = "forecast"
+
+    def __init__(self, spec: DataSpec, regularisation: Regularisation, quantiles: tuple[float, ...] = ()) -> None:
+        super().__init__(spec, regularisation)
+        if regularisation.label_smoothing or regularisation.class_weights != "none":
+            raise ValueError(
+                f"data={spec.name} has real targets, for which model.regularisation.label_smoothing and class_weights mean nothing: "
+                "leave them out"
+            )
+        self.quantiles = quantiles
+        self.output_size = spec.target_size * max(1, len(quantiles))
+        point = Measure("qlike", "min", "") if spec.link == "exp" else Measure("mse", "min", "")
+        self._point = point
+        self.measure = Measure("pinball", "min", spec.unit) if quantiles else point
+
+    @property
+    def compared(self) -> Measure:
+        """By what results of different models are compared: point forecasts, so that those with and without quantiles can be."""
+        return self._point
+
+    def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
+        """Mean loss of (B, D) or (B, D * quantiles) against (B, D)."""
+        if self.quantiles:
+            return _pinball(outputs.unflatten(-1, (self.spec.target_size, -1)), self._standardised(batch), self.quantiles)
+        if self.spec.link == "exp":
+            return qlike(self._unlinked(outputs, batch), batch.targets)
+        return F.mse_loss(outputs, self._standardised(batch))
+
+    def metrics(self) -> MetricCollection:
+        """Mean squared error, its root, mean absolute error, skill against persistence; QLIKE and pinball loss where they apply."""
+        found: dict[str, Metric | MetricCollection] = {
+            "mse": MeanSquaredError(),
+            "rmse": MeanSquaredError(squared=False),
+            "mae": MeanAbsoluteError(),
+            "skill": Skill(),
+        }
+        if self.spec.link == "exp":
+            found["qlike"] = Qlike()
+        if self.quantiles:
+            found["pinball"] = Pinball(self.quantiles)
+        return MetricCollection(found)
+
+    def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return point forecasts (the median of quantiles) and targets, in the target's unit."""
+        forecasts_BDQ = self.forecasts(outputs, batch)
+        return forecasts_BDQ[..., self._median].contiguous(), batch.targets.contiguous()
+
+    def update(self, metrics: MetricCollection, outputs: Tensor, batch: Batch) -> None:
+        """Let the metrics see a batch, persistence and quantiles included."""
+        point_BD, targets_BD = self.answers(outputs, batch)
+        persistence_BD = torch.zeros_like(targets_BD) if batch.reference is None else batch.reference.persistence
+        metrics.update(preds=point_BD, target=targets_BD, persistence=persistence_BD, quantiles=self.forecasts(outputs, batch))
+
+    def forecasts(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return (B, D, Q) in the target's unit; quantiles in order (rearranged, Chernozhukov et al. 2010)."""
+        outputs_BDQ = outputs.float().unflatten(-1, (self.spec.target_size, -1)).sort(-1).values
+        values_BDQ = torch.stack([self._unlinked(part, batch) for part in outputs_BDQ.unbind(-1)], -1)
+        return values_BDQ.exp() if self.spec.link == "exp" else values_BDQ
+
+    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
+        """Return one column per dimension, one more per quantile, and what persistence forecasts where it is known."""
+        values_BDQ = self.forecasts(outputs, batch).cpu().numpy()
+        found = {}
+        for index, name in enumerate(self.spec.label_names):
+            found[f"prediction/{name}"] = values_BDQ[:, index, self._median]
+            found |= {f"quantile/{name}/{level:g}": values_BDQ[:, index, q] for q, level in enumerate(self.quantiles)}
+            if batch.reference is not None:
+                found[f"persistence/{name}"] = batch.reference.persistence[:, index].cpu().numpy()
+        return found
+
+    def target_columns(self, batch: Batch) -> Columns:
+        """Return one column per dimension."""
+        values = batch.targets.cpu().numpy()
+        return {f"target/{name}": values[:, index] for index, name in enumerate(self.spec.label_names)}
+
+    @property
+    def _median(self) -> int:
+        return len(self.quantiles) // 2
+
+    def _unlinked(self, outputs_BD: Tensor, batch: Batch) -> Tensor:
+        """Return forecasts before the link."""
+        return outputs_BD if batch.reference is None else batch.reference.offset + batch.reference.scale * outputs_BD
+
+    def _standardised(self, batch: Batch) -> Tensor:
+        """Return targets as an output should be."""
+        targets_BD = batch.targets.log() if self.spec.link == "exp" else batch.targets
+        return targets_BD if batch.reference is None else (targets_BD - batch.reference.offset) / batch.reference.scale
+
+
+def qlike(log_forecasts: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean of y / f - ln(y / f) - 1 (Patton 2011, eq. 24 at b = -2): 0 at best, minimal where f is the mean of y.
+
+    Args:
+        log_forecasts: (B, D), ln f.
+        targets: (B, D), positive.
+    """
+    log_ratio = targets.log() - log_forecasts
+    return (log_ratio.exp() - log_ratio - 1).mean()
+
+
+def _pinball(quantiles_BDQ: Tensor, targets_BD: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """Return the mean of max(q e, (q - 1) e), e = y - forecast (Koenker & Bassett 1978)."""
+    errors_BDQ = targets_BD[..., None] - quantiles_BDQ
+    levels_Q = torch.tensor(levels, dtype=errors_BDQ.dtype, device=errors_BDQ.device)
+    return torch.maximum(levels_Q * errors_BDQ, (levels_Q - 1) * errors_BDQ).mean()
+
+
+class _Mean(Metric):
+    """Average what subclasses add."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0, dtype=torch.double), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0.0, dtype=torch.double), dist_reduce_fx="sum")
+
+    def compute(self) -> Tensor:
+        """Return the mean."""
+        return self.total / self.count
+
+
+class Qlike(_Mean):
+    """QLIKE of positive forecasts, see `qlike`."""
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add a batch of (B, D)."""
+        self.total += qlike(preds.log(), target).double() * target.numel()
+        self.count += target.numel()
+
+
+class Pinball(_Mean):
+    """Mean pinball loss over quantiles, in the target's unit."""
+
+    def __init__(self, levels: tuple[float, ...]) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def update(self, quantiles: Tensor, target: Tensor) -> None:
+        """Add a batch of (B, D, Q) against (B, D)."""
+        self.total += _pinball(quantiles, target, self.levels).double() * target.numel()
+        self.count += target.numel()
+
+
+class Skill(_Mean):
+    """Share of persistence's squared error that a forecast saves: 1 - MSE / MSE of persistence; 0 is no better, 1 perfect."""
+
+    def update(self, preds: Tensor, target: Tensor, persistence: Tensor) -> None:
+        """Add a batch of (B, D)."""
+        self.total += (preds - target).double().square().sum()
+        self.count += (persistence - target).double().square().sum()
+
+    def compute(self) -> Tensor:
+        """Return the skill."""
+        return 1 - self.total / self.count
+
+
+def check_quantiles(quantiles: tuple[float, ...]) -> None:
+    """Refuse quantiles that are none, or have no median in the middle."""
+    is_odd = len(quantiles) % 2 == 1 or not quantiles
+    if not is_odd or list(quantiles) != sorted(set(quantiles)) or any(not 0 < level < 1 for level in quantiles):
+        raise ValueError(
+            f"model.head.quantiles={list(quantiles)} is not allowed: rising numbers between 0 and 1, an odd count of them, the median "
+            "in the middle, e.g. [0.05,0.25,0.5,0.75,0.95]"
+        )
+    if quantiles and quantiles[len(quantiles) // 2] != 0.5:
+        raise ValueError(f"model.head.quantiles={list(quantiles)}: the middle one is the point forecast and must be 0.5")
