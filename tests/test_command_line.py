@@ -20,20 +20,23 @@ def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: st
     assert done.returncode == 0
     assert f"python src/{script}.py" in done.stdout
     if script == "train":
-        assert "model: birnn, gru, lstm, srnn" in done.stdout
+        assert "model: baseline, birnn, gru, lstm, srnn" in done.stdout
         assert sum(line.startswith("  python src/train.py") for line in done.stdout.splitlines()) >= 5
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("model=gruu", r"model=gruu: there is no such choice. Did you mean 'gru'\? Choices: birnn, gru, lstm, srnn"),
+        ("model=gruu", r"model=gruu: there is no such choice. Did you mean 'gru'\? Choices: baseline, birnn, gru, lstm, srnn"),
         ("modle=gru", r"'modle' is not a key or group. Did you mean 'model'\?"),
         ("data.sorce=x", r"'data.sorce' is not a key or group. Did you mean 'data.source'\?"),
         ("hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
         ("model.recurence.hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
         ("model=gru,lsmt", r"model=lsmt: there is no such choice. Did you mean 'lstm'\?"),
         ("model=[gru", r"Write KEY=VALUE or GROUP=CHOICE"),
+        ("model.frontend.channels=[2]", r"'model.frontend.channels' is not a key or group. Did you mean 'frontend.channels'\?"),
+        ("model=baseline baseline.kindd=har", r"'baseline.kindd' is not a key or group. Did you mean 'baseline.kind'\?"),
+        ("frontend=conv", r"frontend=conv: there is no such choice.* Choices: convolution, direct, embedding"),
     ],
 )
 def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, message: str) -> None:
@@ -50,6 +53,10 @@ def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, messa
         ("model.head.pooling=maen", r"error: model.head.pooling=maen is not allowed. Did you mean 'mean'\? Allowed: last, mean,"),
         ("optimizer.lr=-1", r"error: optimizer: Invalid learning rate: -1"),
         ("+model.recurrence.layers=3", r"error: model.recurrence.layers is not a key. .*Keys there: hidden_size"),
+        ("frontend.channels=[2,0,2]", r"error: frontend.channels.1=0 is not allowed: it should be greater than or equal to 1"),
+        ("frontend=embedding", r"error: frontend=embedding takes tokens, but data=speech gives features: choose another frontend"),
+        ("model=baseline baseline.kind=har", r"error: baseline.kind=har is not for data=speech. Allowed: auto, mean, logistic, pooled"),
+        ("model/head=quantile", r"error: data=speech has classes, of which there are no quantiles: choose model/head=default"),
         ("data.prepare.features=mfc", r"error: data.prepare.features=mfc is not allowed. Did you mean 'mfcc'\?"),
         ("data.prepare.features=mfcc", r"works along the mel axis .* use data.prepare.features=logmel"),
         ("tracking.uri=http://127.0.0.1:1", r"error: tracking at http://127.0.0.1:1 does not answer .*start it, or give another"),
@@ -86,7 +93,7 @@ def test_a_wrong_value_is_one_line_that_says_what_is_allowed(words: str, message
 
 
 def test_every_file_of_every_group_composes() -> None:
-    for group in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "frontend"):
+    for group in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "frontend", "model/head"):
         for file in (CONF / group).glob("*.yaml"):
             model = ["model=birnn"] if group == "cell" else []
             assert compose_config("config", [*model, f"{group}={file.stem}"])

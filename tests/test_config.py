@@ -15,7 +15,7 @@ from rnnlab.config import Config, ConfigError, flatten, locate, nearest, recipe,
 from rnnlab.contracts import DataSpec
 from rnnlab.layers.frontends import Convolution, Direct
 from rnnlab.layers.recurrent import Recurrence
-from rnnlab.models.base import SequenceModule
+from rnnlab.models.base import FittedOnce, Predictor, SequenceModule
 from rnnlab.models.birnn import BiRNN
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -26,6 +26,16 @@ def choices(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
+def model_class(name: str) -> type[Predictor]:
+    """Return the class that conf/model/NAME.yaml names, itself or for the whole configuration."""
+    node = yaml.safe_load((CONF / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
+    found: type[Predictor] = locate(node.get("model", node)["_target_"], "model")  # type: ignore[assignment]
+    return found
+
+
+NETWORKS = [name for name in choices("model") if issubclass(model_class(name), SequenceModule)]
+
+
 def model_node(**changes: Any) -> Config:
     """Return a valid node; `recurrence__dropout=2` changes one key below it."""
     node: Config = {
@@ -33,7 +43,7 @@ def model_node(**changes: Any) -> Config:
         "cell": {"_target_": "rnnlab.cells.gru.GRUCell"},
         "recurrence": {"hidden_size": 5, "num_layers": 2, "dropout": 0.1, "has_layer_norm": False, "initialisation": "uniform"},
         "frontend": {"_target_": "rnnlab.layers.frontends.Direct"},
-        "head": {"pooling": "mean", "dropout": 0.2},
+        "head": {"pooling": "mean", "dropout": 0.2, "quantiles": []},
         "regularisation": {"label_smoothing": 0.0, "class_weights": "none", "l1": 0.0},
     }
     for name, value in changes.items():
@@ -53,9 +63,10 @@ def test_nested_targets_become_recipes_and_plain_nodes_become_dataclasses() -> N
 
 
 def test_a_recipe_holds_the_arguments_and_leaves_sizes_to_the_data() -> None:
-    node = {"_target_": "rnnlab.layers.frontends.Embedding", "embedding_size": 4, "dropout": 0.5}
-    made = recipe(node, "model.frontend")
-    assert made.keywords == {"embedding_size": 4, "dropout": 0.5}
+    sizes = {"embedding_size": 4, "num_pair_buckets": 0}
+    settings = {"scale": 0.1, "dropout": 0.5, "variational_dropout": 0.0, "is_frozen": False, **sizes}
+    made = recipe({"_target_": "rnnlab.layers.frontends.Embedding", **settings}, "frontend")
+    assert made.keywords == settings
     assert made(input_size=7).table.weight.shape == (7, 4)
 
 
@@ -69,9 +80,9 @@ def test_checking_does_not_change_the_configuration() -> None:
     ("changes", "message"),
     [
         ({"hed": 3}, r"model.hed is not a key of rnnlab.models.birnn.BiRNN. Did you mean 'head'\? Its keys: spec, cell, recurrence,"),
-        ({"head__poling": "mean"}, r"model.head.poling is not a key. Did you mean 'pooling'\? Keys there: pooling, dropout"),
+        ({"head__poling": "mean"}, r"model.head.poling is not a key. Did you mean 'pooling'\? Keys there: pooling, dropout, quantiles"),
         ({"recurrence__zzz": 1}, r"model.recurrence.zzz is not a key. Keys there: hidden_size, num_layers, dropout, has_layer_norm, init"),
-        ({"frontend__size": 1}, r"model.frontend.size is not a key of rnnlab.layers.frontends.Direct\..* Its keys: input_size$"),
+        ({"frontend__size": 1}, r"^frontend.size is not a key of rnnlab.layers.frontends.Direct\..* Its keys: input_size$"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_and_all_that_exist(changes: Config, message: str) -> None:
@@ -87,7 +98,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_and_all_that_exist(changes: 
         ({"recurrence__num_layers": 2.5}, r"^model.recurrence.num_layers=2.5 is not allowed: it should be a valid integer"),
         ({"recurrence__has_layer_norm": "maybe"}, r"^model.recurrence.has_layer_norm=maybe is not allowed: it should be a valid boolean"),
         ({"recurrence": 3}, r"^model.recurrence=3 is not allowed: it should be a dictionary"),
-        ({"cell": None}, r"^model.cell=None is not allowed: it should be callable"),
+        ({"cell": None}, r"^cell=None is not allowed: it should be callable"),
         # out of range
         ({"recurrence__num_layers": 0}, r"^model.recurrence.num_layers=0 is not allowed: it should be greater than or equal to 1$"),
         ({"head__dropout": 1.0}, r"^model.head.dropout=1.0 is not allowed: it should be less than 1$"),
@@ -102,12 +113,12 @@ def test_an_unknown_key_is_refused_with_the_nearest_and_all_that_exist(changes: 
         ({"recurrence__initialisation": "zero"}, r"initialisation=zero is not allowed. Allowed: uniform, xavier, orthogonal, identity$"),
         ({"regularisation__class_weights": "balance"}, r"class_weights=balance is not allowed. Did you mean 'balanced'\? Allowed: none, b"),
         # missing
-        ({"head": {"pooling": "mean"}}, r"^model.head.dropout is missing: give it a value$"),
+        ({"head": {"pooling": "mean", "quantiles": []}}, r"^model.head.dropout is missing: give it a value$"),
         # nested, and in lists
-        ({"cell": {"_target_": "rnnlab.cells.srnn.SRNNCell", "activation": "tan"}}, r"^model.cell.activation=tan .*Did you mean 'tanh'\?"),
+        ({"cell": {"_target_": "rnnlab.cells.srnn.SRNNCell", "activation": "tan"}}, r"^cell.activation=tan .*Did you mean 'tanh'\?"),
         (
             {"frontend": {"_target_": "rnnlab.layers.frontends.Convolution", "channels": [2, 0]}},
-            r"^model.frontend.channels.1=0 is not allowed: it should be greater than or equal to 1$",
+            r"^frontend.channels.1=0 is not allowed: it should be greater than or equal to 1$",
         ),
     ],
 )
@@ -128,7 +139,7 @@ def test_all_that_is_wrong_in_a_node_is_said_at_once() -> None:
 
 @pytest.mark.parametrize("target", ["rnnlab.cells.gru.GRUCel", "rnnlab.nowhere.GRUCell", "GRUCell", "", 3])
 def test_a_target_that_cannot_be_imported_is_refused_with_its_place(target: object) -> None:
-    with pytest.raises(ConfigError, match=rf"model.cell._target_={target} cannot be imported: "):
+    with pytest.raises(ConfigError, match=rf"^cell._target_={target} cannot be imported: "):
         recipe(model_node(cell={"_target_": target}), "model")
 
 
@@ -177,7 +188,7 @@ def parts() -> dict[str, dict[str, Config]]:
 
 
 @pytest.mark.parametrize("trainer", choices("trainer"))
-@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize("model", NETWORKS)
 @pytest.mark.parametrize("optimizer", choices("optimizer"))
 @pytest.mark.filterwarnings("ignore:.*You defined a `validation_step`.*")
 def test_every_optimizer_model_and_trainer_build_together(
@@ -206,14 +217,33 @@ def test_every_schedule_takes_every_optimizer(optimizer: str, scheduler: str, pa
 
 
 @pytest.mark.parametrize("cell", choices("cell"))
-@pytest.mark.parametrize("model", choices("model"))
-def test_a_model_takes_its_own_cell_or_where_it_has_none_any(model: str, cell: str) -> None:
-    target = locate(yaml.safe_load((CONF / "model" / f"{model}.yaml").read_text(encoding="utf-8"))["_target_"], "model")
-    fixed = target.cell_class  # type: ignore[attr-defined]
+@pytest.mark.parametrize("model", NETWORKS)
+def test_a_network_takes_its_own_cell_or_where_it_has_none_any(model: str, cell: str) -> None:
+    fixed = model_class(model).cell_class  # type: ignore[attr-defined]
     config = compose_config("config", [f"model={model}", *([] if fixed else [f"cell={cell}"])])
     chosen = locate(config["model"]["cell"]["_target_"], "model.cell")
     assert chosen is (fixed or locate(config["cell"]["_target_"], "cell"))
     assert config["choices"]["model"] == model
+
+
+@pytest.mark.parametrize("model", sorted(set(choices("model")) - set(NETWORKS)))
+@pytest.mark.parametrize("data", ["speech", "text", "stock", "series"])
+def test_a_model_without_gradients_composes_with_any_data_and_takes_nothing_of_networks(model: str, data: str) -> None:
+    config = compose_config("config", [f"model={model}", f"data={data}"])
+    assert set(config["model"]) == {"_target_", "baseline"}
+    assert config["model"]["baseline"] == config["baseline"]
+    assert isinstance(built(config, "model")(SPEC), FittedOnce)
+
+
+@pytest.mark.parametrize(
+    ("data", "frontend"), [("speech", "convolution"), ("text", "embedding"), ("stock", "direct"), ("series", "direct")]
+)
+def test_data_bring_the_front_end_that_suits_them_unless_the_command_line_says_otherwise(data: str, frontend: str) -> None:
+    config = compose_config("config", [f"data={data}"])
+    assert config["choices"]["frontend"] == frontend
+    assert config["model"]["frontend"] == config["frontend"]
+    given = compose_config("config", [f"data={data}", "frontend=direct"])
+    assert given["model"]["frontend"] == {"_target_": "rnnlab.layers.frontends.Direct"}
 
 
 @pytest.mark.parametrize("data", choices("data"))

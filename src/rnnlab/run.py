@@ -94,6 +94,8 @@ def train(config: Config) -> None:
     if isinstance(model, SequenceModule):
         model.optimization = recipes.optimization
         model.frontend.begin_with(data.input_vectors())
+        if model.frontend.needs_fit:
+            model.frontend.fit(data.plain_dataloader("train"))
     elif config["init_from"]:
         raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
     if config["resume"]:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from rich.console import Console
+from torch import Tensor
 
 from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, StepSeed, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
@@ -68,9 +69,11 @@ def _best_checkpoint(config: Config, folder: Path, model: SequenceModule) -> Mod
         raise ConfigError("callbacks.checkpoint.monitor needs callbacks.checkpoint.mode=min or max")
     if monitor not in (names := _logged_names(model)):
         raise ConfigError(f"callbacks.checkpoint.monitor={monitor} is never logged.{nearest(monitor, names)} Logged: {', '.join(names)}")
+    # Only a whole checkpoint holds averaged weights: of weights alone, Lightning writes those that training goes on with.
+    is_averaged = config["callbacks"]["ema_decay"] is not None
     return ModelCheckpoint(
         folder, "best", monitor, mode=mode, save_top_k=settings["num_best"], enable_version_counter=settings["num_best"] > 1,
-        save_on_train_epoch_end=False, save_weights_only=True,
+        save_on_train_epoch_end=False, save_weights_only=not is_averaged,
     )  # fmt: skip
 
 
@@ -93,13 +96,24 @@ def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStop
         )
 
 
-def _weight_average(config: Config) -> Iterator[EMAWeightAveraging]:
+def _weight_average(config: Config) -> Iterator[WeightAveraging]:
     """Average the weights over steps; validation, checkpoints and the result take the average, training goes on with its own."""
     decay = config["callbacks"]["ema_decay"]
     if decay is not None:
         if not 0 < decay < 1:
             raise ConfigError(f"callbacks.ema_decay={decay} is not allowed: between 0 and 1, or null for none")
-        yield EMAWeightAveraging(decay=decay, use_buffers=True)
+        yield WeightAveraging(use_buffers=True, multi_avg_fn=functools.partial(_average, decay))
+
+
+@torch.no_grad()
+def _average(decay: float, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor) -> None:
+    """Move averages towards weights; at first faster, so that the first weights are soon forgotten; whole numbers are copied."""
+    if torch.is_floating_point(averaged[0]):
+        num_steps = float(num_averaged)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + num_steps) / (10 + num_steps)))
+        return
+    for ours, theirs in zip(averaged, current, strict=True):
+        ours.copy_(theirs)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def test_a_label_that_occurs_in_test_alone_is_refused(tmp_path: Path, make: Make
 
 def test_a_label_with_one_recording_is_refused_where_splits_are_random(tmp_path: Path, make: Make) -> None:
     record(folder_of_labels(tmp_path / "mine") / "hm" / "hm0.wav")
-    with pytest.raises(ValueError, match=r"^label 'hm' has 1 recording\(s\); a random split needs at least 3 of each label"):
+    with pytest.raises(ValueError, match=r"^label 'hm' has 1 example\(s\); a random split needs at least 3 of each label"):
         make(tmp_path / "mine").setup()
 
 
@@ -319,7 +319,7 @@ def fsdd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in names:
         record(folder / name)
     small = dataclasses.replace(speech.FSDD, content_hash=content_hash(folder, names))
-    monkeypatch.setattr(speech, "UPSTREAMS", {"fsdd": small})
+    monkeypatch.setattr(SpeechData, "upstreams", {"fsdd": small})
     return [Path(name).stem for name in names]
 
 
@@ -329,7 +329,7 @@ def test_fsdd_tests_indices_0_to_4_and_carves_validation_within_each_label(fsdd:
     assert len(ids_of(module, "val")) == 2  # four a digit and speaker: too few to carve from each, so one a digit of eight
     assert {name[0] for name in ids_of(module, "val")} == {"0", "1"}
     assert module.split_used == "official test; validation carved from training within each label"
-    assert module.hashes["source_hash"] == speech.UPSTREAMS["fsdd"].content_hash
+    assert module.hashes["source_hash"] == SpeechData.upstreams["fsdd"].content_hash
     assert module.provenance.startswith("present: ") and module.provenance.endswith("data/raw/fsdd")
 
 
@@ -490,7 +490,7 @@ def test_longer_recordings_are_cut_for_the_loader_and_whole_on_disk(tmp_path: Pa
     batch = module.collate(rows, 0, True)
     assert module.data.lengths[rows[0]] == 1 + 6001 // 80 and batch.input_lengths[0] == 50
     assert batch.inputs.shape[1] == 56  # rounded up to a multiple of eight
-    assert torch.equal(read_inputs(module.bundle(), [str(folder / "no_cy_1.wav")]).inputs[0], batch.inputs[0, :50])
+    assert torch.equal(read_inputs(module.bundle(), [str(folder / "no_cy_1.wav")])[1].inputs[0], batch.inputs[0, :50])
 
 
 def test_however_small_the_limit_one_step_is_left(tmp_path: Path, make: Make) -> None:
@@ -585,7 +585,8 @@ def test_recordings_of_other_people_are_all_test_with_the_labels_and_statistics_
     assert {split: len(rows) for split, rows in module.rows.items()} == {"train": 0, "val": 0, "test": 1}
     (batch,) = module.test_dataloader()
     assert batch.targets.tolist() == [1] and module.make_spec().label_names == ("no", "yes")
-    read = read_inputs(bundle, [str(theirs / "yes" / "new.wav")])
+    names, read = read_inputs(bundle, [str(theirs / "yes" / "new.wav")])
+    assert names == [str(theirs / "yes" / "new.wav")]
     torch.testing.assert_close(batch.inputs[:, : read.inputs.shape[1]], read.inputs, atol=1e-5, rtol=0)
     assert ("labels", "2: no (0), yes (1)") in module.describe()
 
@@ -603,9 +604,11 @@ def test_raw_inputs_may_be_paths_or_bytes_of_any_length(tmp_path: Path, make: Ma
     folder = with_manifest(tmp_path / "mine", official)
     bundle = bundle_of(make, folder)
     files = [folder / "no_ann_0.wav", folder / "yes_ann_1.wav"]
-    paths, contents = read_inputs(bundle, [str(file) for file in files]), read_inputs(bundle, [file.read_bytes() for file in files])
+    _, paths = read_inputs(bundle, [str(file) for file in files])
+    names, contents = read_inputs(bundle, [file.read_bytes() for file in files])
+    assert names == ["input 0", "input 1"]
     assert torch.equal(paths.inputs, contents.inputs) and torch.equal(paths.input_lengths, contents.input_lengths)
-    alone = read_inputs(bundle, [str(files[1])])
+    _, alone = read_inputs(bundle, [str(files[1])])
     torch.testing.assert_close(paths.inputs[1, : alone.inputs.shape[1]], alone.inputs[0], atol=1e-5, rtol=0)
     assert paths.targets.tolist() == [-1, -1]
 

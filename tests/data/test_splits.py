@@ -131,7 +131,7 @@ def test_too_few_speakers_for_a_split_by_speaker_are_counted(kind: SplitKind) ->
 @pytest.mark.parametrize("kind", ["speaker", "grouped"])
 def test_recordings_of_unknown_speaker_might_leak_and_are_counted(kind: SplitKind) -> None:
     claim = (
-        rf"^data.split={kind} needs the speaker of every recording; 6 of 30 have none: name them in the manifest, or use data.split=random$"
+        rf"^data.split={kind} needs the speaker of every example; 6 of 30 have none: name them in the manifest, or use data.split=random$"
     )
     with pytest.raises(ValueError, match=claim):
         assign(digits(num_each=2, speakers=("ann", "bo", "cy", "di", "")), kind)
@@ -178,7 +178,7 @@ def test_however_large_a_share_validation_and_test_take_every_label_keeps_one_fo
 def test_a_label_with_one_recording_cannot_be_split_at_random() -> None:
     examples = table([("yes", "", "")] * 5 + [("no", "", "")] * 2 + [("hm", "", "")])
     claim = (
-        r"^label 'hm' has 1 recording\(s\); a random split needs at least 3 of each label, .*\(2 such label\(s\)\): add recordings, remove"
+        r"^label 'hm' has 1 example\(s\); a random split needs at least 3 of each label, .*\(2 such label\(s\)\): add examples, remove"
     )
     with pytest.raises(ValueError, match=claim):
         assign(examples, "random")

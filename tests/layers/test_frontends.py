@@ -2,11 +2,12 @@
 
 from math import ceil
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnlab.layers.frontends import Convolution, Direct, Embedding, MaskedBatchNorm
+from rnnlab.layers.frontends import Convolution, Direct, Embedding, MaskedBatchNorm, hash_pairs
 
 B, T, F = 2, 5, 3
 LENGTHS = torch.tensor([3, 5])
@@ -16,6 +17,11 @@ FULL = torch.tensor([5, 5])
 def make_convolution(dropout: float = 0.0, num_bands: int = 6) -> Convolution:
     torch.manual_seed(1)
     return Convolution(num_bands, [2, 4], [5, 3], [2, 3], [2, 2], dropout).double()
+
+
+def make_embedding(num_pair_buckets: int = 0, dropout: float = 0.0, variational_dropout: float = 0.0, is_frozen: bool = False) -> Embedding:
+    torch.manual_seed(1)
+    return Embedding(7, 4, 0.1, num_pair_buckets, dropout, variational_dropout, is_frozen)
 
 
 def draw(*sizes: int) -> Tensor:
@@ -34,7 +40,7 @@ def test_direct_hands_features_on_and_zeroes_what_lies_beyond_a_length() -> None
 
 
 def test_embedding_looks_tokens_up_and_neither_padding_nor_its_gradient_touches_the_table() -> None:
-    embedding = Embedding(7, 4, 0.0)
+    embedding = make_embedding()
     tokens = torch.tensor([[3, 1, 3, 6, 6], [2, 2, 5, 1, 3]])
     outputs, lengths = embedding(tokens, LENGTHS)
     assert outputs.shape == (B, T, embedding.output_size) == (B, T, 4)
@@ -48,12 +54,129 @@ def test_embedding_looks_tokens_up_and_neither_padding_nor_its_gradient_touches_
 
 
 def test_embedding_drops_only_while_training() -> None:
-    embedding = Embedding(7, 4, 0.5)
+    embedding = make_embedding(dropout=0.5)
     tokens = torch.tensor([[3, 1, 3, 6, 6], [2, 2, 5, 1, 3]])
     assert torch.equal(embedding.eval()(tokens, FULL)[0], embedding.table(tokens))
     dropped = embedding.train()(tokens, FULL)[0]
     ratios = (dropped / embedding.table(tokens)).flatten()
     assert set(ratios.round(decimals=5).tolist()) == {0.0, 2.0}
+
+
+TOKENS = torch.tensor([[3, 1, 3, 6, 6], [2, 2, 5, 1, 3]])
+
+
+def with_pairs(num_pair_buckets: int = 1000) -> Embedding:
+    """Return an embedding whose pairs have learned something."""
+    embedding = make_embedding(num_pair_buckets)
+    assert embedding.pairs is not None
+    torch.nn.init.normal_(embedding.pairs.weight)
+    return embedding
+
+
+def test_pairs_begin_without_effect_and_learn_from_the_first_step() -> None:
+    plain, paired = make_embedding(), make_embedding(num_pair_buckets=50)
+    assert torch.equal(plain(TOKENS, LENGTHS)[0], paired(TOKENS, LENGTHS)[0])
+    paired(TOKENS, LENGTHS)[0].sum().backward()
+    assert paired.pairs is not None and paired.pairs.weight.grad is not None
+    assert paired.pairs.weight.grad.any()
+
+
+def test_with_pairs_a_vector_is_that_of_the_token_plus_that_of_it_and_the_one_before() -> None:
+    embedding = with_pairs()
+    outputs, _ = embedding(TOKENS, FULL)
+    buckets = hash_pairs(TOKENS, 1000)
+    expected = embedding.table.weight[TOKENS] + embedding.pairs.weight[buckets]  # type: ignore[union-attr]
+    torch.testing.assert_close(outputs, expected)
+    # a 3 after a 1, a 3 after nothing: the same word, another neighbour
+    assert not torch.allclose(outputs[0, 0], outputs[0, 2])
+    assert torch.equal(outputs[0, 2], outputs[1, 4])
+
+
+@pytest.mark.parametrize("num_buckets", [1, 2, 7, 1000, 100_000])
+def test_a_pairs_bucket_follows_from_the_two_tokens_alone_and_is_in_range(num_buckets: int) -> None:
+    def bucket(before: int, token: int) -> int:
+        mixed = (before * 1_000_003 + token) * 2_654_435_761 % 2**64  # int64 arithmetic wraps around
+        mixed -= 2**64 if mixed >= 2**63 else 0
+        return (mixed >> 16) % num_buckets
+
+    torch.manual_seed(0)
+    tokens = torch.cat([torch.randint(0, 50, (3, 40)), torch.randint(0, 2_000_000, (3, 40))])
+    before = torch.cat([torch.zeros(6, 1, dtype=torch.int64), tokens[:, :-1]], 1)
+    found = hash_pairs(tokens, num_buckets)
+    assert found.tolist() == [
+        [bucket(b, t) for b, t in zip(*rows, strict=True)] for rows in zip(before.tolist(), tokens.tolist(), strict=True)
+    ]
+    assert found.min() >= 0 and found.max() < num_buckets
+
+
+def test_pairs_spread_over_their_buckets() -> None:
+    tokens = torch.cartesian_prod(torch.arange(2, 102), torch.arange(2, 102)).flatten()[None]
+    used = hash_pairs(tokens, 1000)[0, 1::2]  # each of 10,000 pairs once
+    counts = torch.bincount(used, minlength=1000)
+    assert counts.min() > 0  # evenly, a bucket stays empty with probability exp(-10)
+    assert counts.max() < 40
+
+
+def test_pairs_know_nothing_of_padding() -> None:
+    embedding = with_pairs()
+    alone, _ = embedding(TOKENS[:1, :3], torch.tensor([3]))
+    beside, _ = embedding(TOKENS, LENGTHS)
+    assert torch.equal(beside[:1, :3], alone)
+    assert not beside[0, 3:].any()
+
+
+def test_variational_dropout_drops_whole_features_at_all_steps_of_a_sequence_alike() -> None:
+    embedding = Embedding(7, 64, 0.1, 0, 0.0, 0.5, False)
+    torch.manual_seed(4)
+    ratios = embedding.train()(TOKENS, FULL)[0] / embedding.table(TOKENS)
+    assert set(ratios.flatten().round(decimals=4).tolist()) == {0.0, 2.0}
+    assert torch.equal(ratios.round(decimals=4), ratios[:, :1].round(decimals=4).expand_as(ratios))
+    assert not torch.equal(ratios[0, 0].round(), ratios[1, 0].round())  # each sequence its own
+    assert torch.equal(embedding.eval()(TOKENS, FULL)[0], embedding.table(TOKENS))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_given_vectors_are_taken_and_rows_of_nan_stay_as_drawn(dtype: type) -> None:
+    embedding = make_embedding()
+    drawn = embedding.table.weight.detach().clone()
+    vectors = np.full((7, 4), np.nan, dtype=dtype)
+    vectors[2], vectors[5] = [1, 2, 3, 4], -0.5
+    embedding.begin_with(vectors)
+    assert embedding.table.weight[2].tolist() == [1, 2, 3, 4]
+    assert embedding.table.weight[5].tolist() == [-0.5] * 4
+    others = [0, 1, 3, 4, 6]
+    assert torch.equal(embedding.table.weight[others], drawn[others])
+    assert embedding.table.weight.requires_grad and embedding.table.weight.dtype == torch.float32
+
+
+def test_vectors_of_another_size_are_refused_with_what_to_set() -> None:
+    message = r"the vectors have 50 numbers each, frontend.embedding_size=4: set frontend.embedding_size=50"
+    with pytest.raises(ValueError, match=message):
+        make_embedding().begin_with(np.zeros((7, 50)))
+
+
+def test_vectors_for_a_front_end_without_a_table_are_refused_and_none_are_no_matter() -> None:
+    with pytest.raises(ValueError, match=r"frontend=direct has no table for word vectors: choose frontend=embedding"):
+        Direct(3).begin_with(np.zeros((7, 3)))
+    for frontend in (Direct(3), make_convolution(), make_embedding()):
+        before = [parameter.clone() for parameter in frontend.parameters()]
+        frontend.begin_with(None)
+        assert all(torch.equal(a, b) for a, b in zip(before, frontend.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_a_frozen_table_asks_for_no_gradient_but_its_pairs_do(is_frozen: bool) -> None:
+    embedding = make_embedding(num_pair_buckets=5, is_frozen=is_frozen)
+    embedding.begin_with(np.ones((7, 4)))
+    asked = [name for name, parameter in embedding.named_parameters() if parameter.requires_grad]
+    assert asked == (["pairs.weight"] if is_frozen else ["table.weight", "pairs.weight"])
+
+
+def test_the_first_vectors_have_the_spread_that_is_asked_for() -> None:
+    torch.manual_seed(0)
+    table = Embedding(500, 64, 0.1, 0, 0.0, 0.0, False).table.weight
+    assert table.std().item() == pytest.approx(0.1, rel=0.02)
+    assert table.mean().item() == pytest.approx(0, abs=0.002)
 
 
 @pytest.mark.parametrize("num_steps", range(1, 14))

@@ -50,7 +50,7 @@ class Bag(Method):
                 key = key[:, :num_places] * base + (ids[:, n:] + 1)
                 is_whole = np.arange(num_places)[None] + n < lengths[:, None]
                 rows, _ = np.nonzero(is_whole)
-                documents.append(rows + num_documents)
+                documents.append((rows + num_documents).astype(np.int32))
                 keys.append(key[is_whole])
             num_documents += batch.size
         return np.concatenate(documents), np.concatenate(keys), num_documents
@@ -58,10 +58,9 @@ class Bag(Method):
     def fit_columns(self, batches: list[Batch]) -> tuple[np.ndarray, csr_matrix]:
         """Return the keys that occur in enough texts, sorted, and the counts of the texts."""
         documents, keys, num_documents = self.keys_of(batches)
-        columns, inverse = np.unique(keys, return_inverse=True)
-        del keys
-        counts = csr_matrix((np.ones(len(inverse), np.float32), (documents, inverse)), shape=(num_documents, len(columns)))
-        counts.sum_duplicates()
+        columns, totals = np.unique(keys, return_counts=True)
+        columns = columns[totals >= self.settings.min_count]
+        counts = _matrix(documents, keys, num_documents, columns)
         kept = np.flatnonzero(np.bincount(counts.indices, minlength=len(columns)) >= self.settings.min_count)
         if not len(kept):
             raise ValueError(f"no n-gram occurs in {self.settings.min_count} training texts: give a smaller baseline.min_count")
@@ -69,13 +68,17 @@ class Bag(Method):
 
     def counts(self, batches: list[Batch], columns: np.ndarray) -> csr_matrix:
         """Return the counts of texts in known columns."""
-        documents, keys, num_documents = self.keys_of(batches)
-        places = np.searchsorted(columns, keys).clip(max=len(columns) - 1)
-        is_known = columns[places] == keys
-        ones = np.ones(int(is_known.sum()), np.float32)
-        found = csr_matrix((ones, (documents[is_known], places[is_known])), shape=(num_documents, len(columns)))
-        found.sum_duplicates()
-        return found
+        return _matrix(*self.keys_of(batches), columns)
+
+
+def _matrix(documents: np.ndarray, keys: np.ndarray, num_documents: int, columns: np.ndarray) -> csr_matrix:
+    """Count known keys, (documents, columns) float32."""
+    places = np.searchsorted(columns, keys).clip(max=max(0, len(columns) - 1)).astype(np.int32)
+    is_known = columns[places] == keys if len(columns) else np.zeros(len(keys), dtype=bool)
+    ones = np.ones(int(is_known.sum()), np.float32)
+    found = csr_matrix((ones, (documents[is_known], places[is_known])), shape=(num_documents, len(columns)))
+    found.sum_duplicates()
+    return found
 
 
 class TfIdf(Bag):

@@ -25,16 +25,20 @@ class Window(Method):
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("features",)
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class")
 
+    def refusal(self) -> str | None:
+        """It needs windows of one length, which series have."""
+        return None if self.spec.feature_names else "its sequences have different lengths: choose baseline.kind=pooled"
+
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         """Fit, choosing the penalty on validation."""
-        inputs = _windows(train, self.spec.name)
+        inputs = _windows(train)
         if self.spec.target_kind == "class":
-            return logistic(inputs, classes(train), _windows(val, self.spec.name), classes(val))
+            return logistic(inputs, classes(train), _windows(val), classes(val))
         targets, val_targets = standardised_targets(train, self.spec), standardised_targets(val, self.spec)
         best = None
         for alpha in ALPHAS:
             found = Ridge(alpha=alpha).fit(inputs, targets)
-            error = float(np.square(found.predict(_windows(val, self.spec.name)).reshape(val_targets.shape) - val_targets).mean())
+            error = float(np.square(found.predict(_windows(val)).reshape(val_targets.shape) - val_targets).mean())
             if best is None or error < best[0]:
                 best = (error, alpha, found)
         assert best is not None
@@ -45,7 +49,7 @@ class Window(Method):
 
     def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return a linear function of the window."""
-        outputs: np.ndarray = _windows([batch], self.spec.name) @ arrays["weights"].T + arrays["intercept"]
+        outputs: np.ndarray = _windows([batch]) @ arrays["weights"].T + arrays["intercept"]
         return outputs
 
 
@@ -140,15 +144,8 @@ def mean_correction(residuals_ND: np.ndarray, batches: Sequence[Batch], is_log: 
     return corrections
 
 
-def _windows(batches: list[Batch], name: str) -> np.ndarray:
-    sizes = {int(length) for batch in batches for length in batch.input_lengths}
-    if len(sizes) != 1:
-        raise ValueError(
-            f"data={name} has sequences of {min(sizes)} to {max(sizes)} steps, but a regression on the window needs one length: choose "
-            "baseline.kind=pooled"
-        )
-    (size,) = sizes
-    return np.concatenate([batch.inputs[:, :size].flatten(1).double().numpy() for batch in batches])
+def _windows(batches: list[Batch]) -> np.ndarray:
+    return np.concatenate([batch.inputs.flatten(1).double().numpy() for batch in batches])
 
 
 def _pooled(batch: Batch) -> np.ndarray:

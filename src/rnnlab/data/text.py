@@ -112,7 +112,8 @@ def split_texts(examples: pd.DataFrame, kind: TextSplit, split_seed: int, val_fr
     """Assign every text to a split; texts that are the same stay together where the split is random."""
     examples = examples.assign(author="")
     if kind == "random" or (kind == "auto" and not (examples["split"] == "test").any()):
-        first = examples.drop_duplicates("content").reset_index(drop=True)
+        rarest_first = examples.assign(count=examples["label"].map(examples["label"].value_counts())).sort_values("count", kind="stable")
+        first = rarest_first.drop_duplicates("content").sort_index().reset_index(drop=True)  # of several labels the rarest decides
         rows, words = assign_splits(first, kind, 0, split_seed, val_fraction, "author")
         of_content = {content: split for split, part in rows.items() for content in first["content"].iloc[part]}
         splits = examples["content"].map(of_content).to_numpy(str)

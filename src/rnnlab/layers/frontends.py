@@ -2,12 +2,16 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnlab.contracts import Fraction, InputKind, NonNegativeInt, PositiveFloat, PositiveInt, valid_mask, zero_padding
+from rnnlab.contracts import Batch, Fraction, InputKind, PositiveFloat, PositiveInt, valid_mask, zero_padding
+
+ABSENT = torch.iinfo(torch.int64).max
+"""What no n-gram is numbered."""
 
 
 class Frontend(nn.Module, ABC):
@@ -16,10 +20,14 @@ class Frontend(nn.Module, ABC):
     accepts: InputKind
     output_size: int
     subsampling: int = 1
+    needs_fit: bool = False
 
     @abstractmethod
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T', output_size) and the new lengths."""
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Take from training data what is no gradient's matter; called where `needs_fit`."""
 
     def begin_with(self, vectors: np.ndarray | None) -> None:
         """Take vectors for tokens, where there are any.
@@ -46,21 +54,21 @@ class Direct(Frontend):
 
 
 class Embedding(Frontend):
-    """Look each token up in a learned table; if asked, each pair of neighbours too.
+    """Look each token up in a learned table; if asked, the n-gram that ends there too.
 
-        e_t = W[w_t] + P[hash(w_{t-1}, w_t)]
+        e_t = W_1[w_t] + W_2[w_{t-1} w_t] + W_3[w_{t-2} w_{t-1} w_t] + ...
 
-    Pairs share `num_pair_buckets` rows by a hash (Joulin et al. 2016, section 2.2, use hashed n-grams in a bag; here they keep their
-    place in the sequence). P begins at zero.
+    Only the n-grams that are most frequent in training have a vector, which begins at zero; others add nothing. (fastText, Joulin et al.
+    2016, adds n-grams to a bag; here they keep their place in the sequence.)
 
     Args:
         input_size: size of the vocabulary.
         embedding_size: F of what comes out.
         scale: standard deviation of the first vectors.
-        num_pair_buckets: rows of P (0: no pairs).
+        num_ngrams: how many pairs, triples, ... have a vector; empty: none.
         dropout: on single numbers of the vectors.
         variational_dropout: on whole features, the same at all steps of a sequence (Gal & Ghahramani 2016).
-        is_frozen: whether W stays as it begins: for vectors that were trained elsewhere.
+        is_frozen: whether W_1 stays as it begins: for vectors that were trained elsewhere.
     """
 
     accepts: InputKind = "tokens"
@@ -70,29 +78,60 @@ class Embedding(Frontend):
         input_size: int,
         embedding_size: PositiveInt,
         scale: PositiveFloat,
-        num_pair_buckets: NonNegativeInt,
+        num_ngrams: list[PositiveInt],
         dropout: Fraction,
         variational_dropout: Fraction,
         is_frozen: bool,
     ) -> None:
         super().__init__()
+        if input_size ** (len(num_ngrams) + 1) >= 2**63:
+            raise ValueError(
+                f"frontend.num_ngrams has {len(num_ngrams)} sizes: runs of {len(num_ngrams) + 1} of {input_size:,} tokens cannot be "
+                "numbered; give fewer"
+            )
         self.output_size = embedding_size
         self.table = nn.Embedding(input_size, embedding_size)
         nn.init.normal_(self.table.weight, std=scale)
         self.table.weight.requires_grad = not is_frozen
-        self.pairs = nn.Embedding(num_pair_buckets, embedding_size) if num_pair_buckets else None
-        if self.pairs is not None:
-            nn.init.zeros_(self.pairs.weight)
+        self.ngram_tables = nn.ModuleList(nn.Embedding(count + 1, embedding_size, padding_idx=0) for count in num_ngrams)
+        for size, (count, part) in enumerate(zip(num_ngrams, self.ngram_tables, strict=True), start=2):
+            nn.init.zeros_(part.get_parameter("weight"))
+            self.register_buffer(f"ngrams_{size}", torch.full((count,), ABSENT))
         self.dropout = nn.Dropout(dropout)
         self.variational_dropout = nn.Dropout(variational_dropout)
+        self.needs_fit = bool(num_ngrams)
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Number the most frequent n-grams of training texts (of equally frequent ones those of the more frequent tokens)."""
+        batches = list(batches)
+        for size in range(2, 2 + len(self.ngram_tables)):
+            parts = []
+            for batch in batches:
+                is_whole_BT = valid_mask(batch.input_lengths, batch.inputs.shape[1])
+                is_whole_BT[:, : size - 1] = False
+                parts.append(self._keys(batch.inputs, size)[is_whole_BT])
+            keys, counts = torch.unique(torch.cat(parts), return_counts=True)
+            buffer = self.get_buffer(f"ngrams_{size}")
+            chosen = keys[counts.argsort(descending=True, stable=True)[: len(buffer)]]
+            buffer[: len(chosen)] = chosen.sort().values
 
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, T) int64 to (B, T, embedding_size)."""
         vectors_BTF = self.table(values)
-        if self.pairs is not None:
-            vectors_BTF = vectors_BTF + self.pairs(hash_pairs(values, self.pairs.num_embeddings))
+        for size, part in enumerate(self.ngram_tables, start=2):
+            known, keys_BT = self.get_buffer(f"ngrams_{size}"), self._keys(values, size)
+            places_BT = torch.searchsorted(known, keys_BT).clamp(max=len(known) - 1)
+            vectors_BTF = vectors_BTF + part(torch.where(known[places_BT] == keys_BT, places_BT + 1, 0))
         kept_B1F = self.variational_dropout(torch.ones_like(vectors_BTF[:, :1]))
         return zero_padding(self.dropout(vectors_BTF * kept_B1F), lengths_B), lengths_B
+
+    def _keys(self, tokens_BT: Tensor, size: int) -> Tensor:
+        """Number the n-grams that end at each token, the tokens being digits; token 0, padding, stands before the first."""
+        keys_BT = torch.zeros_like(tokens_BT)
+        for back in range(size - 1, -1, -1):
+            earlier_BT = nn.functional.pad(tokens_BT, (back, 0))[:, : tokens_BT.shape[1]]
+            keys_BT = keys_BT * self.table.num_embeddings + earlier_BT
+        return keys_BT
 
     def begin_with(self, vectors: np.ndarray | None) -> None:
         """Copy given vectors, (V, F), into the table; rows of NaN stay as drawn.
@@ -110,13 +149,6 @@ class Embedding(Frontend):
         given = torch.from_numpy(vectors)
         with torch.no_grad():
             self.table.weight.copy_(torch.where(given.isnan(), self.table.weight, given))
-
-
-def hash_pairs(tokens_BT: Tensor, num_buckets: int) -> Tensor:
-    """Return a bucket for each token and the one before it (token 0 before the first), (B, T) in [0, num_buckets)."""
-    before_BT = torch.nn.functional.pad(tokens_BT, (1, 0))[:, :-1]
-    mixed_BT = (before_BT * 1_000_003 + tokens_BT) * 2_654_435_761
-    return torch.remainder(mixed_BT >> 16, num_buckets)
 
 
 class Convolution(Frontend):

@@ -46,18 +46,13 @@ class Baseline(FittedOnce):
 
     def fit(self, train: Iterable[Batch], val: Iterable[Batch]) -> None:
         """Fit on training batches, not augmented; validation batches choose settings."""
-        train, val = list(train), list(val)
-        self.arrays = self.method.fit(train, val)
+        for name, value in self.method.fit(list(train), list(val)).items():
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)))
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What was fitted."""
         return {name: value.numpy() for name, value in self.named_buffers()}
-
-    @arrays.setter
-    def arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        for name, value in arrays.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)))
 
     def respond(self, batch: Batch) -> Tensor:
         """Answer a batch."""

@@ -1,25 +1,18 @@
-"""Losses and metrics against numbers worked out by hand, and small trainings that must succeed."""
+"""One label a sequence or a step: losses and metrics against numbers worked out by hand."""
 
-from math import exp, log, sqrt
+from math import exp, log
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from rnnlab.command_line import compose_config
-from rnnlab.config import recipe
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.models.base import Optimization, SequenceModule
-from rnnlab.tasks import Classify, Forecast, Label, Regularisation, Task, class_weights, make_task, metric_name
+from rnnlab.tasks import Classify, Label, Regularisation, Task, class_weights, make_task, metric_name
 
 NONE = Regularisation(0.0, "none", 0.0)
 CLASSES = DataSpec("toy", "features", 4, "class", 3, ("a", "b", "c"), (6, 3, 1))
 PER_STEP = DataSpec("toy", "tokens", 7, "class_per_step", 3, ("a", "b", "c"), (6, 3, 1))
-REAL = DataSpec("toy", "features", 4, "real", 2, ("open", "close"))
 
 
 def batch_of(targets: Tensor, lengths: list[int] | None = None) -> Batch:
@@ -32,7 +25,7 @@ def measured(task: Task, *batches: tuple[Tensor, Batch]) -> dict[str, float]:
     """Compute all metrics over some batches."""
     metrics = task.metrics()
     for outputs, batch in batches:
-        metrics.update(*task.answers(outputs, batch))
+        task.update(metrics, outputs, batch)
     return task.flatten(metrics.compute())
 
 
@@ -41,15 +34,19 @@ def certain(predictions: list[int], num_classes: int = 3) -> Tensor:
     return torch.nn.functional.one_hot(torch.tensor(predictions), num_classes).float()
 
 
-@pytest.mark.parametrize(
-    ("spec", "kind", "name", "direction"),
-    [(CLASSES, Classify, "accuracy", "max"), (PER_STEP, Label, "accuracy", "max"), (REAL, Forecast, "mse", "min")],
-)
-def test_the_targets_choose_the_task_and_the_metric_that_orders_tables(spec: DataSpec, kind: type, name: str, direction: str) -> None:
+@pytest.mark.parametrize(("spec", "kind"), [(CLASSES, Classify), (PER_STEP, Label)])
+def test_the_targets_choose_the_task_and_the_metric_that_orders_tables(spec: DataSpec, kind: type) -> None:
     task = make_task(spec, NONE)
     assert type(task) is kind
-    assert (task.measure.name, task.measure.direction) == (name, direction)
+    assert (task.measure.name, task.measure.direction) == ("accuracy", "max")
+    assert task.compared == task.measure
     assert task.output_size == spec.target_size
+
+
+@pytest.mark.parametrize("spec", [CLASSES, PER_STEP])
+def test_quantiles_of_classes_are_refused_with_what_to_do(spec: DataSpec) -> None:
+    with pytest.raises(ValueError, match=r"data=toy has classes, of which there are no quantiles: choose model/head=default"):
+        make_task(spec, NONE, (0.1, 0.5, 0.9))
 
 
 TARGETS, GUESSES = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]
@@ -212,85 +209,3 @@ def test_the_table_of_labelled_steps_holds_valid_steps_only() -> None:
     assert [row.tolist() for row in task.target_columns(STEP_BATCH)["target"]] == [[0, 2, 1], [1, 1, 0, 2, 0]]
     predictions = task.columns(step_outputs(), STEP_BATCH)["prediction"]
     assert [row.tolist() for row in predictions] == [step_outputs()[0, :3].argmax(-1).tolist(), step_outputs()[1].argmax(-1).tolist()]
-
-
-def test_errors_of_forecasts_equal_those_worked_out_by_hand() -> None:
-    task = make_task(REAL, NONE)
-    outputs, batch = torch.tensor([[1.0, 2.0], [0.0, -1.0]]), batch_of(torch.tensor([[0.0, 4.0], [0.5, -1.0]]))
-    squares, sizes = 1 + 4 + 0.25 + 0, 1 + 2 + 0.5 + 0
-    expected = {"mse": squares / 4, "rmse": sqrt(squares / 4), "mae": sizes / 4}
-    assert task.loss(outputs, batch).item() == pytest.approx(squares / 4)
-    assert measured(task, (outputs, batch)) == pytest.approx(expected)
-    parts = [(outputs[i : i + 1], batch_of(batch.targets[i : i + 1])) for i in (0, 1)]
-    assert measured(task, *parts) == pytest.approx(expected)
-
-
-def test_the_table_of_forecasts_has_a_column_per_dimension() -> None:
-    task = make_task(REAL, NONE)
-    columns = task.columns(torch.tensor([[1.0, 2.0], [0.0, -1.0]]), batch_of(torch.zeros(2, 2)))
-    assert {name: values.tolist() for name, values in columns.items()} == {"prediction/open": [1, 0], "prediction/close": [2, -1]}
-    targets = task.target_columns(batch_of(torch.tensor([[0.0, 4.0], [0.5, -1.0]])))
-    assert {name: values.tolist() for name, values in targets.items()} == {"target/open": [0, 0.5], "target/close": [4, -1]}
-
-
-class Losses(Callback):
-    """Remember the loss of every step."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
-    ) -> None:
-        assert isinstance(outputs, dict)
-        self.values.append(outputs["loss"].item())
-
-
-def train(words: list[str], spec: DataSpec, batches: list[Batch]) -> tuple[list[float], dict[str, Tensor]]:
-    """Train what the configuration says on these batches, once each; return the losses and what validation measured."""
-    settings = ["model=gru", "optimizer=adam", "optimizer.lr=0.03", "scheduler=none", "model.head.dropout=0"]
-    config = compose_config("config", settings + words)
-    torch.manual_seed(0)
-    model: SequenceModule = recipe(config["model"], "model")(spec)
-    model.optimization = Optimization(recipe(config["optimizer"], "optimizer"), recipe(config["scheduler"], "scheduler"))
-    losses = Losses()
-    trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=1, callbacks=[losses], logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
-    trainer.fit(model, DataLoader(batches, batch_size=None), DataLoader(batches[:3], batch_size=None))
-    return losses.values, trainer.callback_metrics
-
-
-quiet = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*smaller than the logging interval.*")
-
-
-@quiet
-def test_a_tagger_learns_a_rule_that_needs_the_step_before() -> None:
-    torch.manual_seed(3)
-    batches = []
-    for _ in range(30):
-        tokens, lengths = torch.randint(7, (16, 9)), torch.randint(2, 10, (16,))
-        before = torch.cat([torch.zeros(16, 1, dtype=torch.int64), tokens[:, :-1]], 1)
-        targets = (before > 3).long() + (tokens > 3).long()
-        is_padding = torch.arange(9) >= lengths[:, None]
-        batches.append(Batch(tokens.masked_fill(is_padding, 0), lengths, targets.masked_fill(is_padding, -1), lengths, torch.arange(16)))
-    words = ["frontend=embedding", "frontend.embedding_size=8", "model.recurrence.hidden_size=12"]
-    losses, numbers = train(words, PER_STEP, batches)
-    assert len(losses) == 30
-    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-    assert numbers["val/accuracy"] > 0.8
-
-
-@quiet
-def test_a_forecaster_learns_two_numbers_at_once() -> None:
-    torch.manual_seed(3)
-    batches = []
-    for _ in range(30):
-        values, lengths = torch.randn(16, 7, 4), torch.randint(2, 8, (16,))
-        values = values.masked_fill((torch.arange(7) >= lengths[:, None])[..., None], 0)
-        targets = torch.stack([values[torch.arange(16), lengths - 1, 0], values[..., 1].amax(1)], 1)
-        batches.append(Batch(values, lengths, targets, torch.ones_like(lengths), torch.arange(16)))
-    losses, numbers = train(["frontend=direct", "model.recurrence.hidden_size=12"], REAL, batches)
-    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-    assert numbers["val/rmse"].item() == pytest.approx(sqrt(numbers["val/mse"].item()), rel=1e-5)

@@ -1,0 +1,113 @@
+"""Every model on every kind of data: the README's table is made from conf/ here, and each of its marks is proved by a batch.
+
+RNNLAB_WRITE=1 python -m pytest tests/test_matrix.py   writes the table anew
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from rnnlab import run
+from rnnlab.baselines.base import BaselineSettings
+from rnnlab.command_line import compose_config
+from rnnlab.config import Config, recipe
+from rnnlab.contracts import DataSpec
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.models.base import FittedOnce, SequenceModule
+from rnnlab.models.baseline import METHODS, _make
+
+HOME = Path(__file__).resolve().parents[1]
+MODELS = sorted((file.stem for file in (HOME / "conf/model").glob("*.yaml")), key=["srnn", "lstm", "gru", "birnn", "baseline"].index)
+DATA = sorted(file.stem for file in (HOME / "conf/data").glob("*.yaml"))
+MODULES = {"SpeechData": "speech", "TextData": "text", "StockData": "stock", "SeriesData": "series"}
+START, END = "<!-- the matrix: made by tests/test_matrix.py -->", "<!-- end of the matrix -->"
+
+
+def module_of(name: str) -> str:
+    """Return the module's own data name for a data file."""
+    node = yaml.safe_load((HOME / "conf/data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    while "_target_" not in node:
+        parent = next(entry for entry in node["defaults"] if entry != "_self_")
+        node = yaml.safe_load((HOME / "conf/data" / f"{parent}.yaml").read_text(encoding="utf-8"))
+    return MODULES[node["_target_"].rpartition(".")[2]]
+
+
+def described(name: str) -> str:
+    """Return what a data file says of itself in its first line."""
+    first = (HOME / "conf/data" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    return first.removeprefix("# ").rstrip(".")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SequenceDataModule]:
+    """Set every module up on its bundled sample."""
+    os.environ.setdefault("RNNLAB_ROOT", str(tmp_path_factory.getbasetemp()))
+    found = {}
+    for name in MODULES.values():
+        config = compose_config("config", [f"data={name}", "data.source=sample"])
+        config["paths"] |= {"data": str(tmp_path_factory.mktemp(name))}
+        found[name] = recipe(config["data"], "data")(config["paths"], 0)
+        found[name].setup()
+    return found
+
+
+def methods_for(spec: DataSpec) -> list[str]:
+    """Return the baselines that can answer such data."""
+    fitting = []
+    for kind in METHODS:
+        try:
+            _make(kind, spec, BaselineSettings(kind, None, 1))
+        except ValueError:
+            continue
+        fitting.append(kind)
+    return fitting
+
+
+def matrix(samples: dict[str, SequenceDataModule]) -> str:
+    """Write the table."""
+    lines = ["| `data=` | what | " + " | ".join(f"`{model}`" for model in MODELS) + " |", "|---" * (2 + len(MODELS)) + "|"]
+    for name in sorted(DATA, key=lambda name: (list(MODULES.values()).index(module_of(name)), name != module_of(name), name)):
+        kinds = ", ".join(methods_for(samples[module_of(name)].make_spec()))
+        marks = [kinds if model == "baseline" else "yes" for model in MODELS]
+        lines.append(f"| `{name}` | {described(name)} | " + " | ".join(marks) + " |")
+    return "\n".join(lines)
+
+
+def test_the_readme_shows_the_matrix(samples: dict[str, SequenceDataModule]) -> None:
+    file = HOME / "README.md"
+    text = file.read_text(encoding="utf-8")
+    wanted = f"{START}\n{matrix(samples)}\n{END}"
+    if os.environ.get("RNNLAB_WRITE"):
+        file.write_text(re.sub(f"{START}.*{END}", lambda _: wanted, text, flags=re.DOTALL), encoding="utf-8")
+        return
+    assert wanted in text, "README.md: run RNNLAB_WRITE=1 python -m pytest tests/test_matrix.py"
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_every_model_composes_with_every_data_set(data: str, compose: Callable[..., Config]) -> None:
+    for model in MODELS:
+        run.check(compose(f"model={model}", f"data={data}"))
+
+
+@pytest.mark.parametrize("module", MODULES.values())
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_answers_a_batch_of_every_kind_of_data(
+    model: str, module: str, samples: dict[str, SequenceDataModule], compose: Callable[..., Config]
+) -> None:
+    config: dict[str, Any] = compose(f"model={model}", f"data={module}")
+    data = samples[module]
+    made = recipe(config["model"], "model")(data.make_spec())
+    assert isinstance(made, SequenceModule | FittedOnce)
+    if isinstance(made, FittedOnce):
+        made.fit(data.plain_dataloader("train"), data.plain_dataloader("val"))
+    rows = data.rows["test"][np.array([0, 3, 1])]
+    outputs = made.eval().respond(data.collate(rows, epoch=0, is_training=False))
+    assert outputs.shape == (3, made.task.output_size)
+    assert torch.isfinite(outputs).all()
