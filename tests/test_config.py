@@ -63,7 +63,7 @@ def test_nested_targets_become_recipes_and_plain_nodes_become_dataclasses() -> N
 
 
 def test_a_recipe_holds_the_arguments_and_leaves_sizes_to_the_data() -> None:
-    sizes = {"embedding_size": 4, "num_pair_buckets": 0}
+    sizes = {"embedding_size": 4, "num_ngrams": [9]}
     settings = {"scale": 0.1, "dropout": 0.5, "variational_dropout": 0.0, "is_frozen": False, **sizes}
     made = recipe({"_target_": "rnnlab.layers.frontends.Embedding", **settings}, "frontend")
     assert made.keywords == settings

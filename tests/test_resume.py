@@ -50,6 +50,43 @@ def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., C
     assert_equal(weights(first), weights(second))
 
 
+# BUG in run.train: a resumed run ends with KeyError: 'words' in print_summary (`_recorded` keeps paths, resume and tracking alone).
+# The cases below fail until it is mended.
+
+
+def stop_and_resume(compose: Callable[..., Config], words: tuple[str, ...], stop_at: int, root: Path, patching: pytest.MonkeyPatch) -> Path:
+    """Train, send SIGINT in a step, resume to the end, and return the folder of the run."""
+
+    def interrupt(self: object, trainer: pl.Trainer, *rest: object) -> None:
+        if trainer.global_step == stop_at:
+            signal.raise_signal(signal.SIGINT)
+
+    before = set((root / "outputs").glob("*"))
+    with patching.context() as patch:
+        patch.setattr(callbacks.Meter, "on_train_batch_end", interrupt)
+        patch.setattr(callbacks.Meter, "numbers", lambda self: {"speed/examples_per_second": 0.0, "memory/peak_mb": 0.0})
+        with pytest.raises(SystemExit) as stopped:
+            run.train(compose(*words))
+    assert stopped.value.code == 130
+    (folder,) = set((root / "outputs").glob("*")) - before
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    assert client.get_run(folder.name).info.status == "KILLED"
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == stop_at
+    run.train(compose(f"resume={folder.name}"))
+    assert client.get_run(folder.name).info.status == "FINISHED"
+    return folder
+
+
+def assert_same_results(folder: Path, other: Path, root: Path) -> None:
+    """Compare the last weights, and what was measured of the best ones."""
+    assert_equal(weights(folder), weights(other))
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    ours, theirs = (client.get_run(f.name).data.metrics for f in (folder, other))
+    measured = [name for name in theirs if name.startswith(("best/", "test/"))]
+    assert "best/loss" in measured and "test/loss" in measured
+    assert {name: ours[name] for name in measured} == {name: theirs[name] for name in measured}
+
+
 @pytest.mark.parametrize("scheduler", ["cosine", "plateau", "onecycle callbacks.ema_decay=0.9"])
 @pytest.mark.parametrize("stop_at", [2, 5, 7, 10])
 def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(
@@ -63,30 +100,28 @@ def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninter
     words = (*WORDS, *f"scheduler={scheduler}".split(), "callbacks.early_stopping.patience=5")
     if scheduler not in uninterrupted:
         uninterrupted[scheduler] = train(compose(*words))
+    folder = stop_and_resume(compose, words, stop_at, root, monkeypatch)
+    assert_same_results(folder, uninterrupted[scheduler], root)
 
-    def interrupt(self: object, trainer: pl.Trainer, *rest: object) -> None:
-        if trainer.global_step == stop_at:
-            signal.raise_signal(signal.SIGINT)
 
-    outputs = root / "outputs"
-    before = set(outputs.glob("*"))
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Meter, "on_train_batch_end", interrupt)
-        patch.setattr(callbacks.Meter, "numbers", lambda self: {"speed/examples_per_second": 0.0, "memory/peak_mb": 0.0})
-        with pytest.raises(SystemExit) as stopped:
-            run.train(compose(*words))
-    assert stopped.value.code == 130
-    (folder,) = set(outputs.glob("*")) - before
-    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
-    assert client.get_run(folder.name).info.status == "KILLED"
-    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == stop_at
+OF_DATA = {
+    "text": "data.loader.word_dropout=0.3 data.loader.batch_tokens=200 data.loader.num_buckets=4 frontend.embedding_size=6 "
+    "frontend.num_ngrams=[50,20] frontend.dropout=0.2 frontend.variational_dropout=0.2",
+    "stock": "data.loader.augment.jitter=0.2 data.loader.augment.scaling=0.3 data.loader.augment.shift=4 data.loader.batch_size=32 "
+    "model/head=quantile data.horizon_days=[1,5]",
+}
 
-    run.train(compose(f"resume={folder.name}"))
-    assert client.get_run(folder.name).info.status == "FINISHED"
-    assert_equal(weights(folder), weights(uninterrupted[scheduler]))
-    ours, theirs = (client.get_run(f.name).data.metrics for f in (folder, uninterrupted[scheduler]))
-    assert ours["best/accuracy"] == theirs["best/accuracy"]
-    assert ours["test/loss"] == theirs["test/loss"]
+
+@pytest.mark.parametrize("data", OF_DATA)
+def test_texts_and_windows_with_all_their_randomness_resume_exactly_too(
+    data: str, compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (f"data={data}", *OF_DATA[data].split(), "data.source=sample", "model.recurrence.hidden_size=5", "trainer.max_epochs=3")
+    words += ("trainer.limit_train_batches=4", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "tracking.log_model=false")
+    whole = train(compose(*words))
+    assert_same_results(stop_and_resume(compose, words, 6, root, monkeypatch), whole, root)
+    without = [word for word in words if not word.startswith(("data.loader.word_dropout", "data.loader.augment"))]
+    assert not all(torch.equal(value, weights(whole)[name]) for name, value in weights(train(compose(*without))).items())
 
 
 def test_a_resume_takes_no_other_words(compose: Callable[..., Config]) -> None:

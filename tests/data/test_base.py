@@ -259,9 +259,7 @@ def test_a_named_source_offline_and_without_a_mirror_is_unavailable_and_never_re
 ) -> None:
     monkeypatch.delenv("RNNLAB_MIRROR", raising=False)
     for name in {module.name} & set(module.upstreams):
-        with pytest.raises(
-            SourceUnavailable, match=r"cannot be had: no mirror folder is set; http.* was not asked \(offline\)"
-        ):
+        with pytest.raises(SourceUnavailable, match=r"cannot be had: no mirror folder is set; http.* was not asked \(offline\)"):
             another(module.name, name, tmp_path).setup()
 
 

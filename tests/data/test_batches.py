@@ -1,11 +1,13 @@
 """Random numbers, order and batches follow from (seed, epoch, example) alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from rnnlab.contracts import Batch
-from rnnlab.data.batches import BatchLoader, EpochOrder, ExampleRandom, round_up_steps
+from rnnlab.data.batches import BatchLoader, BudgetOrder, EpochOrder, ExampleRandom, round_up_steps
 
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64
 
@@ -98,6 +100,84 @@ def test_buckets_hold_neighbours_of_like_length_and_come_in_random_order() -> No
 
     assert spread(50) < spread(3) < spread(1)
     assert any(lengths_of(order(epoch=epoch, bucket_batches=50)[0]) != lengths_of(order(bucket_batches=50)[0]) for epoch in range(1, 5))
+
+
+# Order under a budget of steps
+
+TEXT_IDS = np.arange(500, 577)
+TEXT_LENGTHS = np.random.default_rng(0).geometric(0.08, size=77)
+MAX_STEPS = 90
+
+
+def budgeted(seed: int = 0, epoch: int = 0, num_buckets: int = 5, batch_size: int = 16, max_steps: int = MAX_STEPS) -> list[np.ndarray]:
+    found = BudgetOrder(TEXT_IDS, TEXT_LENGTHS, batch_size, max_steps, seed, num_buckets)
+    found.set_epoch(epoch)
+    assert len(found) == len(found.batches())
+    return found.batches()
+
+
+def steps_of(batch: np.ndarray) -> int:
+    """Count a batch's steps, padding included."""
+    return int(len(batch) * TEXT_LENGTHS[batch - 500].max())
+
+
+@pytest.mark.parametrize("num_buckets", [0, 1, 5, 77, 200])
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_under_a_budget_every_epoch_has_each_example_once_and_no_batch_too_many_steps(num_buckets: int, epoch: int) -> None:
+    batches = budgeted(epoch=epoch, num_buckets=num_buckets)
+    assert sorted(np.concatenate(batches).tolist()) == TEXT_IDS.tolist()
+    assert all(0 < len(batch) <= 16 and steps_of(batch) <= MAX_STEPS for batch in batches)
+
+
+def test_under_a_budget_all_epochs_have_as_many_batches() -> None:
+    assert len({len(budgeted(seed, epoch)) for seed in range(3) for epoch in range(5)}) == 1
+
+
+def test_under_a_budget_the_order_follows_from_seed_and_epoch_alone() -> None:
+    orders = {(seed, epoch): [batch.tolist() for batch in budgeted(seed, epoch)] for seed in range(3) for epoch in range(3)}
+    assert orders[1, 2] == [batch.tolist() for batch in budgeted(1, 2)]
+    assert len({str(batches) for batches in orders.values()}) == 9
+    members = {str(sorted(sorted(batch) for batch in batches)) for batches in orders.values()}
+    assert len(members) == 9  # not only the batches move, also who is in them
+
+
+def test_under_a_budget_evaluation_goes_by_length_and_fills_its_batches() -> None:
+    batches = budgeted(num_buckets=0)
+    lengths = TEXT_LENGTHS[np.concatenate(batches) - 500].tolist()
+    assert lengths == sorted(lengths)
+    assert [batch.tolist() for batch in budgeted(seed=4, epoch=9, num_buckets=0)] == [batch.tolist() for batch in batches]
+    for batch, following in pairwise(batches):  # one more would break a limit
+        assert len(batch) == 16 or (len(batch) + 1) * TEXT_LENGTHS[following[0] - 500] > MAX_STEPS
+
+
+@pytest.mark.parametrize("num_buckets", [0, 3])
+def test_a_sequence_longer_than_the_budget_is_a_batch_of_its_own(num_buckets: int) -> None:
+    found = BudgetOrder(np.arange(6), np.array([100, 2, 3, 250, 2, 1]), 4, 50, 0, num_buckets)
+    batches = [batch.tolist() for batch in found.batches()]
+    assert [0] in batches and [3] in batches
+    assert sorted(np.concatenate(batches).tolist()) == list(range(6))
+    assert len(found) == len(batches)
+
+
+def test_few_long_or_many_short_sequences_make_a_batch() -> None:
+    found = BudgetOrder(np.arange(40), np.repeat([2, 20], 20), 16, 100, 0, 2)
+    assert sorted(len(batch) for batch in found.batches()) == [4, 5, 5, 5, 5, 16]
+
+
+def test_more_buckets_pad_less() -> None:
+    def padded(num_buckets: int) -> int:
+        return sum(steps_of(batch) for batch in budgeted(num_buckets=num_buckets, max_steps=400)) - int(TEXT_LENGTHS.sum())
+
+    assert padded(8) < padded(2) < padded(1)
+
+
+@pytest.mark.parametrize("num_buckets", [0, 4])
+def test_no_examples_make_no_batches(num_buckets: int) -> None:
+    found = BudgetOrder(np.arange(0), np.arange(0), 16, 100, 0, num_buckets)
+    assert (len(found), found.batches()) == (0, [])
+
+
+# Loaders
 
 
 def test_a_loader_tells_the_epoch_and_can_begin_within_one_once() -> None:

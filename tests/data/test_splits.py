@@ -177,9 +177,7 @@ def test_however_large_a_share_validation_and_test_take_every_label_keeps_one_fo
 
 def test_a_label_with_one_recording_cannot_be_split_at_random() -> None:
     examples = table([("yes", "", "")] * 5 + [("no", "", "")] * 2 + [("hm", "", "")])
-    claim = (
-        r"^label 'hm' has 1 example\(s\); a random split needs at least 3 of each label, .*\(2 such label\(s\)\): add examples, remove"
-    )
+    claim = r"^label 'hm' has 1 example\(s\); a random split needs at least 3 of each label, .*\(2 such label\(s\)\): add examples, remove"
     with pytest.raises(ValueError, match=claim):
         assign(examples, "random")
 

@@ -148,12 +148,10 @@ def test_what_forecasts_start_from_and_are_measured_in_is_each_windows_own() -> 
 # Augmentation
 
 
-def random(ids: list[int], epoch: int = 0) -> ExampleRandom:
-    return ExampleRandom(3, epoch, np.array(ids))
-
-
-def changed(values_BTF: Tensor, ids: list[int], epoch: int = 0, **settings: float) -> tuple[Tensor, Tensor]:
-    return augment(values_BTF, WindowAugment(**{"jitter": 0.0, "scaling": 0.0, "shift": 0, **settings}), random(ids, epoch))  # type: ignore[arg-type]
+def changed(
+    values_BTF: Tensor, ids: list[int], epoch: int = 0, jitter: float = 0, scaling: float = 0, shift: int = 0
+) -> tuple[Tensor, Tensor]:
+    return augment(values_BTF, WindowAugment(jitter, scaling, shift), ExampleRandom(3, epoch, np.array(ids)))
 
 
 VALUES_BTF = torch.arange(1.0, 41.0).reshape(4, 5, 2)
@@ -186,8 +184,7 @@ def test_a_shift_begins_later_and_ends_at_the_forecast() -> None:
 
 
 def test_changes_follow_from_seed_epoch_and_example_alone() -> None:
-    settings = {"jitter": 0.1, "scaling": 0.2, "shift": 2.0}
     together, lengths_B = changed(VALUES_BTF, [5, 6, 7, 8], jitter=0.1, scaling=0.2, shift=2)
     alone, length = changed(VALUES_BTF[2:3], [7], jitter=0.1, scaling=0.2, shift=2)
     assert torch.equal(together[2:3], alone) and lengths_B[2] == length[0]
-    assert not torch.equal(together, changed(VALUES_BTF, [5, 6, 7, 8], epoch=1, **settings)[0])
+    assert not torch.equal(together, changed(VALUES_BTF, [5, 6, 7, 8], epoch=1, jitter=0.1, scaling=0.2, shift=2)[0])

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnlab.layers.frontends import Convolution, Direct, Embedding, MaskedBatchNorm, hash_pairs
+from rnnlab.contracts import Batch
+from rnnlab.layers.frontends import Convolution, Direct, Embedding, MaskedBatchNorm
 
 B, T, F = 2, 5, 3
 LENGTHS = torch.tensor([3, 5])
@@ -19,9 +20,11 @@ def make_convolution(dropout: float = 0.0, num_bands: int = 6) -> Convolution:
     return Convolution(num_bands, [2, 4], [5, 3], [2, 3], [2, 2], dropout).double()
 
 
-def make_embedding(num_pair_buckets: int = 0, dropout: float = 0.0, variational_dropout: float = 0.0, is_frozen: bool = False) -> Embedding:
+def make_embedding(
+    num_ngrams: tuple[int, ...] = (), dropout: float = 0.0, variational_dropout: float = 0.0, is_frozen: bool = False
+) -> Embedding:
     torch.manual_seed(1)
-    return Embedding(7, 4, 0.1, num_pair_buckets, dropout, variational_dropout, is_frozen)
+    return Embedding(7, 4, 0.1, list(num_ngrams), dropout, variational_dropout, is_frozen)
 
 
 def draw(*sizes: int) -> Tensor:
@@ -65,68 +68,109 @@ def test_embedding_drops_only_while_training() -> None:
 TOKENS = torch.tensor([[3, 1, 3, 6, 6], [2, 2, 5, 1, 3]])
 
 
-def with_pairs(num_pair_buckets: int = 1000) -> Embedding:
-    """Return an embedding whose pairs have learned something."""
-    embedding = make_embedding(num_pair_buckets)
-    assert embedding.pairs is not None
-    torch.nn.init.normal_(embedding.pairs.weight)
+def of_texts(texts: list[list[int]]) -> Batch:
+    """Pad texts with a token that occurs, so that counting it would show."""
+    lengths = torch.tensor([len(text) for text in texts])
+    tokens = torch.tensor([[*text, *[3] * (int(lengths.max()) - len(text))] for text in texts])
+    return Batch(tokens, lengths, torch.zeros_like(lengths), torch.ones_like(lengths), torch.arange(len(texts)))
+
+
+# Pairs: (1 2) four times, (2 3) three times, (3 4) twice, (4 1) once; triples: (1 2 3) three times, (2 3 4) twice, (3 4 1) once.
+TEXTS = [[1, 2, 3, 4, 1], [1, 2, 3, 4], [1, 2, 3], [1, 2], [5]]
+
+
+def fitted(*num_ngrams: int, batch_size: int = 2) -> Embedding:
+    """Return an embedding that knows the n-grams of TEXTS, with vectors that have learned something."""
+    embedding = make_embedding(num_ngrams)
+    embedding.fit(of_texts(TEXTS[start : start + batch_size]) for start in range(0, len(TEXTS), batch_size))
+    for part in embedding.ngram_tables:
+        with torch.no_grad():
+            part.weight[1:] = torch.randn_like(part.weight[1:])
     return embedding
 
 
-def test_pairs_begin_without_effect_and_learn_from_the_first_step() -> None:
-    plain, paired = make_embedding(), make_embedding(num_pair_buckets=50)
+def known(embedding: Embedding, size: int) -> set[tuple[int, ...]]:
+    """Return the n-grams that have a vector."""
+    found = set()
+    for key in embedding.get_buffer(f"ngrams_{size}").tolist():
+        if key != torch.iinfo(torch.int64).max:
+            found.add(tuple(key // 7**place % 7 for place in range(size - 1, -1, -1)))
+    return found
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("num_ngrams", "pairs", "triples"),
+    [
+        ((1,), {(1, 2)}, None),
+        ((3, 1), {(1, 2), (2, 3), (3, 4)}, {(1, 2, 3)}),
+        ((9, 9), {(1, 2), (2, 3), (3, 4), (4, 1)}, {(1, 2, 3), (2, 3, 4), (3, 4, 1)}),
+    ],
+)
+def test_the_most_frequent_ngrams_of_training_texts_have_a_vector(
+    num_ngrams: tuple[int, ...], pairs: set[tuple[int, ...]], triples: set[tuple[int, ...]] | None, batch_size: int
+) -> None:
+    embedding = fitted(*num_ngrams, batch_size=batch_size)
+    assert embedding.needs_fit
+    assert known(embedding, 2) == pairs
+    assert triples is None or known(embedding, 3) == triples
+
+
+def test_without_ngrams_there_is_nothing_to_fit() -> None:
+    assert not make_embedding().needs_fit and not Direct(3).needs_fit and not make_convolution().needs_fit
+
+
+def test_ngrams_begin_without_effect_and_learn_from_the_first_step() -> None:
+    plain, paired = make_embedding(), make_embedding((5, 5))
+    paired.fit([of_texts(TEXTS)])
     assert torch.equal(plain(TOKENS, LENGTHS)[0], paired(TOKENS, LENGTHS)[0])
-    paired(TOKENS, LENGTHS)[0].sum().backward()
-    assert paired.pairs is not None and paired.pairs.weight.grad is not None
-    assert paired.pairs.weight.grad.any()
+    paired(torch.tensor([[1, 2, 3]]), torch.tensor([3]))[0].sum().backward()
+    for part in paired.ngram_tables:
+        assert part.weight.grad is not None and part.weight.grad.any()
+        assert not part.weight.grad[0].any()  # n-grams that are not known stay without a vector
 
 
-def test_with_pairs_a_vector_is_that_of_the_token_plus_that_of_it_and_the_one_before() -> None:
-    embedding = with_pairs()
-    outputs, _ = embedding(TOKENS, FULL)
-    buckets = hash_pairs(TOKENS, 1000)
-    expected = embedding.table.weight[TOKENS] + embedding.pairs.weight[buckets]  # type: ignore[union-attr]
-    torch.testing.assert_close(outputs, expected)
-    # a 3 after a 1, a 3 after nothing: the same word, another neighbour
-    assert not torch.allclose(outputs[0, 0], outputs[0, 2])
-    assert torch.equal(outputs[0, 2], outputs[1, 4])
+def test_a_vector_is_that_of_the_token_plus_those_of_the_known_ngrams_that_end_there() -> None:
+    embedding = fitted(3, 1)
+    tokens = torch.tensor([[1, 2, 3, 4, 1, 2], [4, 1, 1, 2, 2, 3]])
+    outputs, _ = embedding(tokens, torch.tensor([6, 6]))
+    numbers = {size: embedding.get_buffer(f"ngrams_{size}").tolist() for size in (2, 3)}
+    for row, text in enumerate(tokens.tolist()):
+        for step in range(6):
+            expected = embedding.table.weight[text[step]]
+            for size, part in zip((2, 3), embedding.ngram_tables, strict=True):
+                gram = text[step + 1 - size : step + 1] if step + 1 >= size else []
+                if tuple(gram) in known(embedding, size):
+                    key = sum(token * 7**place for place, token in enumerate(reversed(gram)))
+                    expected = expected + part.weight[1 + numbers[size].index(key)]
+            torch.testing.assert_close(outputs[row, step], expected)
+    assert not torch.allclose(outputs[0, 1], outputs[1, 4])  # the same word, another neighbour
 
 
-@pytest.mark.parametrize("num_buckets", [1, 2, 7, 1000, 100_000])
-def test_a_pairs_bucket_follows_from_the_two_tokens_alone_and_is_in_range(num_buckets: int) -> None:
-    def bucket(before: int, token: int) -> int:
-        mixed = (before * 1_000_003 + token) * 2_654_435_761 % 2**64  # int64 arithmetic wraps around
-        mixed -= 2**64 if mixed >= 2**63 else 0
-        return (mixed >> 16) % num_buckets
-
-    torch.manual_seed(0)
-    tokens = torch.cat([torch.randint(0, 50, (3, 40)), torch.randint(0, 2_000_000, (3, 40))])
-    before = torch.cat([torch.zeros(6, 1, dtype=torch.int64), tokens[:, :-1]], 1)
-    found = hash_pairs(tokens, num_buckets)
-    assert found.tolist() == [
-        [bucket(b, t) for b, t in zip(*rows, strict=True)] for rows in zip(before.tolist(), tokens.tolist(), strict=True)
-    ]
-    assert found.min() >= 0 and found.max() < num_buckets
-
-
-def test_pairs_spread_over_their_buckets() -> None:
-    tokens = torch.cartesian_prod(torch.arange(2, 102), torch.arange(2, 102)).flatten()[None]
-    used = hash_pairs(tokens, 1000)[0, 1::2]  # each of 10,000 pairs once
-    counts = torch.bincount(used, minlength=1000)
-    assert counts.min() > 0  # evenly, a bucket stays empty with probability exp(-10)
-    assert counts.max() < 40
-
-
-def test_pairs_know_nothing_of_padding() -> None:
-    embedding = with_pairs()
-    alone, _ = embedding(TOKENS[:1, :3], torch.tensor([3]))
-    beside, _ = embedding(TOKENS, LENGTHS)
+def test_ngrams_know_nothing_of_padding() -> None:
+    embedding = fitted(9, 9)
+    text = torch.tensor([[1, 2, 3]])
+    alone, _ = embedding(text, torch.tensor([3]))
+    beside, _ = embedding(torch.tensor([[1, 2, 3, 4, 1], [2, 3, 4, 1, 2]]), LENGTHS)
     assert torch.equal(beside[:1, :3], alone)
     assert not beside[0, 3:].any()
 
 
+def test_ngrams_that_have_no_number_of_their_own_are_refused() -> None:
+    message = r"frontend.num_ngrams has 4 sizes: runs of 5 of 30,000 tokens cannot be numbered; give fewer"
+    with pytest.raises(ValueError, match=message):
+        Embedding(30_000, 4, 0.1, [1, 1, 1, 1], 0.0, 0.0, False)
+
+
+def test_what_was_fitted_is_kept_with_the_weights() -> None:
+    first, second = fitted(3, 1), make_embedding((3, 1))
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(TOKENS, FULL)[0], second(TOKENS, FULL)[0])
+    assert known(second, 2) == known(first, 2)
+
+
 def test_variational_dropout_drops_whole_features_at_all_steps_of_a_sequence_alike() -> None:
-    embedding = Embedding(7, 64, 0.1, 0, 0.0, 0.5, False)
+    embedding = Embedding(7, 64, 0.1, [], 0.0, 0.5, False)
     torch.manual_seed(4)
     ratios = embedding.train()(TOKENS, FULL)[0] / embedding.table(TOKENS)
     assert set(ratios.flatten().round(decimals=4).tolist()) == {0.0, 2.0}
@@ -165,16 +209,16 @@ def test_vectors_for_a_front_end_without_a_table_are_refused_and_none_are_no_mat
 
 
 @pytest.mark.parametrize("is_frozen", [False, True])
-def test_a_frozen_table_asks_for_no_gradient_but_its_pairs_do(is_frozen: bool) -> None:
-    embedding = make_embedding(num_pair_buckets=5, is_frozen=is_frozen)
+def test_a_frozen_table_asks_for_no_gradient_but_its_ngrams_do(is_frozen: bool) -> None:
+    embedding = make_embedding((5,), is_frozen=is_frozen)
     embedding.begin_with(np.ones((7, 4)))
     asked = [name for name, parameter in embedding.named_parameters() if parameter.requires_grad]
-    assert asked == (["pairs.weight"] if is_frozen else ["table.weight", "pairs.weight"])
+    assert asked == (["ngram_tables.0.weight"] if is_frozen else ["table.weight", "ngram_tables.0.weight"])
 
 
 def test_the_first_vectors_have_the_spread_that_is_asked_for() -> None:
     torch.manual_seed(0)
-    table = Embedding(500, 64, 0.1, 0, 0.0, 0.0, False).table.weight
+    table = Embedding(500, 64, 0.1, [], 0.0, 0.0, False).table.weight
     assert table.std().item() == pytest.approx(0.1, rel=0.02)
     assert table.mean().item() == pytest.approx(0, abs=0.002)
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from rnnlab.command_line import compose_config
 from rnnlab.config import Config, locate, recipe
 from rnnlab.contracts import Batch, DataSpec
+from rnnlab.layers.frontends import Embedding
 from rnnlab.layers.pooling import PoolingKind
 from rnnlab.models.base import Optimization, SequenceModule
 from rnnlab.schedules import constant, plateau
@@ -52,7 +53,7 @@ FRONTENDS = {file.stem: class_of("frontend", file.stem).accepts for file in sort
 SUBSAMPLING = ["convolution"]
 SMALL = {
     "convolution": "channels=[2,3] kernel_sizes=[5,3] time_strides=[2,1] frequency_strides=[2,2] dropout=0",
-    "embedding": "embedding_size=5 num_pair_buckets=11 dropout=0",
+    "embedding": "embedding_size=5 num_ngrams=[11,5] dropout=0",
 }
 VARIANTS = list(variants())
 per_variant = pytest.mark.parametrize("variant", VARIANTS)
@@ -74,9 +75,12 @@ def make_model(variant: str, frontend: str, spec: DataSpec, pooling: str = "mean
     node = node | {"head": node["head"] | {"pooling": pooling}, "regularisation": regularised}
     torch.manual_seed(1)
     model: SequenceModule = recipe(node, "model")(spec)
-    for name, parameter in model.named_parameters():
-        if name == "frontend.pairs.weight":  # it begins at zero, where padding could not show
-            torch.nn.init.normal_(parameter)
+    if isinstance(model.frontend, Embedding):  # n-grams begin at zero, where padding could not show
+        tokens, lengths = pad(draw(TOKENS), max(LENGTHS), 0.0), torch.tensor(LENGTHS)
+        model.frontend.fit([Batch(tokens, lengths, lengths, lengths, lengths)])
+        torch.manual_seed(1)
+        for part in model.frontend.ngram_tables:
+            torch.nn.init.normal_(part.weight[1:])
     return model.double()
 
 
@@ -278,7 +282,7 @@ quiet = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ign
 @quiet
 def test_a_frozen_table_stays_as_it_is_while_all_else_learns() -> None:
     node = composed("model=gru", "embedding")
-    model: SequenceModule = recipe(node | {"frontend": node["frontend"] | {"is_frozen": True}}, "model")(TOKENS)
+    model: SequenceModule = recipe(node | {"frontend": node["frontend"] | {"is_frozen": True, "num_ngrams": []}}, "model")(TOKENS)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.optimization = Optimization(partial(torch.optim.SGD, lr=0.1), partial(constant, warmup_fraction=0.0))
     tokens = Batch(torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([3, 2]), BATCH.targets, BATCH.target_lengths, BATCH.example_ids)
