@@ -173,7 +173,6 @@ def test_targets_at_every_step_have_nothing_that_only_the_whole_table_gives() ->
     assert measure_table(make_task(spec, NONE), pd.DataFrame()) == {}
 
 
-@pytest.mark.xfail(reason="BUG in measures.of_forecasts: divides by a persistence error of 0", strict=True)
 def test_a_series_that_never_moves_has_no_skill_but_all_other_numbers() -> None:
     found = of_forecasts(forecasts([1.0, 1.5], [1.0, 1.0], [1.0, 1.0]), "x", False, ())
     assert found["mse"] == 0.125

@@ -253,7 +253,6 @@ def test_a_networks_summary_says_how_it_stands_to_the_baseline(
     )
 
 
-@pytest.mark.xfail(reason="BUG in pictures.forecast_calibration: stops runs whose forecasts are all alike", raises=ValueError, strict=True)
 @pytest.mark.parametrize("kind", ["mean", "persistence"])
 def test_a_forecast_that_is_always_the_same_finishes_too(kind: str, compose: Callable[..., Config], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", "data=stock", FEW, f"baseline.kind={kind}")

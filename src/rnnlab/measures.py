@@ -58,7 +58,8 @@ def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: t
     numbers = {"mse": error, "rmse": error**0.5, "mae": float(np.abs(forecast - target).mean())}
     if f"persistence/{name}" in table:
         persistence = table[f"persistence/{name}"].to_numpy(float)
-        numbers["skill"] = 1 - error / float(np.square(persistence - target).mean())
+        if (error_of_persistence := float(np.square(persistence - target).mean())) > 0:
+            numbers["skill"] = 1 - error / error_of_persistence
         numbers |= direction(forecast - persistence, target - persistence)
     if is_positive:
         numbers["qlike"] = float((target / forecast - np.log(target / forecast) - 1).mean())

@@ -1,6 +1,7 @@
 """What a finished run leaves behind: numbers, predictions, pictures, the bundle, the model, and a table on the screen."""
 
 import json
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -167,6 +168,7 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
     return f"[bold yellow]did not beat the best tracked baseline:[/] {numbers}"
 
 
+@cache
 def package_hash() -> str:
     """Hash what the package does (comments and layout aside), `report/` left out: reports don't change a run."""
     return code_hash(*sorted(f for f in PACKAGE.rglob("*.py") if "report" not in f.relative_to(PACKAGE).parts), classes=True)

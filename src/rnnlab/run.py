@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,10 +146,16 @@ def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config
     except SourceUnavailable as error:
         console.print(f"\n[bold red]{data.source} cannot be had:[/] {error}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
-        data = make_data(config["paths"], config["seed"], source="sample", split="auto")
+        data = make_data(config["paths"], config["seed"], source="sample", **_free(make_data.keywords))
         data.setup()
     _describe(data)
     return data
+
+
+def _free(keys: Iterable[str]) -> dict[str, str | None]:
+    """Return settings that the sample can meet whatever was asked of the named source."""
+    settings: dict[str, str | None] = {"split": "auto", "tickers": None}
+    return {key: value for key, value in settings.items() if key in keys}
 
 
 def _describe(data: SequenceDataModule) -> None:
@@ -221,11 +227,12 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
     unused = () if isinstance(model, SequenceModule) else ("cell", "frontend", "optimizer", "scheduler", "callbacks")
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
     if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
-        recorded["data"] = {**config["data"], "source": data.source, "split": "auto"}
+        recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
     chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
     tracker.log_params({**flatten(recorded), **chosen})
     file = tracker.folder / "config.yaml"
-    file.write_text(yaml.safe_dump({**recorded, "choices": config["choices"]}, sort_keys=False), encoding="utf-8")
+    kept = {**recorded, "choices": config["choices"], "words": config["words"]}
+    file.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
     tracker.log_files(file)
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tracker.set_tags(

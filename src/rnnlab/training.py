@@ -44,7 +44,7 @@ def make_trainer(
         ProgressLine(f"val/{measure.name}", measure.unit),
     ]
     loader = data.train_dataloader()
-    steps_per_epoch = count_of(config["trainer"]["limit_train_batches"], loader) or len(loader)
+    steps_per_epoch = min(count_of(config["trainer"]["limit_train_batches"], loader) or len(loader), len(loader))
     trainer = recipe(
         logger=loggers,
         callbacks=callbacks,
@@ -154,6 +154,8 @@ def init_from(model: SequenceModule, folder: Path) -> None:
     theirs = read_checkpoint(file)["state_dict"]
     ours = model.state_dict()
     taken = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    if "frontend.table.weight" not in taken:  # another vocabulary: its n-grams are numbered by it
+        taken = {k: v for k, v in taken.items() if "ngram" not in k}
     if not taken:
         raise ConfigError("init_from: no weight of that run has the name and shape of one here")
     model.load_state_dict(taken, strict=False)

@@ -201,13 +201,11 @@ def test_rare_means_in_few_texts_and_not_few_times() -> None:
     assert columns.tolist() == [6 + 1]
 
 
-@pytest.mark.xfail(reason="BUG in bag._machine: LinearSVC draws from numpy's global generator; give random_state=0", strict=True)
 def test_nb_svm_fitted_twice_is_the_same_to_the_bit() -> None:
     first, second = (fitted(NBSVM(SPEC, settings()), TRAIN, VAL) for _ in range(2))
     assert {name: np.array_equal(value, second[name]) for name, value in first.items()} == dict.fromkeys(first, True)
 
 
-@pytest.mark.xfail(reason="BUG in bag.TfIdf and bag._machine: a label that training lacks moves the others or stops the run", strict=True)
 @pytest.mark.parametrize("method", [TfIdf, NBSVM])
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_class_without_training_texts_keeps_its_place_and_is_not_forecast(method: type[Bag], missing: int) -> None:

@@ -174,7 +174,6 @@ def test_validation_chooses_the_penalty_and_nothing_else(monkeypatch: pytest.Mon
     assert {name: np.array_equal(value, second[name]) for name, value in first.items()} == dict.fromkeys(first, True)
 
 
-@pytest.mark.xfail(reason="BUG in linear.logistic: a label that training lacks moves those after it", strict=True)
 @pytest.mark.parametrize("method", [Window, Pooled])
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_class_without_training_examples_keeps_its_place_and_is_not_forecast(method: type[Window | Pooled], missing: int) -> None:

@@ -228,7 +228,7 @@ def many(label: Callable[[int], str], num_rows: int = 60) -> str:
         ("text,label,split\na,x,train\nb,y,held out\n", r"line 3: split 'held out' is not one of train, val, valid, dev, .*, test\."),
         (
             "words,label\na,x\n",
-            r"lacks a column 'text' \(or text, sentence, .*\); it has: words, label\..* data\.prepare\.text_column=NAME$",
+            r"lacks a column 'text' \(or sentence, .*\); it has: words, label\..* data\.prepare\.text_column=NAME$",
         ),
         ("text,mood\na,x\n", r"lacks a column 'label' .* data\.prepare\.label_column=NAME$"),
         ("title,body,label\na,b,x\n", r"has several columns that may be meant by 'text': title, body; set data\.prepare\.text_column"),

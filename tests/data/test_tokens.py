@@ -258,7 +258,8 @@ def test_rare_characters_are_known_unless_there_are_many(is_alphabet: bool) -> N
         (
             TEXTS,
             5,
-            r"^data\.prepare\.subword_size=5 is too small: the characters of the training texts alone need 15 pieces\. Set it to that or more$",
+            r"^data\.prepare\.subword_size=5 is too small: the characters of the training texts alone "
+            r"need 15 pieces\. Set it to that or more$",
         ),
         ([], 10, r"^there is no training text to learn subwords from$"),
         (["", " \u3000", "\u200b\x07"], 10, r"^there is no training text to learn subwords from$"),

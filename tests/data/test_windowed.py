@@ -251,7 +251,7 @@ def test_a_handful_of_dates_says_how_many_would_do(tmp_path: Path, make: Make) -
 def test_tickers_without_the_same_columns_are_told_to_name_features(tmp_path: Path, make: Make) -> None:
     tables = {"AAA": prices("AAA"), "BBB": prices("BBB").drop(columns=["high", "low"])}
     source = write(tmp_path / "p", tables)
-    claim = r"^BBB has the features return.*, but AAA has return, range.*: name in data.features those that all have$"
+    claim = r"^BBB has the features return.*, but AAA has return, range.*: leave out the columns that not all have$"
     with pytest.raises(ValueError, match=claim):
         make(source, features=None).setup()
     assert set_up(make(source, features=["return"])).feature_names == ("return",)

@@ -153,7 +153,6 @@ def test_calibration_of_points_is_mean_truth_in_tenths_of_the_forecast(drawn: Ca
     assert axes.get_xlabel() == "mean forecast of a tenth (%)"
 
 
-@pytest.mark.xfail(reason="BUG in pictures.forecast_calibration: no tenths of equal forecasts (mean, persistence of returns)", strict=True)
 def test_calibration_of_a_forecast_that_is_always_the_same_is_one_point(drawn: Callable[..., Figure]) -> None:
     table = pd.DataFrame({"prediction/x": [0.5] * 10, "target/x": np.arange(10.0)})
     (axes,) = drawn(pictures.forecast_calibration, table, "x", (), "%").axes

@@ -155,7 +155,6 @@ def test_a_baseline_fitted_anew_forgets_the_first_fit() -> None:
     assert {key: np.array_equal(value, once.arrays[key]) for key, value in twice.arrays.items()} == dict.fromkeys(once.arrays, True)
 
 
-@pytest.mark.xfail(reason="BUG in models.baseline._make: nothing fits, yet it says `Allowed: auto, `", strict=True)
 def test_data_that_no_method_answers_are_refused_as_such() -> None:
     tagged = DataSpec("tags", "tokens", 9, "class_per_step", 2, ("a", "b"), (5, 5))
     with pytest.raises(ValueError, match=r"data=tags.*no baseline"):

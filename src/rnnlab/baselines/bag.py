@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from rnnlab.baselines.base import Arrays, Method, classes
-from rnnlab.baselines.linear import every_class
+from rnnlab.baselines.linear import NEVER, every_class
 from rnnlab.contracts import Batch, InputKind, TargetKind
 
 INVERSE_STRENGTHS = (1.0, 4.0, 16.0, 64.0)
@@ -98,9 +98,15 @@ class TfIdf(Bag):
             if best is None or accuracy > best[0]:
                 best = (accuracy, strength, found)
         assert best is not None
-        weights, intercept = every_class(best[2].coef_.astype(np.float32), best[2].intercept_)
-        idf = transformer.idf_.astype(np.float32)
-        return {"columns": columns, "idf": idf, "weights": weights, "intercept": intercept, "inverse_strength": np.array([best[1]])}
+        weights, intercept = every_class(best[2], self.spec.target_size)
+        idf, weights = transformer.idf_.astype(np.float32), weights.astype(np.float32)
+        return {
+            "columns": columns,
+            "idf": idf,
+            "weights": weights.astype(np.float32),
+            "intercept": intercept,
+            "inverse_strength": np.array([best[1]]),
+        }
 
     def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return log-odds."""
@@ -142,11 +148,13 @@ class NBSVM(Bag):
 
 
 def _machine(present: csr_matrix, is_class: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
-    """Return weights on presence, and the intercept, of one class against the others."""
+    """Return weights on presence, and the intercept, of one class against the others; a class that training lacks is never chosen."""
+    if not is_class.any():
+        return np.zeros(present.shape[1], np.float32), NEVER
     inside = 1 + np.asarray(present[is_class].sum(0)).ravel()
     outside = 1 + np.asarray(present[~is_class].sum(0)).ravel()
     ratio = np.log((inside / inside.sum()) / (outside / outside.sum()))
-    machine = LinearSVC(C=strength, max_iter=2000).fit(present @ diags(ratio), is_class)
+    machine = LinearSVC(C=strength, max_iter=2000, random_state=0).fit(present @ diags(ratio), is_class)
     weights = machine.coef_[0]
     mixed = (1 - INTERPOLATION) * np.abs(weights).mean() + INTERPOLATION * weights
     return (mixed * ratio).astype(np.float32), float(machine.intercept_[0])

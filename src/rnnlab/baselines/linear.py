@@ -13,6 +13,8 @@ from rnnlab.contracts import Batch, InputKind, TargetKind
 ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0)
 INVERSE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 HAR_DAYS = (1, 5, 22)
+NEVER = -1e4
+"""Log-odds of a class that training lacks."""
 
 
 class Window(Method):
@@ -33,7 +35,7 @@ class Window(Method):
         """Fit, choosing the penalty on validation."""
         inputs = _windows(train)
         if self.spec.target_kind == "class":
-            return logistic(inputs, classes(train), _windows(val), classes(val))
+            return logistic(inputs, classes(train), _windows(val), classes(val), self.spec.target_size)
         targets, val_targets = standardised_targets(train, self.spec), standardised_targets(val, self.spec)
         best = None
         for alpha in ALPHAS:
@@ -106,7 +108,8 @@ class Pooled(Method):
         inputs = np.concatenate([_pooled(batch) for batch in train])
         mean, spread = inputs.mean(0), inputs.std(0) + 1e-6
         val_inputs = (np.concatenate([_pooled(batch) for batch in val]) - mean) / spread
-        return {**logistic((inputs - mean) / spread, classes(train), val_inputs, classes(val)), "mean": mean, "spread": spread}
+        fitted = logistic((inputs - mean) / spread, classes(train), val_inputs, classes(val), self.spec.target_size)
+        return {**fitted, "mean": mean, "spread": spread}
 
     def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return a linear function of the pooled features."""
@@ -115,7 +118,7 @@ class Pooled(Method):
         return outputs
 
 
-def logistic(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_targets: np.ndarray) -> Arrays:
+def logistic(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_targets: np.ndarray, num_classes: int) -> Arrays:
     """Fit logistic regression, the penalty chosen by accuracy on validation; weights for every class, of two the first zero."""
     best: tuple[float, float, LogisticRegression] | None = None
     for strength in INVERSE_STRENGTHS:
@@ -124,15 +127,18 @@ def logistic(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, va
         if best is None or accuracy > best[0]:
             best = (accuracy, strength, found)
     assert best is not None
-    weights, intercept = every_class(best[2].coef_, best[2].intercept_)
+    weights, intercept = every_class(best[2], num_classes)
     return {"weights": weights, "intercept": intercept, "inverse_strength": np.array([best[1]])}
 
 
-def every_class(weights: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return one row a class, also where two classes share one row."""
-    if len(weights) > 1:
-        return weights, intercept
-    return np.concatenate([np.zeros_like(weights), weights]), np.concatenate([np.zeros_like(intercept), intercept])
+def every_class(found: LogisticRegression, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights and intercept of every class; one that training lacks is never chosen, and of two the first has weights of zero."""
+    weights, intercept = found.coef_, found.intercept_
+    if len(weights) == 1:
+        weights, intercept = np.concatenate([np.zeros_like(weights), weights]), np.concatenate([np.zeros_like(intercept), intercept])
+    all_weights, all_intercepts = np.zeros((num_classes, weights.shape[1])), np.full(num_classes, NEVER)
+    all_weights[found.classes_], all_intercepts[found.classes_] = weights, intercept
+    return all_weights, all_intercepts
 
 
 def mean_correction(residuals_ND: np.ndarray, batches: Sequence[Batch], is_log: bool) -> np.ndarray:

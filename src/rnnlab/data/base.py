@@ -155,8 +155,12 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         """Open the data and split them (once)."""
         if self.prepared is None:
             self.prepared = self.ensure_prepared()
-            self.rows = self.assign_splits(self.prepared)
-            self.check_splits()
+            try:
+                self.rows = self.assign_splits(self.prepared)
+                self.check_splits()
+            except ValueError:
+                self.prepared, self.rows = None, {}  # what failed does not pass for set up
+                raise
 
     @property
     def data(self) -> Prepared:

@@ -97,13 +97,13 @@ def _check(
 ) -> None:
     for name, fraction in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
         if not 0 < fraction < 1:
-            raise ValueError(f"{name}={fraction}: wanted a share of the dates between 0 and 1, such as 0.1")
+            raise ValueError(f"data.{name}={fraction}: wanted a share of the dates between 0 and 1, such as 0.1")
     if num_folds < 1:
-        raise ValueError(f"num_folds={num_folds}: wanted at least 1")
+        raise ValueError(f"data.num_folds={num_folds}: wanted at least 1")
     if not 0 <= fold < num_folds:
         raise ValueError(f"data.fold={fold}: data.num_folds={num_folds}, so folds are 0 to {num_folds - 1}")
     if walk not in ("expanding", "rolling"):
-        raise ValueError(f"walk={walk!r} is not one of expanding, rolling")
+        raise ValueError(f"data.walk={walk!r} is not one of expanding, rolling")
     if gap < 0:
         raise ValueError(f"gap={gap}: wanted 0 or more dates, at least the longest horizon")
     for name, values in (("days", days), ("last_days", days if last_days is None else last_days)):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from filelock import FileLock
 from torch import Tensor
 
 Json = dict[str, object]
+_PARSING = threading.Lock()  # of several threads that parse at once, Python 3.11 may raise SystemError
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,9 @@ def code_hash(*files: Path, classes: bool = False) -> str:
     """
     parts = []
     for file in files:
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        with _PARSING:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in tree.body:
             if isinstance(node, ast.ClassDef) and node.bases and not classes:
                 continue
             if _is_text(node):

@@ -17,14 +17,15 @@ from rnnlab.data.windows import Series
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "day")
 MAX_REPEATS = 24
 SHARE_OF_NUMBERS = 0.5
+SHARE_REPEATED = 0.3
 
 
 @final
 class SeriesData(WindowedData):
     """Give batches of windows of a table of numbers.
 
-    A forecast starts from the last value of the target; missing values repeat the last known one for at most 24 steps, and are the
-    training mean after that (0 once scaled).
+    A forecast starts from the last value of the target; missing values repeat the last known one for at most 24 steps, and are the mean
+    of what came before after that.
 
     Args:
         paths, seed, name, mirror, offline: see `rnnlab.data.base.SequenceDataModule`.
@@ -149,6 +150,11 @@ def _ordered(frame: pd.DataFrame) -> tuple[dict[str, int], pd.DataFrame]:
     by_series = frame.groupby("series", sort=False)["date"]
     num_unsorted = int((frame["date"] < by_series.cummax()).sum())
     is_repeated = frame.duplicated(["series", "date"], keep="last")
+    if is_repeated.mean() > SHARE_REPEATED:
+        raise ValueError(
+            f"{is_repeated.mean():.0%} of the rows have a time that comes again: if the table holds several series, name the column that "
+            "tells them apart with data.series_column=..."
+        )
     frame = frame[~is_repeated].sort_values(["series", "date"], ignore_index=True)
     numbers = frame.drop(columns=["series", "date"])
     gaps = frame.groupby("series")["date"].diff().dropna()

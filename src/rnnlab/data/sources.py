@@ -280,8 +280,11 @@ def _copy(
         tried.append(f"{address} was not asked (offline)")
     else:
         try:
+            num_left = upstream.max_bytes
             for name, url in upstream.urls.items():
-                _download(_public(url), folder / name, upstream.max_bytes, show_progress)
+                address = _public(url)
+                _download(address, folder / name, num_left, show_progress)
+                num_left -= (folder / name).stat().st_size
             return list(upstream.urls), Provenance("upstream", address.rpartition("/")[0], upstream.content_hash)
         except SourceUnavailable as error:
             tried.append(f"{address} failed ({error})")

@@ -55,7 +55,7 @@ def assign_splits(
         rows, words = _random(examples["label"].to_numpy(str), split_seed, val_fraction, group_column)
     else:
         raise ValueError(f"data.split={kind!r} is not one of auto, official, speaker, grouped, random")
-    _refuse_unseen_labels(examples, rows)
+    refuse_unseen_labels(examples, rows)
     return rows, words
 
 
@@ -168,7 +168,8 @@ def _num_known(groups: np.ndarray) -> int:
     return len(set(groups) - {""}) if "" not in groups else 0
 
 
-def _refuse_unseen_labels(examples: pd.DataFrame, rows: Rows) -> None:
+def refuse_unseen_labels(examples: pd.DataFrame, rows: Rows) -> None:
+    """Raise ValueError where a label is validated or tested that was never trained."""
     trained = set(examples["label"].iloc[rows["train"]])
     for split in ("val", "test"):
         part = examples.iloc[rows[split]]

@@ -24,7 +24,7 @@ from rnnlab.data.corpora import CORPORA
 from rnnlab.data.labelled import LabelledData, shortened
 from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_flat
 from rnnlab.data.recordings import natural_order
-from rnnlab.data.splits import assign_splits
+from rnnlab.data.splits import assign_splits, refuse_unseen_labels
 from rnnlab.data.texts import TextColumns, clean_text, find_texts, hash_texts
 from rnnlab.data.tokens import (
     PAD,
@@ -214,6 +214,7 @@ class TextData(LabelledData):
         rows, self.split_used = split_texts(prepared.examples, self.split, self.split_seed, self.val_fraction)
         thinned, self.duplicates = without_duplicates(prepared.examples, rows)
         rows = thinned if self.loader.drop_duplicates else rows
+        refuse_unseen_labels(prepared.examples, rows)
         is_train = np.zeros(len(prepared.examples), dtype=bool)
         is_train[rows["train"]] = True
         counts = np.bincount(prepared.values[np.repeat(is_train, prepared.lengths)], minlength=len(self.types))
@@ -273,7 +274,7 @@ class TextData(LabelledData):
             ("labels", f"{len(self.label_names)}: " + shortened([f"{n} ({counts[n]:,})" for n in self.label_names])),
             ("split", self.split_used),
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
-            ("vocabulary", f"{len(self.vocabulary):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}"),
+            ("vocabulary", f"{len(self.vocabulary) - len(SPECIALS):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}"),
             ("odd", ("; ".join(f"{count:,} {name}" for name, count in odd.items()) or "nothing") + dropped),
         ]
 

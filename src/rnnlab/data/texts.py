@@ -333,8 +333,8 @@ def _from_table(file: Path, columns: TextColumns, counts: Counter[str], split: s
 
 def _match(table: Table, columns: TextColumns, is_split_known: bool) -> tuple[str | None, str | None, str | None]:
     """Find the columns of text, label and split; other names go only for what the user has not named."""
-    text_names = TEXT_NAMES if columns.text_column == TEXT_NAMES[0] else ()
-    label_names = LABEL_NAMES if columns.label_column == LABEL_NAMES[0] else ()
+    text_names = TEXT_NAMES[1:] if columns.text_column == TEXT_NAMES[0] else ()
+    label_names = LABEL_NAMES[1:] if columns.label_column == LABEL_NAMES[0] else ()
     text = match_column(table, columns.text_column, text_names, key="data.prepare.text_column")
     label = match_column(table, columns.label_column, label_names, key="data.prepare.label_column")
     if text == label:

@@ -151,7 +151,7 @@ class WindowedData(SequenceDataModule, ABC):
         """List windows, split them by date, fit scales on the training part, cut, and audit all of it."""
         frames = self.frames(prepared)
         series = self._usable([self.series_of(name, frame) for name, frame in frames.items()])
-        self.index = list_windows(series, self.window, max(self.horizons), 10 if self.step == "day" else 16)
+        self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series))
         rows, self.split_used = date_splits(
             self.index["date"].to_numpy(),
             **asdict(self.split),
@@ -163,6 +163,12 @@ class WindowedData(SequenceDataModule, ABC):
         self.feature_names = tuple(series[0].features.columns)
         self.audit({one.name: frames[one.name] for one in series}, rows)
         return rows
+
+    def _num_characters(self, series: list[Series]) -> int:
+        """Return how much of a time names it: the day, the minute, or all of it."""
+        if self.step == "day":
+            return 10
+        return 16 if all((one.times == one.times.astype("datetime64[m]")).all() for one in series) else 26
 
     def _usable(self, series: list[Series]) -> list[Series]:
         """Leave out, by name, series too short for one window and its targets."""
@@ -178,8 +184,8 @@ class WindowedData(SequenceDataModule, ABC):
         for one in usable:
             if list(one.features.columns) != first:
                 raise ValueError(
-                    f"{one.name} has the features {', '.join(one.features.columns)}, but {usable[0].name} has {', '.join(first)}: name in "
-                    "data.features those that all have"
+                    f"{one.name} has the features {', '.join(one.features.columns)}, but {usable[0].name} has {', '.join(first)}: "
+                    "leave out the columns that not all have"
                 )
         return usable
 
@@ -219,7 +225,7 @@ class WindowedData(SequenceDataModule, ABC):
         series = self._usable([self.series_of(name, frame) for name, frame in frames.items()])
         self.feature_names = tuple(series[0].features.columns)
         _check_features(self.feature_names, bundle, self.source)
-        self.index = list_windows(series, self.window, max(self.horizons), 10 if self.step == "day" else 16)
+        self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series))
         self.scales = _scales(bundle)
         self.windows = cut(series, self.index, self.scales)
         self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.index))}
@@ -263,7 +269,7 @@ class WindowedData(SequenceDataModule, ABC):
 
     def describe(self) -> list[tuple[str, str]]:
         """Return what a person wants to know of the data, as (name, text)."""
-        meta = self.data.meta
+        meta = {**self.data.meta, **self.found}  # what was odd is this file's, also where another of the same content was prepared
         names, dates = list(self.data.examples["id"]), self.index["date"]
         odd = {name: count for name, count in dict(meta["odd"]).items() if count}  # type: ignore[call-overload]
         unit = f" ({self.unit})" if self.unit else ""

@@ -186,7 +186,8 @@ def forecast_calibration(table: pd.DataFrame, name: str, quantiles: tuple[float,
         x, y = np.array(quantiles), np.array([(truth <= table[f"quantile/{name}/{level:g}"]).mean() for level in quantiles])
         axes.set(xlabel="quantile", ylabel="share of truth below it")
     else:
-        tenths = pd.qcut(table[f"prediction/{name}"], 10, duplicates="drop")
+        forecast = table[f"prediction/{name}"]
+        tenths = pd.qcut(forecast, 10, duplicates="drop") if forecast.nunique() > 1 else np.zeros(len(table))
         means = table.groupby(tenths, observed=True)[[f"prediction/{name}", f"target/{name}"]].mean()
         x, y = means[f"prediction/{name}"].to_numpy(), means[f"target/{name}"].to_numpy()
         suffix = f" ({unit})" if unit else ""

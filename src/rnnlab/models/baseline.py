@@ -82,6 +82,8 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and spec.target_kind in method.target_kinds
         and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
     ]
+    if not fitting:
+        raise ValueError(f"data={spec.name}: there is no baseline for such targets")
     if kind not in fitting:
         raise ValueError(f"baseline.kind={kind} is not for data={spec.name}. Allowed: auto, {', '.join(fitting)}")
     method = METHODS[kind](spec, settings)
