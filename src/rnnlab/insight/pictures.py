@@ -108,7 +108,8 @@ def accuracy_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> No
     intervals = [binomtest(int(k), int(n)).proportion_ci(method="wilson") for k, n in zip(num_right, counts, strict=True)]
     below = [share - interval.low for share, interval in zip(shares, intervals, strict=True)]
     above = [interval.high - share for share, interval in zip(shares, intervals, strict=True)]
-    names = [f"{int(np.floor(i.left)) + 1}-{int(i.right)}" for i in shares.index]
+    ends = [(int(np.floor(i.left)) + 1, int(i.right)) for i in shares.index]
+    names = [str(high) if low == high else f"{low}-{high}" for low, high in ends]
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
     axes.errorbar(range(len(names)), shares, yerr=[below, above], fmt="o", color=DARK, capsize=3)
