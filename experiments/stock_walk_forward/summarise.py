@@ -93,10 +93,13 @@ def print_means(table: pd.DataFrame) -> None:
 
 def print_tests(client: Client, table: pd.DataFrame) -> None:
     """Print tests over dates: of variance against the best simple method, of returns against no change."""
-    ours, har = (predictions(client, table, "volatility", model) for model in ("gru", "har"))
-    joined = ours.merge(har, on=["example_id", "date"], suffixes=("", "_har"))
-    difference = qlike(joined) - qlike(joined.assign(prediction=joined["prediction_har"]))
-    print("\nQLIKE of the mean GRU forecast minus HAR's, by date:", mean_with_interval(difference.groupby(joined["date"]).mean()))
+    ours = predictions(client, table, "volatility", "gru")
+    print()
+    for model in ("har", "ridge"):
+        joined = ours.merge(predictions(client, table, "volatility", model), on=["example_id", "date"], suffixes=("", "_other"))
+        difference = qlike(joined) - qlike(joined.assign(prediction=joined["prediction_other"]))
+        by_date = mean_with_interval(difference.groupby(joined["date"]).mean())
+        print(f"QLIKE of the GRU's forecast (mean of its seeds) minus that of {model}, by date: {by_date}")
     for model in ("gru", "ridge", "mean"):
         found = predictions(client, table, "return", model)
         worse = (found["prediction"] - found["target"]) ** 2 - found["target"] ** 2

@@ -60,7 +60,8 @@ def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: t
         persistence = table[f"persistence/{name}"].to_numpy(float)
         if (error_of_persistence := float(np.square(persistence - target).mean())) > 0:
             numbers["skill"] = 1 - error / error_of_persistence
-        numbers |= direction(forecast - persistence, target - persistence)
+        is_same = np.isclose(forecast, persistence, rtol=1e-5, atol=0)  # a rounding error is no forecast of a change
+        numbers |= direction(np.where(is_same, 0, forecast - persistence), target - persistence)
     if is_positive:
         numbers["qlike"] = float((target / forecast - np.log(target / forecast) - 1).mean())
     if "date" in table:
