@@ -11,23 +11,23 @@ import pandas as pd
 from rnnlab.command_line import ROOT
 from rnnlab.tracking import connect
 
-EXPERIMENT = "text_classification"
+EXPERIMENTS = {"text_classification": "", "text_classification_vectors": ", vectors"}
 
 
 def runs() -> pd.DataFrame:
     """Return one row a finished run, in percent where it is a share."""
     client = connect(None, ROOT)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        sys.exit(f"no experiment {EXPERIMENT!r} in {ROOT / 'mlflow.db'}: run the commands of README.md first")
+    added = {found.experiment_id: text for name, text in EXPERIMENTS.items() if (found := client.get_experiment_by_name(name))}
+    if not added:
+        sys.exit(f"no experiment of {', '.join(EXPERIMENTS)} in {ROOT / 'mlflow.db'}: run the commands of README.md first")
     rows = []
-    for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1000):
+    for run in client.search_runs(list(added), "attributes.status = 'FINISHED'", max_results=1000):
         params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
         shares = {name: round(100 * metrics[name], 2) for name in ("best/accuracy", "test/accuracy", "test/f1_macro", "test/ece")}
         rows.append(
             {
                 "data": params["data"],
-                "model": tags.get("baseline") or f"{params['model']} ({params['cell']})",
+                "model": tags.get("baseline") or f"{params['model']} ({params['cell']}{added[run.info.experiment_id]})",
                 "seed": int(params["seed"]),
                 **{name.replace("/", "_"): value for name, value in shares.items()},
                 "num_parameters": int(metrics["model/num_parameters"]),

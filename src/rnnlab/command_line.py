@@ -3,6 +3,7 @@
 Only this file and `sweep.py` know Hydra; nothing heavy is imported before the words have been checked.
 """
 
+import gc
 import os
 import sys
 import warnings
@@ -52,6 +53,8 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
                 _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
             failures.append(f"{' '.join(hydra_config.overrides.task)}: {error}")
             print(f"\nerror: {error}\n", file=sys.stderr)
+        finally:
+            gc.collect()  # a trainer, its model and its optimizer point at each other: the next job of a sweep needs their room
 
     with warnings.catch_warnings():
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()

@@ -1,6 +1,7 @@
 """The trainer, what watches it, and checkpoints: made, chosen, loaded."""
 
 import functools
+import os
 import pickle
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from torch import Tensor
 
@@ -48,6 +50,7 @@ def make_trainer(
     trainer = recipe(
         logger=loggers,
         callbacks=callbacks,
+        plugins=[DirectCheckpointIO()],
         log_every_n_steps=max(1, min(config["tracking"]["log_every_n_steps"], steps_per_epoch)),
         num_sanity_val_steps=0,
         enable_progress_bar=False,
@@ -55,6 +58,27 @@ def make_trainer(
         default_root_dir=tracker.folder,
     )
     return trainer, best, meter
+
+
+class DirectCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints straight to disk, aside and renamed; Lightning's way holds each of them twice in memory first."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: where it cannot be written.
+        """
+        file = Path(path)
+        aside = file.with_name(f".{file.name}.writing")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(checkpoint, aside)
+            os.replace(aside, file)
+        except RuntimeError as error:  # what torch says of a disk that is full
+            raise OSError(f"{file}: {str(error).splitlines()[0]}") from error
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def count_of(limit: float | int, loader: Any) -> int | None:
