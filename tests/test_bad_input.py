@@ -150,7 +150,7 @@ BAD_TEXTS: dict[str, tuple[str, tuple[str, ...], str]] = {
         (),
         r"mine.csv: all 45 labels are 'north'; a classifier needs two classes or more\. Set data.prep",
     ),
-    "no label column": (  # fails today: the message lists `label` itself among its other names
+    "no label column": (
         csv_of(texts(), header=("text", "wind")),
         (),
         r"mine.csv lacks a column 'label' \(or class, .*\); it has: text, wind\. Rename one",
@@ -385,7 +385,6 @@ def test_a_series_of_ones_own_trains(tmp_path: Path, compose: Compose, root: Pat
 
 def test_so_few_rows_that_they_are_one_batch_train_without_a_warning(tmp_path: Path, compose: Compose, root: Path) -> None:
     file = place(tmp_path, "mine.csv", prices())
-    # fails today: trainer=smoke logs every 4 steps, and Lightning warns that there is one
     trained(compose, root, "data=stock", f"data.source={file}", "data.window_days=5", "data.loader.batch_size=256")
 
 

@@ -162,7 +162,7 @@ def test_irregular_steps_are_counted_against_the_usual_one(tmp_path: Path, make:
 
 def test_times_closer_than_a_minute_are_examples_of_their_own(tmp_path: Path, make: Make) -> None:
     module = set_up(make(write(tmp_path / "t.csv", table(step="10s"))))
-    assert module.index["id"].is_unique  # fails today: ids name the minute at most
+    assert module.index["id"].is_unique
 
 
 # Windows

@@ -452,7 +452,7 @@ def test_one_plain_file_that_is_gone_leaves_none_behind(tmp_path: Path, server: 
 def test_the_address_that_failed_is_the_one_that_is_named(tmp_path: Path, server: Server) -> None:
     upstream = served(server, {"train.csv": b"one"})
     with pytest.raises(SourceUnavailable, match=r"/data/test.csv failed \(HTTP Error 404"):
-        fetch(upstream, tmp_path / "raw" / "tables", None, is_offline=False)  # fails today: names the first file's address
+        fetch(upstream, tmp_path / "raw" / "tables", None, is_offline=False)
 
 
 @pytest.mark.parametrize("where", ["mirror", "upstream"])
@@ -474,7 +474,7 @@ def test_a_plain_file_larger_than_allowed_is_refused_while_it_comes(tmp_path: Pa
 
 def test_all_plain_files_together_are_bounded(tmp_path: Path, server: Server) -> None:
     upstream = served(server, {"train.csv": bytes(70), "test.csv": bytes(70)})
-    with pytest.raises(UnsafeArchive, match=r"more than the \d+ bytes allowed"):  # fails today: the bound is for each file
+    with pytest.raises(UnsafeArchive, match=r"more than the \d+ bytes allowed"):
         fetch(upstream, tmp_path / "raw" / "tables", mirror=None, is_offline=False)
 
 

@@ -219,7 +219,6 @@ def test_what_was_odd_is_told_of_this_file_and_not_of_one_that_came_before(tmp_p
     source = folder_of(tmp_path / "p", "AAA")
     assert dict(set_up(make(source)).describe())["odd"] == "nothing"
     walk("AAA").sample(frac=1, random_state=0).to_csv(source / "AAA.csv", index=False)
-    # fails today: the cleaned content is the same, so the first file's prepared folder tells its own oddities
     assert "unsorted" in dict(set_up(make(source)).describe())["odd"]
 
 

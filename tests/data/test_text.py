@@ -229,7 +229,7 @@ def test_a_label_that_occurs_only_in_test_is_refused(tmp_path: Path, make: Make)
 def test_a_label_whose_only_training_text_is_left_out_as_a_duplicate_is_refused(tmp_path: Path, make: Make) -> None:
     file = write(tmp_path / "t.csv", [*ROWS, ("grey rain", "wet", "train"), ("Grey rain", "wet", "test")])
     with pytest.raises(ValueError, match=r"label 'wet' occurs in the test split .* but never in training"):
-        make(file).setup()  # fails today: labels are looked at before duplicates are left out
+        make(file).setup()
     make(file, loader__drop_duplicates=False).setup()
 
 
@@ -482,6 +482,6 @@ def test_an_empty_raw_text_is_named_by_its_place(tmp_path: Path, make: Make) -> 
 
 def test_a_module_that_failed_to_split_does_not_pass_for_set_up(tmp_path: Path, make: Make) -> None:
     module = make(write(tmp_path / "t.csv", [*ROWS, ("grey rain", "wet", "test")]))
-    for _ in range(2):  # fails today: the second call returns in silence
+    for _ in range(2):
         with pytest.raises(ValueError, match=r"label 'wet' occurs in the test split"):
             module.setup()
