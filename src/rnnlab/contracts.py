@@ -3,6 +3,7 @@
 Axis letters that end tensor names:
 
     B batch   T time   F features   H hidden   C classes   S target time   V vocabulary   D dimensions of a real target
+    N hypotheses of all sentences   Q quantiles   A attention's hidden size
 
 Padding convention: a sequence of length n fills positions 0..n-1 of the time axis; positions from n on hold zeros and never
 change a result.
@@ -16,7 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 InputKind = Literal["features", "tokens"]
-TargetKind = Literal["class", "class_per_step", "real"]
+TargetKind = Literal["class", "class_per_step", "real", "tokens"]
+Goal = Literal["transcribe", "translate", "summarise", "pronounce"]
+Joined = Literal["words", "pieces", "moses"]
 Link = Literal["identity", "exp"]
 
 # The ranges that signatures state; a config's values are checked against them before anything is loaded.
@@ -35,14 +38,22 @@ class DataSpec:
         name: the data's name, as in `data=NAME`.
         input_kind: `features` (float, B T F) or `tokens` (int64, B T).
         input_size: F, or the size of the vocabulary.
-        target_kind: `class` (int64, B), `class_per_step` (int64, B T, padded with -1) or `real` (float, B D).
-        target_size: number of classes, or D.
-        label_names: one name per class, in order; for `real` one name per dimension.
+        target_kind: `class` (int64, B), `class_per_step` (int64, B T, padded with -1), `real` (float, B D) or `tokens` (int64, B S,
+            padded with 0, neither start nor end in it).
+        target_size: number of classes, D, or V, the size of the target's vocabulary.
+        label_names: one name per class, in order; for `real` one name per dimension; for `tokens` the vocabulary, `SPECIALS` first.
         class_counts: examples per class in the training split (empty for `real`).
         step_ms: duration of one input step in milliseconds, where steps are time.
         feature_names: one name per input feature, where they have names.
         link: how a forecast is read (`real` only): `identity`, or `exp` for targets that are positive.
         unit: of the target, e.g. `%`.
+        goal: what sequences of tokens are asked for, which says how they are scored (`tokens` only).
+        joined: how tokens become text: `words` (a blank between), `pieces` (nothing between, `▁` is a blank) or `moses` (words put
+            together by the rules of `target_language`).
+        target_language: as sacreBLEU and Moses name it (en, de, zh, ...); empty where it means nothing.
+        max_target_length: tokens in the longest training target.
+        is_monotonic: whether targets come in the order of the inputs, so that CTC can train them.
+        is_joint: whether inputs and targets share one vocabulary.
     """
 
     name: str
@@ -56,6 +67,12 @@ class DataSpec:
     feature_names: tuple[str, ...] = ()
     link: Link = "identity"
     unit: str = ""
+    goal: Goal | None = None
+    joined: Joined = "words"
+    target_language: str = ""
+    max_target_length: int = 0
+    is_monotonic: bool = False
+    is_joint: bool = False
 
 
 @dataclass
@@ -86,6 +103,7 @@ class Batch:
         target_lengths: (B,) int64; 1 for one target per sequence.
         example_ids: (B,) int64, row in the data module's table of examples.
         reference: of real targets, see `Reference`.
+        references: of token targets, each example's right answers as text, one at least (None while training: nothing is scored).
     """
 
     inputs: Tensor
@@ -94,6 +112,7 @@ class Batch:
     target_lengths: Tensor
     example_ids: Tensor
     reference: Reference | None = None
+    references: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def size(self) -> int:
@@ -102,13 +121,45 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        parts = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        reference = self.reference
-        moved = None if reference is None else Reference(*(value.to(device) for value in vars(reference).values()))
-        return replace(self, **parts, reference=moved)
+        moved = replace(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        if self.reference is not None:
+            moved.reference = Reference(*(value.to(device) for value in vars(self.reference).values()))
+        return moved
+
+
+@dataclass
+class Hypothesis:
+    """Hold one answer of tokens.
+
+    Args:
+        tokens: numbers of the target's vocabulary, neither start nor end in them.
+        score: log-probability, divided by a power of the length where a search was asked to; higher is better.
+    """
+
+    tokens: list[int]
+    score: float
+
+
+@dataclass
+class Decoded:
+    """Hold what a model answers with tokens.
+
+    Args:
+        hypotheses: of each example, best first, one at least.
+        loss: mean over the target's tokens of -ln p (nats), or None where targets are unknown.
+    """
+
+    hypotheses: list[list[Hypothesis]]
+    loss: Tensor | None = None
 
 
 IGNORED_TARGET = -1
+PAD, UNKNOWN, START, STOP = range(4)
+SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
+"""The first words of every target vocabulary; CTC's blank is number 0."""
 
 
 def valid_mask(lengths_B: Tensor, num_steps: int) -> Tensor:

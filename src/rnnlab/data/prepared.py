@@ -1,7 +1,8 @@
 """Prepared arrays on disk: flat, memory-mapped, written aside and renamed, and the hashes that tell variants apart.
 
 A prepared folder holds `values.npy` (all sequences end to end), `offsets.npy` (where each begins and ends),
-`examples.parquet` (one row a sequence: id, label, the unit that may leak, ...) and `meta.json`.
+`examples.parquet` (one row a sequence: id, label, the unit that may leak, ...) and `meta.json`; where targets are sequences too,
+`targets.npy` and `target_offsets.npy`.
 """
 
 import ast
@@ -12,7 +13,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ class Prepared:
         offsets: (N + 1,) int64; sequence n is `values[offsets[n]:offsets[n + 1]]`.
         examples: one row a sequence.
         meta: settings, hashes and counts.
+        targets: (all target tokens,) int32, empty where targets are no sequences.
+        target_offsets: (N + 1,) int64, as `offsets`; empty likewise.
     """
 
     folder: Path
@@ -42,6 +45,8 @@ class Prepared:
     offsets: np.ndarray
     examples: pd.DataFrame
     meta: Json
+    targets: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    target_offsets: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -61,30 +66,51 @@ def open_prepared(folder: Path) -> Prepared:
         values = np.load(folder / "values.npy", mmap_mode="r", allow_pickle=False)
         offsets = np.load(folder / "offsets.npy", allow_pickle=False)
         examples = pd.read_parquet(folder / "examples.parquet")
-        is_whole = offsets.ndim == 1 and len(offsets) == len(examples) + 1 and offsets[-1] == len(values) == meta["num_steps"]
+        is_whole = _agree(values, offsets, len(examples)) and len(values) == meta["num_steps"]
+        if meta.get("num_target_tokens") is None:
+            targets, target_offsets = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
+        else:
+            targets = np.load(folder / "targets.npy", mmap_mode="r", allow_pickle=False)
+            target_offsets = np.load(folder / "target_offsets.npy", allow_pickle=False)
+            is_whole = is_whole and _agree(targets, target_offsets, len(examples)) and len(targets) == meta["num_target_tokens"]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"prepared data in {folder} are damaged ({error}): delete that folder and run again") from error
     if not is_whole:
         raise ValueError(f"prepared data in {folder} are damaged (sizes disagree): delete that folder and run again")
-    return Prepared(folder, values, offsets, examples, meta)
+    return Prepared(folder, values, offsets, examples, meta, targets, target_offsets)
 
 
-def write_prepared(folder: Path, sequences: Iterable[np.ndarray], examples: pd.DataFrame, meta: Json) -> None:
+def _agree(values: np.ndarray, offsets: np.ndarray, num_examples: int) -> bool:
+    return offsets.ndim == 1 and len(offsets) == num_examples + 1 and bool(offsets[-1] == len(values))
+
+
+Flat = tuple[np.ndarray, np.ndarray]
+"""Sequences end to end, and where each begins and ends."""
+
+
+def write_prepared(folder: Path, sequences: Iterable[np.ndarray], examples: pd.DataFrame, meta: Json, targets: Flat | None = None) -> None:
     """Write sequences end to end, see `write_flat`."""
     rows = list(sequences)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    write_flat(folder, np.concatenate(rows), offsets, examples, meta)
+    write_flat(folder, np.concatenate(rows), offsets, examples, meta, targets)
 
 
-def write_flat(folder: Path, values: np.ndarray, offsets: np.ndarray, examples: pd.DataFrame, meta: Json) -> None:
+def write_flat(
+    folder: Path, values: np.ndarray, offsets: np.ndarray, examples: pd.DataFrame, meta: Json, targets: Flat | None = None
+) -> None:
     """Write a prepared folder aside and rename it into place, so that nobody ever sees half of one."""
+    counts: Json = {"num_steps": len(values)}
     aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
     try:
         aside.mkdir(parents=True)
         np.save(aside / "values.npy", values)
         np.save(aside / "offsets.npy", offsets)
+        if targets is not None:
+            np.save(aside / "targets.npy", targets[0])
+            np.save(aside / "target_offsets.npy", targets[1])
+            counts["num_target_tokens"] = len(targets[0])
         examples.to_parquet(aside / "examples.parquet", index=False)
-        text = json.dumps({**meta, "num_steps": len(values)}, indent=1, sort_keys=True)
+        text = json.dumps({**meta, **counts}, indent=1, sort_keys=True)
         (aside / "meta.json").write_text(text, encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)

@@ -1,0 +1,85 @@
+"""Data whose targets are sequences of tokens: what dictation, translation and pronunciation share."""
+
+from abc import ABC
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnlab.contracts import PAD, SPECIALS, START
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.tokens import Vocabulary
+
+
+class TokenTargets(SequenceDataModule, ABC):
+    """Number target tokens, and keep what is right as text.
+
+    A subclass prepares `targets` (numbers of `meta`'s token types) beside its inputs, and a column `target`, the text that is right, in
+    `examples`; in `assign_splits` it calls `number_targets`.
+    """
+
+    target_vocabulary: Vocabulary
+    """Begins with `contracts.SPECIALS`."""
+    target_numbers: np.ndarray
+    """(types,) int32, each token type's number in `target_vocabulary`."""
+
+    def target_tokens(self, row: int) -> np.ndarray:
+        """Return one example's target, numbers of the vocabulary, (S,) int64."""
+        start, end = self.data.target_offsets[row : row + 2]
+        numbers: np.ndarray = self.target_numbers[self.data.targets[start:end]].astype(np.int64)
+        return numbers
+
+    def pad_targets(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return targets, (B, S) int64 padded with 0, and lengths (B,) int64."""
+        return pad_tokens([self.target_tokens(row) for row in rows])
+
+    @property
+    def target_lengths(self) -> np.ndarray:
+        """Tokens of each example's target, (N,) int64."""
+        lengths: np.ndarray = np.diff(self.data.target_offsets)
+        return lengths
+
+    def references(self, rows: np.ndarray) -> tuple[tuple[str, ...], ...]:
+        """Return the texts that are right for each of these rows, one or more."""
+        texts = self.examples["target"].to_numpy(object)
+        return tuple((str(texts[row]),) for row in rows)
+
+    def targets(self, rows: np.ndarray) -> list[object]:
+        """Return the texts that are right, in a form that JSON can hold."""
+        return [list(texts) for texts in self.references(rows)]
+
+
+def count_types(flat: np.ndarray, offsets: np.ndarray, rows: np.ndarray, num_types: int) -> np.ndarray:
+    """Count how often each token type occurs in these rows.
+
+    Args:
+        flat: numbers of token types, end to end.
+        offsets: where each row begins and ends, (N + 1,).
+        rows: which to count.
+        num_types: how many types there are.
+    """
+    is_counted = np.zeros(len(offsets) - 1, dtype=bool)
+    is_counted[rows] = True
+    counts: np.ndarray = np.bincount(flat[np.repeat(is_counted, np.diff(offsets))], minlength=num_types)
+    return counts
+
+
+def fit_with_ends(types: list[str], counts: np.ndarray, min_frequency: int, max_size: int | None) -> tuple[Vocabulary, np.ndarray]:
+    """Fit a vocabulary that begins with `contracts.SPECIALS`; see `Vocabulary.fit`.
+
+    Returns:
+        The vocabulary, and its number of each type, (types,) int32.
+    """
+    counts = np.where(np.isin(types, SPECIALS), 0, counts)  # what looks like a special word is an unknown one
+    plain, numbers = Vocabulary.fit(types, counts, min_frequency, max_size)
+    moved = len(SPECIALS) - START
+    return Vocabulary((*SPECIALS, *plain.words[START:])), np.where(numbers >= START, numbers + moved, numbers).astype(np.int32)
+
+
+def pad_tokens(rows: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Pad rows of numbers to (B, S) int64; return lengths (B,) int64 too. Rows may be empty."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    most = int(lengths.max(initial=0))
+    values_BS = np.full((len(rows), most), PAD, dtype=np.int64)
+    values_BS[np.arange(most)[None] < lengths[:, None]] = np.concatenate(rows)
+    return torch.from_numpy(values_BS), torch.from_numpy(lengths)
