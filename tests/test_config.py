@@ -15,7 +15,7 @@ from rnnlab.config import Config, ConfigError, flatten, locate, nearest, recipe,
 from rnnlab.contracts import DataSpec
 from rnnlab.layers.frontends import Convolution, Direct
 from rnnlab.layers.recurrent import Recurrence
-from rnnlab.models.base import FittedOnce, Predictor, SequenceModule
+from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.birnn import BiRNN
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -33,7 +33,7 @@ def model_class(name: str) -> type[Predictor]:
     return found
 
 
-NETWORKS = [name for name in choices("model") if issubclass(model_class(name), SequenceModule)]
+NETWORKS = [name for name in choices("model") if issubclass(model_class(name), Network)]
 
 
 def model_node(**changes: Any) -> Config:
@@ -64,7 +64,7 @@ def test_nested_targets_become_recipes_and_plain_nodes_become_dataclasses() -> N
 
 def test_a_recipe_holds_the_arguments_and_leaves_sizes_to_the_data() -> None:
     sizes = {"embedding_size": 4, "num_ngrams": [9]}
-    settings = {"scale": 0.1, "dropout": 0.5, "variational_dropout": 0.0, "is_frozen": False, **sizes}
+    settings = {"scale": 0.1, "dropout": 0.5, "variational_dropout": 0.0, "is_frozen": False, "repeats": 1, **sizes}
     made = recipe({"_target_": "rnnlab.layers.frontends.Embedding", **settings}, "frontend")
     assert made.keywords == settings
     assert made(input_size=7).table.weight.shape == (7, 4)
@@ -196,7 +196,7 @@ def test_every_optimizer_model_and_trainer_build_together(
 ) -> None:
     chosen = {"optimizer": optimizer, "model": model, "trainer": trainer}
     config = {group: parts[group][choice] for group, choice in chosen.items()}
-    made: SequenceModule = built(config, "model")(SPEC)
+    made: Network = built(config, "model")(SPEC)
     steps = built(config, "optimizer")(made.parameters())
     loss = made(torch.ones(2, 5, 3), torch.tensor([5, 4])).sum()
     loss.backward()

@@ -20,7 +20,7 @@ from rnnlab.command_line import compose_config
 from rnnlab.config import Config, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.models.base import FittedOnce, SequenceModule
+from rnnlab.models.base import FittedOnce, Network
 from rnnlab.models.baseline import METHODS, _make
 
 HOME = Path(__file__).resolve().parents[1]
@@ -104,7 +104,7 @@ def test_every_model_answers_a_batch_of_every_kind_of_data(
     config: dict[str, Any] = compose(f"model={model}", f"data={module}")
     data = samples[module]
     made = recipe(config["model"], "model")(data.make_spec())
-    assert isinstance(made, SequenceModule | FittedOnce)
+    assert isinstance(made, Network | FittedOnce)
     if isinstance(made, FittedOnce):
         made.fit(data.plain_dataloader("train"), data.plain_dataloader("val"))
     rows = data.rows["test"][np.array([0, 3, 1])]

@@ -67,7 +67,8 @@ def write_bundle(folder: Path, model: Predictor, config: Config, data: dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, "run_id": run_id, "model": config, "spec": asdict(model.spec), "data": data}
     (folder / "bundle.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    # Tied matrices are one tensor under two names, which this format refuses: each name gets a copy.
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
 
 

@@ -242,7 +242,7 @@ class ProgressLine(Callback):
 
 def shown(value: float, unit: str) -> str:
     """Write a metric as people read it."""
-    return f"{100 * value:.2f} %" if unit == "%" else f"{value:.5g}{' ' + unit if unit else ''}"
+    return f"{100 * value:.2f} %" if unit == "share" else f"{value:.5g}{' ' + unit if unit else ''}"
 
 
 class TrackingLogger(Logger):

@@ -16,7 +16,7 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.prepared import code_hash
 from rnnlab.evaluation import Evaluation
 from rnnlab.insight import pictures
-from rnnlab.models.base import Predictor, SequenceModule
+from rnnlab.models.base import Network, Predictor
 from rnnlab.tasks import Classify, Forecast, Label, Task
 from rnnlab.tracking import Tracker, find_baselines
 
@@ -68,7 +68,7 @@ def leave_behind(
 def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
     """Draw the learning curve, and for classes the confusion matrix, calibration and errors, for numbers the forecasts."""
     task = model.task
-    if isinstance(model, SequenceModule):
+    if isinstance(model, Network):
         measure = task.measure.name
         history = {name: tracker.history(name) for name in ("train/loss", "val/loss", f"val/{measure}")}
         pictures.learning_curve(history, measure, folder / "learning_curve.png")
@@ -129,7 +129,7 @@ def print_summary(
 def unit_of(name: str, task: Task) -> str:
     """Return how a metric is written."""
     if name.startswith(SHARES):
-        return "%"
+        return "share"
     return task.spec.unit if name.startswith(IN_TARGET_UNIT) else ""
 
 
@@ -153,7 +153,7 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
         and run.data.metrics.get("test/num_examples") == test["num_examples"]
     ]
     if not tracked:
-        if not isinstance(model, SequenceModule):
+        if not isinstance(model, Network):
             return "no other baseline is tracked for this test split"
         asked = " ".join(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))
         return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {asked}".rstrip()
@@ -161,7 +161,7 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
     theirs, ours = best.data.metrics[f"test/{key}"], test[key]
     unit = unit_of(key, model.task)
     numbers = f"{key} {shown(ours, unit)} against {shown(theirs, unit)} of {best.info.run_name} ({best.info.run_id[:8]})"
-    if not isinstance(model, SequenceModule):
+    if not isinstance(model, Network):
         return f"best other baseline: {numbers}"
     if sign * (ours - theirs) > 0:
         return f"better than the best tracked baseline: {numbers}"

@@ -30,7 +30,7 @@ from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
 from rnnlab.evaluation import Evaluation, measure
-from rnnlab.models.base import FittedOnce, Optimization, Predictor, SequenceModule
+from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
@@ -91,7 +91,7 @@ def train(config: Config) -> None:
     data = find_data(recipes.data, config)
     pl.seed_everything(config["seed"], workers=False, verbose=False)
     model = recipes.model(data.make_spec())
-    if isinstance(model, SequenceModule):
+    if isinstance(model, Network):
         model.optimization = recipes.optimization
         model.frontend.begin_with(data.input_vectors())
         if model.frontend.needs_fit:
@@ -103,13 +103,13 @@ def train(config: Config) -> None:
         tracker = Tracker.resume(client, config["resume"], HOME)
     else:
         if config["init_from"]:
-            init_from(cast(SequenceModule, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+            init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
         name = config["name"] or run_name(config, model)
         tracker = Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT, HOME)
     with _ending(tracker):
         if not config["resume"]:
             _record(tracker, config, model, data)
-        if isinstance(model, SequenceModule):
+        if isinstance(model, Network):
             extra, checkpoint = _fit_network(config, recipes, tracker, model, data)
         else:
             extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
@@ -168,7 +168,7 @@ def _describe(data: SequenceDataModule) -> None:
 
 
 def _fit_network(
-    config: Config, recipes: Recipes, tracker: Tracker, model: SequenceModule, data: SequenceDataModule
+    config: Config, recipes: Recipes, tracker: Tracker, model: Network, data: SequenceDataModule
 ) -> tuple[dict[str, float], Path]:
     """Train, load the chosen checkpoint, and return time, speed and memory with its path."""
     trainer, best, meter = make_trainer(config, recipes.trainer, tracker, model, data)
@@ -215,7 +215,7 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
     if isinstance(model, FittedOnce):
         size = [model.kind]
     else:
-        cell = [choices["cell"]] if choices.get("model") == "birnn" else []
+        cell = [choices["cell"]] if choices.get("model") in ("birnn", "seq2seq") else []
         size = [*cell, f"h{config['model']['recurrence']['hidden_size']}"]
     target = [f"{data['target']}{'-'.join(map(str, data['horizon_days']))}d"] if "horizon_days" in data else []
     has_folds = data.get("split") == "speaker" or data.get("num_folds", 1) > 1
@@ -224,7 +224,8 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
 
 
 def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule) -> None:
-    unused = () if isinstance(model, SequenceModule) else ("cell", "frontend", "optimizer", "scheduler", "callbacks")
+    unused = ["decoder_cell"] if config["choices"].get("model") != "seq2seq" else []
+    unused += [] if isinstance(model, Network) else ["cell", "frontend", "optimizer", "scheduler", "callbacks"]
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
     if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}

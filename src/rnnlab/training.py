@@ -19,14 +19,14 @@ from torch import Tensor
 from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, StepSeed, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.models.base import SequenceModule
+from rnnlab.models.base import Network
 from rnnlab.tracking import Tracker
 
 console = Console(stderr=True, soft_wrap=True)
 
 
 def make_trainer(
-    config: Config, recipe: "functools.partial[pl.Trainer]", tracker: Tracker, model: SequenceModule, data: SequenceDataModule
+    config: Config, recipe: "functools.partial[pl.Trainer]", tracker: Tracker, model: Network, data: SequenceDataModule
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
     measure = model.task.measure
@@ -86,7 +86,7 @@ def count_of(limit: float | int, loader: Any) -> int | None:
     return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
 
 
-def _best_checkpoint(config: Config, folder: Path, model: SequenceModule) -> ModelCheckpoint:
+def _best_checkpoint(config: Config, folder: Path, model: Network) -> ModelCheckpoint:
     settings, measure = config["callbacks"]["checkpoint"], model.task.measure
     monitor, mode = settings["monitor"] or f"val/{measure.name}", settings["mode"] or measure.direction
     if settings["monitor"] and settings["mode"] not in ("min", "max"):
@@ -101,7 +101,7 @@ def _best_checkpoint(config: Config, folder: Path, model: SequenceModule) -> Mod
     )  # fmt: skip
 
 
-def _logged_names(model: SequenceModule) -> list[str]:
+def _logged_names(model: Network) -> list[str]:
     """Return what validation logs, before there is any."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchmetrics: computed before the first update
@@ -157,7 +157,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({str(error).splitlines()[0]})") from None
 
 
-def load_weights(model: SequenceModule, checkpoint: Path) -> Path:
+def load_weights(model: Network, checkpoint: Path) -> Path:
     """Load a checkpoint's weights.
 
     Raises:
@@ -170,7 +170,7 @@ def load_weights(model: SequenceModule, checkpoint: Path) -> Path:
     return checkpoint
 
 
-def init_from(model: SequenceModule, folder: Path) -> None:
+def init_from(model: Network, folder: Path) -> None:
     """Begin with another run's weights where names and shapes agree, and say which."""
     file = next((f for f in (folder / "best.ckpt", folder / "last.ckpt") if f.is_file()), None)
     if file is None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 State = tuple[Tensor, ...]
 """The tensors a cell carries from step to step, each (B, H); the first is the hidden state, which is also the output."""
 
+_OF_KERNEL = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 Initialisation = Literal["uniform", "xavier", "orthogonal", "identity"]
 
 
@@ -36,26 +37,41 @@ class Cell(nn.Module, ABC):
     def step(self, input_BF: Tensor, state: State) -> State:
         """Advance one time step, written out from the equations (the reference)."""
 
+    @abstractmethod
+    def advance(self, input_BF: Tensor, state: State) -> State:
+        """Advance one time step on the fused kernel's own single step: what `step` computes, faster."""
+
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: zeros, (B, H) each."""
         weight = next(self.kernel.parameters())
         return tuple(weight.new_zeros(batch_size, self.hidden_size) for _ in range(self.num_states))
 
-    def forward(self, inputs_BTF: Tensor) -> Tensor:
+    def forward(self, inputs_BTF: Tensor, state: State | None = None) -> Tensor:
         """Run a whole sequence on the fused kernel.
 
         Args:
             inputs_BTF: (B, T, F); steps beyond a sequence's length are computed too and are the caller's to drop.
+            state: before the first step (None: zeros).
 
         Returns:
             Hidden states of all steps, (B, T, H).
         """
-        outputs_BTH, _ = self.kernel(inputs_BTF)
+        before = None
+        if state is not None:
+            parts = tuple(part[None].contiguous() for part in state)  # the kernel's state has a layer axis
+            before = parts if self.num_states > 1 else parts[0]
+        outputs_BTH, _ = self.kernel(inputs_BTF, before)
         return outputs_BTH
 
-    def unroll(self, inputs_BTF: Tensor) -> Tensor:
+    @property
+    def kernel_weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """W_i, W_h, b_i, b_h, gates stacked, as single-step kernels take them."""
+        weight_i, weight_h, bias_i, bias_h = (self.kernel.get_parameter(f"{name}_l0") for name in _OF_KERNEL)
+        return weight_i, weight_h, bias_i, bias_h
+
+    def unroll(self, inputs_BTF: Tensor, state: State | None = None) -> Tensor:
         """Run a whole sequence by `step`: the same result as `forward`, slower, with nothing hidden."""
-        state = self.initial_state(inputs_BTF.shape[0])
+        state = self.initial_state(inputs_BTF.shape[0]) if state is None else state
         outputs = []
         for input_BF in inputs_BTF.unbind(1):
             state = self.step(input_BF, state)

@@ -7,7 +7,7 @@ with the recurrent matrix (what cuDNN and PyTorch compute), with the update gate
     h_t = (1 - z_t) * n_t + z_t * h_{t-1}
 """
 
-from torch import Tensor, nn, sigmoid, tanh
+from torch import Tensor, gru_cell, nn, sigmoid, tanh
 
 from rnnlab.cells.base import Cell, State
 
@@ -30,3 +30,7 @@ class GRUCell(Cell):
         reset, update = sigmoid(r_i + r_h), sigmoid(z_i + z_h)
         candidate = tanh(n_i + reset * n_h)
         return ((1 - update) * candidate + update * hidden_BH,)
+
+    def advance(self, input_BF: Tensor, state: State) -> State:
+        """Advance one time step on the kernel's single step."""
+        return (gru_cell(input_BF, state[0], *self.kernel_weights),)

@@ -8,7 +8,7 @@ c_t = f_t * c_{t-1} + i_t * g_t
 h_t = o_t * tanh(c_t)
 """
 
-from torch import Tensor, nn, sigmoid, tanh
+from torch import Tensor, lstm_cell, nn, sigmoid, tanh
 
 from rnnlab.cells.base import Cell, State
 
@@ -31,3 +31,8 @@ class LSTMCell(Cell):
         i, f, g, o = (a + b for a, b in zip(from_input, from_hidden, strict=True))
         memory_BH = sigmoid(f) * memory_BH + sigmoid(i) * tanh(g)
         return sigmoid(o) * tanh(memory_BH), memory_BH
+
+    def advance(self, input_BF: Tensor, state: State) -> State:
+        """Advance one time step on the kernel's single step."""
+        hidden_BH, memory_BH = lstm_cell(input_BF, state, *self.kernel_weights)
+        return hidden_BH, memory_BH

@@ -53,16 +53,28 @@ class RecurrentStack(nn.Module):
 
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers; what lies beyond a length is zero in the result."""
-        values = values_BTF
+        return self.with_final_states(values_BTF, lengths_B)[0], lengths_B
+
+    def with_final_states(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Run all layers.
+
+        Returns:
+            (B, T, D*H), zero beyond a length; and of each layer the hidden state behind each direction's last step, (B, D*H).
+        """
+        values, finals = values_BTF, []
+        rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             values = self.dropout(values) if index else values
             cells = list(layer.children())
             outputs = [cells[0](values)]
+            last = [outputs[0][rows_B, lengths_B - 1]]
             if self.num_directions == 2:
                 backward = cells[1](reverse_within_length(values, lengths_B))
                 outputs.append(reverse_within_length(backward, lengths_B))
+                last.append(backward[rows_B, lengths_B - 1])
+            finals.append(torch.cat(last, -1))
             values = zero_padding(norm(torch.cat(outputs, -1)), lengths_B)
-        return values, lengths_B
+        return values, finals
 
 
 def reverse_within_length(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:

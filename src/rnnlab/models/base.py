@@ -1,10 +1,12 @@
-"""What every model is to Lightning: something that answers a batch (`Predictor`); what recurrent ones share (`SequenceModule`)."""
+"""What every model is to Lightning: something that answers a batch (`Predictor`), trained by gradients (`Network`) or fitted once
+(`FittedOnce`); and the stack with a head that srnn, lstm, gru and birnn are presets of (`SequenceModule`).
+"""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -14,11 +16,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from rnnlab.cells.base import Cell
-from rnnlab.contracts import Batch, DataSpec, Fraction
+from rnnlab.contracts import Batch, DataSpec, Decoded, Fraction
+from rnnlab.layers import ctc
 from rnnlab.layers.frontends import Frontend
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
+from rnnlab.layers.search import Decoding
 from rnnlab.tasks import Regularisation, Task, make_task
+
+Outputs = Tensor | Decoded
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,14 @@ class Predictor(pl.LightningModule, ABC):
         task: what is asked of them.
     """
 
-    def __init__(self, spec: DataSpec, task: Task) -> None:
+    def __init__(self, spec: DataSpec, task: Task[Any]) -> None:
         super().__init__()
         self.spec = spec
         self.task = task
 
     @abstractmethod
-    def respond(self, batch: Batch) -> Tensor:
-        """Return outputs as the task reads them: (B, C) or (B, T, C) logits, or (B, D) standardised forecasts."""
+    def respond(self, batch: Batch) -> Outputs:
+        """Return outputs as the task reads them: (B, C) or (B, T, C) logits, (B, D) standardised forecasts, or what was decoded."""
 
 
 class FittedOnce(Predictor, ABC):
@@ -72,72 +78,36 @@ class FittedOnce(Predictor, ABC):
         """Fit on training batches, not augmented; validation batches choose settings and nothing else."""
 
 
-class SequenceModule(Predictor, ABC):
-    """Train a recurrent stack on a task.
+class Network(Predictor, ABC):
+    """Learn by gradients.
 
     Args:
-        spec: what the data are; sizes come from here and from nowhere else.
-        cell: makes a cell from (input_size, hidden_size).
-        recurrence: the stack.
+        spec: what the data are.
+        task: what is asked of them.
         frontend: makes a front end from (input_size).
-        head: pooling and dropout.
-        regularisation: what is added to the plain loss.
 
     Raises:
-        ValueError: where the cell or the front end does not fit.
+        ValueError: where the front end does not fit.
     """
 
-    cell_class: ClassVar[type[Cell] | None] = None
-    is_bidirectional: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        spec: DataSpec,
-        cell: Callable[..., Cell],
-        recurrence: Recurrence,
-        frontend: Callable[..., Frontend],
-        head: Head,
-        regularisation: Regularisation,
-    ) -> None:
-        super().__init__(spec, make_task(spec, regularisation, head.quantiles))
+    def __init__(self, spec: DataSpec, task: Task[Any], frontend: Callable[..., Frontend]) -> None:
+        super().__init__(spec, task)
         self.frontend = frontend(input_size=spec.input_size)
-        _refuse_misfit(self.frontend, spec, self.task)
-        self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
-        size = self.recurrence.output_size
-        self.pooling: Pooling | None = None
-        if not self.task.is_per_step:
-            self.pooling = Pooling(head.pooling, size, self.recurrence.num_directions)
-            size = self.pooling.output_size
-        self.dropout = nn.Dropout(head.dropout)
-        self.output = nn.Linear(size, self.task.output_size)
+        _refuse_misfit(self.frontend, spec, task)
         self.optimization: Optimization | None = None
-        self.metrics = self.task.metrics()
+        self.metrics = task.metrics()
 
-    def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
-        """Answer a padded batch.
+    @abstractmethod
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Return the loss to minimise, a scalar; penalties on weights aside."""
 
-        Args:
-            inputs: (B, T, F) float or (B, T) int64.
-            input_lengths_B: (B,) int64.
-
-        Returns:
-            (B, C) or (B, D), or (B, T, C) for a target at every step.
-        """
-        values, lengths_B = self.frontend(inputs, input_lengths_B)
-        values, lengths_B = self.recurrence(values, lengths_B)
-        if self.pooling is not None:
-            values = self.pooling(values, lengths_B)
-        outputs: Tensor = self.output(self.dropout(values))
-        return outputs
-
-    def respond(self, batch: Batch) -> Tensor:
-        """Answer a batch."""
-        outputs: Tensor = self(batch.inputs, batch.input_lengths)
-        return outputs
+    def glance(self, batch: Batch) -> Outputs:
+        """Answer a batch quickly, for validation while training."""
+        return self.respond(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
-        loss = self.task.loss(self.respond(batch), batch)
+        loss = self.training_loss(batch)
         self.log("train/loss", loss, prog_bar=True, batch_size=batch.size)
         if self.task.regularisation.l1:
             loss = loss + self.task.regularisation.l1 * self.l1_norm()
@@ -145,7 +115,7 @@ class SequenceModule(Predictor, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure on the validation split."""
-        outputs = self.respond(batch)
+        outputs = self.glance(batch)
         self.log("val/loss", self.task.loss(outputs, batch, is_training=False), batch_size=self.task.num_answers(batch))
         self.task.update(self.metrics, outputs, batch)
 
@@ -185,7 +155,110 @@ class SequenceModule(Predictor, ABC):
         return torch.stack([p.abs().sum() for p in self.parameters() if p.ndim > 1]).sum()
 
 
-def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task) -> None:
+class SequenceModule(Network, ABC):
+    """Answer by a recurrent stack and a head; sequences of tokens by CTC.
+
+    Args:
+        spec: what the data are; sizes come from here and from nowhere else.
+        cell: makes a cell from (input_size, hidden_size).
+        recurrence: the stack.
+        frontend: makes a front end from (input_size).
+        head: pooling and dropout.
+        regularisation: what is added to the plain loss.
+        decoding: how sequences of tokens are searched for (unused elsewhere).
+
+    Raises:
+        ValueError: where the cell or the front end does not fit, or CTC cannot train such targets.
+    """
+
+    cell_class: ClassVar[type[Cell] | None] = None
+    is_bidirectional: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        cell: Callable[..., Cell],
+        recurrence: Recurrence,
+        frontend: Callable[..., Frontend],
+        head: Head,
+        regularisation: Regularisation,
+        decoding: Decoding,
+    ) -> None:
+        super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend)
+        self.decoding = decoding
+        self.is_ctc = spec.target_kind == "tokens"
+        if self.is_ctc:
+            _refuse_without_ctc(spec, regularisation)
+        self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
+        size = self.recurrence.output_size
+        self.pooling: Pooling | None = None
+        if not self.task.is_per_step and not self.is_ctc:
+            self.pooling = Pooling(head.pooling, size, self.recurrence.num_directions)
+            size = self.pooling.output_size
+        self.dropout = nn.Dropout(head.dropout)
+        self.output = nn.Linear(size, self.task.output_size)
+
+    def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
+        """Answer a padded batch.
+
+        Args:
+            inputs: (B, T, F) float or (B, T) int64.
+            input_lengths_B: (B,) int64.
+
+        Returns:
+            (B, C) or (B, D), or (B, T', C) for a target at every step and for CTC.
+        """
+        return self.with_lengths(inputs, input_lengths_B)[0]
+
+    def with_lengths(self, inputs: Tensor, input_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Answer a padded batch, and say how many of the steps that come out are valid, (B,)."""
+        values, lengths_B = self.frontend(inputs, input_lengths_B)
+        values, lengths_B = self.recurrence(values, lengths_B)
+        if self.pooling is not None:
+            values = self.pooling(values, lengths_B)
+        return self.output(self.dropout(values)), lengths_B
+
+    def respond(self, batch: Batch) -> Outputs:
+        """Answer a batch."""
+        return self._answer(batch, self.decoding)
+
+    def glance(self, batch: Batch) -> Outputs:
+        """Answer a batch, sequences of tokens by the best path."""
+        return self._answer(batch, Decoding(beam_size=1, length_penalty=0.0, num_best=1))
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Return the task's loss, or CTC's."""
+        outputs, lengths_B = self.with_lengths(batch.inputs, batch.input_lengths)
+        if not self.is_ctc:
+            return self.task.loss(outputs, batch)
+        found = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths)
+        self.log("train/ctc_infeasible", float(found.num_infeasible), batch_size=batch.size)
+        return found.loss
+
+    def _answer(self, batch: Batch, decoding: Decoding) -> Outputs:
+        outputs, lengths_B = self.with_lengths(batch.inputs, batch.input_lengths)
+        if not self.is_ctc:
+            return outputs
+        loss = None
+        if batch.target_lengths.any():
+            loss = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths).loss
+        if decoding.beam_size == 1:
+            return Decoded([[hypothesis] for hypothesis in ctc.greedy(outputs, lengths_B)], loss)
+        return Decoded(ctc.prefix_beam_search(outputs, lengths_B, decoding.beam_size, decoding.num_best), loss)
+
+
+def _refuse_without_ctc(spec: DataSpec, regularisation: Regularisation) -> None:
+    """Raise ValueError where CTC cannot train such targets, or not so."""
+    if not spec.is_monotonic:
+        raise ValueError(
+            f"data={spec.name} has targets that don't come in the order of the inputs: CTC, by which srnn, lstm, gru and birnn give "
+            "sequences, cannot train them; choose model=seq2seq"
+        )
+    if regularisation.label_smoothing:
+        raise ValueError("model.regularisation.label_smoothing means nothing to CTC: leave it out, or choose model=seq2seq")
+
+
+def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:
     """Raise ValueError where the front end cannot take these inputs or answer these targets."""
     name = f"frontend={type(frontend).__name__.lower()}"
     if frontend.accepts != spec.input_kind:

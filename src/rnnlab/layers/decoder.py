@@ -1,0 +1,201 @@
+"""The recurrent decoder: layers of one cell that look at an encoder's steps through attention.
+
+At each step, from the input x_s (the vector of the token before), the state and the memory:
+
+    bahdanau    c_s = attend(h_{s-1});  h_s = cell([x_s; c_s], h_{s-1});  r_s = tanh(W [h_s; c_s; x_s])    Bahdanau et al. (2015), A.2.2
+    luong_*     h_s = cell([x_s; r_{s-1}], h_{s-1});  c_s = attend(h_s);  r_s = tanh(W [h_s; c_s])         Luong et al. (2015), eq. 5
+    none        h_s = cell(x_s, h_{s-1});  r_s = tanh(W h_s)                                              Sutskever et al. (2014)
+
+r_{s-1} enters only with input feeding (Luong et al., section 3.3); without it, and with `none`, a whole target runs on the fused kernel.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.cells.base import Cell, Initialisation, State
+from rnnlab.contracts import Fraction, PositiveInt
+from rnnlab.layers.attention import Attention, AttentionKind, Memory
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Say what the decoder is (`model.decoder`).
+
+    Args:
+        hidden_size: H of each layer.
+        num_layers: how many.
+        embedding_size: of the vector of the token (or number) before.
+        dropout: on what enters each layer.
+        has_input_feeding: whether the last readout enters the next step.
+        attention_size: A of `bahdanau`.
+        initialisation: see `Cell.initialise`.
+    """
+
+    hidden_size: PositiveInt
+    num_layers: PositiveInt
+    embedding_size: PositiveInt
+    dropout: Fraction
+    has_input_feeding: bool
+    attention_size: PositiveInt
+    initialisation: Initialisation
+
+
+@dataclass
+class DecoderState:
+    """Hold what passes from step to step, N = B * W sequences of the memory's B, those of one neighbours.
+
+    Args:
+        memory: of the B inputs.
+        parts: tensors of (N, ...): each layer's cell state in turn, last the readout.
+    """
+
+    memory: Memory
+    parts: tuple[Tensor, ...]
+
+    def select(self, rows_N: Tensor, inputs_B: Tensor | None = None) -> "DecoderState":
+        """Return the state of these sequences, and of these inputs where some have left."""
+        memory = self.memory if inputs_B is None else self.memory.select(inputs_B)
+        return DecoderState(memory, tuple(part[rows_N] for part in self.parts))
+
+
+class Decoder(nn.Module):
+    """Turn what was said so far into what is needed to say the next (readouts).
+
+    Args:
+        memory_size: M of the encoder's steps.
+        cell: makes a cell from (input_size, hidden_size).
+        attention: which kind.
+        settings: sizes.
+        readout_size: R.
+    """
+
+    def __init__(
+        self, memory_size: int, cell: Callable[..., Cell], attention: AttentionKind, settings: DecoderSettings, readout_size: int
+    ) -> None:
+        super().__init__()
+        self.kind, self.settings, self.readout_size = attention, settings, readout_size
+        hidden = settings.hidden_size
+        self.attention = None if attention == "none" else Attention(attention, hidden, memory_size, settings.attention_size)
+        context_size = 0 if attention == "none" else memory_size
+        first = settings.embedding_size + (context_size if attention == "bahdanau" else 0)
+        first += readout_size if settings.has_input_feeding else 0
+        sizes = [first] + [hidden] * (settings.num_layers - 1)
+        self.layers = nn.ModuleList(cell(input_size=size, hidden_size=hidden) for size in sizes)
+        for layer in self.cells:
+            layer.initialise(settings.initialisation)
+        self.readout = nn.Linear(hidden + context_size + (settings.embedding_size if attention == "bahdanau" else 0), readout_size)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """One a layer, the lowest first."""
+        return [layer for layer in self.layers if isinstance(layer, Cell)]
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether a step needs the one before to be done: else a whole target runs at once."""
+        return self.kind == "bahdanau" or self.settings.has_input_feeding
+
+    def begin(self, values_BTM: Tensor, lengths_B: Tensor, states: list[State]) -> DecoderState:
+        """Return the state before the first step.
+
+        Args:
+            values_BTM: the encoder's steps.
+            lengths_B: how many of them are valid.
+            states: each layer's first state, the lowest first.
+        """
+        if self.attention is None:
+            memory = Memory(values_BTM[:, :0], values_BTM[:, :0], values_BTM.new_zeros(len(values_BTM), 0, dtype=torch.bool))
+        else:
+            memory = self.attention.remember(values_BTM, lengths_B)
+        fed_BR = values_BTM.new_zeros(len(values_BTM), self.readout_size)
+        return DecoderState(memory, (*(part for state in states for part in state), fed_BR))
+
+    def step(self, input_NE: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
+        """Advance one step.
+
+        Returns:
+            Readouts (N, R), attention's weights (N, T) where there is attention, and the next state.
+        """
+        *parts, fed_NR = state.parts
+        entering, seen, weights = [self.dropout(input_NE)], [], None
+        if self.kind == "bahdanau":
+            top = len(parts) - self.cells[-1].num_states
+            context, weights = self._attend(parts[top], state.memory)
+            entering, seen = [*entering, context], [context, entering[0]]
+        if self.settings.has_input_feeding:
+            entering.append(fed_NR)
+        value = torch.cat(entering, -1)
+        states: list[Tensor] = []
+        for index, cell in enumerate(self.cells):
+            before = tuple(parts[index * cell.num_states : (index + 1) * cell.num_states])
+            states += cell.advance(self.dropout(value) if index else value, before)
+            value = states[-cell.num_states]
+        if self.kind.startswith("luong"):
+            context, weights = self._attend(value, state.memory)
+            seen = [context]
+        readout_NR = torch.tanh(self.readout(torch.cat([value, *seen], -1)))
+        return readout_NR, weights, DecoderState(state.memory, (*states, readout_NR))
+
+    def _attend(self, query_NH: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        assert self.attention is not None
+        context, weights = self.attention(query_NH.unflatten(0, (memory.size, -1)), memory)
+        return context.flatten(0, 1), weights.flatten(0, 1)
+
+    def run(self, inputs_BSE: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None]:
+        """Advance through whole targets that are known.
+
+        Returns:
+            Readouts (B, S, R), and weights (B, S, T) where there is attention.
+        """
+        if self.is_sequential:
+            readouts, weights = [], []
+            for input_BE in inputs_BSE.unbind(1):
+                readout_BR, weights_BT, state = self.step(input_BE, state)
+                readouts.append(readout_BR)
+                weights.append(weights_BT)
+            looked = [part for part in weights if part is not None]
+            return torch.stack(readouts, 1), torch.stack(looked, 1) if looked else None
+        values = inputs_BSE
+        for index, cell in enumerate(self.cells):
+            before = tuple(state.parts[index * cell.num_states : (index + 1) * cell.num_states])
+            values = cell(self.dropout(values), before)
+        seen, weights_BST = [values], None
+        if self.attention is not None:
+            context_BSM, weights_BST = self.attention(values, state.memory)
+            seen.append(context_BSM)
+        return torch.tanh(self.readout(torch.cat(seen, -1))), weights_BST
+
+
+class Bridge(nn.Module):
+    """Make a decoder's first states from an encoder's final ones, whatever the sizes.
+
+        h_0 = tanh(W h_T)   Bahdanau et al. (2015), A.2.2; h_T of both directions side by side
+        c_0 = W' h_T        the further states of a cell, such as an LSTM's memory
+
+    Decoder layer l begins from encoder layer l (those above the encoder's last from the last). Where one direction of the same size feeds
+    a cell with one state, h_0 = h_T.
+    """
+
+    def __init__(self, encoder_size: int, num_encoder_layers: int, num_directions: int, decoder: Decoder) -> None:
+        super().__init__()
+        cells = decoder.cells
+        self.sources = [min(index, num_encoder_layers - 1) for index in range(len(cells))]
+        self.is_plain = num_directions == 1 and all(cell.hidden_size == encoder_size and cell.num_states == 1 for cell in cells)
+        self.maps = nn.ModuleList(
+            nn.ModuleList(nn.Linear(encoder_size, cell.hidden_size) for _ in range(0 if self.is_plain else cell.num_states))
+            for cell in cells
+        )
+
+    def forward(self, finals: list[Tensor]) -> list[State]:
+        """Map each encoder layer's final states, (B, D*H), to each decoder layer's first state."""
+        if self.is_plain:
+            return [(finals[source],) for source in self.sources]
+        states = []
+        for source, maps in zip(self.sources, self.maps, strict=True):
+            hidden, *others = (layer(finals[source]) for layer in maps.children())
+            states.append((torch.tanh(hidden), *others))
+        return states

@@ -1,0 +1,306 @@
+"""Sequence to sequence: an encoder of any cell reads the input, a decoder of any cell says the answer step by step, attention between them.
+
+What is said depends on the data:
+
+    tokens   the target's tokens, each from a softmax over its vocabulary; searched for greedily or with a beam
+    class    the letters of the label; a label's score is its summed log-probability, normalised over all labels
+    real     the D numbers one after another, each entering the next step (several days ahead, the nearest first)
+
+Sutskever et al. (2014) without attention; Bahdanau et al. (2015) and Luong et al. (2015) with it: see `layers/decoder.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnnlab.cells.base import Cell
+from rnnlab.contracts import PAD, SPECIALS, START, STOP, Batch, DataSpec, Decoded, Share, valid_mask
+from rnnlab.layers.attention import AttentionKind, coverage, sharpness
+from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState
+from rnnlab.layers.frontends import Embedding, Frontend
+from rnnlab.layers.recurrent import Recurrence, RecurrentStack
+from rnnlab.layers.search import Decoding, search
+from rnnlab.models.base import Head, Network, Outputs
+from rnnlab.tasks import Forecast, Regularisation, class_weights, make_task
+
+Tied = Literal["none", "target", "all"]
+MORE_TOKENS = 10
+"""An answer may have so many tokens more than the longest target of training."""
+
+
+@dataclass(frozen=True)
+class TeacherForcing:
+    """Say how often the true token enters the next step, instead of the one that was said (Bengio et al. 2015, linear schedule).
+
+    Args:
+        first: share when training begins.
+        last: share when it ends.
+    """
+
+    first: Share
+    last: Share
+
+
+@final
+class Seq2Seq(Network):
+    """Read with an encoder, answer with a decoder.
+
+    Args:
+        spec: what the data are; sizes come from here and from nowhere else.
+        cell: makes the encoder's cells from (input_size, hidden_size).
+        recurrence: the encoder's stack.
+        is_bidirectional: whether the encoder reads in both directions.
+        frontend: makes a front end from (input_size).
+        decoder_cell: makes the decoder's cells.
+        decoder: the decoder's sizes.
+        attention: how the decoder looks at the encoder's steps.
+        tied_embeddings: `none`; `target`: the decoder's embedding is also its output's matrix (Press & Wolf 2017); `all`: the encoder's
+            embedding, too, where both sides share a vocabulary.
+        teacher_forcing: see `TeacherForcing`.
+        head: dropout before the last linear layer, and quantiles; its pooling is unused.
+        regularisation: what is added to the plain loss.
+        decoding: how sequences of tokens are searched for.
+
+    Raises:
+        ValueError: where sizes or parts don't fit.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        cell: Callable[..., Cell],
+        recurrence: Recurrence,
+        is_bidirectional: bool,
+        frontend: Callable[..., Frontend],
+        decoder_cell: Callable[..., Cell],
+        decoder: DecoderSettings,
+        attention: AttentionKind,
+        tied_embeddings: Tied,
+        teacher_forcing: TeacherForcing,
+        head: Head,
+        regularisation: Regularisation,
+        decoding: Decoding,
+    ) -> None:
+        super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend)
+        if self.task.is_per_step:
+            raise ValueError(
+                f"data={spec.name} has a target at every step: choose model=srnn, lstm, gru or birnn, which answer step by step"
+            )
+        self.teacher_forcing, self.decoding, self.attention = teacher_forcing, decoding, attention
+        self.encoder = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
+        readout_size = decoder.embedding_size if tied_embeddings != "none" else decoder.hidden_size
+        self.decoder = Decoder(self.encoder.output_size, decoder_cell, attention, decoder, readout_size)
+        self.bridge = Bridge(self.encoder.output_size, recurrence.num_layers, self.encoder.num_directions, self.decoder)
+        self.dropout = nn.Dropout(head.dropout)
+        size = decoder.embedding_size
+        if spec.target_kind == "real":
+            self.entry: nn.Module = nn.Linear(1, size)
+            self.output = nn.Linear(readout_size, self.task.output_size // spec.target_size)
+        else:
+            words = spec.label_names if spec.target_kind == "tokens" else spelling(spec.label_names)
+            self.entry = nn.Embedding(len(words), size)
+            nn.init.normal_(self.entry.get_parameter("weight"), std=size**-0.5)
+            self.output = nn.Linear(readout_size, len(words))
+            self.most = spec.max_target_length + MORE_TOKENS
+            self.spelled = [spell(name, words) for name in spec.label_names] if spec.target_kind == "class" else []
+        self.class_weights = class_weights(regularisation.class_weights, spec) if spec.target_kind == "class" else None
+        self._tie(tied_embeddings)
+
+    def _tie(self, tied: Tied) -> None:
+        if tied == "none":
+            return
+        if not isinstance(self.entry, nn.Embedding):
+            raise ValueError(f"model.tied_embeddings={tied}: data={self.spec.name} has numbers as targets, not tokens: set it to none")
+        if tied == "all":
+            if not self.spec.is_joint:
+                raise ValueError(
+                    f"model.tied_embeddings=all needs one vocabulary for inputs and targets, which data={self.spec.name} does not have "
+                    "here: set data.prepare.is_joint=true where there is such a key, or model.tied_embeddings=target"
+                )
+            table = self.frontend.table if isinstance(self.frontend, Embedding) else None
+            if table is None or table.weight.shape != self.entry.weight.shape:
+                raise ValueError(
+                    "model.tied_embeddings=all needs frontend=embedding with frontend.embedding_size equal to "
+                    f"model.decoder.embedding_size={self.entry.embedding_dim}"
+                )
+            table.weight = self.entry.weight
+        self.output.weight = self.entry.weight
+
+    # -- the two halves ------------------------------------------------------------------------------------------------
+
+    def read(self, batch: Batch) -> tuple[DecoderState, Tensor]:
+        """Encode a batch; return the state before the first step, and how many encoder steps of each sequence are valid."""
+        values, lengths_B = self.frontend(batch.inputs, batch.input_lengths)
+        values_BTM, finals = self.encoder.with_final_states(values, lengths_B)
+        return self.decoder.begin(values_BTM, lengths_B, self.bridge(finals)), lengths_B
+
+    def next_tokens(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Return log-probabilities of the next tokens, (N, V), and the next state: the step that a search takes."""
+        readout_NR, _, state = self.decoder.step(self.entry(tokens_N), state)
+        return self.output(self.dropout(readout_NR)).log_softmax(-1), state
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Return the task's loss of numbers, or the mean cross entropy of tokens."""
+        state, _ = self.read(batch)
+        if isinstance(self.task, Forecast):
+            forced_BD = self.task.standardised(batch)
+            return self.task.loss(self._numbers(state, forced_BD), batch)
+        if self.spec.target_kind == "tokens":
+            targets_BS, lengths_B = with_stop(batch.targets, batch.target_lengths)
+            weights_B = None
+        else:
+            targets_BS, lengths_B = self._spelled(batch.targets)
+            weights_B = None if self.class_weights is None else self.class_weights.to(targets_BS.device)[batch.targets]
+        readouts_BSR = self._readouts(targets_BS, state)
+        return self._cross_entropy(readouts_BSR, targets_BS, lengths_B, self.task.regularisation.label_smoothing, weights_B)
+
+    def respond(self, batch: Batch) -> Outputs:
+        """Answer a batch."""
+        return self._answer(batch, self.decoding)
+
+    def glance(self, batch: Batch) -> Outputs:
+        """Answer a batch, sequences of tokens greedily."""
+        return self._answer(batch, Decoding(beam_size=1, length_penalty=self.decoding.length_penalty, num_best=1))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure on the validation split, how well the decoder looks at the input included."""
+        super().validation_step(batch, batch_idx)
+        if self.attention == "none" or self.spec.target_kind != "tokens":
+            return
+        weights_BST, lengths_B = self.weights(batch, batch.targets, batch.target_lengths)
+        said_B = batch.target_lengths + 1
+        self.log("val/attention_sharpness", sharpness(weights_BST, said_B), batch_size=batch.size)
+        self.log("val/attention_coverage", coverage(weights_BST, said_B, lengths_B), batch_size=batch.size)
+
+    def weights(self, batch: Batch, tokens_BS: Tensor, token_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the decoder looks at while it says these tokens and stops.
+
+        Returns:
+            (B, S + 1, T') weights, and how many encoder steps of each sequence are valid, (B,).
+
+        Raises:
+            ValueError: where there is no attention.
+        """
+        if self.attention == "none":
+            raise ValueError("attention maps need attention, but this run's model.attention=none: train with bahdanau or luong_general")
+        state, lengths_B = self.read(batch)
+        targets_BS, _ = with_stop(tokens_BS, token_lengths_B)
+        _, weights_BST = self.decoder.run(self.entry(shifted(targets_BS)), state)
+        assert weights_BST is not None
+        return weights_BST, lengths_B
+
+    # -- tokens --------------------------------------------------------------------------------------------------------
+
+    def _answer(self, batch: Batch, decoding: Decoding) -> Outputs:
+        state, _ = self.read(batch)
+        if self.spec.target_kind == "real":
+            return self._numbers(state, None)
+        if self.spec.target_kind == "class":
+            return self._label_scores(state)
+        loss = None
+        if batch.target_lengths.any():
+            targets_BS, lengths_B = with_stop(batch.targets, batch.target_lengths)
+            readouts_BSR, _ = self.decoder.run(self.entry(shifted(targets_BS)), state)
+            loss = self._cross_entropy(readouts_BSR, targets_BS, lengths_B, 0.0, None)
+        return Decoded(search(self.next_tokens, state, self.most, decoding), loss)
+
+    def _readouts(self, targets_BS: Tensor, state: DecoderState) -> Tensor:
+        """Return readouts (B, S, R) for targets, fed the truth as often as the schedule says."""
+        share = self._forced_share()
+        truth_BS = shifted(targets_BS)
+        if share >= 1:
+            return self.decoder.run(self.entry(truth_BS), state)[0]
+        readouts, said_B = [], truth_BS[:, 0]
+        for step, true_B in enumerate(truth_BS.unbind(1)):
+            is_true_B = torch.rand(len(true_B), device=true_B.device) < share
+            entering_B = torch.where(is_true_B, true_B, said_B) if step else true_B
+            readout_BR, _, state = self.decoder.step(self.entry(entering_B), state)
+            readouts.append(readout_BR)
+            with torch.no_grad():
+                said_B = self.output(readout_BR).argmax(-1)
+        return torch.stack(readouts, 1)
+
+    def _forced_share(self) -> float:
+        first, last = self.teacher_forcing.first, self.teacher_forcing.last
+        if first == last:
+            return first
+        done = self.trainer.global_step / max(1.0, float(self.trainer.estimated_stepping_batches))
+        return first + (last - first) * min(1.0, done)
+
+    def _cross_entropy(
+        self, readouts_BSR: Tensor, targets_BS: Tensor, lengths_B: Tensor, smoothing: float, weights_B: Tensor | None
+    ) -> Tensor:
+        """Return the mean over valid target steps; the output is computed only there."""
+        is_valid_BS = valid_mask(lengths_B, targets_BS.shape[1])
+        logits_MV = self.output(self.dropout(readouts_BSR[is_valid_BS]))
+        if weights_B is None:
+            return F.cross_entropy(logits_MV, targets_BS[is_valid_BS], label_smoothing=smoothing)
+        losses_M = F.cross_entropy(logits_MV, targets_BS[is_valid_BS], label_smoothing=smoothing, reduction="none")
+        weights_M = weights_B[:, None].expand_as(is_valid_BS)[is_valid_BS]
+        return (losses_M * weights_M).sum() / weights_M.sum()
+
+    # -- labels --------------------------------------------------------------------------------------------------------
+
+    def _spelled(self, classes_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the letters of labels and the stop, (B, S) padded, and lengths."""
+        rows = [self.spelled[label] for label in classes_B.tolist()]
+        lengths_B = torch.tensor([len(row) for row in rows], device=classes_B.device)
+        padded = nn.utils.rnn.pad_sequence([torch.tensor(row, device=classes_B.device) for row in rows], True, PAD)
+        return padded, lengths_B
+
+    def _label_scores(self, state: DecoderState) -> Tensor:
+        """Return (B, C): each label's log-probability; the task's softmax normalises over labels."""
+        num, num_labels = state.memory.size, len(self.spelled)
+        device = state.parts[0].device
+        targets_CS, lengths_C = self._spelled(torch.arange(num_labels, device=device))
+        targets_NS = targets_CS.repeat(num, 1)
+        state = state.select(torch.arange(num, device=device).repeat_interleave(num_labels))
+        scores = torch.zeros(num * num_labels, device=device)
+        for step, entering_N in enumerate(shifted(targets_NS).unbind(1)):
+            log_probs_NV, state = self.next_tokens(entering_N, state)
+            is_valid_N = (step < lengths_C).repeat(num)
+            scores = scores + log_probs_NV.gather(1, targets_NS[:, step, None])[:, 0] * is_valid_N
+        return scores.view(num, num_labels)
+
+    # -- numbers -------------------------------------------------------------------------------------------------------
+
+    def _numbers(self, state: DecoderState, forced_BD: Tensor | None) -> Tensor:
+        """Return standardised forecasts, (B, D) or (B, D * Q), each fed with the one before: the true one where it is given."""
+        num_quantiles = max(1, len(self.task.quantiles)) if isinstance(self.task, Forecast) else 1
+        share = 0.0 if forced_BD is None else self._forced_share()
+        previous_B1 = state.parts[0].new_zeros(state.memory.size, 1)
+        outputs = []
+        for step in range(self.spec.target_size):
+            readout_BR, _, state = self.decoder.step(self.entry(previous_B1), state)
+            output_BQ = self.output(self.dropout(readout_BR))
+            outputs.append(output_BQ)
+            previous_B1 = output_BQ[:, num_quantiles // 2, None].detach()
+            if forced_BD is not None:
+                is_true_B1 = torch.rand_like(previous_B1) < share
+                previous_B1 = torch.where(is_true_B1, forced_BD[:, step, None].to(previous_B1), previous_B1)
+        return torch.cat(outputs, -1)
+
+
+def spelling(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the vocabulary in which labels are spelled: the letters that occur in them."""
+    return (*SPECIALS, *sorted(set("".join(names))))
+
+
+def spell(name: str, words: tuple[str, ...]) -> list[int]:
+    """Return a label's letters and the stop, as numbers."""
+    return [*(words.index(letter) for letter in name), STOP]
+
+
+def with_stop(tokens_BS: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the stop behind each sequence: (B, S + 1) and lengths + 1."""
+    longer = F.pad(tokens_BS, (0, 1), value=PAD)
+    return longer.scatter(1, lengths_B[:, None], STOP), lengths_B + 1
+
+
+def shifted(targets_BS: Tensor) -> Tensor:
+    """Return what enters the decoder while it says the targets: the start, then each token but the last."""
+    return F.pad(targets_BS[:, :-1], (1, 0), value=START)
