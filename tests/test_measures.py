@@ -5,12 +5,13 @@ from math import log, sqrt
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+import sacrebleu
+from scipy.stats import bootstrap, spearmanr
 from statsmodels.stats.proportion import proportion_confint
 
-from rnnlab.contracts import DataSpec
-from rnnlab.measures import direction, information, measure_table, of_classes, of_forecasts
-from rnnlab.tasks import Regularisation, make_task
+from rnnlab.contracts import SPECIALS, DataSpec
+from rnnlab.measures import direction, information, measure_table, of_classes, of_forecasts, of_texts, resampled_sums
+from rnnlab.tasks import Regularisation, make_task, wording
 
 NONE = Regularisation(0.0, "none", 0.0)
 
@@ -177,3 +178,74 @@ def test_a_series_that_never_moves_has_no_skill_but_all_other_numbers() -> None:
     found = of_forecasts(forecasts([1.0, 1.5], [1.0, 1.0], [1.0, 1.0]), "x", False, ())
     assert found["mse"] == 0.125
     assert "skill" not in found or not np.isfinite(found["skill"])
+
+
+# Texts
+
+
+def dictated(num_rows: int = 200) -> pd.DataFrame:
+    """Return counts of errors in utterances of unequal length."""
+    random = np.random.default_rng(1)
+    num_words = random.integers(1, 30, num_rows)
+    num_chars = 5 * num_words
+    errors = {"word_errors": random.binomial(num_words, 0.2), "char_errors": random.binomial(num_chars, 0.1)}
+    return pd.DataFrame({**errors, "num_words": num_words, "num_chars": num_chars})
+
+
+@pytest.mark.parametrize(("name", "unit"), [("wer", "word"), ("cer", "char")])
+def test_intervals_of_error_rates_are_those_of_a_bootstrap_over_utterances(name: str, unit: str) -> None:
+    table = dictated()
+    found = of_texts(table, "transcribe", "en")
+    expected = bootstrap(
+        (table[f"{unit}_errors"].to_numpy(), table[f"num_{unit}s"].to_numpy()),
+        lambda errors, lengths, axis: errors.sum(axis) / lengths.sum(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=4000,
+        rng=np.random.default_rng(2),
+    ).confidence_interval
+    assert (found[f"{name}_low"], found[f"{name}_high"]) == pytest.approx((expected.low, expected.high), abs=0.004)
+    assert found[f"{name}_low"] < table[f"{unit}_errors"].sum() / table[f"num_{unit}s"].sum() < found[f"{name}_high"]
+    assert found == of_texts(table, "transcribe", "en")  # nothing is left to chance
+    assert set(found) == {"wer_low", "wer_high", "cer_low", "cer_high"}
+
+
+def test_resampled_sums_of_equal_examples_are_the_sum_itself() -> None:
+    sums = resampled_sums(np.full((7, 2), [3, 10]), num_resamples=5)
+    np.testing.assert_array_equal(sums, np.full((5, 2), [21, 70]))
+
+
+def test_utterances_never_heard_in_training_are_measured_alone() -> None:
+    table = pd.DataFrame({"word_errors": [0, 3, 1], "num_words": [10, 4, 4], "char_errors": [0, 6, 0], "num_chars": [40, 15, 15]})
+    found = of_texts(table.assign(is_new=[False, True, True]), "transcribe", "en")
+    assert (found["wer_new"], found["cer_new"], found["num_new"]) == (4 / 8, 6 / 30, 2)
+    none_new = of_texts(table.assign(is_new=False), "transcribe", "en")
+    assert none_new["num_new"] == 0
+    assert "wer_new" not in none_new
+
+
+def test_pronunciations_have_intervals_of_words_and_phones() -> None:
+    table = pd.DataFrame({"word_errors": [0, 1, 1, 0] * 20, "num_words": 1, "phone_errors": [0, 1, 3, 0] * 20, "num_phones": 5})
+    found = of_texts(table, "pronounce", "")
+    assert found["wer_low"] < 0.5 < found["wer_high"]
+    assert found["per_low"] < 0.2 < found["per_high"]
+
+
+def test_the_interval_of_bleu_is_close_to_sacrebleu_s_own() -> None:
+    right = [f"the {colour} dog sees a {size} cat number {n}" for n in range(10) for colour in ("red", "blue") for size in ("big", "tiny")]
+    said = [text.replace("blue dog", "cat") if place % 3 else text.replace("number", "the") for place, text in enumerate(right)]
+    table = pd.DataFrame({"prediction": said, "references": [[text] for text in right]})
+    found = of_texts(table, "translate", "en")
+    score = sacrebleu.metrics.BLEU().corpus_score(said, [right], n_bootstrap=1000)
+    assert (found["sacrebleu_low"] + found["sacrebleu_high"]) / 2 == pytest.approx(score.score, abs=1.0)
+    assert (found["sacrebleu_high"] - found["sacrebleu_low"]) / 2 == pytest.approx(score._ci, rel=0.1)
+
+
+def test_a_task_of_summaries_is_measured_by_its_table() -> None:
+    spec = DataSpec("toy", "tokens", 6, "tokens", 6, (*SPECIALS, "a", "b"), goal="summarise", target_language="en")
+    said, right = ["a b", "a a", "b b"], [("a b",), ("a b", "b"), ("a",)]
+    rows = wording.row_scores("summarise", said, right, has_rouge=True)
+    table = pd.DataFrame({"prediction": said, "references": [list(texts) for texts in right], **rows})
+    found = measure_table(make_task(spec, NONE), table)
+    assert set(found) == {"sacrebleu_low", "sacrebleu_high", "rougeL_low", "rougeL_high"}
+    assert 0 <= found["rougeL_low"] < wording.rouge(said, right)["rougeL"] < found["rougeL_high"] <= 1

@@ -101,7 +101,15 @@ def test_a_baseline_is_compared_to_the_others_and_not_to_itself(said: Said) -> N
 
 @pytest.mark.parametrize(
     ("name", "unit"),
-    [("accuracy", "share"), ("direction_accuracy", "share"), ("coverage/90", "share"), ("rmse", "EUR"), ("width/50", "EUR"), ("mse", ""), ("ic", "")],
+    [
+        ("accuracy", "share"),
+        ("direction_accuracy", "share"),
+        ("coverage/90", "share"),
+        ("rmse", "EUR"),
+        ("width/50", "EUR"),
+        ("mse", ""),
+        ("ic", ""),
+    ],
 )
 def test_shares_are_written_in_percent_and_errors_in_the_targets_unit(name: str, unit: str) -> None:
     assert unit_of(name, make_task(REAL, Regularisation(0.0, "none", 0.0))) == unit

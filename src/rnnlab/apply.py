@@ -20,12 +20,13 @@ from rnnlab.data.recordings import AUDIO_SUFFIXES
 from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.texts import TABLE_SUFFIXES, TEXT_NAMES
 from rnnlab.evaluation import measure
+from rnnlab.insight.maps import draw_maps
 from rnnlab.results import unit_of
 from rnnlab.run import refuse_changed_data
 from rnnlab.tracking import Client, connect, get_run, read_artifact
 
 FORMATS = ("table", "csv", "json")
-WORDS = ("input", "prediction", "next best", "target")
+WORDS = ("input", "prediction", "next best", "target", "answer")
 
 
 def score(config: Config) -> None:
@@ -70,7 +71,11 @@ def predict(config: Config) -> None:
             'give something to predict from: input=FILE, input=[FILE,FILE], input=FOLDER, input=- (standard input) or text="..."'
         )
     _, bundle = _load(config)
-    table = bundle.predict(_raw_inputs([str(item) for item in given], config["text"], bundle.data))
+    bundle.search_with(config["beam_size"], config["num_best"])
+    inputs = _raw_inputs([str(item) for item in given], config["text"], bundle.data)
+    if config["maps"]:
+        _draw_maps(bundle, inputs, Path(config["maps"]).expanduser())
+    table = bundle.predict(inputs)
     if config["format"] == "json":
         text = json.dumps(table.to_dict("records"), indent=1, ensure_ascii=False) + "\n"
     elif config["format"] == "csv":
@@ -84,26 +89,58 @@ def predict(config: Config) -> None:
         sys.stdout.write(text)
 
 
+SOUND, WRITTEN = ("speech", "dictation"), ("text", "translation", "pronunciation")
+COLUMNS = {"text": ("text_column", TEXT_NAMES), "translation": ("source_column", ()), "pronunciation": (None, ("word",))}
+"""Of a table: the key that names its column of inputs, and the column's usual names."""
+
+
 def _raw_inputs(given: list[str], text: str | None, data: dict[str, Any]) -> list[str]:
     """Return what the bundle reads: texts, or paths of recordings or tables."""
-    if data["kind"] == "text":
-        return [line for item in given for line in _texts(item, data["prepare"])] + ([str(text)] if text else [])
+    kind = data["kind"]
+    if kind in WRITTEN:
+        return [line for item in given for line in _texts(item, data)] + ([str(text)] if text else [])
     if text:
-        raise ConfigError(f"text=... is for runs on texts; this one is on data of the kind {data['kind']}: give input=FILE")
-    suffixes = AUDIO_SUFFIXES if data["kind"] == "speech" else TABLE_SUFFIXES
-    return [str(file) for item in given for file in _files(item, suffixes, "sound files" if data["kind"] == "speech" else "tables")]
+        raise ConfigError(f"text=... is for runs on texts; this one is on data of the kind {kind}: give input=FILE")
+    suffixes, what = (AUDIO_SUFFIXES, "sound files") if kind in SOUND else (TABLE_SUFFIXES, "tables")
+    return [str(file) for item in given for file in _files(item, suffixes, what)]
 
 
-def _texts(item: str, prepare: dict[str, Any]) -> list[str]:
+def _texts(item: str, data: dict[str, Any]) -> list[str]:
     """Read texts: a table's column, or one a line of any other file or of standard input."""
     if item == "-":
-        return [line.strip() for line in sys.stdin if line.strip()]
+        return _lines(sys.stdin.read(), "standard input", data["kind"])
     (file,) = _files(item, TABLE_SUFFIXES, "tables")[:1]
     if file.suffix.lower() not in TABLE_SUFFIXES:
-        return [line.strip() for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()]
-    table = read_table(file, delimiter=prepare["delimiter"], has_header=prepare["has_header"])
-    aliases = TEXT_NAMES if prepare["text_column"] == TEXT_NAMES[0] else ()
-    return table.frame[str(match_column(table, prepare["text_column"], aliases))].tolist()
+        return _lines(file.read_text(encoding="utf-8-sig", errors="replace"), str(file), data["kind"])
+    prepare = data["prepare"]
+    table = read_table(file, delimiter=prepare.get("delimiter"), has_header=prepare.get("has_header", True))
+    key, usual = COLUMNS[data["kind"]]
+    wanted = usual[0] if key is None else prepare[key]
+    return table.frame[str(match_column(table, wanted, usual if wanted in usual[:1] else ()))].tolist()
+
+
+def _lines(text: str, place: str, kind: str) -> list[str]:
+    """Return the lines; empty ones go, but where answers stand line by line beside the input they are refused."""
+    lines = [line.strip() for line in text.split("\n")]
+    if kind == "translation":
+        while lines and not lines[-1]:
+            lines.pop()
+        if "" in lines:
+            raise ConfigError(
+                f"{place}, line {lines.index('') + 1} of {len(lines)} is empty: take it out, so that answers stay beside inputs"
+            )
+    return [line for line in lines if line]
+
+
+def _draw_maps(bundle: Bundle, inputs: list[str], folder: Path) -> None:
+    """Draw what the network looks at while it answers each input."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = 0
+    for names, batch in bundle.batches(inputs):
+        files = [folder / f"{drawn + place + 1:03d}.png" for place in range(len(names))]
+        draw_maps(bundle.model, batch, files)
+        drawn += len(files)
+    print(f"written: {drawn} attention map{'s' if drawn > 1 else ''} in {folder}", file=sys.stderr)
 
 
 def _files(item: str, suffixes: set[str], what: str) -> list[Path]:
@@ -120,9 +157,9 @@ def _files(item: str, suffixes: set[str], what: str) -> list[Path]:
 
 def _print_table(table: pd.DataFrame, output: str | None) -> None:
     shown_table = Table(show_edge=False, pad_edge=False)
-    rows = _rows_of_classes(table) if "confidence" in table else _rows_of_numbers(table)
+    rows = _rows(table)
     for heading in rows[0]:
-        shown_table.add_column(heading, justify="left" if heading in WORDS else "right", no_wrap=heading != "input")
+        shown_table.add_column(heading, justify="left" if heading in WORDS else "right", no_wrap=heading not in ("input", "answer"))
     for row in rows[1:]:
         shown_table.add_row(*map(escape, row))
     if output:
@@ -130,6 +167,25 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
             Console(file=file, width=160).print(shown_table)
     else:
         Console(width=None if sys.stdout.isatty() else 200).print(shown_table)
+
+
+def _rows(table: pd.DataFrame) -> list[list[str]]:
+    if "confidence" in table:
+        return _rows_of_classes(table)
+    return _rows_of_texts(table) if "prediction" in table else _rows_of_numbers(table)
+
+
+def _rows_of_texts(table: pd.DataFrame) -> list[list[str]]:
+    """Return one row for each answer, the best of an input first."""
+    rows = [["input", "answer", "score"]]
+    suffixes = ["", *(name.removeprefix("prediction") for name in table.columns if name.startswith("prediction_"))]
+    for row in table.to_dict("records"):
+        found = [suffix for suffix in suffixes if pd.notna(row[f"score{suffix}"])]
+        rows += [
+            [str(row["input"]) if not place else "", str(row[f"prediction{suffix}"]), f"{row[f'score{suffix}']:.3f}"]
+            for place, suffix in enumerate(found)
+        ]
+    return rows
 
 
 def _rows_of_classes(table: pd.DataFrame) -> list[list[str]]:

@@ -5,8 +5,8 @@ weights.safetensors   the chosen checkpoint's weights
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.evaluation import answer
-from rnnlab.models.base import Predictor
+from rnnlab.layers.search import Decoding
+from rnnlab.models.base import Network, Predictor
 
-FORMAT = 2
+FORMAT = 3
 BATCH_SIZE = 64
 Reader = Callable[[dict[str, Any], list[Any]], tuple[list[str], Batch]]
 SERVED_COLUMNS = {
@@ -27,6 +28,9 @@ SERVED_COLUMNS = {
     "text": {"text": "string"},
     "stock": {"path": "string", "csv": "string"},
     "series": {"path": "string", "csv": "string"},
+    "dictation": {"path": "string", "audio": "binary"},
+    "translation": {"text": "string"},
+    "pronunciation": {"text": "string"},
 }
 """What a served model takes, by kind of data: any one of these columns."""
 
@@ -49,17 +53,40 @@ class Bundle:
         """Predict from raw inputs, in order.
 
         Args:
-            inputs: for speech paths or the bytes of sound files, for text the texts, for series paths or the content of CSV tables.
+            inputs: for speech and dictation paths or the bytes of sound files, for text, translation and pronunciation the texts, for
+                series paths or the content of CSV tables.
 
         Returns:
             The column `input` and what the task predicts; one row an input, or one a ticker of each table.
         """
-        read = reader(self.data["kind"])
-        tables = []
-        for start in range(0, len(inputs), BATCH_SIZE):
-            names, batch = read(self.data, inputs[start : start + BATCH_SIZE])
-            tables.append(pd.DataFrame({"input": names}).join(answer(self.model, batch)))
+        tables = [pd.DataFrame({"input": names}).join(answer(self.model, batch)) for names, batch in self.batches(inputs)]
         return pd.concat(tables, ignore_index=True)
+
+    def batches(self, inputs: list[Any]) -> Iterator[tuple[list[str], Batch]]:
+        """Turn raw inputs into batches, each with the names of its rows."""
+        read = reader(self.data["kind"])
+        for start in range(0, len(inputs), BATCH_SIZE):
+            yield read(self.data, inputs[start : start + BATCH_SIZE])
+
+    def search_with(self, beam_size: int | None, num_best: int | None) -> None:
+        """Search for sequences of tokens with another beam, or for more answers than one.
+
+        Raises:
+            ConfigError: where the model does not search, or cannot so.
+        """
+        if beam_size is None and num_best is None:
+            return
+        if not isinstance(self.model, Network) or self.model.spec.target_kind != "tokens":
+            raise ConfigError("beam_size and num_best are for networks that answer with sequences (dictation, translation, pronunciation)")
+        wanted = num_best or 1
+        self.model.decoding = _decoding(beam_size or max(self.model.decoding.beam_size, wanted), wanted, self.model.decoding)
+
+
+def _decoding(beam_size: int, num_best: int, recorded: Decoding) -> Decoding:
+    for name, value in (("beam_size", beam_size), ("num_best", num_best)):
+        if value < 1:
+            raise ConfigError(f"{name}={value} is not allowed: a whole number from 1 ({name}=1 is one hypothesis)")
+    return replace(recorded, beam_size=beam_size, num_best=num_best)
 
 
 def write_bundle(folder: Path, model: Predictor, config: Config, data: dict[str, Any], run_id: str) -> None:
@@ -108,6 +135,18 @@ def reader(kind: str) -> Reader:
         from rnnlab.data.text import read_inputs as read_texts
 
         return read_texts
+    if kind == "dictation":
+        from rnnlab.data.dictation import read_inputs as read_dictation
+
+        return read_dictation
+    if kind == "translation":
+        from rnnlab.data.translation import read_inputs as read_sentences
+
+        return read_sentences
+    if kind == "pronunciation":
+        from rnnlab.data.pronunciation import read_inputs as read_words
+
+        return read_words
     if kind == "stock":
         from rnnlab.data.stock import read_inputs as read_stock
 

@@ -6,10 +6,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -18,9 +20,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from rnnlab.contracts import Batch
+from rnnlab.contracts import Batch, Decoded
 from rnnlab.data.batches import BatchLoader
+from rnnlab.tasks import Transduce
 from rnnlab.tracking import Tracker
+
+NUM_SAMPLES = 8
 
 
 class Interrupted(Exception):
@@ -140,6 +145,51 @@ class FiniteGuard(Callback):
             f"weight {largest:.3g}). Usual causes: a learning rate that is too high (try optimizer.lr={rate / 10:g}), gradients that "
             "explode through time (try trainer.gradient_clip_val=1.0), or 16-bit precision (try trainer.precision=32-true)"
         )
+
+
+class Samples(Callback):
+    """Write after each validation what is answered to a few examples of all lengths, beside what is right.
+
+    Args:
+        tracker: of the run; the files are artifacts `samples/step_<n>.txt`.
+        show: makes readable inputs of rows of the table of examples (None where there is nothing to read).
+        name: makes ids of them.
+    """
+
+    def __init__(self, tracker: Tracker, show: Callable[[np.ndarray], list[str] | None], name: Callable[[np.ndarray], list[str]]) -> None:
+        self.tracker, self.show, self.name = tracker, show, name
+        self.lines: list[str] = []
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a file."""
+        self.lines = []
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Take the first example of some batches, which are sorted by length."""
+        every = max(1, int(trainer.num_val_batches[0]) // NUM_SAMPLES)
+        decoded = outputs["outputs"]
+        if batch_idx % every or not isinstance(decoded, Decoded) or batch.references is None:
+            return
+        rows = batch.example_ids[:1].cpu().numpy()
+        texts = self.show(rows)
+        self.lines += [
+            f"example  {self.name(rows)[0]}",
+            *([f"input    {texts[0]}"] if texts else []),
+            f"right    {batch.references[0][0]}",
+            f"answer   {cast(Transduce, pl_module.task).text(decoded.hypotheses[0][0].tokens)}",
+            "",
+        ]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file."""
+        if not self.lines:
+            return
+        file = self.tracker.folder / "artifacts" / "samples" / f"step_{trainer.global_step:06d}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(self.lines), encoding="utf-8")
+        self.tracker.log_files(file, "samples")
 
 
 class Meter(Callback):

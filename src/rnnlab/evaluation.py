@@ -41,7 +41,7 @@ def with_examples(table: pd.DataFrame, data: SequenceDataModule) -> pd.DataFrame
     named = pd.DataFrame({"example_id": examples["id"], "group": examples[data.group_column]})
     if "date" in examples:
         named["date"] = examples["date"]
-    return named.join(table.drop(columns="row")).assign(num_steps=data.lengths[rows])
+    return named.join(table.drop(columns="row")).assign(num_steps=data.lengths[rows], **data.notes(rows))
 
 
 @torch.inference_mode()

@@ -1,18 +1,24 @@
 """What is measured from a whole table of predictions: intervals, calibration, and what needs dates or tickers."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import binomtest
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from rnnlab.tasks import Classify, Forecast, Label, Task
+from rnnlab.contracts import Goal
+from rnnlab.tasks import Classify, Forecast, Label, Task, Transduce
+from rnnlab.tasks.wording import bleu_of, bleu_statistics
 
 NUM_BINS = 15
 MIN_PER_DATE = 3
+NUM_RESAMPLES = 1000
+RATES = {"wer": "word", "cer": "char", "per": "phone"}
 
 
-def measure_table(task: Task, table: pd.DataFrame) -> dict[str, float]:
+def measure_table(task: Task[Any], table: pd.DataFrame) -> dict[str, float]:
     """Return what a table of predictions gives beyond a batch's metrics.
 
     Args:
@@ -30,7 +36,55 @@ def measure_table(task: Task, table: pd.DataFrame) -> dict[str, float]:
             found = of_forecasts(table, name, task.spec.link == "exp", task.quantiles)
             numbers |= {key if len(names) == 1 else f"{key}/{name}": value for key, value in found.items()}
         return numbers
+    if isinstance(task, Transduce):
+        return of_texts(table, task.goal, task.spec.target_language)
     raise TypeError(f"no measures for {type(task).__name__}")
+
+
+def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]:
+    """Return 95 % intervals of what texts score, and error rates of examples whose right text never occurs in training.
+
+    wer_*, cer_*, per_*   `low` and `high`, by resampling examples (bootstrap, 1,000 times, percentiles): as if they were independent,
+                          which those of one speaker are not, so that the true interval is wider
+    sacrebleu_*, rougeL_* likewise
+    wer_new, cer_new      over examples where the column `is_new` is true, whose number is num_new
+
+    Args:
+        table: with what `wording.row_scores` gives for the goal, for translations and summaries with `prediction` and `references`.
+        goal: what was asked.
+        language: of the texts.
+    """
+    numbers: dict[str, float] = {}
+    rates = {name: f"{unit}_errors" for name, unit in RATES.items() if f"{unit}_errors" in table}
+    for name, edits in rates.items():
+        counts = table[[edits, f"num_{RATES[name]}s"]].to_numpy(np.int64)
+        sums = resampled_sums(counts)
+        numbers |= _interval(name, sums[:, 0] / np.maximum(sums[:, 1], 1))
+        if "is_new" in table:
+            edits_new, length_new = counts[table["is_new"].to_numpy(bool)].sum(0)
+            if length_new:
+                numbers[f"{name}_new"] = float(edits_new / length_new)
+    if "is_new" in table:
+        numbers["num_new"] = int(table["is_new"].sum())
+    if goal in ("translate", "summarise"):
+        statistics = bleu_statistics(list(table["prediction"]), [list(texts) for texts in table["references"]], language)
+        numbers |= _interval("sacrebleu", np.array([bleu_of(sums) for sums in resampled_sums(statistics)]))
+    if "rougeL" in table:
+        numbers |= _interval("rougeL", resampled_sums(table[["rougeL"]].to_numpy(float))[:, 0] / len(table))
+    return numbers
+
+
+def resampled_sums(values_NK: np.ndarray, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return sums over examples drawn with replacement (Efron 1979), as many as there are, (num_resamples, K)."""
+    random = np.random.default_rng(seed)
+    count = len(values_NK)
+    drawn = (np.bincount(random.integers(count, size=count), minlength=count) for _ in range(num_resamples))
+    return np.stack([times_N @ values_NK for times_N in drawn])
+
+
+def _interval(name: str, resampled: np.ndarray) -> dict[str, float]:
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def of_classes(table: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:

@@ -1,10 +1,12 @@
 """What a finished run leaves behind: numbers, predictions, pictures, the bundle, the model, and a table on the screen."""
 
 import json
+import re
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -15,21 +17,26 @@ from rnnlab.config import Config
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.prepared import code_hash
 from rnnlab.evaluation import Evaluation
-from rnnlab.insight import pictures
+from rnnlab.insight import alignments, pictures
+from rnnlab.insight.maps import draw_maps
 from rnnlab.models.base import Network, Predictor
-from rnnlab.tasks import Classify, Forecast, Label, Task
+from rnnlab.models.seq2seq import Seq2Seq
+from rnnlab.tasks import Classify, Forecast, Label, Task, Transduce
 from rnnlab.tracking import Tracker, find_baselines
 
 PACKAGE = Path(__file__).parent
 SERVING_PACKAGES = (
     *("mlflow", "torch", "torchaudio", "torchtext", "sentencepiece", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
     *("scipy", "scikit-learn", "statsmodels", "pydantic", "PyYAML", "safetensors", "soundfile", "rich", "filelock"),
+    *("sacrebleu", "sacremoses", "jiwer"),
 )
 NUM_ERRORS_SHOWN = 200
-SHARES = ("accuracy", "f1", "precision", "recall", "direction", "coverage")
+NUM_MAPS = 6
+SHARES = ("accuracy", "f1", "precision", "recall", "direction", "coverage", "wer", "cer", "per", "sentence_error", "rouge")
 IN_TARGET_UNIT = ("rmse", "mae", "pinball", "width")
 MAIN = (
     *("accuracy", "f1_macro", "precision_macro", "recall_macro", "ece"),
+    *("wer", "wer_new", "per", "cer", "cer_new", "sentence_error", "sacrebleu", "bleu_tok_lc", "chrf", "rougeL", "rouge1", "rouge2"),
     *("qlike", "mse", "rmse", "mae", "pinball", "skill", "direction_accuracy", "ic", "rank_ic", "coverage/90", "coverage/50", "loss"),
 )
 
@@ -53,6 +60,9 @@ def leave_behind(
     for split, evaluation in found.items():
         evaluation.table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
     draw(tracker, model, data, found["test"].table, folder)
+    if isinstance(model.task, Transduce):
+        signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
+        tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
     (folder / "results.json").write_text(json.dumps(numbers | extra, indent=1, sort_keys=True), encoding="utf-8")
     write_bundle(folder / "bundle", model, config["model"], data.bundle(), tracker.run_id)
     tracker.log_files(folder)
@@ -66,7 +76,9 @@ def leave_behind(
 
 
 def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
-    """Draw the learning curve, and for classes the confusion matrix, calibration and errors, for numbers the forecasts."""
+    """Draw the learning curve; of classes the confusion matrix, calibration and errors, of numbers the forecasts, of texts errors, score by
+    length and what was looked at.
+    """
     task = model.task
     if isinstance(model, Network):
         measure = task.measure.name
@@ -78,7 +90,10 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
         pictures.reliability(table, folder / "calibration.png")
         if table["num_steps"].nunique() > 1:
             pictures.accuracy_by_length(table, folder / "accuracy_by_length.png")
-        write_errors(table, data, folder / "errors.csv")
+        wrong = table[table["target"] != table["prediction"]].sort_values("confidence", ascending=False)
+        write_errors(wrong, data, folder / "errors.csv")
+    if isinstance(task, Transduce):
+        draw_texts(model, data, table, folder)
     if isinstance(task, Forecast):
         for name in task.spec.label_names:
             pictures.forecasts(table, name, task.quantiles, task.spec.unit, folder / f"forecast_{name}.png")
@@ -86,9 +101,32 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
             pictures.forecast_calibration(table, name, task.quantiles, task.spec.unit, folder / f"calibration_{name}.png")
 
 
-def write_errors(table: pd.DataFrame, data: SequenceDataModule, file: Path) -> None:
-    """Write the most confident errors, with what was read where that can be shown (an artifact only: data never enter the repository)."""
-    wrong = table[table["target"] != table["prediction"]].sort_values("confidence", ascending=False).head(NUM_ERRORS_SHOWN)
+def draw_texts(model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
+    """Write the worst answers, draw score by length, and attention maps of test examples of all lengths where there is attention."""
+    write_errors(worst_answers(table), data, folder / "errors.csv")
+    alignments.score_by_length(table, folder / "score_by_length.png")
+    if isinstance(model, Seq2Seq) and model.attention != "none":
+        rows = data.rows["test"]
+        by_length = rows[np.argsort(data.lengths[rows], kind="stable")]
+        chosen = by_length[np.linspace(0, len(rows) - 1, min(NUM_MAPS + 2, len(rows))).astype(int)][1:-1]
+        (folder / "attention").mkdir(exist_ok=True)
+        names = [re.sub(r"[^\w.-]", "_", str(name)) for name in data.examples["id"].iloc[chosen]]
+        batch = data.collate(chosen, epoch=0, is_training=False).to(model.device)
+        draw_maps(model, batch, [folder / "attention" / f"{name}.png" for name in names])
+
+
+def worst_answers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers that are not right, the worst first."""
+    for unit in ("phone", "word"):
+        if f"{unit}_errors" in table:
+            rate = table[f"{unit}_errors"] / table[f"num_{unit}s"].clip(lower=1)
+            return table.assign(error_rate=rate)[rate > 0].sort_values("error_rate", ascending=False, kind="stable")
+    return table.sort_values("rougeL" if "rougeL" in table else "chrf", kind="stable")
+
+
+def write_errors(wrong: pd.DataFrame, data: SequenceDataModule, file: Path) -> None:
+    """Write the first of these errors, with what was read where that can be shown (an artifact only: data never enter the repository)."""
+    wrong = wrong.head(NUM_ERRORS_SHOWN)
     texts = data.shown(data.examples.index[data.examples["id"].isin(wrong["example_id"])].to_numpy())
     if texts is not None:
         ids = data.examples["id"][data.examples["id"].isin(wrong["example_id"])]
@@ -111,7 +149,7 @@ def print_summary(
         table.add_column(heading, justify="right" if heading else "left")
     for name in (name for name in MAIN if name in val and name in test):
         unit = unit_of(name, model.task)
-        table.add_row(name, shown(val[name], unit), shown(test[name], unit) + _interval(name, test))
+        table.add_row(name, shown(val[name], unit), shown(test[name], unit) + _interval(name, test, 100 if unit == "share" else 1))
     console = Console(soft_wrap=True)
     console.print()
     console.print(table)
@@ -121,9 +159,15 @@ def print_summary(
     console.print(
         f"\n{size}{extra['time/fit_seconds']:.0f} s, {extra['speed/examples_per_second']:,.0f} examples/s, "
         f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui\n"
-        f"  predict:  python src/predict.py run={tracker.run_id} input=FILE\n  files:    {tracker.folder}",
+        f"  predict:  python src/predict.py run={tracker.run_id} {_example(data)}\n  files:    {tracker.folder}",
         highlight=False,
     )
+
+
+def _example(data: SequenceDataModule) -> str:
+    texts = {"text": "a text", "translation": "a sentence", "pronunciation": "word"}
+    kind = str(data.bundle()["kind"])
+    return f'text="{texts[kind]}"' if kind in texts else "input=FILE"
 
 
 def unit_of(name: str, task: Task) -> str:
@@ -133,11 +177,11 @@ def unit_of(name: str, task: Task) -> str:
     return task.spec.unit if name.startswith(IN_TARGET_UNIT) else ""
 
 
-def _interval(name: str, numbers: dict[str, float]) -> str:
+def _interval(name: str, numbers: dict[str, float], factor: float) -> str:
     stem = name.removesuffix("_accuracy") if name == "direction_accuracy" else name
     if f"{stem}_low" not in numbers:
         return ""
-    return f" [{100 * numbers[f'{stem}_low']:.1f}, {100 * numbers[f'{stem}_high']:.1f}]"
+    return f" [{factor * numbers[f'{stem}_low']:.1f}, {factor * numbers[f'{stem}_high']:.1f}]"
 
 
 def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule, test: dict[str, float], words: list[str]) -> str:

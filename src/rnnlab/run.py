@@ -29,8 +29,9 @@ from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
+from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation import Evaluation, measure
-from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor
+from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
@@ -98,6 +99,8 @@ def train(config: Config) -> None:
             model.frontend.fit(data.plain_dataloader("train"))
     elif config["init_from"]:
         raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
+    if isinstance(model, SequenceModule) and model.is_ctc:
+        leave_out_short(model, data)
     if config["resume"]:
         refuse_changed_data(client, config["resume"], data)
         tracker = Tracker.resume(client, config["resume"], HOME)
@@ -150,6 +153,15 @@ def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config
         data.setup()
     _describe(data)
     return data
+
+
+def leave_out_short(model: SequenceModule, data: SequenceDataModule) -> None:
+    """Leave out of training what is too short for CTC to align, and name it."""
+    assert isinstance(data, TokenTargets)
+    left = data.leave_out_infeasible(model.frontend.steps_out)
+    if left:
+        words = ", ".join(left[:5]) + (f", ... {len(left) - 5} more" if len(left) > 5 else "")
+        console.print(f"  [yellow]left out[/]      {len(left)} too short for CTC to say all their tokens: {words}", highlight=False)
 
 
 def _free(keys: Iterable[str]) -> dict[str, str | None]:

@@ -16,10 +16,11 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from torch import Tensor
 
-from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, StepSeed, TrackingLogger
+from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.models.base import Network
+from rnnlab.tasks import Transduce
 from rnnlab.tracking import Tracker
 
 console = Console(stderr=True, soft_wrap=True)
@@ -44,6 +45,11 @@ def make_trainer(
         *_early_stopping(config, best),
         LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
         ProgressLine(f"val/{measure.name}", measure.unit),
+        *(
+            [Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())]
+            if model.spec.target_kind == "tokens"
+            else []
+        ),
     ]
     loader = data.train_dataloader()
     steps_per_epoch = min(count_of(config["trainer"]["limit_train_batches"], loader) or len(loader), len(loader))
@@ -103,6 +109,8 @@ def _best_checkpoint(config: Config, folder: Path, model: Network) -> ModelCheck
 
 def _logged_names(model: Network) -> list[str]:
     """Return what validation logs, before there is any."""
+    if isinstance(model.task, Transduce):
+        return ["val/loss", *(f"val/{name}" for name in model.task.metric_names)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchmetrics: computed before the first update
         return ["val/loss", *(f"val/{name}" for name in model.task.flatten(model.task.metrics().compute()))]

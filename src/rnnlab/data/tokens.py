@@ -1,7 +1,7 @@
 """From texts to tokens to numbers: words, characters or subwords, the vocabulary, and vectors trained elsewhere.
 
-The one file that knows torchtext and SentencePiece. Nothing is fitted before the split is known: `index` gives every distinct token of
-all texts a number, `Vocabulary.fit` and `train_subwords` see training texts only.
+The one file of data that knows torchtext, SentencePiece and sacremoses. Nothing is fitted before the split is known: `index` gives
+every distinct token of all texts a number, `Vocabulary.fit` and `train_subwords` see training texts only.
 """
 
 import importlib
@@ -24,6 +24,7 @@ from torchtext.data.utils import get_tokenizer, ngrams_iterator
 PAD, UNKNOWN = 0, 1
 SPECIALS = ("<pad>", "<unk>")
 BLANK = "▁"  # U+2581, as SentencePiece writes it
+UNSPACED = ("zh", "ja", "th")  # languages that put no blanks between words
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,22 @@ def tokenize(texts: Iterable[str], settings: TextTokens) -> Iterator[list[str]]:
     if settings.ngrams == 1:
         return lists
     return (list(ngrams_iterator(tokens, settings.ngrams)) for tokens in lists)
+
+
+def moses_words(texts: Iterable[str], language: str) -> Iterator[list[str]]:
+    """Cut texts into words by Moses' rules for a language: punctuation apart but in abbreviations, case kept, nothing escaped.
+
+    Args:
+        texts: clean.
+        language: as Moses names it (en, de, fr, ...); one of `UNSPACED` is cut into characters.
+
+    Yields:
+        The words of one text; a blank among characters is `▁`.
+    """
+    if language in UNSPACED:
+        return tokenize(texts, TextTokens("char"))
+    tokenizer = importlib.import_module("sacremoses").MosesTokenizer(language)
+    return (tokenizer.tokenize(text, escape=False) for text in texts)
 
 
 def index(token_lists: Iterable[list[str]]) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -176,7 +193,9 @@ _QUIET = 2  # SentencePiece's log level: errors only
 _FEW_CHARACTERS = 200  # alphabets; scripts with thousands of characters have a long tail that is better unknown
 
 
-def train_subwords(texts: Iterable[str], size: int, *, is_lower: bool = False, seed: int = 0) -> bytes:
+def train_subwords(
+    texts: Iterable[str], size: int, *, is_lower: bool = False, seed: int = 0, is_normalised: bool = True, is_limit: bool = False
+) -> bytes:
     """Train a SentencePiece unigram model, in memory; same texts, same bytes.
 
     Args:
@@ -184,6 +203,9 @@ def train_subwords(texts: Iterable[str], size: int, *, is_lower: bool = False, s
         size: pieces, the unknown one counted; data.prepare.subword_size.
         is_lower: whether the model lower-cases what it is given (kept in the model, so that it cannot be forgotten).
         seed: of SentencePiece's generator.
+        is_normalised: whether characters that are compatible become one (NFKC: `…` three dots, `！` an ASCII `!`); not where text is to be
+            written as it was.
+        is_limit: whether fewer pieces will do where the texts give no more.
 
     Returns:
         The model, to be kept as it is.
@@ -191,8 +213,10 @@ def train_subwords(texts: Iterable[str], size: int, *, is_lower: bool = False, s
     Raises:
         ValueError: where the texts are empty or cannot give so many, or so few, pieces.
     """
+    if is_lower and not is_normalised:
+        raise ValueError("SentencePiece lower-cases as it normalises: lower-case the texts before, or let it normalise")
     library, model = _sentencepiece(), io.BytesIO()
-    rules = "nmt_nfkc_cf" if is_lower else "nmt_nfkc"
+    rules = ("nmt_nfkc_cf" if is_lower else "nmt_nfkc") if is_normalised else "identity"
     # Lines without a character left make SentencePiece abort the whole process.
     normalizer = library.SentencePieceNormalizer(rule_name=rules)
     lines = [line for text in texts for line in text.splitlines() if normalizer.normalize(line).strip()]
@@ -207,6 +231,7 @@ def train_subwords(texts: Iterable[str], size: int, *, is_lower: bool = False, s
             model_writer=model,
             model_type="unigram",
             vocab_size=size,
+            hard_vocab_limit=not is_limit,
             character_coverage=1.0 if len(characters) <= _FEW_CHARACTERS else 0.9995,
             normalization_rule_name=rules,
             max_sentence_length=max(4192, *(len(line.encode()) for line in lines)),  # longer ones would be left out silently

@@ -26,6 +26,10 @@ class Frontend(nn.Module, ABC):
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T', output_size) and the new lengths."""
 
+    def steps_out(self, lengths: np.ndarray) -> np.ndarray:
+        """Return how many steps come out of sequences of these lengths, (N,) int."""
+        return lengths
+
     def fit(self, batches: Iterable[Batch]) -> None:
         """Take from training data what is no gradient's matter; called where `needs_fit`."""
 
@@ -69,6 +73,7 @@ class Embedding(Frontend):
         dropout: on single numbers of the vectors.
         variational_dropout: on whole features, the same at all steps of a sequence (Gal & Ghahramani 2016).
         is_frozen: whether W_1 stays as it begins: for vectors that were trained elsewhere.
+        repeats: each token takes so many steps: room for CTC, whose answer may be no longer than its steps.
     """
 
     accepts: InputKind = "tokens"
@@ -82,6 +87,7 @@ class Embedding(Frontend):
         dropout: Fraction,
         variational_dropout: Fraction,
         is_frozen: bool,
+        repeats: PositiveInt,
     ) -> None:
         super().__init__()
         if input_size ** (len(num_ngrams) + 1) >= 2**63:
@@ -100,6 +106,7 @@ class Embedding(Frontend):
         self.dropout = nn.Dropout(dropout)
         self.variational_dropout = nn.Dropout(variational_dropout)
         self.needs_fit = bool(num_ngrams)
+        self.repeats = repeats
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Number the most frequent n-grams of training texts (of equally frequent ones those of the more frequent tokens)."""
@@ -116,14 +123,21 @@ class Embedding(Frontend):
             buffer[: len(chosen)] = chosen.sort().values
 
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, T) int64 to (B, T, embedding_size)."""
+        """Map (B, T) int64 to (B, T * repeats, embedding_size)."""
         vectors_BTF = self.table(values)
         for size, part in enumerate(self.ngram_tables, start=2):
             known, keys_BT = self.get_buffer(f"ngrams_{size}"), self._keys(values, size)
             places_BT = torch.searchsorted(known, keys_BT).clamp(max=len(known) - 1)
             vectors_BTF = vectors_BTF + part(torch.where(known[places_BT] == keys_BT, places_BT + 1, 0))
         kept_B1F = self.variational_dropout(torch.ones_like(vectors_BTF[:, :1]))
-        return zero_padding(self.dropout(vectors_BTF * kept_B1F), lengths_B), lengths_B
+        outputs_BTF = zero_padding(self.dropout(vectors_BTF * kept_B1F), lengths_B)
+        if self.repeats == 1:
+            return outputs_BTF, lengths_B
+        return outputs_BTF.repeat_interleave(self.repeats, dim=1), lengths_B * self.repeats
+
+    def steps_out(self, lengths: np.ndarray) -> np.ndarray:
+        """Return lengths times `repeats`."""
+        return lengths * self.repeats
 
     def _keys(self, tokens_BT: Tensor, size: int) -> Tensor:
         """Number the n-grams that end at each token, the tokens being digits; token 0, padding, stands before the first."""
@@ -215,6 +229,12 @@ class Convolution(Frontend):
             kept_BC11 = self.dropout(torch.ones_like(maps_BCTF[:, :, :1, :1]))
             maps_BCTF = torch.relu(norm(maps_BCTF, mask_B1T1)) * (mask_B1T1 * kept_BC11)
         return maps_BCTF.transpose(1, 2).flatten(2), lengths_B
+
+    def steps_out(self, lengths: np.ndarray) -> np.ndarray:
+        """Return lengths divided by each stride, rounded up, one after another."""
+        for stride in self.time_strides:
+            lengths = -(-lengths // stride)
+        return lengths
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):

@@ -111,7 +111,9 @@ def beam(step: Step, state: DecoderState, most: int, beam_size: int, length_pena
         for row, place in stops_AK[:, :beam_size].nonzero().tolist():
             tokens = said_AWS[row, from_AK[row, place]].tolist()
             found[int(active_A[row])].append(Hypothesis(tokens, float(values_AK[row, place]) / length**length_penalty))
-        order = torch.sort((word_AK == STOP).to(torch.int8), dim=-1, stable=True).indices[:, :beam_size]  # the best that go on, in their order
+        order = torch.sort((word_AK == STOP).to(torch.int8), dim=-1, stable=True).indices[
+            :, :beam_size
+        ]  # the best that go on, in their order
         totals_AW, from_AW, last_AW = (part.gather(1, order) for part in (values_AK, from_AK, word_AK))
         totals_AW = totals_AW.masked_fill(last_AW == STOP, -torch.inf)
         said_AWS = torch.cat([said_AWS.gather(1, from_AW[..., None].expand(-1, -1, length - 1)), last_AW[..., None]], -1)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -85,13 +86,15 @@ class Network(Predictor, ABC):
         spec: what the data are.
         task: what is asked of them.
         frontend: makes a front end from (input_size).
+        decoding: how sequences of tokens are searched for (unused elsewhere).
 
     Raises:
         ValueError: where the front end does not fit.
     """
 
-    def __init__(self, spec: DataSpec, task: Task[Any], frontend: Callable[..., Frontend]) -> None:
+    def __init__(self, spec: DataSpec, task: Task[Any], frontend: Callable[..., Frontend], decoding: Decoding) -> None:
         super().__init__(spec, task)
+        self.decoding = decoding
         self.frontend = frontend(input_size=spec.input_size)
         _refuse_misfit(self.frontend, spec, task)
         self.optimization: Optimization | None = None
@@ -113,11 +116,12 @@ class Network(Predictor, ABC):
             loss = loss + self.task.regularisation.l1 * self.l1_norm()
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure on the validation split."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Outputs]:
+        """Measure on the validation split; return the outputs for whoever watches."""
         outputs = self.glance(batch)
         self.log("val/loss", self.task.loss(outputs, batch, is_training=False), batch_size=self.task.num_answers(batch))
         self.task.update(self.metrics, outputs, batch)
+        return {"outputs": outputs}
 
     def on_validation_epoch_end(self) -> None:
         """Log what was measured."""
@@ -184,8 +188,7 @@ class SequenceModule(Network, ABC):
         regularisation: Regularisation,
         decoding: Decoding,
     ) -> None:
-        super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend)
-        self.decoding = decoding
+        super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend, decoding)
         self.is_ctc = spec.target_kind == "tokens"
         if self.is_ctc:
             _refuse_without_ctc(spec, regularisation)
@@ -263,8 +266,8 @@ def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:
     name = f"frontend={type(frontend).__name__.lower()}"
     if frontend.accepts != spec.input_kind:
         raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another frontend")
-    if task.is_per_step and frontend.subsampling != 1:
+    if task.is_per_step and frontend.steps_out(np.array([12]))[0] != 12:
         raise ValueError(
-            f"data={spec.name} has a target at every step, but {name} keeps one step in {frontend.subsampling}: "
-            "give time_strides of 1, or choose another frontend"
+            f"data={spec.name} has a target at every step, but {name} gives another number of steps: give time_strides (or repeats) of 1, "
+            "or choose another frontend"
         )

@@ -11,7 +11,8 @@ from rnnlab.baselines.bag import NBSVM, TfIdf
 from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Persistence
 from rnnlab.baselines.linear import HAR, Pooled, Window
-from rnnlab.contracts import Batch, DataSpec
+from rnnlab.baselines.nearest import Nearest
+from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
 from rnnlab.tasks import Regularisation, make_task
 
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     "pooled": Pooled,
     "tfidf": TfIdf,
     "nb_svm": NBSVM,
+    "nearest": Nearest,
 }
 
 
@@ -54,10 +56,12 @@ class Baseline(FittedOnce):
         """What was fitted."""
         return {name: value.numpy() for name, value in self.named_buffers()}
 
-    def respond(self, batch: Batch) -> Tensor:
+    def respond(self, batch: Batch) -> Tensor | Decoded:
         """Answer a batch."""
-        on_cpu = batch.to(torch.device("cpu"))
-        return torch.from_numpy(np.ascontiguousarray(self.method.respond(self.arrays, on_cpu))).float().to(batch.inputs.device)
+        outputs = self.method.respond(self.arrays, batch.to(torch.device("cpu")))
+        if self.spec.target_kind == "tokens":
+            return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0)] for tokens in outputs.tolist()])
+        return torch.from_numpy(np.ascontiguousarray(outputs)).float().to(batch.inputs.device)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
         """Take what was fitted, whatever its size."""
@@ -67,6 +71,8 @@ class Baseline(FittedOnce):
 
 def _suitable(spec: DataSpec) -> str:
     """Choose by what the data are."""
+    if spec.target_kind == "tokens":
+        return "nearest"
     if spec.target_kind == "real":
         return "har" if HAR(spec, BaselineSettings("har", None, 1)).refusal() is None else "ridge"
     if spec.input_kind == "tokens":

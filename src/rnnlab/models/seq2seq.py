@@ -85,12 +85,12 @@ class Seq2Seq(Network):
         regularisation: Regularisation,
         decoding: Decoding,
     ) -> None:
-        super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend)
+        super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend, decoding)
         if self.task.is_per_step:
             raise ValueError(
                 f"data={spec.name} has a target at every step: choose model=srnn, lstm, gru or birnn, which answer step by step"
             )
-        self.teacher_forcing, self.decoding, self.attention = teacher_forcing, decoding, attention
+        self.teacher_forcing, self.attention = teacher_forcing, attention
         self.encoder = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
         readout_size = decoder.embedding_size if tied_embeddings != "none" else decoder.hidden_size
         self.decoder = Decoder(self.encoder.output_size, decoder_cell, attention, decoder, readout_size)
@@ -166,15 +166,16 @@ class Seq2Seq(Network):
         """Answer a batch, sequences of tokens greedily."""
         return self._answer(batch, Decoding(beam_size=1, length_penalty=self.decoding.length_penalty, num_best=1))
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Outputs]:
         """Measure on the validation split, how well the decoder looks at the input included."""
-        super().validation_step(batch, batch_idx)
+        found = super().validation_step(batch, batch_idx)
         if self.attention == "none" or self.spec.target_kind != "tokens":
-            return
+            return found
         weights_BST, lengths_B = self.weights(batch, batch.targets, batch.target_lengths)
         said_B = batch.target_lengths + 1
         self.log("val/attention_sharpness", sharpness(weights_BST, said_B), batch_size=batch.size)
         self.log("val/attention_coverage", coverage(weights_BST, said_B, lengths_B), batch_size=batch.size)
+        return found
 
     def weights(self, batch: Batch, tokens_BS: Tensor, token_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the decoder looks at while it says these tokens and stops.

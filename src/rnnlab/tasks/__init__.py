@@ -6,7 +6,10 @@ A task follows from what the data's targets are (`DataSpec.target_kind`); a mode
     class_per_step  label      one label per step            cross entropy over valid steps
     real            forecast   D real numbers per sequence   mean squared error; QLIKE where they are positive (variances);
                                                              pinball loss where the head gives quantiles
+    tokens          transduce  a sequence of tokens          what the model's way of training gives: cross entropy or CTC, per token
 """
+
+from typing import Any
 
 from rnnlab.contracts import DataSpec
 from rnnlab.tasks.base import Measure as Measure
@@ -18,18 +21,20 @@ from rnnlab.tasks.classify import class_weights as class_weights
 from rnnlab.tasks.classify import metric_name as metric_name
 from rnnlab.tasks.forecast import Forecast as Forecast
 from rnnlab.tasks.forecast import check_quantiles
+from rnnlab.tasks.transduce import Transduce as Transduce
 
 
-def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[float, ...] = ()) -> Task:
+def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[float, ...] = ()) -> Task[Any]:
     """Choose the task that a data set's targets ask for.
 
     Raises:
-        ValueError: where quantiles are asked for classes, or are none.
+        ValueError: where quantiles are asked for classes or tokens, or are none.
     """
     if spec.target_kind == "real":
         check_quantiles(quantiles)
         return Forecast(spec, regularisation, quantiles)
     if quantiles:
-        raise ValueError(f"data={spec.name} has classes, of which there are no quantiles: choose model/head=default")
-    tasks: dict[str, type[Task]] = {"class": Classify, "class_per_step": Label}
+        what = "tokens" if spec.target_kind == "tokens" else "classes"
+        raise ValueError(f"data={spec.name} has {what}, of which there are no quantiles: choose model/head=default")
+    tasks: dict[str, type[Task[Any]]] = {"class": Classify, "class_per_step": Label, "tokens": Transduce}
     return tasks[spec.target_kind](spec, regularisation)

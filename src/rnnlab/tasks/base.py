@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +12,8 @@ from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeFloat
 
 ClassWeights = Literal["none", "balanced"] | list[NonNegativeFloat]
 Columns = dict[str, np.ndarray]
+Outputs = TypeVar("Outputs")
+"""What a model answers and its task reads: a tensor, or `contracts.Decoded`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Measure:
     Args:
         name: as in `val/<name>`.
         direction: `max` if more is better.
-        unit: how to write it: `%` (a share) or the unit of the target.
+        unit: how to write it: `share` (as per cent) or the unit of the target.
     """
 
     name: str
@@ -44,7 +46,7 @@ class Measure:
     unit: str
 
 
-class Task(ABC):
+class Task(ABC, Generic[Outputs]):
     """Answer what a model and a training loop must know of a target kind."""
 
     name: ClassVar[str]
@@ -63,7 +65,7 @@ class Task(ABC):
         return self.measure
 
     @abstractmethod
-    def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
+    def loss(self, outputs: Outputs, batch: Batch, is_training: bool = True) -> Tensor:
         """Return the mean loss of a batch, a scalar; what only helps training (smoothing, weights) is left out when measuring."""
 
     @abstractmethod
@@ -71,15 +73,15 @@ class Task(ABC):
         """Return fresh metrics; they take what `answers` returns."""
 
     @abstractmethod
-    def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return (predictions, targets) as the metrics want them."""
+    def answers(self, outputs: Outputs, batch: Batch) -> tuple[object, object]:
+        """Return (predictions, targets) as the metrics want them: tensors, or texts."""
 
-    def update(self, metrics: MetricCollection, outputs: Tensor, batch: Batch) -> None:
+    def update(self, metrics: MetricCollection, outputs: Outputs, batch: Batch) -> None:
         """Let the metrics see a batch."""
         metrics.update(*self.answers(outputs, batch))
 
     @abstractmethod
-    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
+    def columns(self, outputs: Outputs, batch: Batch) -> Columns:
         """Return the prediction columns of a batch's table, one row per sequence (see `predictions/*.parquet`); targets may be unknown."""
 
     @abstractmethod

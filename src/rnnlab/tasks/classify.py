@@ -19,11 +19,11 @@ from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec
 from rnnlab.tasks.base import ClassWeights, Columns, Measure, Regularisation, Task
 
 
-class Classify(Task):
+class Classify(Task[Tensor]):
     """One label per sequence."""
 
     name = "classify"
-    measure: Measure = Measure("accuracy", "max", "%")
+    measure: Measure = Measure("accuracy", "max", "share")
 
     def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
         super().__init__(spec, regularisation)

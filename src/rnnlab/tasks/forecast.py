@@ -9,7 +9,7 @@ from rnnlab.contracts import Batch, DataSpec
 from rnnlab.tasks.base import Columns, Measure, Regularisation, Task
 
 
-class Forecast(Task):
+class Forecast(Task[Tensor]):
     """D real numbers per sequence, in the target's own unit; networks work on standardised ones (see `contracts.Reference`).
 
     Args:
@@ -41,10 +41,10 @@ class Forecast(Task):
     def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
         """Mean loss of (B, D) or (B, D * quantiles) against (B, D)."""
         if self.quantiles:
-            return _pinball(outputs.unflatten(-1, (self.spec.target_size, -1)), self._standardised(batch), self.quantiles)
+            return _pinball(outputs.unflatten(-1, (self.spec.target_size, -1)), self.standardised(batch), self.quantiles)
         if self.spec.link == "exp":
             return qlike(self._unlinked(outputs, batch), batch.targets)
-        return F.mse_loss(outputs, self._standardised(batch))
+        return F.mse_loss(outputs, self.standardised(batch))
 
     def metrics(self) -> MetricCollection:
         """Mean squared error, its root, mean absolute error, skill against persistence; QLIKE and pinball loss where they apply."""
@@ -101,8 +101,8 @@ class Forecast(Task):
         """Return forecasts before the link."""
         return outputs_BD if batch.reference is None else batch.reference.offset + batch.reference.scale * outputs_BD
 
-    def _standardised(self, batch: Batch) -> Tensor:
-        """Return targets as an output should be."""
+    def standardised(self, batch: Batch) -> Tensor:
+        """Return targets as an output should be, (B, D)."""
         targets_BD = batch.targets.log() if self.spec.link == "exp" else batch.targets
         return targets_BD if batch.reference is None else (targets_BD - batch.reference.offset) / batch.reference.scale
 

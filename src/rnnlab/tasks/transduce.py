@@ -1,0 +1,158 @@
+"""A sequence of tokens per sequence: dictation, translation, summaries, pronunciation."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+
+from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Decoded, Goal
+from rnnlab.tasks.base import Columns, Measure, Regularisation, Task
+from rnnlab.tasks.wording import UNKNOWN_SIGN, is_mostly_ascii, join_tokens, row_scores, score, signatures
+
+
+class Transduce(Task[Decoded]):
+    """A sequence of tokens per sequence; the model says how it was trained and searches, the task scores texts.
+
+    Args:
+        spec: of the data.
+        regularisation: label smoothing (the model applies it) and l1; class weights are for classes.
+    """
+
+    name = "transduce"
+
+    def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
+        super().__init__(spec, regularisation)
+        if regularisation.class_weights != "none":
+            raise ValueError(
+                f"data={spec.name} has sequences of tokens, for which model.regularisation.class_weights mean nothing: leave them out"
+            )
+        if spec.goal is None:
+            raise ValueError(f"data={spec.name} has sequences of tokens but no goal: transcribe, translate, summarise or pronounce")
+        self.goal: Goal = spec.goal
+        self.has_rouge = self.goal == "summarise" and is_mostly_ascii(spec.label_names[len(SPECIALS) :])
+        self.measure = _measure(self.goal, self.has_rouge)
+
+    def text(self, tokens: list[int]) -> str:
+        """Return tokens as text; an unknown word shows as ⁇, other special words not at all."""
+        names = self.spec.label_names
+        words = [UNKNOWN_SIGN if token == UNKNOWN else names[token] for token in tokens if token == UNKNOWN or token >= len(SPECIALS)]
+        return join_tokens(words, self.spec.joined, self.spec.target_language)
+
+    def loss(self, outputs: Decoded, batch: Batch, is_training: bool = True) -> Tensor:
+        """Return the loss that the model gave, NaN where it gave none."""
+        return torch.tensor(torch.nan) if outputs.loss is None else outputs.loss
+
+    def num_answers(self, batch: Batch) -> int:
+        """Count target tokens, and one stop each."""
+        return int(batch.target_lengths.sum()) + batch.size
+
+    def metrics(self) -> MetricCollection:
+        """Return what `wording.score` gives for the goal."""
+        return MetricCollection({"wording": Wording(self.goal, self.spec.target_language, self.has_rouge)})
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What the metrics give, before there is anything to measure."""
+        return tuple(score(self.goal, ["a"], [("a",)], self.spec.target_language, self.has_rouge))
+
+    def answers(self, outputs: Decoded, batch: Batch) -> tuple[list[str], list[tuple[str, ...]]]:
+        """Return the text of each example's best hypothesis, and its references.
+
+        Raises:
+            ValueError: where the batch brings no references.
+        """
+        if batch.references is None:
+            raise ValueError("the batch brings no references, so nothing can be scored: measure on plain batches, not on training ones")
+        return [self.text(found[0].tokens) for found in outputs.hypotheses], list(batch.references)
+
+    def columns(self, outputs: Decoded, batch: Batch) -> Columns:
+        """Return text, score and number of tokens of the best hypothesis, text and score of the others (`prediction_2`, ...).
+
+        Where references are known, `wording.row_scores` are added. A batch has as many others as its longest list; where an example
+        has fewer they are "" and NaN.
+        """
+        best = [found[0] for found in outputs.hypotheses]
+        texts = [self.text(hypothesis.tokens) for hypothesis in best]
+        found: Columns = {
+            "prediction": _object_array(texts),
+            "score": np.array([hypothesis.score for hypothesis in best], dtype=float),
+            "num_tokens": np.array([len(hypothesis.tokens) for hypothesis in best], dtype=np.int64),
+        }
+        for place in range(1, max(map(len, outputs.hypotheses))):
+            others = [row[place] if place < len(row) else None for row in outputs.hypotheses]
+            found[f"prediction_{place + 1}"] = _object_array(["" if other is None else self.text(other.tokens) for other in others])
+            found[f"score_{place + 1}"] = np.array([np.nan if other is None else other.score for other in others], dtype=float)
+        if batch.references is not None:
+            found |= row_scores(self.goal, texts, batch.references, self.has_rouge)
+        return found
+
+    def target_columns(self, batch: Batch) -> Columns:
+        """Return the first reference, all of them as a list, and their number; nothing where references are unknown."""
+        if batch.references is None:
+            return {}
+        return {
+            "target": _object_array([texts[0] for texts in batch.references]),
+            "references": _object_array([list(texts) for texts in batch.references]),
+            "num_references": np.array([len(texts) for texts in batch.references], dtype=np.int64),
+        }
+
+    def signature(self, num_references: np.ndarray) -> dict[str, str]:
+        """Return sacreBLEU's signatures by metric name.
+
+        Args:
+            num_references: (N,), the table's column.
+        """
+        return signatures(self.goal, self.spec.target_language, [int(number) for number in np.unique(num_references)])
+
+
+class Wording(Metric):
+    """Collect texts and score them together, see `wording.score`; of one process only (texts are not gathered from others)."""
+
+    is_differentiable = False
+    full_state_update = False
+
+    def __init__(self, goal: Goal, language: str, has_rouge: bool) -> None:
+        super().__init__()
+        self.goal: Goal = goal
+        self.language = language
+        self.has_rouge = has_rouge
+        self.hypotheses: list[str] = []
+        self.references: list[tuple[str, ...]] = []
+
+    def update(self, hypotheses: list[str], references: list[tuple[str, ...]]) -> None:
+        """Add a batch's texts."""
+        self.hypotheses.extend(hypotheses)
+        self.references.extend(references)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Score all texts together.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        if not self.hypotheses:
+            raise ValueError("there are no texts to score: update before computing")
+        numbers = score(self.goal, self.hypotheses, self.references, self.language, self.has_rouge)
+        return {name: torch.tensor(value, dtype=torch.double) for name, value in numbers.items()}
+
+    def reset(self) -> None:
+        """Forget all texts."""
+        super().reset()
+        self.hypotheses, self.references = [], []
+
+
+def _measure(goal: Goal, has_rouge: bool) -> Measure:
+    measures: dict[Goal, Measure] = {
+        "transcribe": Measure("wer", "min", "share"),
+        "pronounce": Measure("wer", "min", "share"),
+        "translate": Measure("sacrebleu", "max", ""),
+        "summarise": Measure("rougeL", "max", "share") if has_rouge else Measure("chrf", "max", ""),
+    }
+    return measures[goal]
+
+
+def _object_array(values: list[str] | list[list[str]]) -> np.ndarray:
+    result = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        result[index] = value
+    return result
