@@ -45,6 +45,7 @@ def model_node(**changes: Any) -> Config:
         "frontend": {"_target_": "rnnlab.layers.frontends.Direct"},
         "head": {"pooling": "mean", "dropout": 0.2, "quantiles": []},
         "regularisation": {"label_smoothing": 0.0, "class_weights": "none", "l1": 0.0},
+        "decoding": {"beam_size": 5, "length_penalty": 1.0, "num_best": 1},
     }
     for name, value in changes.items():
         key, _, inner = name.partition("__")

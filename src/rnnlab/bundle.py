@@ -78,8 +78,9 @@ class Bundle:
             return
         if not isinstance(self.model, Network) or self.model.spec.target_kind != "tokens":
             raise ConfigError("beam_size and num_best are for networks that answer with sequences (dictation, translation, pronunciation)")
-        wanted = num_best or 1
-        self.model.decoding = _decoding(beam_size or max(self.model.decoding.beam_size, wanted), wanted, self.model.decoding)
+        wanted = 1 if num_best is None else num_best
+        width = max(self.model.decoding.beam_size, wanted) if beam_size is None else beam_size
+        self.model.decoding = _decoding(width, wanted, self.model.decoding)
 
 
 def _decoding(beam_size: int, num_best: int, recorded: Decoding) -> Decoding:

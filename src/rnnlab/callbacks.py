@@ -167,20 +167,22 @@ class Samples(Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Take the first example of some batches, which are sorted by length."""
-        every = max(1, int(trainer.num_val_batches[0]) // NUM_SAMPLES)
+        """Take a few examples of some batches, which are sorted by length."""
+        num_batches = int(trainer.num_val_batches[0])
         decoded = outputs["outputs"]
-        if batch_idx % every or not isinstance(decoded, Decoded) or batch.references is None:
+        if batch_idx % max(1, num_batches // NUM_SAMPLES) or not isinstance(decoded, Decoded) or batch.references is None:
             return
-        rows = batch.example_ids[:1].cpu().numpy()
-        texts = self.show(rows)
-        self.lines += [
-            f"example  {self.name(rows)[0]}",
-            *([f"input    {texts[0]}"] if texts else []),
-            f"right    {batch.references[0][0]}",
-            f"answer   {cast(Transduce, pl_module.task).text(decoded.hypotheses[0][0].tokens)}",
-            "",
-        ]
+        places = np.linspace(0, batch.size - 1, min(batch.size, max(1, NUM_SAMPLES // num_batches))).astype(int)
+        rows = batch.example_ids.cpu().numpy()[places]
+        names, texts = self.name(rows), self.show(rows)
+        for number, place in enumerate(places):
+            self.lines += [
+                f"example  {names[number]}",
+                *([f"input    {texts[number]}"] if texts else []),
+                f"right    {batch.references[place][0]}",
+                f"answer   {cast(Transduce, pl_module.task).text(decoded.hypotheses[place][0].tokens)}",
+                "",
+            ]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file."""

@@ -11,11 +11,12 @@ import torch
 
 from rnnlab.bundle import reader
 from rnnlab.config import Config, recipe
-from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec, valid_mask
+from rnnlab.contracts import IGNORED_TARGET, PAD, SPECIALS, UNKNOWN, Batch, DataSpec, valid_mask
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
 from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Prepared
 from rnnlab.data.sources import SourceError, SourceUnavailable
+from rnnlab.data.targets import TokenTargets
 from rnnlab.data.windowed import WindowedData
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -33,6 +34,8 @@ def module(request: pytest.FixtureRequest, compose: Callable[..., Config]) -> Se
     name: str = request.param
     if name not in MODULES:
         config = compose(f"data={name}", "data.source=sample", "data.offline=true")
+        if "target_language" in config["data"]:
+            config["data"]["target_language"] = "de"  # the sample's, whatever the named source has
         CONFIGS[name] = config
         MODULES[name] = another(name)
         MODULES[name].setup()
@@ -47,7 +50,7 @@ def another(name: str, source: str = "sample", data: Path | None = None) -> Sequ
     return found
 
 
-def check_targets(batch: Batch, spec: DataSpec) -> None:
+def check_targets(batch: Batch, spec: DataSpec, is_training: bool) -> None:
     targets = batch.targets
     assert batch.target_lengths.dtype == torch.int64 and batch.target_lengths.shape == (batch.size,)
     if spec.target_kind == "real":
@@ -56,6 +59,10 @@ def check_targets(batch: Batch, spec: DataSpec) -> None:
         check_reference(batch, spec)
         return
     assert targets.dtype == torch.int64 and batch.reference is None
+    if spec.target_kind == "tokens":
+        check_tokens(batch, spec, is_training)
+        return
+    assert batch.references is None
     if spec.target_kind == "class":
         assert targets.shape == (batch.size,) and (batch.target_lengths == 1).all()
         valid = torch.ones_like(targets, dtype=torch.bool)
@@ -64,6 +71,20 @@ def check_targets(batch: Batch, spec: DataSpec) -> None:
         valid = valid_mask(batch.target_lengths, targets.shape[1])
         assert (targets[~valid] == IGNORED_TARGET).all()
     assert ((targets[valid] >= 0) & (targets[valid] < spec.target_size)).all()
+
+
+def check_tokens(batch: Batch, spec: DataSpec, is_training: bool) -> None:
+    targets_BS, lengths_B = batch.targets, batch.target_lengths
+    assert targets_BS.shape == (batch.size, int(lengths_B.max())) and lengths_B.min() >= 1
+    is_valid_BS = valid_mask(lengths_B, targets_BS.shape[1])
+    assert (targets_BS[~is_valid_BS] == PAD).all()
+    tokens = targets_BS[is_valid_BS]  # neither padding nor start nor stop is one
+    assert ((tokens == UNKNOWN) | (tokens >= len(SPECIALS))).all() and (tokens < spec.target_size).all()
+    if is_training:
+        assert batch.references is None and lengths_B.max() <= spec.max_target_length
+    else:
+        assert batch.references is not None and len(batch.references) == batch.size
+        assert all(texts and all(isinstance(text, str) and text for text in texts) for texts in batch.references)
 
 
 def check_reference(batch: Batch, spec: DataSpec) -> None:
@@ -97,7 +118,7 @@ def test_every_batch_keeps_the_contract(module: SequenceDataModule) -> None:
         assert len(sizes) == len(loader)
         for batch in loader:
             check_inputs(batch, spec)
-            check_targets(batch, spec)
+            check_targets(batch, spec, is_training=split == "train")
             assert batch.example_ids.dtype == torch.int64 and 1 <= batch.size <= module.loader.batch_size  # type: ignore[attr-defined]
             ids += batch.example_ids.tolist()
         assert sorted(ids) == sorted(module.rows[split].tolist())
@@ -117,12 +138,15 @@ def test_the_spec_says_what_the_data_are(module: SequenceDataModule) -> None:
     spec = module.make_spec()
     assert spec.name == module.name and spec.input_size >= 1 and spec.target_size >= 1
     assert len(set(spec.label_names)) == len(spec.label_names) == spec.target_size
-    if spec.target_kind == "real":
+    if spec.target_kind in ("real", "tokens"):
         assert spec.class_counts == ()
     else:
         assert len(spec.class_counts) == spec.target_size
     if spec.target_kind == "class":
         assert sum(spec.class_counts) == len(module.rows["train"])
+    assert (spec.goal is not None) == (spec.target_kind == "tokens") == isinstance(module, TokenTargets)
+    if spec.target_kind == "tokens":
+        assert spec.label_names[: len(SPECIALS)] == SPECIALS
     if spec.feature_names:
         assert len(set(spec.feature_names)) == len(spec.feature_names) == spec.input_size
 
@@ -175,9 +199,12 @@ def wanted_and_found(module: SequenceDataModule, tmp_path: Path) -> tuple[Batch,
         lines = [int(name.rpartition(":")[2]) for name in module.examples["id"].iloc[rows]]
         table = pd.read_csv(SAMPLES / "text" / "headlines.csv")  # no record over several lines: line 2 is row 0
         inputs = [table["text"].iloc[line - 2] for line in lines]
+    elif bundle["kind"] in ("translation", "pronunciation"):
+        rows = module.rows["test"][[0, 17, 5]]
+        inputs = module.shown(rows) or []
     else:
         rows = module.rows["test"][[0, 17, 5]]
-        inputs = [str(SAMPLES / "speech" / name) for name in module.examples["id"].iloc[rows]]
+        inputs = [str(SAMPLES / str(bundle["kind"]) / name) for name in module.examples["id"].iloc[rows]]
     names, found = reader(bundle["kind"])(bundle, inputs)
     assert len(names) == found.size == len(rows)
     return module.collate(rows, epoch=0, is_training=False), found
@@ -206,6 +233,8 @@ def test_the_bundle_is_json_that_reads_a_raw_input_as_the_loader_does(module: Se
         assert torch.equal(found.inputs, wanted.inputs)
     else:
         torch.testing.assert_close(found.inputs, wanted.inputs[:, : found.inputs.shape[1]], atol=1e-5, rtol=0)
+    if isinstance(module, TokenTargets):  # what is right is not known
+        assert found.references is None and found.targets.shape == (found.size, 0) and not found.target_lengths.any()
     check_inputs(found, module.make_spec())
 
 
@@ -213,10 +242,12 @@ def test_a_module_made_anew_from_the_bundle_has_all_of_the_sample_as_test(module
     bundle = json.loads(json.dumps(module.bundle(), allow_nan=False))
     other = another(module.name)
     other.setup_as_test(bundle)
-    assert [len(other.rows[split]) for split in SPLITS] == [0, 0, len(module.examples)]
+    one_each = "word" if bundle["kind"] == "pronunciation" else "id"  # a word is one example, however many pronunciations it has
+    assert [len(other.rows[split]) for split in SPLITS] == [0, 0, module.examples[one_each].nunique()]
     rows = module.rows["test"][:5]
     wanted, found = module.collate(rows, 0, is_training=False), other.collate(rows, 0, is_training=False)
     assert torch.equal(wanted.inputs, found.inputs) and torch.equal(wanted.targets, found.targets)
+    assert wanted.references == found.references
     assert (other.make_spec().input_size, other.make_spec().label_names) == (module.make_spec().input_size, module.make_spec().label_names)
 
 

@@ -7,7 +7,6 @@ training words, and batches. In training each pronunciation is an example; in va
 import hashlib
 import re
 import unicodedata
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_flat
 from rnnlab.data.sources import AnyUpstream, UpstreamFiles
 from rnnlab.data.tables import match_column, read_table
-from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens
+from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
 from rnnlab.data.texts import SPLIT_NAMES, SPLITS, TABLE_SUFFIXES
 from rnnlab.data.tokens import Vocabulary, index
 
@@ -336,6 +335,7 @@ class PronunciationData(TokenTargets):
             target_kind="tokens",
             target_size=len(self.target_vocabulary),
             label_names=self.target_vocabulary.words,
+            feature_names=self.vocabulary.words,
             goal="pronounce",
             max_target_length=int(self.target_lengths[self.rows["train"]].max(initial=0)),
             is_monotonic=True,
@@ -394,7 +394,7 @@ class PronunciationData(TokenTargets):
 
 
 def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
-    """Turn words into a batch, as the bundle's run prepared its own; name its rows. Warn of letters that the run never saw.
+    """Turn words into a batch, as the bundle's run prepared its own; name its rows. Tell on stderr which letters the run never saw.
 
     Raises:
         ValueError: for an empty word.
@@ -404,8 +404,7 @@ def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
         raise ValueError(f"word {words.index('') + 1} of {len(words)} is empty: leave it out")
     vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
     rows = [np.append(vocabulary.encode(list(word)), STOP) for word in words]
-    if unseen := sorted({letter for word in words for letter in word} - set(vocabulary.words)):
-        warnings.warn(f"letters never seen in training are read as unknown: {shortened([repr(name) for name in unseen])}", stacklevel=2)
+    warn_unseen(letter for word in words for letter in word if letter not in vocabulary.words)
     inputs_BT, lengths_B = pad_tokens(rows)
     targets_BS, target_lengths_B = pad_tokens([np.zeros(0, dtype=np.int64) for _ in rows])
     return words, Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.arange(len(rows)))

@@ -1,14 +1,15 @@
 """Data whose targets are sequences of tokens: what dictation, translation and pronunciation share."""
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 
-from rnnlab.contracts import PAD, SPECIALS, START
+from rnnlab.contracts import PAD, SPECIALS, START, UNKNOWN
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.tokens import Vocabulary
 
@@ -55,8 +56,8 @@ class TokenTargets(SequenceDataModule, ABC):
             is_short = num_steps(self.lengths[rows]) < margin * self.least_steps(rows)
             if len(rows) and is_short.all():
                 raise ValueError(
-                    f"the network gives too few steps for all {len(rows)} examples of the {split} split: CTC needs one a token and one more "
-                    f"between equal ones. {self.more_steps}"
+                    f"the network gives too few steps for all {len(rows)} examples of the {split} split: CTC needs one a token and one "
+                    f"more between equal ones. {self.more_steps}"
                 )
             left_out += self.examples["id"].iloc[rows[is_short]].tolist()
             self.rows[split] = rows[~is_short]
@@ -128,3 +129,17 @@ def pad_tokens(rows: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     values_BS = np.full((len(rows), most), PAD, dtype=np.int64)
     values_BS[np.arange(most)[None] < lengths[:, None]] = np.concatenate(rows)
     return torch.from_numpy(values_BS), torch.from_numpy(lengths)
+
+
+def warn_unseen(tokens: Iterable[str]) -> None:
+    """Tell on stderr which tokens of an input training never saw, the first few by name."""
+    names = list(dict.fromkeys(tokens))
+    if names:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        shown = ", ".join(map(repr, names[:5]))
+        console().print(f"warning: never seen in training, read as {SPECIALS[UNKNOWN]}: {shown}{more}")
+
+
+def console() -> Console:
+    """Return where warnings go, as plain text."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)

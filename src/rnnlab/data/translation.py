@@ -15,7 +15,6 @@ from typing import Literal, final
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.progress import track
 
 from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Fraction, Joined, PositiveInt
@@ -38,7 +37,7 @@ from rnnlab.data.pairs import (
     without_repeated,
 )
 from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_flat
-from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens
+from rnnlab.data.targets import TokenTargets, console, count_types, fit_with_ends, pad_tokens, warn_unseen
 from rnnlab.data.tokens import UNSPACED, TextTokens, Vocabulary, encode_subwords, index, moses_words, tokenize, train_subwords
 
 
@@ -294,6 +293,7 @@ class TranslationData(TokenTargets):
             target_kind="tokens",
             target_size=len(self.target_vocabulary),
             label_names=self.target_vocabulary.words,
+            feature_names=self.source_vocabulary.words,
             goal=self.goal,
             joined=joined(self.settings, self.languages.target),
             target_language=self.languages.target,
@@ -420,17 +420,11 @@ def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
 
 def _warn(found: list[list[str]], rows: list[np.ndarray], most: int | None) -> None:
     """Tell what a model was not trained to read."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    unseen = dict.fromkeys(
-        word for words, row in zip(found, rows, strict=True) for word, number in zip(words, row, strict=True) if number == UNKNOWN
-    )
-    if unseen:
-        more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
-        console.print(f"warning: never seen in training, read as {SPECIALS[UNKNOWN]}: {', '.join(map(repr, list(unseen)[:5]))}{more}")
+    warn_unseen(word for words, row in zip(found, rows, strict=True) for word, number in zip(words, row, strict=True) if number == UNKNOWN)
     long = [number for number, words in enumerate(found, start=1) if most is not None and len(words) > most]
     if long:
         more = f" and {len(long) - 5} more" if len(long) > 5 else ""
-        console.print(f"warning: longer than the {most} tokens of any training sentence: line {', '.join(map(str, long[:5]))}{more}")
+        console().print(f"warning: longer than the {most} tokens of any training sentence: line {', '.join(map(str, long[:5]))}{more}")
 
 
 def _decoded(kept: Json) -> list[bytes]:
