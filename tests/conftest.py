@@ -1,6 +1,7 @@
 """What tests share: a place of their own for everything that is written, and the words of a user's command."""
 
 import os
+import shlex
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -42,7 +43,7 @@ def command(root: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run a script of src/ in a fresh process, as a user types it."""
 
     def run(line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        script, *words = line.split()
+        script, *words = shlex.split(line)
         settings = {k: v for k, v in os.environ.items() if k not in ("RNNLAB_MIRROR", "HYDRA_FULL_ERROR")}
         settings |= {"RNNLAB_ROOT": str(root), "COLUMNS": "200", **environment}
         return subprocess.run(

@@ -12,10 +12,10 @@ import yaml
 from rnnlab.cells.gru import GRUCell
 from rnnlab.command_line import compose_config
 from rnnlab.config import Config, ConfigError, flatten, locate, nearest, recipe, refuse_foreign_targets
-from rnnlab.contracts import DataSpec
+from rnnlab.contracts import Batch, DataSpec
 from rnnlab.layers.frontends import Convolution, Direct
 from rnnlab.layers.recurrent import Recurrence
-from rnnlab.models.base import FittedOnce, Network, Predictor
+from rnnlab.models.base import FittedOnce, Network, Predictor, SequenceModule
 from rnnlab.models.birnn import BiRNN
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -199,8 +199,8 @@ def test_every_optimizer_model_and_trainer_build_together(
     config = {group: parts[group][choice] for group, choice in chosen.items()}
     made: Network = built(config, "model")(SPEC)
     steps = built(config, "optimizer")(made.parameters())
-    loss = made(torch.ones(2, 5, 3), torch.tensor([5, 4])).sum()
-    loss.backward()
+    ones_B = torch.ones(2, dtype=torch.int64)
+    made.training_loss(Batch(torch.ones(2, 5, 3), torch.tensor([5, 4]), torch.tensor([3, 0]), ones_B, torch.arange(2))).backward()
     steps.step()
     built_trainer = built(config, "trainer")(
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu"
@@ -220,15 +220,27 @@ def test_every_schedule_takes_every_optimizer(optimizer: str, scheduler: str, pa
 @pytest.mark.parametrize("cell", choices("cell"))
 @pytest.mark.parametrize("model", NETWORKS)
 def test_a_network_takes_its_own_cell_or_where_it_has_none_any(model: str, cell: str) -> None:
-    fixed = model_class(model).cell_class  # type: ignore[attr-defined]
+    found = model_class(model)
+    fixed = found.cell_class if issubclass(found, SequenceModule) else None
     config = compose_config("config", [f"model={model}", *([] if fixed else [f"cell={cell}"])])
     chosen = locate(config["model"]["cell"]["_target_"], "model.cell")
     assert chosen is (fixed or locate(config["cell"]["_target_"], "cell"))
     assert config["choices"]["model"] == model
 
 
+@pytest.mark.parametrize("decoder_cell", choices("cell"))
+def test_a_decoder_takes_the_encoders_cell_or_one_of_its_own(decoder_cell: str) -> None:
+    def chosen(*words: str) -> list[object]:
+        config = compose_config("config", ["model=seq2seq", *words])
+        return [locate(config["model"][name]["_target_"], "model") for name in ("cell", "decoder_cell")]
+
+    (its_own, _), (lstm, _) = chosen(f"cell={decoder_cell}"), chosen("cell=lstm")
+    assert chosen(f"cell={decoder_cell}") == [its_own, its_own]
+    assert chosen("cell=lstm", f"cell@decoder_cell={decoder_cell}") == [lstm, its_own]
+
+
 @pytest.mark.parametrize("model", sorted(set(choices("model")) - set(NETWORKS)))
-@pytest.mark.parametrize("data", ["speech", "text", "stock", "series"])
+@pytest.mark.parametrize("data", ["speech", "text", "stock", "series", "dictation", "translation", "pronunciation"])
 def test_a_model_without_gradients_composes_with_any_data_and_takes_nothing_of_networks(model: str, data: str) -> None:
     config = compose_config("config", [f"model={model}", f"data={data}"])
     assert set(config["model"]) == {"_target_", "baseline"}
@@ -237,7 +249,11 @@ def test_a_model_without_gradients_composes_with_any_data_and_takes_nothing_of_n
 
 
 @pytest.mark.parametrize(
-    ("data", "frontend"), [("speech", "convolution"), ("text", "embedding"), ("stock", "direct"), ("series", "direct")]
+    ("data", "frontend"),
+    [
+        *(("speech", "convolution"), ("dictation", "convolution"), ("text", "embedding"), ("translation", "embedding")),
+        *(("pronunciation", "embedding"), ("stock", "direct"), ("series", "direct")),
+    ],
 )
 def test_data_bring_the_front_end_that_suits_them_unless_the_command_line_says_otherwise(data: str, frontend: str) -> None:
     config = compose_config("config", [f"data={data}"])

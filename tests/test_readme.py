@@ -1,6 +1,7 @@
 """Every command of the README is typed here; long ones are shortened by `trainer=smoke` or composed only, never left out."""
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -29,7 +30,7 @@ def test_every_make_target_exists(line: str) -> None:
 
 @pytest.mark.parametrize("line", PYTHON)
 def test_every_word_of_every_command_is_valid(line: str) -> None:
-    script, *words = line.removeprefix("python src/").split()
+    script, *words = shlex.split(line.removeprefix("python src/"))
     name = script.removesuffix(".py").replace("train", "config")
     check_words(name, [word for word in words if not word.startswith("-") and word != "job"])
 
@@ -40,6 +41,8 @@ OWN = {
     "TEXTS.csv": str(SAMPLES / "text/headlines.csv"),
     "PRICES": str(SAMPLES / "stock"),
     "TABLE.csv": str(SAMPLES / "series/hourly_load.csv"),
+    "DICTATION": str(SAMPLES / "dictation"),
+    "PAIRS": str(SAMPLES / "translation/train"),
     "FILE": str(SAMPLES / "speech/recordings/7/7_f2_gb_1.flac"),
 }
 ELSEWHERE = ("--help", "--cfg", "resume=", " -m model=srnn")  # test_command_line and test_resume run these
@@ -69,8 +72,19 @@ def test_a_command_runs_as_typed(line: str, command: Callable[..., "CompletedPro
 def test_the_commands_on_a_run_run_as_typed(command: Callable[..., "CompletedProcess[str]"]) -> None:
     trained = command("src/train.py model=gru data=speech trainer=smoke data.source=sample")
     (run_id,) = re.findall(r"^run ([0-9a-f]{32})$", trained.stdout, re.MULTILINE)
-    for line in (line for line in TYPED if "RUN_ID" in line):
+    for line in (line for line in TYPED if "RUN_ID" in line and "text=" not in line):
         done = command(shortened(line).replace("RUN_ID", run_id))
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_the_commands_on_a_text_run_as_typed(command: Callable[..., "CompletedProcess[str]"], tmp_path: Path) -> None:
+    trained = command("src/train.py model=seq2seq data=translation trainer=smoke data.source=sample tracking.log_model=false")
+    (run_id,) = re.findall(r"^run ([0-9a-f]{32})$", trained.stdout, re.MULTILINE)
+    lines = [line for line in TYPED if "RUN_ID" in line and "text=" in line]
+    assert lines
+    for line in lines:
+        done = command(shortened(line).replace("RUN_ID", run_id).replace("maps=maps", f"maps={tmp_path}/maps"))
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 

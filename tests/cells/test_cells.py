@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from rnnlab.cells.base import Cell
+from rnnlab.cells.base import Cell, State
 from rnnlab.cells.srnn import SRNNCell
 from rnnlab.config import recipe
 
@@ -61,6 +61,58 @@ def test_the_relu_variant_of_the_simple_cell_agrees_with_its_kernel() -> None:
         torch.testing.assert_close(fused[key], expected, rtol=0, atol=1e-12)
     assert (fused["outputs"] >= 0).all()
     assert (fused["outputs"] > 1).any()  # tanh could not
+
+
+def after_one_step(advance: Callable[..., State], cell: Cell) -> dict[str, Tensor]:
+    """Return the state after one step, and the gradients of all weights, of the input and of the state before."""
+    torch.manual_seed(5)
+    inputs = [(2 * torch.randn(B, size, dtype=torch.float64)).requires_grad_() for size in [F] + [H] * cell.num_states]
+    after = advance(inputs[0], tuple(inputs[1:]))
+    weighed = [(part * torch.linspace(-1, 2, part.numel(), dtype=torch.float64).view_as(part)).sum() for part in after]
+    names = [*(name for name, _ in cell.named_parameters()), "input", *(f"state {number} before" for number in range(cell.num_states))]
+    gradients = torch.autograd.grad(torch.stack(weighed).sum(), [*cell.parameters(), *inputs])
+    states = {f"state {number}": part.detach() for number, part in enumerate(after)}
+    return {**states, **dict(zip(names, gradients, strict=True))}
+
+
+def assert_a_step_of_the_kernel_is_the_written_one(cell: Cell) -> None:
+    advanced, written = after_one_step(cell.advance, cell), after_one_step(cell.step, cell)
+    assert len(advanced) == 2 * cell.num_states + 5  # states before and after, four weights, the input
+    for key, expected in written.items():
+        assert expected.any(), key
+        torch.testing.assert_close(advanced[key], expected, rtol=0, atol=1e-12, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_single_step_of_the_kernel_equals_the_written_out_one_and_so_do_all_gradients(name: str) -> None:
+    assert_a_step_of_the_kernel_is_the_written_one(make_cell(name))
+
+
+def test_a_single_step_of_the_relu_variant_equals_the_written_out_one() -> None:
+    torch.manual_seed(3)
+    assert_a_step_of_the_kernel_is_the_written_one(SRNNCell(F, H, "relu").double())
+
+
+@pytest.mark.parametrize("name", [*CELLS, "relu"])
+def test_a_sequence_that_begins_with_a_state_is_the_same_on_the_kernel_and_step_by_step(name: str) -> None:
+    torch.manual_seed(3)
+    cell = SRNNCell(F, H, "relu").double() if name == "relu" else make_cell(name)
+    inputs_BTF = 2 * torch.randn(B, T, F, dtype=torch.float64)
+    state = tuple(torch.randn(B, H, dtype=torch.float64) for _ in range(cell.num_states))
+    fused = outputs_and_gradients(lambda values: cell.forward(values, state), cell, inputs_BTF)
+    for key, expected in outputs_and_gradients(lambda values: cell.unroll(values, state), cell, inputs_BTF).items():
+        torch.testing.assert_close(fused[key], expected, rtol=0, atol=1e-12, msg=lambda text, key=key: f"{key}: {text}")
+    assert not torch.allclose(fused["outputs"], cell.forward(inputs_BTF))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_sequence_in_two_parts_is_the_sequence_where_the_second_begins_with_the_state_after_the_first(name: str) -> None:
+    cell = make_cell(name)
+    inputs_BTF = torch.randn(B, T, F, dtype=torch.float64)
+    state = cell.initial_state(B)
+    for input_BF in inputs_BTF[:, :2].unbind(1):
+        state = cell.advance(input_BF, state)
+    torch.testing.assert_close(cell(inputs_BTF[:, 2:], state), cell(inputs_BTF)[:, 2:], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CELLS)
