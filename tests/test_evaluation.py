@@ -85,7 +85,13 @@ def module(num_examples: int, has_date: bool) -> SimpleNamespace:
     batches = [make([num_examples - 1, 2]), make([5, 0, 1])]
     loaders = {"test": batches}
     lengths = np.arange(num_examples) + 100
-    return SimpleNamespace(examples=examples, group_column="ticker", lengths=lengths, plain_dataloader=lambda split: loaders[split])
+    return SimpleNamespace(
+        examples=examples,
+        group_column="ticker",
+        lengths=lengths,
+        plain_dataloader=lambda split: loaders[split],
+        notes=lambda rows: {},
+    )
 
 
 def test_the_table_names_examples_groups_and_dates_first_and_lengths_last() -> None:
@@ -102,6 +108,13 @@ def test_the_table_names_examples_groups_and_dates_first_and_lengths_last() -> N
 def test_where_there_are_no_dates_there_is_no_such_column() -> None:
     table = pd.DataFrame({"row": [3], "target": ["a"]})
     assert list(with_examples(table, module(6, False)).columns) == ["example_id", "group", "target", "num_steps"]  # type: ignore[arg-type]
+
+
+def test_what_else_the_data_say_of_an_example_comes_last() -> None:
+    data = module(6, False)
+    data.notes = lambda rows: {"is_new": rows > 3}
+    found = with_examples(pd.DataFrame({"row": [5, 3], "target": ["a", "b"]}), data)  # type: ignore[arg-type]
+    assert list(found.columns)[-2:] == ["num_steps", "is_new"] and found["is_new"].tolist() == [True, False]
 
 
 def test_measuring_a_split_adds_what_only_the_whole_table_gives() -> None:

@@ -33,6 +33,7 @@ MODULES = {
 }
 CTC = ("srnn", "lstm", "gru", "birnn")
 NEVER_ANSWERED = [SPECIALS.index(word) for word in ("<pad>", "<s>", "</s>")]
+REFUSED: dict[tuple[str, str], bool] = {}
 START, END = "<!-- the matrix: made by tests/test_matrix.py -->", "<!-- end of the matrix -->"
 
 
@@ -65,13 +66,15 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SequenceDataM
 
 
 def is_refused(model: str, module: str, samples: dict[str, SequenceDataModule], compose: Callable[..., Config]) -> bool:
-    """Tell whether a model says that it cannot answer such data."""
-    try:
-        recipe(compose(f"model={model}", f"data={module}")["model"], "model")(samples[module].make_spec())
-    except ValueError as error:
-        assert re.search(r"^data=\w+ has .*choose model=", str(error)), f"{error}: no reason, or nothing to do instead"
-        return True
-    return False
+    """Tell whether a model says that it cannot answer such data; each pair is built once."""
+    if (model, module) not in REFUSED:
+        REFUSED[model, module] = False
+        try:
+            recipe(compose(f"model={model}", f"data={module}")["model"], "model")(samples[module].make_spec())
+        except ValueError as error:
+            assert re.search(r"^data=\w+ has .*choose model=", str(error)), f"{error}: no reason, or nothing to do instead"
+            REFUSED[model, module] = True
+    return REFUSED[model, module]
 
 
 def methods_for(spec: DataSpec) -> list[str]:
@@ -91,16 +94,16 @@ def matrix(samples: dict[str, SequenceDataModule], compose: Callable[..., Config
     lines = ["| `data=` | what | " + " | ".join(f"`{model}`" for model in MODELS) + " |", "|---" * (2 + len(MODELS)) + "|"]
     for name in sorted(DATA, key=lambda name: (list(MODULES.values()).index(module_of(name)), name != module_of(name), name)):
         kinds = ", ".join(methods_for(samples[module_of(name)].make_spec()))
-        networks = ["–" if is_refused(model, module_of(name), samples, compose) else "yes" for model in MODELS if model != "baseline"]
+        networks = ["\u2013" if is_refused(model, module_of(name), samples, compose) else "yes" for model in MODELS if model != "baseline"]
         marks = [*networks, kinds]
         lines.append(f"| `{name}` | {described(name)} | " + " | ".join(marks) + " |")
     return "\n".join(lines)
 
 
 def test_the_readme_shows_the_matrix(samples: dict[str, SequenceDataModule], compose: Callable[..., Config]) -> None:
-    file = HOME / "README.md"
-    text = file.read_text(encoding="utf-8")
     wanted = f"{START}\n{matrix(samples, compose)}\n{END}"
+    file = HOME / "README.md"
+    text = file.read_text(encoding="utf-8")  # only now: somebody may have written meanwhile
     if os.environ.get("RNNLAB_WRITE"):
         file.write_text(re.sub(f"{START}.*{END}", lambda _: wanted, text, flags=re.DOTALL), encoding="utf-8")
         return

@@ -13,6 +13,7 @@ from rnnlab.cells.gru import GRUCell
 from rnnlab.contracts import DataSpec
 from rnnlab.layers.frontends import Direct
 from rnnlab.layers.recurrent import Recurrence
+from rnnlab.layers.search import Decoding
 from rnnlab.models.base import Head, Predictor, SequenceModule
 from rnnlab.models.baseline import Baseline
 from rnnlab.models.gru import GRU
@@ -27,7 +28,7 @@ Said = Callable[..., str]
 
 def network(spec: DataSpec, quantiles: tuple[float, ...] = ()) -> SequenceModule:
     recurrence = Recurrence(3, 1, 0.0, False, "uniform")
-    return GRU(spec, GRUCell, recurrence, Direct, Head("mean", 0.0, quantiles), Regularisation(0.0, "none", 0.0))
+    return GRU(spec, GRUCell, recurrence, Direct, Head("mean", 0.0, quantiles), Regularisation(0.0, "none", 0.0), Decoding(5, 1.0, 1))
 
 
 def tracked(name: str, metric: str, best: float, test: float, num_examples: int = 40) -> SimpleNamespace:
@@ -109,27 +110,52 @@ def test_a_baseline_is_compared_to_the_others_and_not_to_itself(said: Said) -> N
         ("width/50", "EUR"),
         ("mse", ""),
         ("ic", ""),
+        ("wer_new", "share"),
+        ("cer", "share"),
+        ("per", "share"),
+        ("sentence_error", "share"),
+        ("rougeL", "share"),
+        ("sacrebleu", ""),
+        ("chrf", ""),
     ],
 )
 def test_shares_are_written_in_percent_and_errors_in_the_targets_unit(name: str, unit: str) -> None:
     assert unit_of(name, make_task(REAL, Regularisation(0.0, "none", 0.0))) == unit
 
 
-def test_the_most_confident_errors_come_first_with_what_was_read(tmp_path: Path) -> None:
+def test_errors_are_written_in_their_order_with_what_was_read(tmp_path: Path) -> None:
     examples = pd.DataFrame({"id": [f"n{i}" for i in range(5)]})
     texts = ["null", "one", "two", "three", "four"]
     data = SimpleNamespace(examples=examples, shown=lambda rows: [texts[row] for row in rows])
     table = pd.DataFrame(
         {
-            "example_id": ["n3", "n0", "n4", "n1"],
-            "target": ["a", "a", "b", "b"],
-            "prediction": ["b", "a", "a", "a"],
-            "confidence": [0.6, 0.99, 0.9, 0.7],
+            "example_id": ["n4", "n1", "n3"],
+            "target": ["b", "b", "a"],
+            "prediction": ["a", "a", "b"],
+            "confidence": [0.9, 0.7, 0.6],
         }
     )
     results.write_errors(table, data, tmp_path / "errors.csv")  # type: ignore[arg-type]
     found = pd.read_csv(tmp_path / "errors.csv")
     assert found["example_id"].tolist() == ["n4", "n1", "n3"]
     assert found["text"].tolist() == ["four", "one", "three"]
-    results.write_errors(table.iloc[[1]], data, tmp_path / "none.csv")  # type: ignore[arg-type]
+    results.write_errors(table.iloc[:0], data, tmp_path / "none.csv")  # type: ignore[arg-type]
     assert len(pd.read_csv(tmp_path / "none.csv")) == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "order"),
+    [
+        # 2/4, 3/3, 1/1, none and 0/0: as many errors as words is worst, and of equals the first comes first
+        ({"word_errors": [2, 3, 1, 0, 0], "num_words": [4, 3, 1, 2, 0]}, ["b", "c", "a"]),
+        (
+            {"phone_errors": [1, 0, 2, 2, 1], "num_phones": [4, 3, 4, 2, 0], "word_errors": 5 * [1], "num_words": 5 * [1]},
+            ["d", "e", "c", "a"],
+        ),
+        ({"chrf": [60.0, 10.0, 99.0, 10.0, 100.0]}, ["b", "d", "a", "c", "e"]),
+        ({"chrf": [6.0, 1.0, 9.0, 1.5, 10.0], "rougeL": [0.1, 0.9, 0.0, 0.5, 0.4]}, ["c", "a", "e", "d", "b"]),
+    ],
+)
+def test_the_worst_answers_come_first(scores: dict[str, list[float]], order: list[str]) -> None:
+    found = results.worst_answers(pd.DataFrame({"example_id": list("abcde"), **scores}))
+    assert found["example_id"].tolist() == order

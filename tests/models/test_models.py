@@ -1,6 +1,7 @@
 """Every model in conf/model, with every cell, front end and pooling, is put through the same questions."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import get_args
@@ -14,9 +15,11 @@ from torch.utils.data import DataLoader
 
 from rnnlab.command_line import compose_config
 from rnnlab.config import Config, locate, recipe
-from rnnlab.contracts import Batch, DataSpec
+from rnnlab.contracts import SPECIALS, Batch, DataSpec, Decoded
+from rnnlab.layers import ctc
 from rnnlab.layers.frontends import Embedding
 from rnnlab.layers.pooling import PoolingKind
+from rnnlab.layers.search import Decoding
 from rnnlab.models.base import Optimization, SequenceModule
 from rnnlab.schedules import constant, plateau
 
@@ -68,7 +71,7 @@ def composed(variant: str, frontend: str) -> Config:
     return model
 
 
-def make_model(variant: str, frontend: str, spec: DataSpec, pooling: str = "mean_max", **regularisation: float) -> SequenceModule:
+def make_model(variant: str, frontend: str, spec: DataSpec, pooling: str = "mean_max", **regularisation: float | str) -> SequenceModule:
     node = composed(variant, frontend)
     smoothing, weights = (0.0, "none") if spec.target_kind == "real" else (0.1, "balanced")
     regularised = node["regularisation"] | {"label_smoothing": smoothing, "class_weights": weights} | regularisation
@@ -231,7 +234,7 @@ def test_features_to_an_embedding_are_refused_with_what_to_do() -> None:
 
 
 def test_a_front_end_that_drops_steps_is_refused_where_every_step_has_a_target() -> None:
-    message = r"data=toy has a target at every step, but frontend=convolution keeps one step in 2: give time_strides of 1"
+    message = r"data=toy has a target at every step, but frontend=convolution gives another number of steps: give time_strides \(or rep"
     with pytest.raises(ValueError, match=message):
         make_model("model=gru", "convolution", FEATURES_PER_STEP)
 
@@ -260,6 +263,118 @@ def test_the_l1_norm_sums_absolute_weights_of_matrices_and_leaves_biases() -> No
             parameter.fill_(-0.5 if parameter.ndim > 1 else 100.0)
     num_weights = 3 * H * (F + H) + 3 * H * (H + H) + C * 2 * H  # two layers of three gates, and the output over mean and max
     assert model.l1_norm().item() == pytest.approx(0.5 * num_weights)
+
+
+# Sequences of tokens, by CTC
+
+WORDS = (*SPECIALS, "k", "l", "m")
+SPOKEN = DataSpec("toy", "features", F, "tokens", 7, WORDS, goal="transcribe", max_target_length=4, is_monotonic=True)
+SPELLED = DataSpec("toy", "tokens", V, "tokens", 7, WORDS, goal="pronounce", max_target_length=4, is_monotonic=True)
+PLAIN = {"label_smoothing": 0.0, "class_weights": "none"}
+SAID = [[4], [6, 5], [5, 5, 4, 6]]
+
+
+def spoken(spec: DataSpec, num_steps: int = max(LENGTHS), num_tokens: int = 4) -> Batch:
+    """Return the drawn sequences and what they say, as a batch."""
+    targets = torch.tensor([[*said, *(num_tokens - len(said)) * [0]] for said in SAID])
+    lengths, target_lengths = torch.tensor(LENGTHS), torch.tensor([len(said) for said in SAID])
+    inputs = pad(draw(spec), num_steps, 0.0)
+    return Batch(inputs, lengths, targets, target_lengths, torch.arange(3), references=3 * (("",),))
+
+
+def silenced(model: SequenceModule) -> SequenceModule:
+    """Take away the log, which only a trainer keeps."""
+    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    return model
+
+
+@pytest.mark.parametrize("frontend", FRONTENDS)
+@per_variant
+def test_padding_never_changes_the_logits_at_valid_steps_of_ctc(variant: str, frontend: str) -> None:
+    spec = SPOKEN if FRONTENDS[frontend] == "features" else SPELLED
+    model = make_model(variant, frontend, spec, **PLAIN).eval()
+    with torch.no_grad():
+        for sequence in (sequences := draw(spec)):
+            alone, (length,) = model.with_lengths(sequence[None], torch.tensor([len(sequence)]))
+            assert alone.shape == (1, length, len(WORDS))
+            for num_steps, fill in ((9, 0.0), (14, 1e3), (12, torch.nan)):
+                padded, lengths = model.with_lengths(pad(sequences, num_steps, fill), torch.tensor(LENGTHS))
+                place = LENGTHS.index(len(sequence))
+                assert lengths[place] == length
+                torch.testing.assert_close(padded[place, :length], alone[0], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("frontend", FRONTENDS)
+@per_variant
+def test_more_padding_of_inputs_and_targets_changes_neither_loss_nor_gradients_of_ctc(variant: str, frontend: str) -> None:
+    spec = SPOKEN if FRONTENDS[frontend] == "features" else SPELLED
+
+    def trained(num_steps: int, num_tokens: int) -> list[Tensor]:
+        model = silenced(make_model(variant, frontend, spec, **PLAIN)).train()
+        loss = model.training_loss(spoken(spec, num_steps, num_tokens))
+        return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
+
+    for found, expected in zip(trained(15, 7), trained(9, 4), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # CTC works in single precision
+
+
+@per_variant
+def test_the_loss_is_that_of_ctc_and_the_same_while_answering(variant: str) -> None:
+    model, batch = silenced(make_model(variant, "direct", SPOKEN, **PLAIN)).eval(), spoken(SPOKEN)
+    with torch.no_grad():
+        logits_BTV, lengths_B = model.with_lengths(batch.inputs, batch.input_lengths)
+        by_hand = torch.nn.functional.ctc_loss(
+            logits_BTV.log_softmax(-1).transpose(0, 1), batch.targets, lengths_B, batch.target_lengths, blank=0, reduction="sum"
+        )
+        answered = model.respond(batch)
+        assert isinstance(answered, Decoded) and answered.loss is not None
+        assert model.training_loss(batch).item() == pytest.approx(by_hand.item() / 7, rel=1e-5)
+        assert answered.loss.item() == pytest.approx(by_hand.item() / 7, rel=1e-5)
+        batch.targets, batch.target_lengths = torch.zeros(3, 0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+        assert model.respond(batch).loss is None  # type: ignore[union-attr]
+
+
+@per_variant
+def test_a_glance_is_the_best_path_and_an_answer_is_searched_for(variant: str) -> None:
+    model, batch = make_model(variant, "direct", SPOKEN, **PLAIN).eval(), spoken(SPOKEN)
+    model.decoding = Decoding(beam_size=4, length_penalty=0.0, num_best=3)
+    with torch.no_grad():
+        outputs = model.with_lengths(batch.inputs, batch.input_lengths)
+        glance, answer = model.glance(batch), model.respond(batch)
+    assert glance.hypotheses == [[found] for found in ctc.greedy(*outputs)]  # type: ignore[union-attr]
+    assert answer.hypotheses == ctc.prefix_beam_search(*outputs, 4, 3)  # type: ignore[union-attr]
+    assert all(1 <= len(found) <= 3 for found in answer.hypotheses)  # type: ignore[union-attr]
+    assert any(len(found) == 3 for found in answer.hypotheses)  # type: ignore[union-attr]
+
+
+@per_variant
+def test_ctc_learns_what_comes_in_the_order_of_the_inputs(variant: str) -> None:
+    model, batch = silenced(make_model(variant, "direct", SPOKEN, **PLAIN)).train(), spoken(SPOKEN)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    with torch.no_grad():
+        before = model.training_loss(batch).item()
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = model.training_loss(batch)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.3 < before
+    answers = model.eval().respond(batch).hypotheses  # type: ignore[union-attr]
+    assert [found[0].tokens for found in answers] == SAID
+
+
+@per_variant
+def test_ctc_refuses_targets_in_another_order_than_the_inputs(variant: str) -> None:
+    message = r"^data=toy has targets that don't come in the order of the inputs: CTC, by which srnn, .*; choose model=seq2seq$"
+    with pytest.raises(ValueError, match=message):
+        make_model(variant, "direct", replace(SPOKEN, is_monotonic=False), **PLAIN)
+
+
+def test_ctc_refuses_label_smoothing_and_class_weights() -> None:
+    with pytest.raises(ValueError, match=r"^model.regularisation.label_smoothing means nothing to CTC: leave it out, or choose model=seq"):
+        make_model("model=gru", "direct", SPOKEN, **PLAIN | {"label_smoothing": 0.1})
+    with pytest.raises(ValueError, match=r"^data=toy has sequences of tokens, for which model.regularisation.class_weights mean nothing"):
+        make_model("model=gru", "direct", SPOKEN, **PLAIN | {"class_weights": "balanced"})
 
 
 BATCH = Batch(torch.randn(2, 5, F), torch.tensor([5, 4]), torch.tensor([2, 0]), torch.tensor([1, 1]), torch.arange(2))
