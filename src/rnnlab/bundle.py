@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.evaluation import answer
-from rnnlab.layers.search import Decoding
 from rnnlab.models.base import Network, Predictor
 
 FORMAT = 3
@@ -78,16 +77,14 @@ class Bundle:
             return
         if not isinstance(self.model, Network) or self.model.spec.target_kind != "tokens":
             raise ConfigError("beam_size and num_best are for networks that answer with sequences (dictation, translation, pronunciation)")
+        for name, value in (("beam_size", beam_size), ("num_best", num_best)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name}={value} is not allowed: a whole number from 1 ({name}=1 is one hypothesis)")
         wanted = 1 if num_best is None else num_best
         width = max(self.model.decoding.beam_size, wanted) if beam_size is None else beam_size
-        self.model.decoding = _decoding(width, wanted, self.model.decoding)
-
-
-def _decoding(beam_size: int, num_best: int, recorded: Decoding) -> Decoding:
-    for name, value in (("beam_size", beam_size), ("num_best", num_best)):
-        if value < 1:
-            raise ConfigError(f"{name}={value} is not allowed: a whole number from 1 ({name}=1 is one hypothesis)")
-    return replace(recorded, beam_size=beam_size, num_best=num_best)
+        if wanted > width:
+            raise ConfigError(f"num_best={wanted} is more than a beam of {width} finds: set beam_size={wanted} or more")
+        self.model.decoding = replace(self.model.decoding, beam_size=width, num_best=wanted)
 
 
 def write_bundle(folder: Path, model: Predictor, config: Config, data: dict[str, Any], run_id: str) -> None:
