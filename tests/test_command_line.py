@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from rnnlab.command_line import CONF, compose_config
+from rnnlab.command_line import CONF, compose_config, quoted
 from rnnlab.config import ConfigError
 
 Command = Callable[..., "CompletedProcess[str]"]
@@ -20,14 +20,14 @@ def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: st
     assert done.returncode == 0
     assert f"python src/{script}.py" in done.stdout
     if script == "train":
-        assert "model: baseline, birnn, gru, lstm, srnn" in done.stdout
+        assert "model: baseline, birnn, gru, lstm, seq2seq, srnn" in done.stdout
         assert sum(line.startswith("  python src/train.py") for line in done.stdout.splitlines()) >= 5
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("model=gruu", r"model=gruu: there is no such choice. Did you mean 'gru'\? Choices: baseline, birnn, gru, lstm, srnn"),
+        ("model=gruu", r"model=gruu: there is no such choice. Did you mean 'gru'\? Choices: baseline, birnn, gru, lstm, seq2seq, srnn"),
         ("modle=gru", r"'modle' is not a key or group. Did you mean 'model'\?"),
         ("data.sorce=x", r"'data.sorce' is not a key or group. Did you mean 'data.source'\?"),
         ("hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
@@ -178,3 +178,44 @@ def test_where_the_real_set_cannot_be_had_the_sample_is_used_and_said_loudly(com
     prepared = command(f"src/prepare.py data=speech data.offline=true paths.data={tmp_path}/other")
     assert prepared.returncode == 1
     assert "error: fsdd cannot be had" in prepared.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "don't",
+        "what (now)?",
+        "hello, world",
+        "straße",
+        "你好，世界",
+        "a\\'b",
+        "ends\\",
+        "5",
+        "null",
+        '"',
+        "a=b",
+        "[x",
+        "cost $5",
+        "to ${seed}",
+    ],
+)
+def test_a_text_reaches_the_program_as_it_was_typed(text: str) -> None:
+    assert compose_config("predict", [quoted(f"text={text}")])["text"] == text
+
+
+@pytest.mark.parametrize("path", ["my files/größe.csv", "don't.wav", "a,b.txt", "plain/file-1.wav", "-"])
+def test_a_path_may_hold_blanks_and_letters_of_any_language(path: str) -> None:
+    assert compose_config("predict", [quoted(f"input={path}")])["input"] == path
+
+
+def test_what_hydra_understands_is_left_to_it() -> None:
+    for word in ("input=[a.wav,b.wav]", "model=gru,lstm", "seed=1", "--multirun", "text='quoted'", 'data.source="quoted"'):
+        assert quoted(word) == word
+
+
+@pytest.mark.parametrize("trainer", ["smoke", "demo"])
+def test_no_recipe_overrules_a_trainer_that_was_asked_for(trainer: str) -> None:
+    asked = compose_config("config", ["model=birnn", "data=imdb", f"trainer={trainer}"])
+    assert asked["trainer"]["max_epochs"] == compose_config("config", [f"trainer={trainer}"])["trainer"]["max_epochs"]
+    assert compose_config("config", ["model=birnn", "data=imdb"])["trainer"]["max_epochs"] == 2  # the recipe's
+    assert compose_config("config", ["model=birnn", "data=imdb", "trainer.max_epochs=3"])["trainer"]["max_epochs"] == 3

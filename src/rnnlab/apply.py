@@ -134,7 +134,6 @@ def _lines(text: str, place: str, kind: str) -> list[str]:
 
 def _draw_maps(bundle: Bundle, inputs: list[str], folder: Path) -> None:
     """Draw what the network looks at while it answers each input."""
-    folder.mkdir(parents=True, exist_ok=True)
     drawn = 0
     for names, batch in bundle.batches(inputs):
         files = [folder / f"{drawn + place + 1:03d}.png" for place in range(len(names))]

@@ -5,6 +5,7 @@ Only this file and `sweep.py` know Hydra; nothing heavy is imported before the w
 
 import gc
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,6 +19,8 @@ HOME = Path(__file__).resolve().parents[2]
 ROOT = Path(os.environ.get("RNNLAB_ROOT") or HOME).absolute()
 """Where data, runs and the tracking database are kept."""
 CONF = HOME / "conf"
+PATHS = ("input", "output", "maps", "data.source", "data.mirror", "data.loader.vectors")
+"""Keys whose values are paths, which may hold blanks and letters of any language."""
 
 
 def main(config_name: str, run: Callable[[Config], None]) -> None:
@@ -33,6 +36,7 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
+    sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
     words = _overrides(sys.argv[1:])
     try:
         check_words(config_name, words)
@@ -60,6 +64,22 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
     if failures:
         _fail("these jobs of the sweep failed:\n  " + "\n  ".join(failures), 1)
+
+
+def quoted(word: str) -> str:
+    """Put quotes around a value that Hydra's grammar would take apart: a text always, a path where it is no plain word.
+
+    Args:
+        word: as typed, e.g. `text=don't, please`.
+    """
+    key, equals, value = word.partition("=")
+    is_plain = bool(re.fullmatch(r"[\w./:@%+~,\[\]{}-]*", value, re.ASCII)) or value[:1] in "[{"
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if not equals or is_quoted or not (key == "text" or (key in PATHS and not is_plain)):
+        return word
+    escaped = re.sub(r"(\\*)'", r"\1\1\'", value)  # backslashes count only before a quote
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped).replace("${", "\\${")
+    return f"{key}='{escaped}'"
 
 
 def _overrides(words: list[str]) -> list[str]:

@@ -35,7 +35,7 @@ from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, Seq
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
-NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking")
+NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs")
 console = Console(stderr=True, soft_wrap=True)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
@@ -166,7 +166,7 @@ def leave_out_short(model: SequenceModule, data: SequenceDataModule) -> None:
 
 def _free(keys: Iterable[str]) -> dict[str, str | None]:
     """Return settings that the sample can meet whatever was asked of the named source."""
-    settings: dict[str, str | None] = {"split": "auto", "tickers": None}
+    settings: dict[str, str | None] = {"split": "auto", "tickers": None, "source_language": "en", "target_language": "de"}
     return {key: value for key, value in settings.items() if key in keys}
 
 

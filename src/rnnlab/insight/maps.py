@@ -33,6 +33,7 @@ def draw_maps(model: Predictor, batch: Batch, files: list[Path]) -> None:
     weights_BST, source_lengths_B = model.weights(batch, torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths_B)
     said, read, step_ms = model.spec.label_names, model.spec.feature_names, model.spec.step_ms
     for row, (answer, file) in enumerate(zip(answers, files, strict=True)):
+        file.parent.mkdir(parents=True, exist_ok=True)
         num_steps = int(source_lengths_B[row])
         is_read = model.spec.input_kind == "tokens" and bool(read) and num_steps == int(batch.input_lengths[row])
         source = [read[number] for number in batch.inputs[row, :num_steps].tolist()] if is_read else None
