@@ -187,7 +187,7 @@ def test_where_the_real_set_cannot_be_had_the_sample_is_used_and_said_loudly(com
         "what (now)?",
         "hello, world",
         "straße",
-        "你好，世界",
+        "你好 世界",
         "a\\'b",
         "ends\\",
         "5",

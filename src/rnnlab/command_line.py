@@ -73,7 +73,8 @@ def quoted(word: str) -> str:
         word: as typed, e.g. `text=don't, please`.
     """
     key, equals, value = word.partition("=")
-    is_plain = bool(re.fullmatch(r"[\w./:@%+~,\[\]{}-]*", value, re.ASCII)) or value[:1] in "[{"
+    comma = "," if key.startswith("data.") else ""  # of several sources, a sweep's
+    is_plain = bool(re.fullmatch(rf"[\w./:@%+~{comma}-]*", value, re.ASCII)) or value[:1] in ("[", "{")
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     if not equals or is_quoted or not (key == "text" or (key in PATHS and not is_plain)):
         return word
