@@ -31,6 +31,8 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
     _set_environment()
     # Threads that wait must soon sleep: with another process on the machine, spinning ones make a step many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Each shape of batch has its own compiled kernels: kept for all shapes, they fill gigabytes and save nothing.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
