@@ -50,10 +50,6 @@ def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., C
     assert_equal(weights(first), weights(second))
 
 
-# BUG in run.train: a resumed run ends with KeyError: 'words' in print_summary (`_recorded` keeps paths, resume and tracking alone).
-# The cases below fail until it is mended.
-
-
 def stop_and_resume(compose: Callable[..., Config], words: tuple[str, ...], stop_at: int, root: Path, patching: pytest.MonkeyPatch) -> Path:
     """Train, send SIGINT in a step, resume to the end, and return the folder of the run."""
 
@@ -179,3 +175,12 @@ def test_nan_loss_stops_the_run_and_says_where_and_why(compose: Callable[..., Co
     found = MlflowClient(f"sqlite:///{root / 'mlflow.db'}").get_run(folder.name)
     assert found.info.status == "FAILED"
     assert "NonFiniteError" in found.data.tags["failure"]
+
+
+def test_time_and_speed_count_on_from_what_a_checkpoint_holds() -> None:
+    first = callbacks.Meter()
+    first.num_examples, first.seconds = 30, 2.0
+    kept = first.state_dict() | {"fit_seconds": 100.0}
+    later = callbacks.Meter()
+    later.load_state_dict(kept)
+    assert later.numbers()["speed/examples_per_second"] == 15 and 100 <= later.fit_seconds < 110

@@ -195,12 +195,32 @@ class Samples(Callback):
 
 
 class Meter(Callback):
-    """Measure examples per second and peak memory, and pass them to the run."""
+    """Measure time, examples per second and peak memory, and pass them to the run; a resumed training counts on from what it had."""
 
     def __init__(self) -> None:
         self.num_examples = 0
         self.seconds = 0.0
         self._started_at = 0.0
+        self._begun_at = time.monotonic()
+        self._before = 0.0
+
+    @property
+    def fit_seconds(self) -> float:
+        """Time of the whole training so far, validation and checkpoints included."""
+        return self._before + time.monotonic() - self._begun_at
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count."""
+        self._begun_at = time.monotonic()
+
+    def state_dict(self) -> dict[str, float]:
+        """Keep what was counted with the checkpoint."""
+        return {"num_examples": self.num_examples, "seconds": self.seconds, "fit_seconds": self.fit_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Count on."""
+        self.num_examples, self.seconds = int(state_dict["num_examples"]), state_dict["seconds"]
+        self._before = state_dict["fit_seconds"]
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
         """Start the clock."""

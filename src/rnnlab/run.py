@@ -184,7 +184,6 @@ def _fit_network(
 ) -> tuple[dict[str, float], Path]:
     """Train, load the chosen checkpoint, and return time, speed and memory with its path."""
     trainer, best, meter = make_trainer(config, recipes.trainer, tracker, model, data)
-    begun = time.monotonic()
     last = tracker.folder / "last.ckpt"
     try:
         trainer.fit(model, datamodule=data, ckpt_path=str(last) if config["resume"] else None, weights_only=True)
@@ -195,7 +194,7 @@ def _fit_network(
         ) from error
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
-    extra = {"time/fit_seconds": time.monotonic() - begun, **meter.numbers()}
+    extra = {"time/fit_seconds": meter.fit_seconds, **meter.numbers()}
     return extra, load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
 
 
