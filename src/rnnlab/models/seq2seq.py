@@ -91,10 +91,10 @@ class Seq2Seq(Network):
                 f"data={spec.name} has a target at every step: choose model=srnn, lstm, gru or birnn, which answer step by step"
             )
         self.teacher_forcing, self.attention = teacher_forcing, attention
-        self.encoder = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
+        self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
         readout_size = decoder.embedding_size if tied_embeddings != "none" else decoder.hidden_size
-        self.decoder = Decoder(self.encoder.output_size, decoder_cell, attention, decoder, readout_size)
-        self.bridge = Bridge(self.encoder.output_size, recurrence.num_layers, self.encoder.num_directions, self.decoder)
+        self.decoder = Decoder(self.recurrence.output_size, decoder_cell, attention, decoder, readout_size)
+        self.bridge = Bridge(self.recurrence.output_size, recurrence.num_layers, self.recurrence.num_directions, self.decoder)
         self.dropout = nn.Dropout(head.dropout)
         size = decoder.embedding_size
         if spec.target_kind == "real":
@@ -135,7 +135,7 @@ class Seq2Seq(Network):
     def read(self, batch: Batch) -> tuple[DecoderState, Tensor]:
         """Encode a batch; return the state before the first step, and how many encoder steps of each sequence are valid."""
         values, lengths_B = self.frontend(batch.inputs, batch.input_lengths)
-        values_BTM, finals = self.encoder.with_final_states(values, lengths_B)
+        values_BTM, finals = self.recurrence.with_final_states(values, lengths_B)
         return self.decoder.begin(values_BTM, lengths_B, self.bridge(finals)), lengths_B
 
     def next_tokens(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
