@@ -40,6 +40,7 @@ class Decoding:
             )
 
 
+@torch.no_grad()
 def search(step: Step, state: DecoderState, most: int, decoding: Decoding) -> list[list[Hypothesis]]:
     """Return each sentence's best hypotheses, best first.
 
@@ -61,6 +62,7 @@ def search(step: Step, state: DecoderState, most: int, decoding: Decoding) -> li
     return best
 
 
+@torch.no_grad()
 def greedy(step: Step, state: DecoderState, most: int, length_penalty: float) -> list[Hypothesis]:
     """Say the most probable token at each step."""
     num = state.memory.size
@@ -87,6 +89,7 @@ def greedy(step: Step, state: DecoderState, most: int, length_penalty: float) ->
     return found
 
 
+@torch.no_grad()
 def beam(step: Step, state: DecoderState, most: int, beam_size: int, length_penalty: float) -> list[list[Hypothesis]]:
     """Keep the W most probable beginnings at each step, until W of them have stopped; those are returned.
 
