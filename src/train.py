@@ -13,11 +13,11 @@ python src/train.py --help
 from rnnlab.command_line import main
 
 
-def run(config: dict[str, object]) -> None:
-    """Train what the configuration says."""
+def run(config: dict[str, object]) -> float | None:
+    """Train what the configuration says; return the metric on validation."""
     from rnnlab.run import train
 
-    train(config)
+    return train(config)
 
 
 if __name__ == "__main__":

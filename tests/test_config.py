@@ -175,7 +175,7 @@ def test_flattening_joins_keys_with_dots_and_leaves_lists_and_empty_nodes() -> N
 
 
 def built(config: Config, group: str) -> "partial[Any]":
-    return recipe({key: value for key, value in config[group].items() if key != "num_threads"}, group)
+    return recipe({key: value for key, value in config[group].items() if key not in ("num_threads", "budget")}, group)
 
 
 @pytest.fixture(scope="module")

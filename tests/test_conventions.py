@@ -33,7 +33,7 @@ SHARED = {
     "models": {"base"},
     "cells": {"base"},
     "layers": {"attention", "decoder"},
-    "insight": {"pictures", "alignments"},
+    "insight": set(),
     "tasks": {"base", "classify", "forecast", "transduce", "wording"},
     "baselines": {"base", "constant", "linear", "bag", "nearest"},
     "data": {

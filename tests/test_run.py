@@ -4,7 +4,6 @@ import errno
 import json
 import re
 from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import pytorch_lightning as pl
 import yaml
 from mlflow import MlflowClient
+from safetensors.torch import load_file, save_file
 
 from rnnlab import results, run
 from rnnlab.bundle import load_bundle
@@ -108,6 +108,18 @@ def test_a_damaged_bundle_is_named(tmp_path: Path) -> None:
         load_bundle(tmp_path)
 
 
+def test_a_bundle_whose_weights_are_not_the_model_s_says_where_it_can_be_read(recorded: Path, tmp_path: Path) -> None:
+    bundle = recorded / "artifacts/bundle"
+    weights = load_file(bundle / "weights.safetensors")
+    first, second, *_ = sorted(weights)
+    weights["of_old"] = weights.pop(second)
+    save_file({**weights, first: weights[first][:1].clone()}, tmp_path / "weights.safetensors")
+    (tmp_path / "bundle.json").write_text((bundle / "bundle.json").read_text())
+    told = rf"was written by another version of this model: 3 of {len(weights)} weights differ in name or shape, {first} first\. Score "
+    with pytest.raises(ConfigError, match=told + r"and predict with the commit that the run's tag git_commit names, or train anew$"):
+        load_bundle(tmp_path, CONF)
+
+
 def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compose: Callable[..., Config]) -> None:
     stored = yaml.safe_load((recorded / "config.yaml").read_text())
     fresh = compose(*WORDS, "tracking.tensorboard=true")
@@ -127,15 +139,6 @@ def test_a_run_is_named_by_what_matters(compose: Callable[..., Config]) -> None:
 
 
 FEW = "data.tickers=[ALFA,BRVO,CHRL]"
-
-
-@pytest.fixture(autouse=True)
-def hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash the package once for all runs of this file: it does not change meanwhile."""
-    monkeypatch.setattr(results, "package_hash", package_hash)
-
-
-package_hash = cache(results.package_hash)
 
 
 def train_one(compose: Callable[..., Config], root: Path, *words: str) -> Path:

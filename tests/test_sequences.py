@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import pytorch_lightning as pl
+import soundfile
 import torch
 from mlflow import MlflowClient
 
 from rnnlab import apply, callbacks, results, run
 from rnnlab.command_line import CONF
-from rnnlab.config import Config
+from rnnlab.config import Config, ConfigError
 
 Compose = Callable[..., Config]
 SAMPLES = CONF.parent / "data/samples"
@@ -31,6 +32,7 @@ RUNS = {
     "pronunciation": f"model=seq2seq cell=lstm cell@decoder_cell=gru model.attention=bahdanau data=pronunciation {DECODER}",
     "gru": f"model=gru data=dictation {ENCODER}",
     "lstm": f"model=lstm data=pronunciation frontend.repeats=3 {ENCODER}",
+    "summary": f"model=seq2seq data=translation data.goal=summarise data.prepare.subword_size=150 frontend.embedding_size=16 {DECODER}",
     "plain": f"model=seq2seq model.attention=none data=pronunciation {DECODER}",
     "nearest": "model=baseline data=translation data.prepare.subword_size=150",
     "classes": f"model=gru data=text {ENCODER}",
@@ -173,6 +175,38 @@ def test_a_run_is_scored_on_other_pairs(
     assert sorted(pd.read_csv(tmp_path / "scored.csv")["target"]) == ["das Mädchen liest", "ein Hund schläft"]
 
 
+def test_summaries_are_scored_by_rouge_when_trained_and_later(
+    trained: Callable[[str], Path], compose: Compose, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trained("summary")
+    metrics = client(root).get_run(folder.name).data.metrics
+    assert {f"{stage}/rouge{kind}" for stage in ("val", "best", "test") for kind in "12L"} <= set(metrics)
+    table = pd.read_parquet(folder / "artifacts/predictions/test.parquet")
+    assert table["rougeL"].mean() == pytest.approx(metrics["test/rougeL"])
+    place(tmp_path, "mine.en", "a long story of a dog\n")
+    place(tmp_path, "mine.de", "ein Hund\n")
+    apply.score(compose(f"run={folder.name}", f"data.source={tmp_path / 'mine'}", config_name="score"))
+    assert "all 1 examples of" in (shown := capsys.readouterr().out) and "rougeL" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "message"),
+    [
+        ("translation", {"mine.en": "a dog\n"}, r"mine\.\* has no language 'de'; it has: en\. Set data.source_language"),
+        ("translation", {"mine.en": "a dog\n", "mine.de": "ein\nzwei\n"}, r"mine.en has 1 lines, .*mine.de has 2: line by line they must"),
+        ("translation", {}, r"^data.source=.*mine: no such folder or file, nor a named source \(multi30k"),
+        ("dictation", {}, r"^data.source=.*mine: no such folder or file, nor a named source \(an4"),
+    ],
+)
+def test_scoring_says_what_is_wrong_with_other_data(
+    name: str, files: dict[str, str], message: str, trained: Callable[[str], Path], compose: Compose, tmp_path: Path
+) -> None:
+    for file, content in files.items():
+        place(tmp_path, file, content)
+    with pytest.raises(ValueError, match=message):
+        apply.score(compose(f"run={trained(name).name}", f"data.source={tmp_path / 'mine'}", config_name="score"))
+
+
 # Predicting
 
 
@@ -211,6 +245,16 @@ def test_recordings_are_answered_with_texts(name: str, predict: Callable[..., st
     given = ",".join(map(str, sorted((SAMPLES / "dictation/recordings").glob("*.flac"))[:2]))
     rows = json.loads(predict(name, f"input=[{given}]", "num_best=2", "beam_size=3", "format=json"))
     assert len(rows) == 2 and all(isinstance(row["prediction"], str) and row["score"] >= row["score_2"] for row in rows)
+
+
+def test_a_copy_of_a_recording_is_answered_alike_and_what_is_no_sound_is_named(predict: Callable[..., str], tmp_path: Path) -> None:
+    sound, rate = soundfile.read(a_recording())
+    soundfile.write(tmp_path / "mine.flac", sound, rate)
+    (copied,), (given,) = (json.loads(predict("gru", f"input={file}", "format=json")) for file in (tmp_path / "mine.flac", a_recording()))
+    assert copied == {**given, "input": str(tmp_path / "mine.flac")}
+    for content in ("", "hello"):
+        with pytest.raises(ValueError, match=r"broken.flac: no audio that can be read \("):
+            predict("gru", f"input={place(tmp_path, 'broken.flac', content)}")
 
 
 @pytest.mark.parametrize("name", ["translation", "dictation", "pronunciation"])
@@ -289,6 +333,35 @@ def test_an_empty_line_among_sentences_is_refused_with_its_number(
     monkeypatch.setattr("sys.stdin", io.StringIO("\na dog\n"))
     with pytest.raises(ValueError, match=r"^standard input, line 1 of 2 is empty"):
         predict("translation", "input=-")
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_sentences_and_silence_on_standard_input_are_refused(
+    content: str, predict: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"^the input is empty: there is nothing to predict from$"):
+        predict("translation", f"input={place(tmp_path, 'mine.txt', content)}", f"maps={tmp_path / 'maps'}")
+    monkeypatch.setattr("sys.stdin", io.StringIO(content))
+    with pytest.raises(ConfigError, match=r"^the input is empty: there is nothing to predict from$"):
+        predict("translation", "input=-")
+    assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("source\n" + "a dog\n" * 99 + '""\n', r"^input 100 of 100 is empty: fill it in, or leave it out$"),
+        ("id,phrase\n1,a dog\n", r"mine.csv lacks a column 'source'; it has: id, phrase\. Rename one"),
+        ("id,source\n", r"mine.csv has a header but no rows$"),
+        ("", r"mine.csv is empty \(0 bytes\)$"),
+        (None, r"^input=.*mine.csv: no such file or folder$"),
+    ],
+    ids=["an empty field", "another column", "a header only", "no bytes", "no file"],
+)
+def test_a_table_that_cannot_be_translated_says_why(content: str | None, message: str, predict: Callable[..., str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv" if content is None else place(tmp_path, "mine.csv", content)
+    with pytest.raises(ValueError, match=message):
+        predict("translation", f"input={file}")
 
 
 @pytest.mark.parametrize(

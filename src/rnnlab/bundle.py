@@ -62,7 +62,16 @@ class Bundle:
         return pd.concat(tables, ignore_index=True)
 
     def batches(self, inputs: list[Any]) -> Iterator[tuple[list[str], Batch]]:
-        """Turn raw inputs into batches, each with the names of its rows."""
+        """Turn raw inputs into batches, each with the names of its rows.
+
+        Raises:
+            ConfigError: where there is none, or an empty one.
+        """
+        if not inputs:
+            raise ConfigError("the input is empty: there is nothing to predict from")
+        for place, given in enumerate(inputs, start=1):
+            if isinstance(given, str) and not given.strip():
+                raise ConfigError(f"input {place:,} of {len(inputs):,} is empty: fill it in, or leave it out")
         read = reader(self.data["kind"])
         for start in range(0, len(inputs), BATCH_SIZE):
             yield read(self.data, inputs[start : start + BATCH_SIZE])
@@ -102,10 +111,10 @@ def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
 
     Args:
         folder: where it lies.
-        conf: our shipped `conf/`, to check that the model it names is ours (None: it must lie in `rnnlab`).
+        conf: our shipped `conf/`, to check that the model it names is ours (None: code and bundle came together, as a served model's do).
 
     Raises:
-        ConfigError: where it is damaged or names foreign code.
+        ConfigError: where it is damaged, names foreign code, or belongs to another version of the model.
     """
     try:
         content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -118,7 +127,15 @@ def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
         refuse_foreign_targets(content["model"], conf)
     spec = TypeAdapter(DataSpec).validate_python(content["spec"])
     model: Predictor = recipe(content["model"], "model")(spec)
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        ours, theirs = ({name: value.shape for name, value in each.items()} for each in (model.state_dict(), weights))
+        odd = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+        raise ConfigError(
+            f"{folder} was written by another version of this model: {len(odd)} of {len(ours)} weights differ in name or shape, "
+            f"{odd[0]} first. Score and predict with the commit that the run's tag git_commit names, or train anew"
+        ) from None
     model.eval()
     return Bundle(model, content["data"], content["run_id"])
 

@@ -32,6 +32,10 @@ class Interrupted(Exception):
     """The user or the system asked the training to stop; its state is on disk."""
 
 
+class Pruned(Exception):
+    """A search stopped this trial: others were better at the same epoch."""
+
+
 class NonFiniteError(ValueError):
     """A quantity of the training is no longer a finite number."""
 

@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ PATHS = ("input", "output", "maps", "data.source", "data.mirror", "data.loader.v
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 
 
-def main(config_name: str, run: Callable[[Config], None]) -> None:
+def main(config_name: str, run: Callable[[Config], float | None]) -> None:
     """Compose the configuration that the command line asks for and run it, once or for every job of a sweep.
 
     Exits 2 where the words are wrong, 1 where a run failed, 130 where it was interrupted.
@@ -44,28 +45,29 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
         check_words(config_name, words)
     except ConfigError as error:
         _fail(str(error), 2)
-    failures: list[str] = []
 
-    def job(composed: DictConfig) -> None:
+    def job(composed: DictConfig) -> float | None:
         hydra_config = HydraConfig.get()
         is_sweep = hydra_config.mode == RunMode.MULTIRUN
-        config = _as_config(composed, hydra_config.runtime.choices, list(hydra_config.overrides.task))
+        config = as_config(composed, hydra_config.runtime.choices, list(hydra_config.overrides.task))
         try:
-            run(config)
+            return run(config)
         except ValueError as error:
             if os.environ.get("RNNLAB_TRACEBACK"):
                 raise
             if not is_sweep:
                 _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
-            failures.append(f"{' '.join(hydra_config.overrides.task)}: {error}")
             print(f"\nerror: {error}\n", file=sys.stderr)
+            raise
+        except Exception:
+            if is_sweep:  # the sweep goes on, and lists it at the end
+                traceback.print_exc()
+            raise
         finally:
             gc.collect()  # a trainer, its model and its optimizer point at each other: the next job of a sweep needs their room
 
     with warnings.catch_warnings():
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
-    if failures:
-        _fail("these jobs of the sweep failed:\n  " + "\n  ".join(failures), 1)
 
 
 def quoted(word: str) -> str:
@@ -103,13 +105,18 @@ def compose_config(config_name: str, words: list[str]) -> Config:
     choices = composed.hydra.runtime.choices
     OmegaConf.set_struct(composed, False)
     del composed["hydra"]
-    return _as_config(composed, choices, words)
+    return as_config(composed, choices, words)
 
 
-def _as_config(composed: Any, choices: Any, words: list[str]) -> Config:
+def as_config(composed: Any, choices: Any, words: list[str]) -> Config:
+    """Return a composed configuration as plain values, with the choices and words that made it."""
     from omegaconf import OmegaConf
 
-    config: Config = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    config: Config = OmegaConf.to_container(composed, resolve=False)  # type: ignore[assignment]
+    config.pop("hydra", None)
+    config = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[assignment]
+    if "model" in config:  # a budget is met before the class is asked
+        config["budget"] = config["model"].pop("budget", None)
     config["choices"] = {k: v for k, v in choices.items() if "hydra" not in k and "@" not in k and k != "paths"}
     config["words"] = words
     return config

@@ -2,7 +2,6 @@
 
 import json
 import re
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from rnnlab.bundle import SERVED_COLUMNS, write_bundle
 from rnnlab.callbacks import shown
 from rnnlab.config import Config
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.data.prepared import code_hash
 from rnnlab.evaluation import Evaluation
-from rnnlab.insight import alignments, pictures
+from rnnlab.insight import pictures
 from rnnlab.insight.maps import draw_maps
 from rnnlab.models.base import Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
@@ -104,7 +102,7 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
 def draw_texts(model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
     """Write the worst answers, draw score by length, and attention maps of test examples of all lengths where there is attention."""
     write_errors(worst_answers(table), data, folder / "errors.csv")
-    alignments.score_by_length(table, folder / "score_by_length.png")
+    pictures.score_by_length(table, folder / "score_by_length.png")
     if isinstance(model, Seq2Seq) and model.attention != "none":
         rows = data.rows["test"]
         by_length = rows[np.argsort(data.lengths[rows], kind="stable")]
@@ -132,6 +130,14 @@ def write_errors(wrong: pd.DataFrame, data: SequenceDataModule, file: Path) -> N
         ids = data.examples["id"][data.examples["id"].isin(wrong["example_id"])]
         wrong = wrong.assign(text=wrong["example_id"].map(dict(zip(ids, texts, strict=True))))
     wrong.to_csv(file, index=False)
+
+
+def print_line(tracker: Tracker, model: Predictor, found: dict[str, Evaluation], extra: dict[str, float]) -> None:
+    """Print one line of a study's job: what it is compared by, how long it took, its run."""
+    name, unit = model.task.compared.name, model.task.compared.unit
+    values = "  ".join(f"{split} {name} {shown(found[split].numbers[name], unit)}" for split in ("val", "test"))
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"[bold]{tracker.name}[/]  {values}  {extra['time/fit_seconds']:.0f} s  run {tracker.run_id}", highlight=False)
 
 
 def print_summary(
@@ -210,9 +216,3 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
     if sign * (ours - theirs) > 0:
         return f"better than the best tracked baseline: {numbers}"
     return f"[bold yellow]did not beat the best tracked baseline:[/] {numbers}"
-
-
-@cache
-def package_hash() -> str:
-    """Hash what the package does (comments and layout aside), `report/` left out: reports don't change a run."""
-    return code_hash(*sorted(f for f in PACKAGE.rglob("*.py") if "report" not in f.relative_to(PACKAGE).parts), classes=True)

@@ -24,18 +24,20 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from rnnlab import results
-from rnnlab.callbacks import Interrupted, peak_memory_mb
+from rnnlab.budget import at_budget
+from rnnlab.callbacks import Interrupted, Pruned, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation import Evaluation, measure
+from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
-from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
+from rnnlab.tracking import Client, Run, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
-NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs")
+NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "study")
 console = Console(stderr=True, soft_wrap=True)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
@@ -56,6 +58,9 @@ def check(config: Config) -> Recipes:
     Raises:
         ConfigError: names the key, what was given, what is allowed.
     """
+    budget = config.get("budget")
+    if budget is not None and (not isinstance(budget, int) or budget < 1):
+        raise ConfigError(f"model.budget={budget} is not allowed: a whole number of parameters from 1, or null")
     model = recipe(config["model"], "model")
     wanted = getattr(model.func, "cell_class", None)  # only networks have one
     if wanted is not None and model.keywords["cell"].func is not wanted:
@@ -76,8 +81,11 @@ def check(config: Config) -> Recipes:
     return Recipes(model, recipe(config["data"], "data"), optimization, recipe(trainer, "trainer"))
 
 
-def train(config: Config) -> None:
-    """Train what the configuration says, or continue `resume=RUN_ID`.
+def train(config: Config) -> float | None:
+    """Train what the configuration says, continue `resume=RUN_ID`, or do one job of a study where it is still to do.
+
+    Returns:
+        The task's metric on validation at the chosen checkpoint; None where there was nothing to do, or a search stopped the trial.
 
     Raises:
         ValueError: the user's to mend; the message says how.
@@ -85,13 +93,43 @@ def train(config: Config) -> None:
     """
     _quiet()
     client = connect(config["tracking"]["uri"], ROOT)
+    resumed = None
     if config["resume"]:
         config = _recorded(client, config)
+        resumed = get_run(client, config["resume"])
     recipes = check(config)
     _tune_process(config)
     data = find_data(recipes.data, config)
+    job = identity(config, data.hashes["source_hash"])
+    if not config["study"]["parent"]:
+        last = Path(resumed.data.tags["outputs"]) / "last.ckpt" if resumed else None
+        return _train(config, recipes, client, data, job, resumed, last)
+    outputs = Path(config["paths"]["outputs"])
+    with claim(outputs / "locks", job) as is_ours:
+        decision = decide(client, job, is_ours, config["study"])
+        if decision.todo == "skip":
+            console.print(f"  [bold]skipped:[/] {decision.reason}", highlight=False)
+            return None
+        run = decision.run
+        last = checkpoint_of(run, outputs / run.info.run_id, config["study"]["restart_damaged"]) if run else None
+        return _train(config, recipes, client, data, job, run, last)
+
+
+def _train(
+    config: Config, recipes: Recipes, client: Client, data: SequenceDataModule, job: str, earlier: Run | None, last: Path | None
+) -> float | None:
+    """Make the model, train it under a run, new or `earlier`, from the checkpoint `last` where there is one, and measure it."""
+    spec = data.make_spec()
+    if config.get("budget") and "recurrence" in config["model"]:
+        sized = at_budget(config["model"], config["budget"], spec)
+        console.print(
+            f"  {'budget':13} hidden size {sized.hidden_size}: {sized.num_parameters:,} parameters in the recurrence "
+            f"({100 * sized.deviation:+.1f} %)",
+            highlight=False,
+        )
+        config = {**config, "model": sized.model}
     pl.seed_everything(config["seed"], workers=False, verbose=False)
-    model = recipes.model(data.make_spec())
+    model = recipe(config["model"], "model")(spec)
     if isinstance(model, Network):
         model.optimization = recipes.optimization
         model.frontend.begin_with(data.input_vectors())
@@ -101,24 +139,41 @@ def train(config: Config) -> None:
         raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
     if isinstance(model, SequenceModule) and model.is_ctc:
         leave_out_short(model, data)
-    if config["resume"]:
-        refuse_changed_data(client, config["resume"], data)
-        tracker = Tracker.resume(client, config["resume"], HOME)
-    else:
-        if config["init_from"]:
-            init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
-        name = config["name"] or run_name(config, model)
-        tracker = Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT, HOME)
+    tracker = _tracker(config, client, model, data, job, earlier)
+    value = None
     with _ending(tracker):
         if not config["resume"]:
-            _record(tracker, config, model, data)
+            _record(tracker, config, model, data, earlier)
         if isinstance(model, Network):
-            extra, checkpoint = _fit_network(config, recipes, tracker, model, data)
+            extra, checkpoint = _fit_network(config, recipes, tracker, model, data, last)
         else:
             extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
         found = _measure_both(config, model, data)
         results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
-        results.print_summary(tracker, model, data, found, extra, config["words"])
+        if config["study"]["parent"]:
+            results.print_line(tracker, model, found, extra)
+        else:
+            results.print_summary(tracker, model, data, found, extra, config["words"])
+        value = found["val"].numbers[model.task.measure.name]
+    return value
+
+
+def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDataModule, job: str, earlier: Run | None) -> Tracker:
+    """Begin a run, or take one up."""
+    outputs = Path(config["paths"]["outputs"])
+    if earlier is not None:
+        if config["resume"]:
+            refuse_changed_data(client, config["resume"], data)
+        return Tracker.resume(client, earlier.info.run_id, outputs, HOME)
+    if config["init_from"]:
+        init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+    study = config["study"]
+    tags = {"identity": job, "mlflow.parentRunId": study["parent"], "study": study["name"], "setting": study["setting"]}
+    trial = str(study["trial"] or "").rpartition(":")[2]
+    tags |= {"trial": trial}
+    name = (config["name"] or run_name(config, model)) + (f"-t{trial}" if trial else "")
+    given = {key: value for key, value in tags.items() if value}
+    return Tracker.start(client, config["tracking"]["experiment"] or data.name, name, outputs, ROOT, HOME, given)
 
 
 def prepare(config: Config) -> None:
@@ -151,7 +206,8 @@ def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
         data = make_data(config["paths"], config["seed"], source="sample", **_free(make_data.keywords))
         data.setup()
-    _describe(data)
+    if not config["study"]["parent"]:  # a study has described its data before its jobs
+        _describe(data)
     return data
 
 
@@ -180,13 +236,12 @@ def _describe(data: SequenceDataModule) -> None:
 
 
 def _fit_network(
-    config: Config, recipes: Recipes, tracker: Tracker, model: Network, data: SequenceDataModule
+    config: Config, recipes: Recipes, tracker: Tracker, model: Network, data: SequenceDataModule, checkpoint: Path | None
 ) -> tuple[dict[str, float], Path]:
-    """Train, load the chosen checkpoint, and return time, speed and memory with its path."""
+    """Train, from a checkpoint where there is one, load the chosen checkpoint, and return time, speed and memory with its path."""
     trainer, best, meter = make_trainer(config, recipes.trainer, tracker, model, data)
-    last = tracker.folder / "last.ckpt"
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=str(last) if config["resume"] else None, weights_only=True)
+        trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     except OSError as error:
         raise ValueError(
             f"cannot write in {tracker.folder} ({error.strerror or error}): free some space, then go on from the last checkpoint with "
@@ -195,7 +250,7 @@ def _fit_network(
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     extra = {"time/fit_seconds": meter.fit_seconds, **meter.numbers()}
-    return extra, load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
+    return extra, load_weights(model, Path(best.best_model_path) if best.best_model_path else tracker.folder / "last.ckpt")
 
 
 def _fit_baseline(model: FittedOnce, data: SequenceDataModule) -> dict[str, float]:
@@ -234,14 +289,16 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
     return "-".join([choices["model"], *size, choices["data"], *target, *fold, f"s{config['seed']}"])
 
 
-def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule) -> None:
+def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule, earlier: Run | None) -> None:
+    """Record what a run is, once: where it was cut off while it did, only what is missing."""
     unused = ["decoder_cell"] if config["choices"].get("model") != "seq2seq" else []
     unused += [] if isinstance(model, Network) else ["cell", "frontend", "optimizer", "scheduler", "callbacks"]
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
     if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
     chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
-    tracker.log_params({**flatten(recorded), **chosen})
+    known = earlier.data.params if earlier else {}
+    tracker.log_params({key: value for key, value in {**flatten(recorded), **chosen}.items() if key not in known})
     file = tracker.folder / "config.yaml"
     kept = {**recorded, "choices": config["choices"], "words": config["words"]}
     file.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
@@ -249,7 +306,8 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tracker.set_tags(
         {**data.hashes, "source": data.source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
-         "code_hash": results.package_hash(), "num_threads": str(torch.get_num_threads()), "num_parameters": str(num_parameters)}
+         "metric": model.task.compared.name, "metric_direction": model.task.compared.direction,
+         "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()), "num_parameters": str(num_parameters)}
     )  # fmt: skip
     if isinstance(model, FittedOnce):
         tracker.set_tags({"baseline": model.kind})
@@ -271,7 +329,7 @@ def _recorded(client: Client, asked: Config) -> Config:
     file = read_artifact(client, run_id, "config.yaml", folder / "recorded")
     config: Config = yaml.safe_load(file.read_text(encoding="utf-8"))
     refuse_foreign_targets(config, CONF)
-    config |= {key: asked[key] for key in ("paths", "resume", "tracking")}
+    config |= {key: asked[key] for key in ("paths", "resume", "tracking", "study")}
     console.print(f"[bold]resuming[/] {run.info.run_name} ({run_id}) with its recorded configuration")
     return config
 
@@ -289,6 +347,11 @@ def _ending(tracker: Tracker) -> Iterator[None]:
     """Give the run its final status, whatever happens."""
     try:
         yield
+    except Pruned as error:
+        tracker.set_tags({"pruned": "true"})
+        tracker.finish("KILLED", str(error))
+        console.print(f"  [bold]stopped early:[/] {error}", highlight=False)
+        return
     except (Interrupted, KeyboardInterrupt, SystemExit) as error:
         tracker.finish("KILLED", f"interrupted ({error})")
         how = "interrupted and saved" if isinstance(error, Interrupted) else "stopped at once; what the last checkpoint holds is kept"

@@ -26,9 +26,11 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow  # the settings above are read at import
+import psutil
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
@@ -108,27 +110,42 @@ class Tracker:
         self._is_warned = False
 
     @classmethod
-    def start(cls, client: MlflowClient, experiment: str, name: str, outputs: Path, root: Path, home: Path) -> "Tracker":
-        """Create a run, and the folder for what it writes; `home` is the repository whose commit is recorded."""
+    def start(
+        cls, client: MlflowClient, experiment: str, name: str, outputs: Path, root: Path, home: Path, tags: Mapping[str, str]
+    ) -> "Tracker":
+        """Create a run, and the folder for what it writes.
+
+        Args:
+            client: of the tracking store.
+            experiment: its name.
+            name: of the run.
+            outputs: where the run's folder goes.
+            root: the project's root.
+            home: the repository whose commit is recorded.
+            tags: that the run has from its first moment.
+        """
         if not NAME_PATTERN.fullmatch(name):
             raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
-        run = client.create_run(_experiment(client, experiment, root), run_name=name)
-        run_id = run.info.run_id
-        folder = outputs / run_id
-        folder.mkdir(parents=True)
-        (folder / "run_id").write_text(run_id + "\n", encoding="utf-8")
-        tracker = cls(client, run_id, name, folder)
-        tracker.set_tags({"outputs": str(folder), **_whereabouts(home)})
+        run = client.create_run(experiment_id(client, experiment, root), run_name=name, tags={**tags, **_process()})
+        tracker = cls(client, run.info.run_id, name, outputs / run.info.run_id)
+        tracker._settle(home)
         return tracker
 
     @classmethod
-    def resume(cls, client: MlflowClient, run_id: str, home: Path) -> "Tracker":
-        """Take up a run that was interrupted."""
+    def resume(cls, client: MlflowClient, run_id: str, outputs: Path, home: Path) -> "Tracker":
+        """Take up a run that was interrupted, perhaps before it had a folder."""
         run = get_run(client, run_id)
-        tracker = cls(client, run_id, str(run.info.run_name), Path(run.data.tags["outputs"]))
+        tracker = cls(client, run_id, str(run.info.run_name), Path(run.data.tags.get("outputs", outputs / run_id)))
         client.update_run(run_id, status="RUNNING")
-        tracker.set_tags(_whereabouts(home) | {"failure": ""})
+        tracker.set_tags(_process() | {"failure": ""})
+        tracker._settle(home)
         return tracker
+
+    def _settle(self, home: Path) -> None:
+        """Make the run's folder, and say where it runs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "run_id").write_text(self.run_id + "\n", encoding="utf-8")
+        self.set_tags({"outputs": str(self.folder), **_whereabouts(home)})
 
     def log_params(self, parameters: Mapping[str, Any]) -> None:
         """Log flat parameters; empty ones are left out."""
@@ -235,12 +252,31 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
         raise TrackingError(f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`") from None
 
 
+def find_runs(client: MlflowClient, wanted: str) -> list[Run]:
+    """Return all runs, in any experiment, that a filter of MLflow's finds, the latest first.
+
+    Raises:
+        TrackingError: where the filter cannot be read, or tracking does not answer.
+    """
+    found: list[Run] = []
+    try:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        token = None
+        while experiments:
+            page = client.search_runs(experiments, wanted, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                break
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"tracking cannot find {wanted!r}: {_first_line(error)}") from None
+    return found
+
+
 def find_baselines(client: MlflowClient, test_hash: str) -> list[Run]:
     """Return the finished baselines that were measured on the same test examples, in any experiment; none where tracking is silent."""
-    wanted = f"tags.test_hash = '{test_hash}' and params.model = 'baseline' and attributes.status = 'FINISHED'"
-    with suppress(MlflowException, OSError):
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        return list(client.search_runs(experiments, wanted, max_results=1000))
+    with suppress(TrackingError):
+        return find_runs(client, f"tags.test_hash = '{test_hash}' and params.model = 'baseline' and attributes.status = 'FINISHED'")
     return []
 
 
@@ -257,7 +293,7 @@ def read_artifact(client: MlflowClient, run_id: str, path: str, into: Path) -> P
         raise TrackingError(f"run {run_id} has no artifact {path!r} ({_first_line(error)})") from None
 
 
-def _experiment(client: MlflowClient, name: str, root: Path) -> str:
+def experiment_id(client: MlflowClient, name: str, root: Path) -> str:
     """Return the id of an experiment, made first where it is missing (one process at a time)."""
     is_local = client.tracking_uri.startswith("sqlite")
     with FileLock(root / "mlflow.db.experiment.lock") if is_local else _nothing():
@@ -273,19 +309,29 @@ def _nothing() -> Iterator[None]:
     yield
 
 
+def process_name(pid: int) -> str:
+    """Name a process so that a later one with the same number has another name; empty where there is none."""
+    try:
+        return f"{pid}@{psutil.Process(pid).create_time():.2f}"
+    except psutil.Error:
+        return ""
+
+
+def _process() -> dict[str, str]:
+    """Return the tags that tell whether a run's process still lives."""
+    return {"host": socket.gethostname(), "pid": str(os.getpid()), "process": process_name(os.getpid()), "heartbeat": _now()}
+
+
 def _whereabouts(home: Path) -> dict[str, str]:
     commit, is_dirty = git_state(home)
     return {
         "git_commit": commit,
         "git_dirty": str(is_dirty).lower(),
-        "host": socket.gethostname(),
-        "pid": str(os.getpid()),
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "src/train.py",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": commit,
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "heartbeat": _now(),
     }
 
 

@@ -43,6 +43,7 @@ def make_trainer(
         *_weight_average(config),
         best,
         *_early_stopping(config, best),
+        *_pruning(config, best),
         LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
         ProgressLine(f"val/{measure.name}", measure.unit),
         *(
@@ -126,6 +127,14 @@ def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStop
             mode=best.mode,
             check_on_train_epoch_end=False,
         )
+
+
+def _pruning(config: Config, best: ModelCheckpoint) -> Iterator[Callback]:
+    """Report to the search whose trial this run is."""
+    if config["study"]["trial"] is not None and config["study"]["pruning"]:
+        from rnnlab.search import Pruning
+
+        yield Pruning(config, str(best.monitor), best.mode)
 
 
 def _weight_average(config: Config) -> Iterator[WeightAveraging]:

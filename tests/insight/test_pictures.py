@@ -98,6 +98,34 @@ def test_accuracy_by_length_counts_every_example_once_and_shows_wilsons_interval
     assert ends[0] == pytest.approx(list(proportion_confint(1, 4, method="wilson")), abs=1e-9)
 
 
+def test_error_rates_by_length_are_those_of_each_group_s_words_together(drawn: Callable[..., Figure]) -> None:
+    table = pd.DataFrame({"num_steps": [4, 1, 3, 2], "word_errors": [0, 0, 3, 1], "num_words": [2, 1, 4, 3]})
+    (axes,) = drawn(lambda table, file: pictures.score_by_length(table, file, 2), table).axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [1 / 4, 3 / 6])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1-2\n2", "3-4\n2"]
+    assert axes.get_ylabel() == "word error rate"
+
+
+@pytest.mark.parametrize(
+    ("columns", "name", "mean"),
+    [
+        ({"phone_errors": [1, 2], "num_phones": [4, 4], "word_errors": [1, 1], "num_words": [1, 1]}, "phone error rate", 3 / 8),
+        ({"chrf": [40.0, 60.0]}, "chrF2, mean over sentences", 50),
+        ({"chrf": [40.0, 60.0], "rougeL": [0.25, 0.5]}, "ROUGE-L, mean over examples", 0.375),
+    ],
+)
+def test_each_goal_s_own_score_is_drawn(columns: dict[str, list[float]], name: str, mean: float, drawn: Callable[..., Figure]) -> None:
+    (axes,) = drawn(pictures.score_by_length, pd.DataFrame({"num_steps": [5, 5], **columns})).axes
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [mean])
+    assert axes.get_ylabel() == name
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5\n2"]
+
+
+def test_a_table_that_was_not_scored_as_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the table has none of phone_errors, word_errors, rougeL, chrf: it was not scored as text"):
+        pictures.score_by_length(pd.DataFrame({"num_steps": [1, 2]}), tmp_path / "lengths.png")
+
+
 @pytest.mark.parametrize("has_date", [False, True])
 @pytest.mark.parametrize("has_quantiles", [False, True])
 def test_forecasts_are_drawn_in_order_of_time_for_the_first_groups(

@@ -9,10 +9,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
+from rnnlab.measures import resampled_sums
+
 matplotlib.use("Agg")
 Points = list[tuple[int, float]]
 DARK, LIGHT = "#08519c", "#9ecae1"
 MOST_POINTS = 500
+NUM_RESAMPLES = 200
+RATES = {"phone": "phone error rate", "word": "word error rate"}
+SCORES = {"rougeL": "ROUGE-L, mean over examples", "chrf": "chrF2, mean over sentences"}
 
 
 def learning_curve(history: Mapping[str, Points], measure: str, file: Path) -> None:
@@ -116,6 +121,61 @@ def accuracy_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> No
     axes.set_xticks(range(len(names)), [f"{name}\n{count}" for name, count in zip(names, counts, strict=True)], fontsize=8)
     axes.set(xlabel="steps (below: number of examples)", ylabel="accuracy")
     _finish(figure, file)
+
+
+def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
+    """Draw error rate or score in groups of examples of like length, with 95 % intervals (bootstrap over examples).
+
+    Args:
+        table: with num_steps and what `wording.row_scores` gives: errors of phones or words, else rougeL or chrf.
+        file: PNG to write.
+        num_bins: groups of about equal size.
+
+    Raises:
+        ValueError: where the table has nothing of these.
+    """
+    values, score = _sums_of_score(table)
+    groups = _by_length(table["num_steps"].to_numpy(), num_bins)
+    names = [f"{name}\n{int(is_in_N.sum())}" for name, is_in_N in groups.items()]
+    found = np.array([_with_interval(values[is_in_N]) for is_in_N in groups.values()])
+    means, around = found[:, 0], np.maximum((found[:, 1:] - found[:, :1]) * (-1, 1), 0)
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.errorbar(range(len(names)), means, yerr=around.T, fmt="o", color=DARK, capsize=3)
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="source steps (below: number of examples)", ylabel=score)
+    _finish(figure, file)
+
+
+def _sums_of_score(table: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Return numerator and denominator of each example, (N, 2), and what their sums' ratio is called."""
+    for unit, name in RATES.items():
+        if f"{unit}_errors" in table:
+            return table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(float), name
+    for column, name in SCORES.items():
+        if column in table:
+            return np.stack([table[column].to_numpy(float), np.ones(len(table))], axis=1), name
+    raise ValueError(f"the table has none of {', '.join([*(f'{unit}_errors' for unit in RATES), *SCORES])}: it was not scored as text")
+
+
+def _by_length(num_steps: np.ndarray, num_bins: int) -> dict[str, np.ndarray]:
+    """Return groups of about equal size by their shortest and longest length, as masks."""
+    edges = np.unique(np.quantile(num_steps, np.linspace(0, 1, num_bins + 1)[1:-1], method="lower"))
+    numbers = np.searchsorted(edges, num_steps)
+    groups = {}
+    for number in np.unique(numbers):
+        is_in_N = numbers == number
+        low, high = int(num_steps[is_in_N].min()), int(num_steps[is_in_N].max())
+        groups[str(high) if low == high else f"{low}-{high}"] = is_in_N
+    return groups
+
+
+def _with_interval(sums: np.ndarray) -> tuple[float, float, float]:
+    resampled = resampled_sums(sums, NUM_RESAMPLES)
+    total = sums.sum(0)
+    low, high = np.quantile(resampled[:, 0] / np.maximum(resampled[:, 1], 1), [0.025, 0.975])
+    return float(total[0] / max(total[1], 1)), float(low), float(high)
 
 
 def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path, num_groups: int = 4) -> None:

@@ -1,0 +1,438 @@
+"""A multirun: from axes to jobs, one parent run for all of them, each job exactly once, whatever launcher runs it.
+
+axes and words -> every combination, composed and checked -> data prepared, identities -> a search where one is asked for -> what is left,
+launched -> the parent's summary
+"""
+
+import itertools
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from rnnlab.command_line import HOME, ROOT, as_config
+from rnnlab.config import Config, ConfigError, flatten, recipe
+from rnnlab.contracts import DataSpec
+from rnnlab.jobs import State, identity, state_of
+from rnnlab.parents import REPEATED, Parent, Plan, group_of
+from rnnlab.run import check, find_data
+from rnnlab.search import Search, Setting, read_space, search_name
+from rnnlab.tasks.base import Measure
+from rnnlab.tracking import NAME_PATTERN, Client, connect, find_runs
+
+console = Console(stderr=True, soft_wrap=True)
+NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
+AT_ONCE = ("submitit_local",)
+"""Launchers that start all jobs they are given at the same moment."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Hold one job.
+
+    Args:
+        words: that make it.
+        config: composed from them.
+        identity: see `jobs.identity`.
+    """
+
+    words: tuple[str, ...]
+    config: Config
+    identity: str
+
+
+def sweep(context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
+    """Run what a user's words ask for.
+
+    Raises:
+        SystemExit: 2 where the words are wrong, 1 where jobs failed, 130 after an interrupt.
+    """
+    try:
+        Sweep(context, task, config, arguments).run()
+    except ConfigError as error:
+        _leave(str(error), 2)
+    except ValueError as error:
+        if os.environ.get("RNNLAB_TRACEBACK"):
+            raise
+        _leave(str(error), 1)
+
+
+class Sweep:
+    """Run one multirun.
+
+    Args:
+        context: Hydra's.
+        task: what a job calls.
+        config: the configuration without what is swept.
+        arguments: the words that change it.
+    """
+
+    def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
+        self.context, self.task, self.hydra_config = context, task, config
+        self.study: Config = OmegaConf.to_container(config["study"], resolve=True)  # type: ignore[assignment]
+        self.arguments = arguments
+        self.axes, self.fixed = read_axes(self.study["axes"], arguments)
+        self.choice = str(config.hydra.runtime.choices.get("hydra/launcher", "basic"))
+        self.known: dict[str, tuple[str, DataSpec]] = {}
+        _check_study(self.study)
+
+    def run(self) -> None:
+        """Plan, launch what is left, and close the parent."""
+        base = self.compose([])
+        self.client: Client = connect(base["tracking"]["uri"], ROOT)
+        self.outputs = Path(base["paths"]["outputs"])
+        jobs = self.make_jobs({})
+        name = study_name(self.study["name"], self.axes)
+        plan = Plan(name, self.axes, [w for w in self.fixed if not w.startswith(("study.", "hydra", "tracking.", "paths."))], self.study)
+        with FileLock(self._locks() / f"parent-{plan.key}.lock"):
+            self.parent = Parent.open(self.client, plan, [job.config for job in jobs], self.outputs, ROOT, HOME)
+        with self._closing():
+            if self.study["tuning_trials"]:
+                jobs = self.tuned(jobs)
+            self.parent.plan_jobs([(job.identity, list(job.words), job.config) for job in jobs])
+            self.launch(jobs)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    def compose(self, words: list[str]) -> Config:
+        """Compose the configuration of a job."""
+        try:
+            composed = self.context.config_loader.load_sweep_config(self.hydra_config, [*self.fixed, *words])
+        except HydraException as error:
+            raise ConfigError(" ".join(str(error).split())) from None
+        return as_config(composed, composed.hydra.runtime.choices, list(composed.hydra.overrides.task))
+
+    def make_jobs(self, more: dict[str, list[str]]) -> list[Job]:
+        """Return every combination of the axes once: what is fitted once has one job for all seeds."""
+        axes = self.axes | more
+        ordered = [key for key in axes if key in REPEATED] + [key for key in axes if key not in REPEATED]
+        found: dict[str, Job] = {}
+        for values in itertools.product(*(axes[key] for key in ordered)):
+            given = dict(zip(ordered, values, strict=True))
+            words = [f"{key}={given[key]}" for key in axes]
+            job = self.make_job(words)
+            found.setdefault(job.identity, job)
+        return list(found.values())
+
+    def make_job(self, words: list[str]) -> Job:
+        """Compose and check a job, and prepare its data where that was not done."""
+        if "model=baseline" in [*self.fixed, *words]:
+            fixed, self.fixed = self.fixed, [w for w in self.fixed if not w.startswith(NOT_OF_BASELINES) or w.startswith("model=")]
+            kept = [word for word in words if not word.startswith(NOT_OF_BASELINES) or word.startswith("model=")]
+            try:
+                config, own = self.compose(kept), [*self.fixed, *kept]
+            finally:
+                self.fixed = fixed
+        else:
+            config, own = self.compose(words), [*self.fixed, *words]
+        check(config)
+        return Job(tuple(own), config, identity(config, self._data(config)[0]))
+
+    def _data(self, config: Config) -> tuple[str, DataSpec]:
+        """Return the hash of the data's content and what they are; the first time data are asked for, they are fetched and prepared."""
+        # Which part is test changes nothing of this; were it prepared with the split, each job prepares its own.
+        key = json.dumps({name: value for name, value in config["data"].items() if name not in ("fold", "loader")}, sort_keys=True)
+        if key not in self.known:
+            data = find_data(recipe(config["data"], "data"), config)
+            self.known[key] = (data.hashes["source_hash"], data.make_spec())
+        return self.known[key]
+
+    # -- launching -----------------------------------------------------------------------------------------------------
+
+    def launch(self, jobs: list[Job], more: dict[str, list[str]] | None = None) -> None:
+        """Run the jobs that are left, and say what became of the others.
+
+        Raises:
+            ValueError: lists the jobs that failed.
+        """
+        states = {job.identity: self.state(job) for job in jobs}
+        left = [job for job in jobs if states[job.identity] in ("left", "cut off") or self._is_retried(states[job.identity])]
+        self._say_plan(states, len(left))
+        results: list[JobReturn] = []
+        is_serial = self.choice == "basic"
+        size = 1 if is_serial or self.study["on_failure"] == "stop" else (os.cpu_count() or 1) if self.choice in AT_ONCE else len(left)
+        begun = time.monotonic()
+        for start in range(0, len(left), max(size, 1)):
+            part = left[start : start + size]
+            if is_serial and len(left) > 1:
+                rest = _rest(begun, start, len(left))
+                console.print(f"\n[bold]job {start + 1} of {len(left)}[/] {' '.join(self._varying(part[0]))}{rest}", highlight=False)
+            results += self._start([self._complete(job) for job in part], start)
+            if self.study["on_failure"] == "stop" and any(_error(result) for result in results):
+                break
+        self._report(jobs, left, results)
+
+    def state(self, job: Job) -> State:
+        """Say what became of a job so far."""
+        return state_of([run for run in find_runs(self.client, f"tags.identity = '{job.identity}'") if not run.data.tags.get("pruned")])
+
+    def _is_retried(self, state: State) -> bool:
+        return state == "failed" and bool(self.study["retry_failed"])
+
+    def _complete(self, job: Job, trial: str = "") -> list[str]:
+        """Return a job's words with what ties it to the study."""
+        config = job.config
+        experiment = [f"tracking.experiment={self.parent.experiment}"] if not config["tracking"]["experiment"] else []
+        own = [f"study.parent={self.parent.run_id}", f"study.name={self.parent.plan.name}"]
+        return [*job.words, *experiment, *own, *([f"study.trial={trial}"] if trial else [])]
+
+    def _start(self, batch: list[list[str]], first: int) -> list[JobReturn]:
+        """Let the launcher run jobs."""
+        launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task, config=self.hydra_config
+        )
+        return list(launcher.launch(batch, initial_job_idx=first))
+
+    def _varying(self, job: Job) -> list[str]:
+        return [word for word in job.words if word.partition("=")[0] in self.axes or word.startswith("study.setting")]
+
+    def _say_plan(self, states: dict[str, State], num_left: int) -> None:
+        counts = {state: list(states.values()).count(state) for state in ("finished", "cut off", "running", "failed")}
+        words = {"finished": "finished before", "cut off": "cut off, to go on", "running": "running elsewhere", "failed": "failed before"}
+        done = ", ".join(f"{count} {words[state]}" for state, count in counts.items() if count)
+        console.print(
+            f"[bold]study[/] {self.parent.plan.name}: {len(states)} jobs{f' ({done})' if done else ''}, {num_left} to run; "
+            f"parent run {self.parent.run_id}",
+            highlight=False,
+        )
+
+    def _report(self, jobs: list[Job], left: list[Job], results: list[JobReturn]) -> None:
+        """Say what became of the jobs.
+
+        Raises:
+            ValueError: lists the jobs that failed.
+        """
+        states = {job.identity: self.state(job) for job in jobs}
+        failed = [f"{' '.join(self._varying(job))}: {_error(result)}" for job, result in zip(left, results, strict=False) if _error(result)]
+        known = {job.identity for job in left[: len(results)]}
+        before = [job for job in jobs if states[job.identity] == "failed" and job.identity not in known]
+        failed += [f"{' '.join(self._varying(job))}: failed before" for job in before]
+        elsewhere = sum(state == "running" for state in states.values())
+        if elsewhere:
+            console.print(f"{elsewhere} jobs are running in other processes", highlight=False)
+        if failed:
+            rest = len(left) - len(results)
+            stopped = f"\n{rest} jobs were not begun (study.on_failure=stop)" if rest else ""
+            again = "\nRun the study again with study.retry_failed=true to repeat them; what is finished is not repeated."
+            raise ValueError("these jobs failed:\n  " + "\n  ".join(failed) + stopped + again)
+
+    # -- search --------------------------------------------------------------------------------------------------------
+
+    def tuned(self, jobs: list[Job]) -> list[Job]:
+        """Search the best setting of every network, equally long, and return the jobs that run seeds and folds with it."""
+        found: list[Job] = []
+        for group in self._groups(jobs):
+            network = group[0]
+            if "recurrence" not in network.config["model"]:
+                found += group
+                continue
+            best = self.search(network)
+            if self.study["with_default"]:
+                found += [self._set(job, "default", {}) for job in group]
+            found += [self._set(job, "tuned", best) for job in group]
+        return list({(job.identity, "study.setting=tuned" in job.words): job for job in found}.values())
+
+    def _groups(self, jobs: list[Job]) -> list[list[Job]]:
+        """Return jobs that differ by seed and fold only."""
+        groups: dict[tuple[str, ...], list[Job]] = {}
+        for job in jobs:
+            groups.setdefault(tuple(word for word in job.words if not _is_repeated(word)), []).append(job)
+        return list(groups.values())
+
+    def _set(self, job: Job, name: str, setting: Setting) -> Job:
+        """Return a job with another setting."""
+        words = [f"{key}={value}" for key, value in setting.items()]
+        given = self.make_job([*(w for w in job.words if w not in self.fixed), *words])
+        return Job((*given.words, f"study.setting={name}"), given.config, given.identity)
+
+    def search(self, network: Job) -> Setting:
+        """Run the trials of one network that are left, and return its best setting."""
+        flat = flatten(network.config)
+        space = {key: value for key, value in self.study["space"].items() if key in flat}
+        seeds = list(self.study["search_seeds"])
+        name = search_name(network.identity, space, seeds)
+        distributions = read_space(space)
+        search = Search(self.outputs / "searches", name, self.measure(network).direction, distributions, {key: flat[key] for key in space})
+        self.parent.note_search(self._label(network), name)
+        for number, setting in search.unfinished():
+            self.trial(search, network, number, setting, seeds)
+        while search.num_done < self.study["tuning_trials"]:
+            number, setting = search.ask()
+            self.trial(search, network, number, setting, seeds)
+        number, value, best = search.best()
+        console.print(
+            f"[bold]best of {search.num_done} trials[/] of {self._label(network)}: {value:.4f} with {_shown(best)} (trial {number + 1})",
+            highlight=False,
+        )
+        return best
+
+    def trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int]) -> None:
+        """Run one trial, its seeds one after another, and tell the search."""
+        console.print(
+            f"\n[bold]trial {number + 1} of {self.study['tuning_trials']}[/] of {self._label(network)}: {_shown(setting)}", highlight=False
+        )
+        values = []
+        for seed in seeds:
+            words = [word for word in network.words if word not in self.fixed and not word.startswith("seed=")]
+            job = self.make_job([*words, f"seed={seed}", *(f"{key}={value}" for key, value in setting.items())])
+            result = self._start([self._complete(job, f"{search.name}:{number}")], number)[0]
+            if error := _error(result):
+                console.print(f"  trial {number + 1} failed: {error}", highlight=False)
+                search.tell(number, None, "failed")
+                return
+            runs = find_runs(self.client, f"tags.identity = '{job.identity}'")
+            state = state_of(runs)
+            if state == "pruned":
+                search.tell(number, None, "pruned")
+                return
+            if state != "finished":
+                raise ValueError(f"trial {number + 1} is {state} elsewhere: run the study again when it has ended")
+            done = next(run for run in runs if run.info.status == "FINISHED")
+            values.append(done.data.metrics[f"best/{self.measure(network).name}"])
+        search.tell(number, sum(values) / len(values), "complete")
+
+    def measure(self, job: Job) -> Measure:
+        """Return the metric that settings are chosen by."""
+        model = recipe(job.config["model"], "model")(self._data(job.config)[1])
+        measure: Measure = model.task.measure
+        return measure
+
+    def _label(self, job: Job) -> str:
+        """Name a network by what varies between groups."""
+        name = group_of(list(job.words), self.axes)
+        return name if name != "all" else str(job.config["choices"]["model"])
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _locks(self) -> Path:
+        folder = self.outputs / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Give the parent its final status and summary, whatever happens."""
+        before = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            self.parent.close("KILLED", "interrupted")
+            console.print("\ninterrupted; the same command goes on where it stopped", highlight=False)
+            raise SystemExit(130) from None
+        except BaseException as error:
+            self.parent.close("FAILED", str(error))
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        self.parent.close("FINISHED")
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def read_axes(study: dict[str, Any], arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return what is swept, key to values, and the words that hold for all jobs; the command line takes a study's axes' place.
+
+    Raises:
+        ConfigError: where an axis has no values, or is no list.
+    """
+    axes: dict[str, list[str]] = {}
+    for key, values in study.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"study.axes.{key}={values} is not allowed: a list of values")
+        axes[key] = [_word(value) for value in values]
+    fixed = []
+    for override in OverridesParser.create().parse_overrides(arguments):
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                raise ConfigError(f"{override.input_line}: an interval is searched, not swept; write it in study.space, with study=search")
+            axes[key] = list(dict.fromkeys(override.sweep_string_iterator()))
+        else:
+            axes.pop(key, None)
+            fixed.append(f"{key}={override.get_value_element_as_str()}" if not override.is_delete() else override.input_line)
+    return axes, fixed
+
+
+def _word(value: object) -> str:
+    """Write a value as Hydra's grammar reads it."""
+    if value is None:
+        return "null"
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, bool | list | dict) else str(value)
+
+
+def study_name(given: str | None, axes: dict[str, list[str]]) -> str:
+    """Return a study's name, made of what is swept where it has none.
+
+    Raises:
+        ConfigError: where the name is not allowed.
+    """
+    name = given or "sweep-" + "-".join(re.sub(r"[^a-z0-9]+", "_", key.rpartition(".")[2].lower()) for key in axes)
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigError(f"study.name={name!r} is not allowed: small letters, digits, - and _ only")
+    return name
+
+
+def _check_study(study: Config) -> None:
+    """Refuse settings of a study that cannot be run.
+
+    Raises:
+        ConfigError: names the key, what was given, what is allowed.
+    """
+    if study["on_failure"] not in ("continue", "stop"):
+        raise ConfigError(f"study.on_failure={study['on_failure']} is not allowed. Allowed: continue, stop")
+    trials = study["tuning_trials"]
+    if not isinstance(trials, int) or trials < 0:
+        raise ConfigError(f"study.tuning_trials={trials} is not allowed: a whole number from 0")
+    if trials and not study["space"]:
+        raise ConfigError(
+            "study.tuning_trials needs study.space: what is searched, key to choices or {low, high, log}; see conf/study/search.yaml"
+        )
+    if trials and not study["search_seeds"]:
+        raise ConfigError("study.search_seeds is empty: a trial needs at least one seed")
+    read_space(study["space"])
+
+
+def _shown(setting: Setting) -> str:
+    return "  ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in setting.items())
+
+
+def _is_repeated(word: str) -> bool:
+    return word.partition("=")[0] in REPEATED
+
+
+def _error(result: JobReturn) -> str:
+    """Return why a job failed, or nothing."""
+    return str(result._return_value) or type(result._return_value).__name__ if isinstance(result._return_value, BaseException) else ""
+
+
+def _rest(begun: float, num_done: int, num_jobs: int) -> str:
+    """Say how long the rest will take, from what was done."""
+    if not num_done:
+        return ""
+    minutes = (time.monotonic() - begun) / num_done * (num_jobs - num_done) / 60
+    return f"  (about {minutes:.0f} min left)" if minutes >= 1 else "  (less than a minute left)"
+
+
+def _leave(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
