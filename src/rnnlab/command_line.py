@@ -20,6 +20,8 @@ HOME = Path(__file__).resolve().parents[2]
 ROOT = Path(os.environ.get("RNNLAB_ROOT") or HOME).absolute()
 """Where data, runs and the tracking database are kept."""
 CONF = HOME / "conf"
+FLAGS = {"--status": "status=true"}
+"""Words that people type as options, and what they mean."""
 PATHS = ("input", "output", "maps", "data.source", "data.mirror", "data.loader.vectors")
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 
@@ -39,7 +41,7 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    sys.argv[1:] = [quoted(word) for word in sys.argv[1:]]
+    sys.argv[1:] = [quoted(FLAGS.get(word, word)) for word in sys.argv[1:]]
     words = _overrides(sys.argv[1:])
     try:
         check_words(config_name, words)
@@ -80,7 +82,7 @@ def quoted(word: str) -> str:
     comma = "," if key.startswith("data.") else ""  # of several sources, a sweep's
     is_plain = bool(re.fullmatch(rf"[\w./:@%+~{comma}-]*", value, re.ASCII)) or value[:1] in ("[", "{")
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if not equals or is_quoted or not (key == "text" or (key in PATHS and not is_plain)):
+    if not equals or is_quoted or not (key in ("text", "filter") or (key in PATHS and not is_plain)):
         return word
     escaped = re.sub(r"(\\*)'", r"\1\1\'", value)  # backslashes count only before a quote
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped).replace("${", "\\${")

@@ -30,12 +30,14 @@ class Plan:
         axes: what varies, key to values.
         words: that hold for all jobs.
         study: the configuration's `study`.
+        command: as it was typed.
     """
 
     name: str
     axes: dict[str, list[str]]
     words: list[str]
     study: Mapping[str, Any]
+    command: str
 
     @property
     def key(self) -> str:
@@ -63,7 +65,7 @@ class Parent:
         if found:
             tracker = Tracker.resume(client, found[0].info.run_id, outputs, home)
         else:
-            tags = {"kind": "study", "study": plan.name, "study_key": plan.key, "data": ",".join(data)}
+            tags = {"kind": "study", "study": plan.name, "study_key": plan.key, "data": ",".join(data), "command": plan.command}
             name = f"{plan.name}-{'-'.join(data)}" if len(data) < 4 else plan.name
             tracker = Tracker.start(client, experiment, name, outputs, root, home, tags)
             tracker.log_params({f"axis/{key}": ",".join(values) for key, values in plan.axes.items()})

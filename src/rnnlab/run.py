@@ -307,6 +307,7 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
     tracker.set_tags(
         {**data.hashes, "source": data.source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
          "metric": model.task.compared.name, "metric_direction": model.task.compared.direction,
+         "target_unit": model.task.compared.unit,
          "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()), "num_parameters": str(num_parameters)}
     )  # fmt: skip
     if isinstance(model, FittedOnce):

@@ -183,3 +183,15 @@ class Pruning(Callback):
         self.trial.report(self.sign * self.best, epoch)
         if trainer.current_epoch + 1 < (trainer.max_epochs or 0) and self.trial.should_prune():
             raise Pruned(f"{self.monitor} {self.sign * self.best:.4g} after epoch {trainer.current_epoch + 1} is below the others' median")
+
+
+def read_search(folder: Path, name: str) -> list[tuple[int, str, float | None, Setting]]:
+    """Return the trials of a search as (number, state, value or the last that was reported, setting)."""
+    study = optuna.load_study(study_name=name, storage=_storage(folder, name))
+    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        reported = list(trial.intermediate_values.values())
+        value = trial.value if trial.value is not None else reported[-1] if reported else None
+        found.append((trial.number, states.get(trial.state, "running"), value, dict(trial.params)))
+    return found

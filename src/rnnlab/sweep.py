@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -100,7 +101,9 @@ class Sweep:
         self.outputs = Path(base["paths"]["outputs"])
         jobs = self.make_jobs({})
         name = study_name(self.study["name"], self.axes)
-        plan = Plan(name, self.axes, [w for w in self.fixed if not w.startswith(("study.", "hydra", "tracking.", "paths."))], self.study)
+        kept = [word for word in self.fixed if not word.startswith(("study.", "hydra", "tracking.", "paths."))]
+        command = shlex.join(["python", "src/train.py", *sys.argv[1:]])
+        plan = Plan(name, self.axes, kept, self.study, command)
         with FileLock(self._locks() / f"parent-{plan.key}.lock"):
             self.parent = Parent.open(self.client, plan, [job.config for job in jobs], self.outputs, ROOT, HOME)
         with self._closing():

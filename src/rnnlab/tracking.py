@@ -177,7 +177,7 @@ class Tracker:
         """Return (step, value) pairs of a metric, resumed parts joined; where tracking does not answer, what is still kept."""
         points = {m.step: m.value for m in self._metrics if m.key == name}
         with suppress(MlflowException, OSError):
-            points |= {m.step: m.value for m in self.client.get_metric_history(self.run_id, name)}
+            points |= dict(metric_history(self.client, self.run_id, name))
         return sorted(points.items())
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -250,6 +250,12 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
         return client.get_run(run_id)
     except MlflowException:
         raise TrackingError(f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`") from None
+
+
+def metric_history(client: MlflowClient, run_id: str, name: str) -> list[tuple[int, float]]:
+    """Return (step, value) pairs of a run's metric, the last value of each step (a run that was taken up may repeat some)."""
+    points = {m.step: m.value for m in client.get_metric_history(run_id, name)}
+    return sorted(points.items())
 
 
 def find_runs(client: MlflowClient, wanted: str) -> list[Run]:

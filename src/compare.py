@@ -1,0 +1,21 @@
+"""Compare groups of runs with evidence, and write a report.
+
+python src/compare.py study=cells data=trec
+python src/compare.py study=cells data=trec --status
+python src/compare.py parent=RUN_ID
+python src/compare.py filter="params.data = 'trec'"
+python src/compare.py run=RUN_ID,RUN_ID
+"""
+
+from rnnlab.command_line import main
+
+
+def run(config: dict[str, object]) -> None:
+    """Compare what the configuration selects."""
+    from rnnlab.compare import compare
+
+    compare(config)
+
+
+if __name__ == "__main__":
+    main("compare", run)

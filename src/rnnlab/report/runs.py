@@ -1,0 +1,190 @@
+"""From tracked runs to groups: which runs may be compared, what varies between them, what their test predictions give."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rnnlab.report.contents import Group, Metric, RunResult
+from rnnlab.report.units import rights, unit_sums
+from rnnlab.tracking import Client, Run, TrackingError, metric_history, read_artifact
+
+FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "optimizer", "scheduler", "budget")
+"""Parameters that name what varies, before those that follow from them."""
+REPEATED = ("seed", "data.fold")
+CURVES = ("train/loss", "val/loss")
+UNITS = {"accuracy": "share", "f1": "share", "precision": "share", "recall": "share", "wer": "share", "cer": "share", "per": "share",
+         "sentence_error": "share", "direction": "share", "coverage": "share"}  # fmt: skip
+
+
+def metric_of(runs: Sequence[Run], asked: str | None) -> Metric:
+    """Return what runs are compared by.
+
+    Args:
+        runs: finished.
+        asked: name of a metric, or None for the task's own.
+
+    Raises:
+        ValueError: where runs have different ones, or lack what was asked.
+    """
+    found = {(run.data.tags.get("metric", ""), run.data.tags.get("metric_direction", "min")) for run in runs}
+    if asked is None and len(found) > 1:
+        listed = "; ".join(f"{name or 'none'}: {_named(runs, 'metric', name)}" for name, _ in sorted(found))
+        raise ValueError(f"these runs are not measured by one metric ({listed}): choose runs of one task, or metric=NAME")
+    name, direction = next(iter(found))
+    if asked and asked != name:
+        name, direction = (
+            asked,
+            "max" if asked.startswith(("accuracy", "f1", "precision", "recall", "skill", "sacrebleu", "bleu", "chrf", "rouge")) else "min",
+        )
+    lacking = [str(run.info.run_name) for run in runs if f"test/{name}" not in run.data.metrics]
+    if lacking:
+        known = sorted({key.removeprefix("test/") for key in runs[0].data.metrics if key.startswith("test/")})
+        raise ValueError(f"metric={name}: not measured in {', '.join(lacking[:3])}; measured there: {', '.join(known)}")
+    unit = next((unit for start, unit in UNITS.items() if name.startswith(start)), runs[0].data.tags.get("target_unit", ""))
+    return Metric(name, "max" if direction == "max" else "min", unit)
+
+
+def refuse_mixtures(runs: Sequence[Run]) -> None:
+    """Refuse runs that answer different questions: other data, another number of test examples, other test examples in one fold.
+
+    Raises:
+        ValueError: says what would have been mixed, by name.
+    """
+    if len({run.data.tags.get("source_hash") for run in runs}) > 1:
+        raise ValueError(f"these runs are of different data, which must not be mixed: {_partition(runs, 'source_hash')}")
+    by_fold: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_fold[fold_of(run)].append(run)
+    for fold, of_fold in by_fold.items():
+        where = f" of fold {fold}" if fold else ""
+        if len({run.data.tags.get("test_hash") for run in of_fold}) > 1:
+            raise ValueError(f"the test examples{where} are not the same in all runs: {_partition(of_fold, 'test_hash')}")
+        if len({run.data.metrics.get("test/num_examples") for run in of_fold}) > 1:
+            counts = {f"{run.data.metrics.get('test/num_examples', 0):.0f} in {run.info.run_name}" for run in of_fold}
+            raise ValueError(f"not all runs{where} were measured on all test examples: {', '.join(sorted(counts)[:6])}")
+
+
+def _partition(runs: Sequence[Run], tag: str) -> str:
+    values = sorted({run.data.tags.get(tag, "none") for run in runs})
+    return "; ".join(f"{tag} {value[:12]}: {_named(runs, tag, value)}" for value in values)
+
+
+def _named(runs: Sequence[Run], tag: str, value: str) -> str:
+    names = [str(run.info.run_name) for run in runs if run.data.tags.get(tag, "none") == value]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def fold_of(run: Run) -> str:
+    """Return which part was test ("" where the data are split once)."""
+    parameters = run.data.params
+    has_folds = parameters.get("data.split") == "speaker" or int(parameters.get("data.num_folds", "1")) > 1
+    return parameters.get("data.fold", "") if has_folds else ""
+
+
+def seed_of(run: Run) -> int:
+    """Return the seed of a run's training."""
+    return int(run.data.params.get("seed", "0"))
+
+
+def varying(runs: Sequence[Run]) -> list[str]:
+    """Return the parameters by which runs differ, seeds and folds aside, without those that follow from others.
+
+    A parameter that is the same wherever those before it are the same says nothing new (the hidden size that meets a budget follows
+    from the model).
+    """
+    keys = {key for run in runs for key in run.data.params if not key.endswith("_target_") and key not in REPEATED}
+    differing = [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
+    rank = {key: number for number, key in enumerate(FIRST)}
+    chosen: list[str] = []
+    for key in sorted(differing, key=lambda key: (rank.get(key, len(rank)), key.count("."), key)):
+        values: dict[tuple[str | None, ...], set[str | None]] = defaultdict(set)
+        for run in runs:
+            values[tuple(run.data.params.get(other) for other in chosen)].add(run.data.params.get(key))
+        if any(len(found) > 1 for found in values.values()):
+            chosen.append(key)
+    return chosen
+
+
+def settings_of(run: Run, keys: Iterable[str]) -> dict[str, str]:
+    """Return what a run has of some parameters, what a simple method is called, and by which setting of a search it was made."""
+    more = {"setting": run.data.tags["setting"]} if "setting" in run.data.tags else {}
+    more |= {"baseline.kind": run.data.tags["baseline"]} if is_baseline(run) else {}
+    return {key: run.data.params[key] for key in keys if key in run.data.params} | more
+
+
+def group_name(settings: Mapping[str, str]) -> str:
+    """Name a group by what varies: models and simple methods bare, other parameters by the last word of their key.
+
+    Where a search made the setting, its name stands for what it chose.
+    """
+    is_searched = "setting" in settings
+    shown = {key: value for key, value in settings.items() if not is_searched or key in FIRST}
+    method = shown.pop("baseline.kind", None)
+    model = shown.pop("model", None)
+    rest = [f"{key.rpartition('.')[2]}={value}" for key, value in shown.items()]
+    return " ".join([*filter(None, [method or model]), *rest, *([settings["setting"]] if is_searched else [])]) or "all"
+
+
+def read_groups(client: Client, runs: Sequence[Run], metric: Metric, ui: str, into: Path) -> list[Group]:
+    """Return runs by group, with their curves and their test predictions by unit.
+
+    Raises:
+        ValueError: where a run's predictions are missing.
+    """
+    keys = varying(runs)
+    groups: dict[str, list[Run]] = defaultdict(list)
+    settings: dict[str, dict[str, str]] = {}
+    for run in sorted(runs, key=lambda run: (fold_of(run), seed_of(run))):
+        found = settings_of(run, keys)
+        name = group_name(found)
+        groups[name].append(run)
+        settings[name] = found
+    return [
+        Group(name, settings[name], [read_run(client, run, metric, ui, into) for run in of_group], is_baseline(of_group[0]))
+        for name, of_group in groups.items()
+    ]
+
+
+def is_baseline(run: Run) -> bool:
+    """Say whether a run is a simple method."""
+    return run.data.params.get("model") == "baseline"
+
+
+def read_run(client: Client, run: Run, metric: Metric, ui: str, into: Path) -> RunResult:
+    """Return one run with what its predictions give.
+
+    Raises:
+        ValueError: where its predictions are missing.
+    """
+    table = read_predictions(client, run, into)
+    names = (*CURVES, f"val/{metric.name}")
+    address = client.tracking_uri if client.tracking_uri.startswith("http") else ui
+    return RunResult(
+        run_id=run.info.run_id,
+        name=str(run.info.run_name),
+        seed=seed_of(run),
+        fold=fold_of(run),
+        metrics={key: value for key, value in run.data.metrics.items() if math.isfinite(value)},
+        curves={name: curve for name in names if (curve := metric_history(client, run.info.run_id, name))},
+        sums=unit_sums(table, metric.name),
+        rights=rights(table, metric.name),
+        url=f"{address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
+    )
+
+
+def read_predictions(client: Client, run: Run, into: Path) -> pd.DataFrame:
+    """Return a run's test predictions.
+
+    Raises:
+        ValueError: where they are missing.
+    """
+    try:
+        return pd.read_parquet(read_artifact(client, run.info.run_id, "predictions/test.parquet", into / run.info.run_id))
+    except (TrackingError, OSError) as error:
+        raise ValueError(
+            f"the test predictions of {run.info.run_name} ({run.info.run_id}) cannot be read ({error}): train it anew, or leave it out "
+            "with a filter"
+        ) from None
