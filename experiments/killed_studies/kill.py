@@ -34,6 +34,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--launcher", default="basic")
     parser.add_argument("--seed", type=int, default=0)
+    # A start takes about ten seconds until the first job: from the middle of that to a few jobs later.
+    parser.add_argument("--first", type=float, default=5, help="seconds after a start, at least")
+    parser.add_argument("--last", type=float, default=25, help="seconds after a start, at most")
     given = parser.parse_args()
     chance = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as root:
@@ -41,8 +44,7 @@ def main() -> None:
         lines = []
         for number in range(given.kills):
             process = start(command, root)
-            # A start takes about ten seconds until the first job: from the middle of that to a few jobs later.
-            moment = chance.uniform(4, 22)
+            moment = chance.uniform(given.first, given.last)
             ended = wait(process, moment)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -22,6 +22,10 @@ ROOT = Path(os.environ.get("RNNLAB_ROOT") or HOME).absolute()
 CONF = HOME / "conf"
 FLAGS = {"--status": "status=true"}
 """Words that people type as options, and what they mean."""
+OTHER_NAMES = {"compare": {"study": "study_name", "data": "data_name"}}
+"""What people type where `conf/` has a group of that name, but a script wants a mere name, and the key that takes it."""
+LISTS = ("data_name", "run", "filter", "text")
+"""Keys whose values are one text, commas included."""
 PATHS = ("input", "output", "maps", "data.source", "data.mirror", "data.loader.vectors")
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 
@@ -36,12 +40,13 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Each shape of batch has its own compiled kernels: kept for all shapes, they fill gigabytes and save nothing.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    sys.argv[1:] = [quoted(FLAGS.get(word, word)) for word in sys.argv[1:]]
+    sys.argv[1:] = [quoted(_renamed(config_name, FLAGS.get(word, word))) for word in sys.argv[1:]]
     words = _overrides(sys.argv[1:])
     try:
         check_words(config_name, words)
@@ -72,6 +77,11 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
 
 
+def _renamed(config_name: str, word: str) -> str:
+    key, equals, value = word.partition("=")
+    return f"{OTHER_NAMES.get(config_name, {}).get(key, key)}{equals}{value}"
+
+
 def quoted(word: str) -> str:
     """Put quotes around a value that Hydra's grammar would take apart: a text always, a path where it is no plain word.
 
@@ -82,7 +92,7 @@ def quoted(word: str) -> str:
     comma = "," if key.startswith("data.") else ""  # of several sources, a sweep's
     is_plain = bool(re.fullmatch(rf"[\w./:@%+~{comma}-]*", value, re.ASCII)) or value[:1] in ("[", "{")
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if not equals or is_quoted or not (key in ("text", "filter") or (key in PATHS and not is_plain)):
+    if not equals or is_quoted or not (key in LISTS or (key in PATHS and not is_plain)):
         return word
     escaped = re.sub(r"(\\*)'", r"\1\1\'", value)  # backslashes count only before a quote
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped).replace("${", "\\${")

@@ -15,9 +15,10 @@ from rnnlab.command_line import ROOT
 from rnnlab.config import Config, ConfigError
 from rnnlab.jobs import state_of
 from rnnlab.parents import finished_run, read_plan
-from rnnlab.report import page, pictures, runs, tables, verdicts
+from rnnlab.report import page, pictures, runs, tables
 from rnnlab.report.contents import Comparison, Trial
 from rnnlab.report.ranks import rank_groups
+from rnnlab.report.verdicts import conclusions, order, summaries, verdicts
 from rnnlab.tracking import NAME_PATTERN, Client, Run, Tracker, connect, find_baselines, find_runs, get_run
 
 console = Console(soft_wrap=True)
@@ -59,7 +60,7 @@ def compare(config: Config) -> None:
 
             compare_two(client, config, Path(scratch))
             return
-        names = str(config["data"]).split(",") if config["data"] else [None]
+        names = str(config["data_name"]).split(",") if config["data_name"] else [None]
         if config["status"]:
             for name in names:
                 print_status(client, find_parent(client, config, name), Path(scratch))
@@ -80,7 +81,7 @@ def select(client: Client, config: Config, data: str | None, scratch: Path) -> S
     Raises:
         ConfigError: where it selects nothing.
     """
-    asked = [key for key in ("study", "parent", "filter") if config[key]]
+    asked = [key for key in ("study_name", "parent", "filter") if config[key]]
     if len(asked) != 1:
         raise ConfigError('give one of study=NAME, parent=RUN_ID, filter="params....", run=RUN_ID,RUN_ID; see --help')
     if config["filter"]:
@@ -135,7 +136,7 @@ def find_parent(client: Client, config: Config, data: str | None) -> Run:
         if run.data.tags.get("kind") != "study":
             raise ConfigError(f"parent={config['parent']} ({run.info.run_name}) is no study's parent run; two single runs: run=A,B")
         return run
-    study = str(config["study"])
+    study = str(config["study_name"])
     if not NAME_PATTERN.fullmatch(study):
         raise ConfigError(f"study={study!r} is not a name: small letters, digits, - and _ only")
     known = find_runs(client, "tags.kind = 'study'")
@@ -162,17 +163,17 @@ def make_comparison(client: Client, selection: Selection, config: Config, scratc
     metric = runs.metric_of(selection.runs, config["metric"])
     beside = tracked_baselines(client, selection.runs, f"test/{metric.name}")
     read = runs.read_groups(client, [*selection.runs, *beside], metric, str(config["ui"]), scratch)
-    groups = verdicts.order(read, metric)
-    judged = verdicts.verdicts(groups, metric)
+    groups = order(read, metric)
+    judged = verdicts(groups, metric)
     parent = selection.parent
     comparison = Comparison(
         study=selection.study,
         data=selection.data,
         metric=metric,
         groups=groups,
-        summaries=verdicts.summaries(groups, metric),
+        summaries=summaries(groups, metric),
         verdicts=judged,
-        conclusions=verdicts.conclusions(groups, judged, metric),
+        conclusions=conclusions(groups, judged, metric),
         notes=[*selection.notes, *notes_on(selection.runs)],
         commands=commands_of(parent, selection),
         provenance=provenance(selection.runs),

@@ -32,6 +32,21 @@ ALIVE_S = 180.0
 State = Literal["finished", "running", "cut off", "failed", "pruned", "left"]
 
 
+@dataclass(frozen=True)
+class Job:
+    """Hold one job.
+
+    Args:
+        words: of the command line that make it.
+        config: composed from them.
+        identity: see `jobs.identity`.
+    """
+
+    words: tuple[str, ...]
+    config: Config
+    identity: str
+
+
 def identity(config: Config, source_hash: str) -> str:
     """Hash what a run's numbers follow from: configuration, data, code.
 
@@ -44,7 +59,9 @@ def identity(config: Config, source_hash: str) -> str:
     is_baseline = "baseline" in config
     kept = {key: value for key, value in config.items() if key in OF_BASELINES or not (is_baseline or key in NO_PART)}
     kept["data"] = {key: value for key, value in config["data"].items() if key not in ("mirror", "offline")}
-    if not is_baseline:
+    if is_baseline:  # of the trainer, it follows only how much it is measured on
+        kept["measured"] = [config["trainer"][f"limit_{split}_batches"] for split in ("val", "test")]
+    else:
         kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
         if config["choices"].get("model") != "seq2seq":
             kept.pop("decoder_cell", None)

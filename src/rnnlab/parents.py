@@ -68,7 +68,7 @@ class Parent:
             tags = {"kind": "study", "study": plan.name, "study_key": plan.key, "data": ",".join(data), "command": plan.command}
             name = f"{plan.name}-{'-'.join(data)}" if len(data) < 4 else plan.name
             tracker = Tracker.start(client, experiment, name, outputs, root, home, tags)
-            tracker.log_params({f"axis/{key}": ",".join(values) for key, values in plan.axes.items()})
+            tracker.log_params({f"axis/{_safe(key)}": ",".join(values) for key, values in plan.axes.items()})
         return cls(client, tracker, plan, experiment, data)
 
     @property

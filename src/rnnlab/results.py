@@ -1,12 +1,15 @@
 """What a finished run leaves behind: numbers, predictions, pictures, the bundle, the model, and a table on the screen."""
 
 import json
+import os
+import platform
 import re
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +31,8 @@ SERVING_PACKAGES = (
     *("scipy", "scikit-learn", "statsmodels", "pydantic", "PyYAML", "safetensors", "soundfile", "rich", "filelock"),
     *("sacrebleu", "sacremoses", "jiwer"),
 )
+CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "filelock")
+ENVIRONMENT = "packages.json"
 NUM_ERRORS_SHOWN = 200
 NUM_MAPS = 6
 SHARES = ("accuracy", "f1", "precision", "recall", "direction", "coverage", "wer", "cer", "per", "sentence_error", "rouge")
@@ -62,6 +67,7 @@ def leave_behind(
         signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
     (folder / "results.json").write_text(json.dumps(numbers | extra, indent=1, sort_keys=True), encoding="utf-8")
+    (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=1), encoding="utf-8")
     write_bundle(folder / "bundle", model, config["model"], data.bundle(), tracker.run_id)
     tracker.log_files(folder)
     if checkpoint is not None:
@@ -71,6 +77,30 @@ def leave_behind(
         requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
         columns = SERVED_COLUMNS[str(data.bundle()["kind"])]
         tracker.log_model(PACKAGE / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
+
+
+def environment() -> dict[str, str]:
+    """Return what numbers follow from beside code, data and configuration: versions of packages, and the machine's name for itself."""
+    found = {name: _version(name) for name in SERVING_PACKAGES if name not in CHANGE_NO_NUMBER}
+    cpus = Path("/proc/cpuinfo")
+    cpu = re.search(r"^model name\s*:\s*(.+)$", cpus.read_text(encoding="utf-8"), re.MULTILINE) if cpus.is_file() else None
+    threads = (os.environ.get(f"{name}_NUM_THREADS") for name in ("OPENBLAS", "OMP"))
+    return found | {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "libc": " ".join(platform.libc_ver()).strip(),
+        "cpu": cpu[1] if cpu else platform.processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "numpy_threads": next(filter(None, threads), str(os.cpu_count())),  # torch's are a tag of the run
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:

@@ -98,7 +98,7 @@ def train(config: Config) -> float | None:
         config = _recorded(client, config)
         resumed = get_run(client, config["resume"])
     recipes = check(config)
-    _tune_process(config)
+    tune_process(config)
     data = find_data(recipes.data, config)
     job = identity(config, data.hashes["source_hash"])
     if not config["study"]["parent"]:
@@ -171,6 +171,8 @@ def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDat
     tags = {"identity": job, "mlflow.parentRunId": study["parent"], "study": study["name"], "setting": study["setting"]}
     trial = str(study["trial"] or "").rpartition(":")[2]
     tags |= {"trial": trial}
+    if config.get("reproduces"):  # such a run is no study's job
+        tags |= {"identity": None, "reproduces": config["reproduces"]}
     name = (config["name"] or run_name(config, model)) + (f"-t{trial}" if trial else "")
     given = {key: value for key, value in tags.items() if value}
     return Tracker.start(client, config["tracking"]["experiment"] or data.name, name, outputs, ROOT, HOME, given)
@@ -364,7 +366,7 @@ def _ending(tracker: Tracker) -> Iterator[None]:
     tracker.finish("FINISHED")
 
 
-def _tune_process(config: Config) -> None:
+def tune_process(config: Config) -> None:
     """Choose threads, and let the allocator keep what it freed: handing each batch's memory back costs a sixth of a step."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

@@ -42,7 +42,7 @@ def read_space(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
 
 def _distribution(where: str, given: Any) -> BaseDistribution:
     if isinstance(given, list) and given:
-        return CategoricalDistribution([json.dumps(value) if isinstance(value, list | dict) else value for value in given])
+        return CategoricalDistribution([_choice(value) for value in given])
     allowed = "a list of choices, or {low, high[, log: true]}"
     if not isinstance(given, Mapping) or not {"low", "high"} <= set(given) <= {"low", "high", "log"}:
         raise ConfigError(f"{where}={given} is not allowed: {allowed}")
@@ -52,6 +52,11 @@ def _distribution(where: str, given: Any) -> BaseDistribution:
         raise ConfigError(f"{where}={given} is not allowed: numbers, low below high, and above 0 where log is true")
     whole = isinstance(low, int) and isinstance(high, int)
     return IntDistribution(low, high, log=is_log) if whole else FloatDistribution(low, high, log=is_log)
+
+
+def _choice(value: Any) -> Any:
+    """Write a choice as Optuna keeps it: lists as text."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def search_name(job: str, space: Mapping[str, Any], seeds: list[int]) -> str:
@@ -79,8 +84,9 @@ class Search:
             direction="maximize" if direction == "max" else "minimize",
             load_if_exists=True,
         )
-        if not self.study.get_trials(deepcopy=False) and all(_contains(space[key], value) for key, value in start.items()):
-            self.study.enqueue_trial(start)
+        given = {key: _choice(value) for key, value in start.items()}
+        if not self.study.get_trials(deepcopy=False) and all(_contains(space[key], value) for key, value in given.items()):
+            self.study.enqueue_trial(given)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -93,8 +99,9 @@ class Search:
         return sum(trial.state.is_finished() for trial in self.trials)
 
     def unfinished(self) -> list[tuple[int, Setting]]:
-        """Return trials that were cut off, as (number, setting)."""
-        return [(trial.number, dict(trial.params)) for trial in self.trials if trial.state == TrialState.RUNNING and trial.params]
+        """Return trials that were cut off, as (number, setting); not those that never had a whole setting."""
+        running = [trial for trial in self.trials if trial.state == TrialState.RUNNING]
+        return [(trial.number, dict(trial.params)) for trial in running if trial.params.keys() == self.space.keys()]
 
     def ask(self) -> tuple[int, Setting]:
         """Propose a setting; return the trial's number, too."""

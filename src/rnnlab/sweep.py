@@ -12,9 +12,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,35 +27,20 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from rnnlab.command_line import HOME, ROOT, as_config
-from rnnlab.config import Config, ConfigError, flatten, recipe
+from rnnlab.command_line import CONF, HOME, ROOT, as_config
+from rnnlab.config import Config, ConfigError, recipe
 from rnnlab.contracts import DataSpec
-from rnnlab.jobs import State, identity, state_of
-from rnnlab.parents import REPEATED, Parent, Plan, group_of
+from rnnlab.jobs import Job, State, identity, state_of
+from rnnlab.parents import REPEATED, Parent, Plan
 from rnnlab.run import check, find_data
-from rnnlab.search import Search, Setting, read_space, search_name
-from rnnlab.tasks.base import Measure
-from rnnlab.tracking import NAME_PATTERN, Client, connect, find_runs
+from rnnlab.search import read_space
+from rnnlab.tracking import NAME_PATTERN, connect, find_runs
+from rnnlab.tuning import Tuning
 
 console = Console(stderr=True, soft_wrap=True)
 NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
 AT_ONCE = ("submitit_local",)
 """Launchers that start all jobs they are given at the same moment."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Hold one job.
-
-    Args:
-        words: that make it.
-        config: composed from them.
-        identity: see `jobs.identity`.
-    """
-
-    words: tuple[str, ...]
-    config: Config
-    identity: str
 
 
 def sweep(context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
@@ -88,7 +72,7 @@ class Sweep:
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
         self.context, self.task, self.hydra_config = context, task, config
         self.study: Config = OmegaConf.to_container(config["study"], resolve=True)  # type: ignore[assignment]
-        self.arguments = arguments
+        self.conf = CONF
         self.axes, self.fixed = read_axes(self.study["axes"], arguments)
         self.choice = str(config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         self.known: dict[str, tuple[str, DataSpec]] = {}
@@ -97,10 +81,13 @@ class Sweep:
     def run(self) -> None:
         """Plan, launch what is left, and close the parent."""
         base = self.compose([])
-        self.client: Client = connect(base["tracking"]["uri"], ROOT)
+        self.client = connect(base["tracking"]["uri"], ROOT)
         self.outputs = Path(base["paths"]["outputs"])
         jobs = self.make_jobs({})
         name = study_name(self.study["name"], self.axes)
+        if self.study["dry_run"]:
+            self.show(jobs)
+            return
         kept = [word for word in self.fixed if not word.startswith(("study.", "hydra", "tracking.", "paths."))]
         command = shlex.join(["python", "src/train.py", *sys.argv[1:]])
         plan = Plan(name, self.axes, kept, self.study, command)
@@ -108,7 +95,7 @@ class Sweep:
             self.parent = Parent.open(self.client, plan, [job.config for job in jobs], self.outputs, ROOT, HOME)
         with self._closing():
             if self.study["tuning_trials"]:
-                jobs = self.tuned(jobs)
+                jobs = Tuning(self, self.study, self.axes).tuned(jobs)
             self.parent.plan_jobs([(job.identity, list(job.words), job.config) for job in jobs])
             self.launch(jobs)
 
@@ -177,10 +164,19 @@ class Sweep:
             if is_serial and len(left) > 1:
                 rest = _rest(begun, start, len(left))
                 console.print(f"\n[bold]job {start + 1} of {len(left)}[/] {' '.join(self._varying(part[0]))}{rest}", highlight=False)
-            results += self._start([self._complete(job) for job in part], start)
+            results += self.start([(job, None) for job in part], start)
             if self.study["on_failure"] == "stop" and any(_error(result) for result in results):
                 break
         self._report(jobs, left, results)
+
+    def show(self, jobs: list[Job]) -> None:
+        """Say what would be run, and nothing more; of SLURM the script, too."""
+        for job in jobs:
+            console.print(f"  {self.state(job):9} {' '.join(self._varying(job))}", highlight=False)
+        console.print(f"{len(jobs)} jobs by hydra/launcher={self.choice}; nothing was run (study.dry_run=true)", highlight=False)
+        if self.choice == "submitit_slurm":
+            settings = OmegaConf.to_container(self.hydra_config.hydra.launcher, resolve=False)
+            print(slurm_script(settings, self.outputs / ".submitit" / "%j"))  # type: ignore[arg-type]
 
     def state(self, job: Job) -> State:
         """Say what became of a job so far."""
@@ -189,19 +185,30 @@ class Sweep:
     def _is_retried(self, state: State) -> bool:
         return state == "failed" and bool(self.study["retry_failed"])
 
-    def _complete(self, job: Job, trial: str = "") -> list[str]:
-        """Return a job's words with what ties it to the study."""
-        config = job.config
-        experiment = [f"tracking.experiment={self.parent.experiment}"] if not config["tracking"]["experiment"] else []
-        own = [f"study.parent={self.parent.run_id}", f"study.name={self.parent.plan.name}"]
-        return [*job.words, *experiment, *own, *([f"study.trial={trial}"] if trial else [])]
-
-    def _start(self, batch: list[list[str]], first: int) -> list[JobReturn]:
-        """Let the launcher run jobs."""
+    def start(self, batch: list[tuple[Job, str | None]], first: int) -> list[JobReturn]:
+        """Let the launcher run jobs, each with the trial that it is, if it is one; `first` is the number of the first."""
         launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task, config=self.hydra_config
         )
-        return list(launcher.launch(batch, initial_job_idx=first))
+        return list(launcher.launch([self._complete(job, trial) for job, trial in batch], initial_job_idx=first))
+
+    def _complete(self, job: Job, trial: str | None) -> list[str]:
+        """Return a job's words with what ties it to the study."""
+        experiment = [f"tracking.experiment={self.parent.experiment}"] if not job.config["tracking"]["experiment"] else []
+        own = [f"study.parent={self.parent.run_id}", f"study.name={self.parent.plan.name}"]
+        return [*job.words, *experiment, *own, *([f"study.trial={trial}"] if trial else [])]
+
+    def run_trial(self, job: Job, trial: str, number: int) -> str:
+        """Run one job as a trial of a search; return why it failed, or nothing."""
+        return _error(self.start([(job, trial)], number)[0])
+
+    def given_to(self, job: Job) -> list[str]:
+        """Return the words of a job that the study's axes gave it."""
+        return [word for word in job.words if word not in self.fixed]
+
+    def spec(self, job: Job) -> DataSpec:
+        """Return what a job's data are."""
+        return self._data(job.config)[1]
 
     def _varying(self, job: Job) -> list[str]:
         return [word for word in job.words if word.partition("=")[0] in self.axes or word.startswith("study.setting")]
@@ -230,97 +237,15 @@ class Sweep:
         elsewhere = sum(state == "running" for state in states.values())
         if elsewhere:
             console.print(f"{elsewhere} jobs are running in other processes", highlight=False)
+        num_done = sum(state == "finished" for state in states.values())
+        console.print(f"\n{num_done} of {len(jobs)} jobs are finished", highlight=False)
+        if num_done:
+            console.print(f"compare:  python src/compare.py parent={self.parent.run_id}", highlight=False)
         if failed:
             rest = len(left) - len(results)
             stopped = f"\n{rest} jobs were not begun (study.on_failure=stop)" if rest else ""
             again = "\nRun the study again with study.retry_failed=true to repeat them; what is finished is not repeated."
             raise ValueError("these jobs failed:\n  " + "\n  ".join(failed) + stopped + again)
-
-    # -- search --------------------------------------------------------------------------------------------------------
-
-    def tuned(self, jobs: list[Job]) -> list[Job]:
-        """Search the best setting of every network, equally long, and return the jobs that run seeds and folds with it."""
-        found: list[Job] = []
-        for group in self._groups(jobs):
-            network = group[0]
-            if "recurrence" not in network.config["model"]:
-                found += group
-                continue
-            best = self.search(network)
-            if self.study["with_default"]:
-                found += [self._set(job, "default", {}) for job in group]
-            found += [self._set(job, "tuned", best) for job in group]
-        return list({(job.identity, "study.setting=tuned" in job.words): job for job in found}.values())
-
-    def _groups(self, jobs: list[Job]) -> list[list[Job]]:
-        """Return jobs that differ by seed and fold only."""
-        groups: dict[tuple[str, ...], list[Job]] = {}
-        for job in jobs:
-            groups.setdefault(tuple(word for word in job.words if not _is_repeated(word)), []).append(job)
-        return list(groups.values())
-
-    def _set(self, job: Job, name: str, setting: Setting) -> Job:
-        """Return a job with another setting."""
-        words = [f"{key}={value}" for key, value in setting.items()]
-        given = self.make_job([*(w for w in job.words if w not in self.fixed), *words])
-        return Job((*given.words, f"study.setting={name}"), given.config, given.identity)
-
-    def search(self, network: Job) -> Setting:
-        """Run the trials of one network that are left, and return its best setting."""
-        flat = flatten(network.config)
-        space = {key: value for key, value in self.study["space"].items() if key in flat}
-        seeds = list(self.study["search_seeds"])
-        name = search_name(network.identity, space, seeds)
-        distributions = read_space(space)
-        search = Search(self.outputs / "searches", name, self.measure(network).direction, distributions, {key: flat[key] for key in space})
-        self.parent.note_search(self._label(network), name)
-        for number, setting in search.unfinished():
-            self.trial(search, network, number, setting, seeds)
-        while search.num_done < self.study["tuning_trials"]:
-            number, setting = search.ask()
-            self.trial(search, network, number, setting, seeds)
-        number, value, best = search.best()
-        console.print(
-            f"[bold]best of {search.num_done} trials[/] of {self._label(network)}: {value:.4f} with {_shown(best)} (trial {number + 1})",
-            highlight=False,
-        )
-        return best
-
-    def trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int]) -> None:
-        """Run one trial, its seeds one after another, and tell the search."""
-        console.print(
-            f"\n[bold]trial {number + 1} of {self.study['tuning_trials']}[/] of {self._label(network)}: {_shown(setting)}", highlight=False
-        )
-        values = []
-        for seed in seeds:
-            words = [word for word in network.words if word not in self.fixed and not word.startswith("seed=")]
-            job = self.make_job([*words, f"seed={seed}", *(f"{key}={value}" for key, value in setting.items())])
-            result = self._start([self._complete(job, f"{search.name}:{number}")], number)[0]
-            if error := _error(result):
-                console.print(f"  trial {number + 1} failed: {error}", highlight=False)
-                search.tell(number, None, "failed")
-                return
-            runs = find_runs(self.client, f"tags.identity = '{job.identity}'")
-            state = state_of(runs)
-            if state == "pruned":
-                search.tell(number, None, "pruned")
-                return
-            if state != "finished":
-                raise ValueError(f"trial {number + 1} is {state} elsewhere: run the study again when it has ended")
-            done = next(run for run in runs if run.info.status == "FINISHED")
-            values.append(done.data.metrics[f"best/{self.measure(network).name}"])
-        search.tell(number, sum(values) / len(values), "complete")
-
-    def measure(self, job: Job) -> Measure:
-        """Return the metric that settings are chosen by."""
-        model = recipe(job.config["model"], "model")(self._data(job.config)[1])
-        measure: Measure = model.task.measure
-        return measure
-
-    def _label(self, job: Job) -> str:
-        """Name a network by what varies between groups."""
-        name = group_of(list(job.words), self.axes)
-        return name if name != "all" else str(job.config["choices"]["model"])
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -415,12 +340,19 @@ def _check_study(study: Config) -> None:
     read_space(study["space"])
 
 
-def _shown(setting: Setting) -> str:
-    return "  ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in setting.items())
+def slurm_script(settings: dict[str, Any], folder: Path) -> str:
+    """Return the script that would be handed to SLURM: what `hydra/launcher=submitit_slurm` makes of its settings."""
+    from submitit import SlurmExecutor
+    from submitit.slurm.slurm import _convert_mem, _make_sbatch_string
 
-
-def _is_repeated(word: str) -> bool:
-    return word.partition("=")[0] in REPEATED
+    names: Mapping[str, str] = SlurmExecutor._equivalence_dict()  # type: ignore[assignment]
+    own = ("_target_", "submitit_folder", "max_num_timeout", "array_parallelism", "name")
+    given = {names.get(key, key): value for key, value in settings.items() if key not in own and value not in (None, {})}
+    if "mem" in given:
+        given["mem"] = _convert_mem(given["mem"])
+    command = f"python -u -m submitit.core._submit {folder}"
+    script: str = _make_sbatch_string(command, folder, job_name="rnnlab", **given)
+    return script
 
 
 def _error(result: JobReturn) -> str:

@@ -101,7 +101,7 @@ def print_examples(client: Client, first: Run, second: Run, folder: Path, scratc
         table.set_index("example_id").filter(regex="^(prediction|target)").add_suffix(f"/{end}")
         for table, end in zip(tables, ("first", "second"), strict=True)
     ]
-    differing = both.assign(gain=gain).join(named)[gain != 0].sort_values("gain", key=abs, ascending=False, kind="stable")
+    differing = pd.concat([both.assign(gain=gain), *named], axis=1)[gain != 0].sort_values("gain", key=abs, ascending=False, kind="stable")
     differing.to_csv(folder / "differing_examples.csv")
     words = ("right", "wrong") if is_right else ("better", "worse")
     console.print(

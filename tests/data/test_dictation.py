@@ -1,25 +1,23 @@
 """Claims about dictation as a data set: transcripts as targets, splits, what is left out, and what another run's eyes see."""
 
-import copy
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-import yaml
 
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import ConfigError
 from rnnlab.contracts import SPECIALS
 from rnnlab.data import dictation
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.dictation import DictationData, read_inputs
 from rnnlab.data.prepared import Json
 
-HOME = Path(__file__).parents[2]
 MIRROR = os.environ.get("RNNLAB_MIRROR")
 RATE = 8000
 TEXTS = {"ann": ["go to bed", "ten bed"], "bo": ["do go", "bet"], "cy": ["got", "bed tent"], "di": ["good bet", "to bed"]}
@@ -46,25 +44,9 @@ def written(folder: Path, texts: dict[str, list[str]], places: dict[str, str] | 
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Make a data module from conf/data/dictation.yaml and changed keys, with few mel bands."""
-    defaults: Config = yaml.safe_load((HOME / "conf" / "data" / "dictation.yaml").read_text())
-    defaults.pop("defaults", None)
-
-    def made(source: Path | str, seed: int = 0, data: Path | None = None, **changed: object) -> DictationData:
-        config = copy.deepcopy(defaults) | {"source": str(source), "offline": True}
-        for key, value in {"prepare__sample_rate": RATE, "prepare__num_mels": 12, **changed}.items():
-            *parents, last = key.split("__")
-            node = config
-            for name in parents:
-                node = node[name]
-            assert last in node
-            node[last] = value
-        paths = {"data": str(data or tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
-        module: DictationData = recipe(config, "data")(paths, seed)
-        return module
-
-    return made
+def make(make_data: Make) -> Make:
+    """Make a data module, with few mel bands."""
+    return partial(make_data, "dictation", prepare__sample_rate=RATE, prepare__num_mels=12)
 
 
 def set_up(module: DictationData) -> DictationData:

@@ -1,12 +1,12 @@
 """Claims about labelled recordings as a data set: preparation, variants on disk, splits, batches and hashes."""
 
-import copy
 import dataclasses
 import hashlib
 import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -15,9 +15,8 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-import yaml
 
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import ConfigError
 from rnnlab.data import speech
 from rnnlab.data.audio import BrokenRecording
 from rnnlab.data.augment import Augment
@@ -26,7 +25,6 @@ from rnnlab.data.prepared import Json
 from rnnlab.data.sources import SourceError, content_hash
 from rnnlab.data.speech import SpeechData, read_inputs
 
-HOME = Path(__file__).parents[2]
 MIRROR = os.environ.get("RNNLAB_MIRROR")
 RATE = 8000
 SPEAKERS = ("ann", "bo", "cy", "di")
@@ -71,25 +69,9 @@ def official(speaker: str, index: int) -> str:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Make a data module from conf/data/speech.yaml and changed keys, for data of one's own."""
-    defaults: Config = yaml.safe_load((HOME / "conf" / "data" / "speech.yaml").read_text())
-    defaults.pop("defaults", None)
-
-    def made(source: Path | str, seed: int = 0, data: Path | None = None, **changed: object) -> SpeechData:
-        config = copy.deepcopy(defaults) | {"source": str(source), "offline": True}
-        for key, value in changed.items():
-            *parents, last = key.split("__")
-            node = config
-            for name in parents:
-                node = node[name]
-            assert last in node
-            node[last] = value
-        paths = {"data": str(data or tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
-        module: SpeechData = recipe(config, "data")(paths, seed)
-        return module
-
-    return made
+def make(make_data: Make) -> Make:
+    """Make a data module for data of one's own."""
+    return partial(make_data, "speech")
 
 
 def set_up(module: SpeechData) -> SpeechData:

@@ -1,22 +1,20 @@
 """Claims about labelled texts as a data set: splits, vocabulary, subwords, truncation, dropout and what a person is told."""
 
-import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import ConfigError
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.prepared import Json
 from rnnlab.data.text import TextData, read_inputs, truncated
 from rnnlab.data.tokens import PAD, SPECIALS, UNKNOWN
 
-HOME = Path(__file__).parents[2]
 Row = tuple[str, str, str]
 Make = Callable[..., TextData]
 # By hand: red 4 times, blue 2, sea and sky once each in training.
@@ -38,25 +36,9 @@ def write(file: Path, rows: list[Row]) -> Path:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Make a data module from conf/data/text.yaml and changed keys; every word of training counts unless said otherwise."""
-    defaults: Config = yaml.safe_load((HOME / "conf" / "data" / "text.yaml").read_text())
-    defaults.pop("defaults")
-
-    def made(source: Path | str, seed: int = 0, **changed: object) -> TextData:
-        config = copy.deepcopy(defaults) | {"source": str(source), "offline": True}
-        for key, value in {"loader__min_frequency": 1, **changed}.items():
-            *parents, last = key.split("__")
-            node = config
-            for name in parents:
-                node = node[name]
-            assert last in node
-            node[last] = value
-        paths = {"data": str(tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
-        module: TextData = recipe(config, "data")(paths, seed)
-        return module
-
-    return made
+def make(make_data: Make) -> Make:
+    """Make a data module; every word of training counts unless said otherwise."""
+    return partial(make_data, "text", loader__min_frequency=1)
 
 
 def set_up(module: TextData) -> TextData:

@@ -1,21 +1,20 @@
 """Claims about pairs of sentences as a data set: tokens, vocabularies, what stays out of them, batches, references, and raw inputs."""
 
 import base64
-import copy
 import importlib.util
 import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from sacremoses import MosesTokenizer
 
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import ConfigError
 from rnnlab.contracts import PAD, SPECIALS, START, STOP, UNKNOWN
 from rnnlab.data.base import SPLITS
 from rnnlab.data.prepared import Json
@@ -44,25 +43,9 @@ def write(file: Path, rows: list[Row]) -> Path:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Make a data module from conf/data/translation.yaml and changed keys; words, unless said otherwise."""
-    defaults: Config = yaml.safe_load((HOME / "conf" / "data" / "translation.yaml").read_text())
-    defaults.pop("defaults")
-
-    def made(source: Path | str, seed: int = 0, **changed: object) -> TranslationData:
-        config = copy.deepcopy(defaults) | {"source": str(source), "offline": True}
-        for key, value in {"prepare__tokens": "word", **changed}.items():
-            *parents, last = key.split("__")
-            node = config
-            for name in parents:
-                node = node[name]
-            assert last in node
-            node[last] = value
-        paths = {"data": str(tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
-        module: TranslationData = recipe(config, "data")(paths, seed)
-        return module
-
-    return made
+def make(make_data: Make) -> Make:
+    """Make a data module; words, unless said otherwise."""
+    return partial(make_data, "translation", prepare__tokens="word")
 
 
 def set_up(module: TranslationData) -> TranslationData:

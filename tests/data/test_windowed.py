@@ -1,9 +1,9 @@
 """Claims about windows of series as a data set: split by date, scaled on training, audited for leaks. On prices, for an example."""
 
-import copy
 import dataclasses
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import ConfigError, recipe
 from rnnlab.contracts import Batch, Link
 from rnnlab.data import indicators, windowed
 from rnnlab.data.base import SPLITS
@@ -50,24 +50,9 @@ def three(folder: Path) -> Path:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Make a data module from conf/data/stock.yaml and changed keys: short windows of two features."""
-    defaults: Config = yaml.safe_load((HOME / "conf" / "data" / "stock.yaml").read_text())
-
-    def made(source: Path | str, seed: int = 0, **changed: object) -> StockData:
-        config = copy.deepcopy(defaults) | {"source": str(source), "offline": True}
-        for key, value in {"window_days": 5, "features": ["return", "range"], **changed}.items():
-            *parents, last = key.split("__")
-            node = config
-            for name in parents:
-                node = node[name]
-            assert last in node
-            node[last] = value
-        paths = {"data": str(tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
-        module: StockData = recipe(config, "data")(paths, seed)
-        return module
-
-    return made
+def make(make_data: Make) -> Make:
+    """Make a data module: short windows of two features."""
+    return partial(make_data, "stock", window_days=5, features=["return", "range"])
 
 
 def set_up(module: StockData) -> StockData:
