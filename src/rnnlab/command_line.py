@@ -46,7 +46,7 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    sys.argv[1:] = [quoted(_renamed(config_name, FLAGS.get(word, word))) for word in sys.argv[1:]]
+    sys.argv[1:] = [as_hydra_reads(config_name, word) for word in sys.argv[1:]]
     words = _overrides(sys.argv[1:])
     try:
         check_words(config_name, words)
@@ -77,9 +77,10 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
 
 
-def _renamed(config_name: str, word: str) -> str:
-    key, equals, value = word.partition("=")
-    return f"{OTHER_NAMES.get(config_name, {}).get(key, key)}{equals}{value}"
+def as_hydra_reads(config_name: str, word: str) -> str:
+    """Return what Hydra is given for a word that a person typed."""
+    key, equals, value = FLAGS.get(word, word).partition("=")
+    return quoted(f"{OTHER_NAMES.get(config_name, {}).get(key, key)}{equals}{value}")
 
 
 def quoted(word: str) -> str:
