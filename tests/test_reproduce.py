@@ -127,7 +127,10 @@ def test_where_packages_were_not_recorded_a_small_difference_is_allowed_and_said
     again(run_id)
     shown = capsys.readouterr().out
     assert "packages      not recorded" in shown
-    assert "the same to 5 digits, which the tolerance of 0.001 allows (package versions (not recorded), machine" in shown
+    assert (
+        "the same to 5 digits, within the tolerance of 0.001; not to the bit (what differs: package versions (not recorded), machine"
+        in shown
+    )
 
 
 def test_a_run_that_began_from_another_is_reproduced_while_the_other_is_there(
@@ -272,17 +275,17 @@ OTHERS = Change("predictions/test", "ab", "cd", float("inf"), "other examples or
     ("changes", "reasons", "is_reproduced", "text"),
     [
         ([], [], True, "reproduced to the bit: 8 numbers, and all predictions on val and test"),
-        ([], ["code"], True, "predictions on val and test, although what follows differs: code"),
+        ([], ["code"], True, "predictions on val and test (though not all is as it was: code)"),
         ([NEAR], [], False, "NOT reproduced: 1 of 8 numbers differ; code, data, packages, machine and threads are the run's"),
         ([ROWS], [], False, "NOT reproduced: 0 of 8 numbers differ; predictions/test: 3 of 9 rows differ; code, data,"),
         (
             [NEAR, ROWS],
             ["code", "machine"],
             True,
-            "the same to 3 digits, which the tolerance of 0.001 allows (code, machine differ); not to",
+            "the same to 3 digits, within the tolerance of 0.001; not to the bit (what differs: code, machine)",
         ),
-        ([ROWS], ["machine"], True, "the same in all digits, which the tolerance of 0.001 allows (machine differ); not to the bit"),
-        ([NEAR, FAR], ["code"], False, "NOT reproduced: 1 of 8 numbers differ by more than 0.001; what differs beside: code"),
+        ([ROWS], ["machine"], True, "the same in all digits, within the tolerance of 0.001; not to the bit (what differs: machine)"),
+        ([NEAR, FAR], ["code"], False, "NOT reproduced: 1 of 8 numbers differ by more than 0.001; what differs: code"),
         ([OTHERS], ["code"], False, "NOT reproduced: 0 of 8 numbers differ by more than 0.001; predictions/test: other examples"),
     ],
 )

@@ -366,19 +366,19 @@ def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance
         reasons: what differs from when the run was made; without any, every bit must agree.
         tolerance: see `deviation_of`, where there are reasons.
     """
-    though = f", although what follows differs: {', '.join(reasons)}" if reasons else ""
+    though = f" (though not all is as it was: {', '.join(reasons)})" if reasons else ""
     if not changes:
         return Verdict(True, "to the bit", f"reproduced to the bit: {num_numbers} numbers, and all predictions on val and test{though}")
     worst = max(change.deviation for change in changes)
     if reasons and worst <= tolerance:
         digits = f"to {math.floor(-math.log10(worst))} digits" if worst else "in all digits"
-        text = f"the same {digits}, which the tolerance of {tolerance:g} allows ({', '.join(reasons)} differ); not to the bit"
+        text = f"the same {digits}, within the tolerance of {tolerance:g}; not to the bit (what differs: {', '.join(reasons)})"
         return Verdict(True, digits, text)
     numbers = [change for change in changes if not change.name.startswith("predictions/")]
     limit = f" by more than {tolerance:g}" if reasons else ""
     beyond = [change for change in numbers if change.deviation > (tolerance if reasons else 0)]
     tables = "; ".join(f"{change.name}: {change.words}" for change in changes if change.name.startswith("predictions/"))
-    why = f"what differs beside: {', '.join(reasons)}" if reasons else "code, data, packages, machine and threads are the run's"
+    why = f"what differs: {', '.join(reasons)}" if reasons else "code, data, packages, machine and threads are the run's"
     parts = [f"{len(beyond)} of {num_numbers} numbers differ{limit}", *([tables] if tables else []), why]
     return Verdict(False, "no", f"NOT reproduced: {'; '.join(parts)}")
 

@@ -171,6 +171,7 @@ class Pruning(Callback):
         if found is None:
             raise ConfigError(f"study.trial={config['study']['trial']}: the search has no such trial")
         self.trial = optuna.trial.Trial(study, found._trial_id)
+        self.reported = set(found.intermediate_values)  # a run that goes on may validate an epoch again
 
     def state_dict(self) -> dict[str, float]:
         """Keep the best value with the checkpoint."""
@@ -187,7 +188,9 @@ class Pruning(Callback):
             return
         self.best = max(self.best, self.sign * float(value))
         epoch = self.offset + trainer.current_epoch
-        self.trial.report(self.sign * self.best, epoch)
+        if epoch not in self.reported:
+            self.trial.report(self.sign * self.best, epoch)
+            self.reported.add(epoch)
         if trainer.current_epoch + 1 < (trainer.max_epochs or 0) and self.trial.should_prune():
             raise Pruned(f"{self.monitor} {self.sign * self.best:.4g} after epoch {trainer.current_epoch + 1} is below the others' median")
 

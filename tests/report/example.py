@@ -103,7 +103,11 @@ def verdicts(names: dict[str, str]) -> list[Verdict]:
             found.append(
                 Verdict(
                     *(ours, theirs, gain, gain - 0.011, gain + 0.012, 0.0007 if is_shown else 0.31, 0.004 if is_shown else 0.31),
-                    *(2.4 if is_shown else 0.62, f"paired bootstrap over speakers and seeds{names['lstm'].removeprefix('lstm')}", 3),
+                    *(
+                        2.4 if is_shown else 0.62,
+                        f"paired by groups{names['lstm'].removeprefix('lstm')}; t with {4 + place}.5 degrees of freedom",
+                        3,
+                    ),
                     *(None if is_shown else 9, sentence),
                 )
             )

@@ -142,7 +142,7 @@ def test_a_pair_that_could_not_be_tested_is_not_said_to_be_equal() -> None:
     found = comparison(False)
     untested = replace(found.verdicts[0], gain=float("nan"), low=None, high=None, p=None, p_corrected=None, effect_size=None)
     table = verdicts_table(replace(found, verdicts=[untested]))
-    assert [cell.text for cell in table.rows[0]][1:] == ["- points", "-", "-", "-", "-", "3 of 9 needed", "not tested"]
+    assert [cell.text for cell in table.rows[0]][1:] == ["-", "-", "-", "-", "-", "3 of 9 needed", "not tested"]
 
 
 def test_small_intervals_share_one_scale() -> None:
@@ -283,6 +283,21 @@ def test_a_plot_tells_what_is_under_the_pointer(visit: Visit) -> None:
     assert "+8.11 points" in text
 
 
+def test_no_button_sends_a_plot_anywhere(visit: Visit) -> None:
+    buttons = visit.page.locator(".modebar-btn")
+    assert buttons.count() > 0
+    titles = {button.get_attribute("data-title") for button in buttons.all()}
+    assert titles == {"Download plot as a PNG", "Zoom", "Pan", "Reset axes"}
+
+
+def test_a_plot_can_be_saved_as_a_picture(visit: Visit) -> None:
+    canvas = visit.page.locator("#differences .canvas")
+    canvas.hover()
+    with visit.page.expect_download() as download:
+        canvas.locator(".modebar-btn").first.click()
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_switch_shows_the_loss(visit: Visit) -> None:
     loss = visit.page.locator("#curves .switch button", has_text="validation loss")
     title = visit.page.locator("#curves .ytitle")
@@ -315,7 +330,8 @@ def test_the_theme_follows_the_system_and_the_button(visit: Visit) -> None:
 
 
 def test_nothing_went_wrong_meanwhile(visit: Visit, file: Path) -> None:
-    assert (visit.errors, visit.requests) == ([], [file.as_uri()])
+    outside = [url for url in visit.requests if not url.startswith("blob:")]  # the saved picture
+    assert (visit.errors, outside) == ([], [file.as_uri()])
 
 
 def test_without_scripts_every_number_is_there(browser: Browser, file: Path) -> None:

@@ -88,8 +88,13 @@ def test_markdown_has_all_parts_in_order() -> None:
         "## Results",
         "| gru | 3 x 2 | 95.10 |",
     ]
-    parts += ["![Learning curves](figures/learning_curves.png)", "## Verdicts", "| gru against lstm | +0.42 points |", "Tested by:\n\n- paired"]
-    parts += ["## How to repeat it", "```bash\npython src/train.py", "## Provenance", "| commit | 9144d0d |"]
+    parts += [
+        "![Learning curves](figures/learning_curves.png)",
+        "## Verdicts",
+        "| gru against lstm | +0.42 points |",
+        "Tested by:\n\n- paired by groups\n\n## ",
+    ]
+    parts += ["How to repeat it", "```bash\npython src/train.py", "## Provenance", "| commit | 9144d0d |"]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
 

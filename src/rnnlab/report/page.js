@@ -65,6 +65,15 @@
   }
 
   // --- plots ---
+  // Plotly would add a button that sends a plot to its makers: what is not named here is not there.
+  const CONFIG = {
+    responsive: true,
+    displaylogo: false,
+    showSendToCloud: false,
+    plotlyServerURL: "",
+    displayModeBar: isTouch ? false : "hover",
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+  };
   let library;
   function loadLibrary() {
     library ??= (async () => {
@@ -88,9 +97,9 @@
     delete layout.updatemenus;
     layout.font = { family: getComputedStyle(document.body).fontFamily, size: 12.5 };
     if (isTouch) layout.dragmode = false; // a finger scrolls the page
+    layout.hoverlabel = { font: { ...layout.font } };
     for (const [path, value] of Object.entries(colours(layout))) set(layout, path, value);
-    const removed = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "toggleSpikelines"];
-    await window.Plotly.newPlot(canvas, data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: removed });
+    await window.Plotly.newPlot(canvas, data, layout, CONFIG);
     drawn.add(canvas);
     if (menu) addSwitch(canvas, menu.buttons);
   }

@@ -18,7 +18,7 @@ from rnnlab.report import figures, page_tables, search_figures
 from rnnlab.report.agreement import disagreements
 from rnnlab.report.contents import Comparison
 from rnnlab.report.style import wish
-from rnnlab.report.tables import legend, title
+from rnnlab.report.tables import legend, methods, title
 
 HERE = Path(__file__).parent
 
@@ -118,7 +118,7 @@ def render(comparison: Comparison) -> str:
         heights_px={key: int(figure.layout.height) for key, (_, figure) in drawn.items()},
         groups=page_tables.groups_table(comparison),
         verdicts=page_tables.verdicts_table(comparison) if comparison.verdicts else None,
-        methods=list(dict.fromkeys(verdict.method for verdict in comparison.verdicts)),
+        methods=methods(comparison),
         metrics=page_tables.metrics_table(comparison),
         examples=page_tables.disagreements_table(comparison, found) if found and found.rows else None,
         runs=page_tables.runs_table(comparison),

@@ -157,6 +157,7 @@ def verdicts_table(comparison: Comparison) -> PageTable:
         ]
         cells = [Cell(texts[0], texts[0]), *(Cell(signs(text), key) for text, key in zip(texts[1:], keys[1:], strict=True))]
         cells[2] = Cell(signs(texts[2]), verdict.low, bar=_gain_bar(verdict, min(ends), max(ends)))
+        cells[3] = Cell(signs(texts[3]), verdict.p, title=verdict.method)
         cells[7] = Cell(texts[7], texts[7], is_strong=verdict.is_shown)
         rows.append(cells)
     names = [Heading(text, "number" if place else "text") for place, text in enumerate(VERDICT_HEADINGS[:-1])]

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnlab.report.contents import Comparison, Group, RunResult, Verdict
-from rnnlab.report.style import best_by_validation, count, duration, in_unit, num_runs, p_value, scale_of, wish
+from rnnlab.report.style import NO_NUMBER, best_by_validation, count, duration, in_unit, num_runs, p_value, scale_of, wish
 
 NUM_LATEX_COLUMNS = 7  # what fits across a page
 VERDICT_HEADINGS = ("compared", "gain", "95 % interval", "p", "p corrected", "effect size", "seeds", "difference")
@@ -98,13 +98,14 @@ def row(comparison: Comparison, group: Group) -> list[str]:
 def verdict_row(comparison: Comparison, verdict: Verdict) -> list[str]:
     """Return a verdict's row, as text, under `VERDICT_HEADINGS`."""
     scale = scale_of(comparison)
+    gain = scale.gain(verdict.gain)
     return [
         f"{verdict.first} against {verdict.second}",
-        f"{scale.gain(verdict.gain)}{' ' + scale.unit_of_gain if scale.unit_of_gain else ''}",
+        gain if gain == NO_NUMBER else f"{gain} {scale.unit_of_gain}".rstrip(),
         scale.gains(verdict.low, verdict.high),
         p_value(verdict.p),
         p_value(verdict.p_corrected),
-        "-" if verdict.effect_size is None else f"{verdict.effect_size:.2f}",
+        NO_NUMBER if verdict.effect_size is None else f"{verdict.effect_size:.2f}",
         str(verdict.num_seeds) + (f" of {verdict.seeds_needed} needed" if verdict.seeds_needed else ""),
         said(verdict),
     ]
@@ -113,6 +114,11 @@ def verdict_row(comparison: Comparison, verdict: Verdict) -> list[str]:
 def said(verdict: Verdict) -> str:
     """Say in a word or two what came of a pair."""
     return "shown" if verdict.is_shown else "not tested" if verdict.p is None else "not shown"
+
+
+def methods(comparison: Comparison) -> list[str]:
+    """Return the ways in which pairs were tested, without what differs from pair to pair: what stands after the semicolon."""
+    return list(dict.fromkeys(verdict.method.partition(";")[0] for verdict in comparison.verdicts))
 
 
 def legend(comparison: Comparison) -> str:
@@ -170,8 +176,7 @@ def markdown(comparison: Comparison, figures: Sequence[str]) -> str:
         verdicts = [verdict_row(comparison, verdict) for verdict in comparison.verdicts]
         parts += ["## Verdicts", _markdown_table(VERDICT_HEADINGS, verdicts)]
         parts += ["\n".join(f"- {_escape_markdown(verdict.sentence)}" for verdict in comparison.verdicts)]
-        methods = dict.fromkeys(verdict.method for verdict in comparison.verdicts)
-        parts += ["Tested by:", "\n".join(f"- {_escape_markdown(method)}" for method in methods)]
+        parts += ["Tested by:", "\n".join(f"- {_escape_markdown(method)}" for method in methods(comparison))]
     if comparison.commands:
         parts += ["## How to repeat it", _fenced("\n".join(comparison.commands))]
     if comparison.provenance:

@@ -216,7 +216,8 @@ def _sentence(pair: Pair, corrected: float | None, num_tested: int, needed: int 
         return f"{both}: {same}"
     bound = max(abs(found.low), abs(found.high))
     if found.p < 1 - LEVEL:
-        shown = f"no difference shown after correction for {num_tested} comparisons ({_gain_text(found, metric)}, {p})"
+        before_and_after = f"{p_text(found.p)} before and {p_text(corrected).removeprefix('p = ')} after"
+        shown = f"no difference shown after correction for {num_tested} comparisons ({_gain_text(found, metric)}, {before_and_after})"
     else:
         shown = f"no difference shown ({p})"
     limit = _amount(bound, metric, _places(bound - abs(found.gain), metric), is_bound=True)
@@ -323,10 +324,10 @@ def p_text(p: float) -> str:
 
 
 def _places(uncertainty: float, metric: Metric) -> int:
-    """Return how many decimals a number has that is known so far: one digit of the uncertainty, two where it begins with 1."""
+    """Return how many decimals a number has that is known so far: a digit of the uncertainty, two of no share where it begins with 1."""
     shown = abs(uncertainty) * metric.factor
-    least = 1 if metric.unit == "share" else 0
-    return least if not isfinite(shown) or shown == 0 else min(max(ceil(-log10(shown / 2)), least), 9)
+    least, one = (1, 1) if metric.unit == "share" else (0, 2)
+    return least if not isfinite(shown) or shown == 0 else min(max(ceil(-log10(shown / one)), least), 9)
 
 
 def _number(value: float, metric: Metric, places: int) -> str:
