@@ -207,7 +207,7 @@ def _method(first: Sample, second: Sample, spread: Spread) -> str:
     if spread.is_by_fold:
         words = f"differences of {len(first.folds)} folds with one unit each, seeds averaged"
     elif first.is_dated:
-        words = "Diebold-Mariano with Newey-West variance, dates and seeds"
+        words = f"Diebold-Mariano with Newey-West variance, dates{' and seeds' if any(spread.seeds) else ''}"
     else:
         words = f"seeds nested in groups, crossed with {unit}"
         words = words if any(spread.seeds) else f"paired by {unit}"
@@ -351,10 +351,10 @@ def hedges_g(first: Sequence[float], second: Sequence[float]) -> float | None:
         first, second: the metric of each side's runs; a single value on one side brings no deviation of its own.
 
     Returns:
-        None where there is no deviation to divide by.
+        None where there is no deviation to divide by, or it is of two runs, whose correction is to nothing.
     """
     freedom = len(first) + len(second) - 2
-    if freedom < 1 or not first or not second:
+    if freedom < 2 or not first or not second:
         return None
     squares = sum(float(np.square(np.subtract(side, np.mean(side))).sum()) for side in (first, second))
     if _is_zero(squares, *first, *second):

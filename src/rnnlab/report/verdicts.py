@@ -17,7 +17,7 @@ from rnnlab.report.units import function_of
 
 FEWEST_SEEDS = 3
 MOST_SEEDS_ADVISED = 100
-ADVISED_FROM = 0.25
+ADVISED_FROM = 0.5
 """A gain below this part of half its interval is nothing to plan seeds by."""
 MORE_UNITS = {"dates": "more dates", "examples": "more test examples", "groups of examples": "more speakers or documents"}
 
