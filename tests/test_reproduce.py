@@ -66,6 +66,7 @@ def repeat_of(client: MlflowClient, run_id: str) -> Run:
     return found
 
 
+@pytest.mark.slow
 def test_a_studys_network_with_a_budget_is_reproduced_to_the_bit_by_another_process(
     trained: Callable[..., str], command: Callable[..., "CompletedProcess[str]"], client: MlflowClient
 ) -> None:

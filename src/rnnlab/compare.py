@@ -115,12 +115,14 @@ def in_study(run: Run, job: Mapping[str, Any]) -> Run:
 
 def select_by_filter(client: Client, wanted: str) -> Selection:
     """Return the finished runs that MLflow's filter finds."""
-    found = [run for run in find_runs(client, wanted) if run.data.tags.get("kind") != "study"]
+    # A rerun that checks another run is no further seed, and a trial that was stopped early no result.
+    others = ("kind", "reproduces", "pruned")
+    found = [run for run in find_runs(client, wanted) if not any(run.data.tags.get(tag) for tag in others)]
     finished = [run for run in found if run.info.status == "FINISHED"]
     if not finished:
         raise ConfigError(f"filter={wanted!r} finds no finished run ({len(found)} others)")
-    others = Counter(run.info.status for run in found if run.info.status != "FINISHED")
-    notes = [f"left out: {', '.join(f'{count} {status.lower()}' for status, count in others.items())}"] if others else []
+    ended = Counter(run.info.status for run in found if run.info.status != "FINISHED")
+    notes = [f"left out: {', '.join(f'{count} {status.lower()}' for status, count in ended.items())}"] if ended else []
     data = sorted({run.data.params.get("data", "data") for run in finished})
     return Selection("filter", "-".join(data), finished, notes, f'filter="{wanted}"')
 

@@ -312,6 +312,7 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
          "target_unit": model.task.compared.unit,
          "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()), "num_parameters": str(num_parameters)}
     )  # fmt: skip
+    tracker.log_dataset(data.name, data.hashes["source_hash"], data.source)
     if isinstance(model, FittedOnce):
         tracker.set_tags({"baseline": model.kind})
     tracker.log_metrics({"model/num_parameters": num_parameters}, 0)

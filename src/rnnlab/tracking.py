@@ -29,7 +29,7 @@ import mlflow  # the settings above are read at import
 import psutil
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -137,7 +137,9 @@ class Tracker:
         run = get_run(client, run_id)
         tracker = cls(client, run_id, str(run.info.run_name), Path(run.data.tags.get("outputs", outputs / run_id)))
         client.update_run(run_id, status="RUNNING")
-        tracker.set_tags(_process() | {"failure": ""})
+        tracker.set_tags(_process())
+        if "failure" in run.data.tags:
+            client.delete_tag(run_id, "failure")
         tracker._settle(home)
         return tracker
 
@@ -184,6 +186,11 @@ class Tracker:
         """Set tags (the UI's columns)."""
         items = [RunTag(name, str(value)) for name, value in tags.items()]
         self._try(lambda: self.client.log_batch(self.run_id, tags=items))
+
+    def log_dataset(self, name: str, digest: str, source: str) -> None:
+        """Say which data a run saw (the UI's column and filter)."""
+        dataset = Dataset(name=name, digest=digest[:8], source_type="rnnlab", source=json.dumps({"source": source}))
+        self._try(lambda: self.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset=dataset, tags=[])]))
 
     def log_files(self, folder: Path, under: str | None = None) -> None:
         """Copy what is in a folder, or one file, to the run's artifacts."""

@@ -2,7 +2,8 @@
 
 Where the latter comes from:
 
-    plain means   in closed form, which is what the bootstrap below tends to
+    plain means   in closed form, which is what the bootstrap below tends to; of 1,000 units and more ratios of sums, too, by their linear
+                  approximation
     all else      bootstrap: n - 1 of n units (McCarthy & Snowden 1985; Rao & Wu 1988: unbiased where units are few), the same ones for
                   every run. Drawing units and seeds both (Owen 2007, "The pigeonhole bootstrap") would count what is left of both three
                   times; since a group's value is a mean over runs, the part of seeds needs no drawing.
@@ -19,6 +20,7 @@ from rnnlab.report.contents import Metric, RunResult
 from rnnlab.report.units import function_of, is_mean
 
 NUM_RESAMPLES = 2000
+MANY_UNITS = 1000
 NUM_DRAWN_AT_ONCE = 4_000_000
 STEP = 1e-4
 
@@ -120,9 +122,9 @@ def _fold(runs: Sequence[RunResult], metric: Metric, num_resamples: int) -> Fold
         deviations_SQ = _influences(sums_SUK, metric.name)
     elif len(units) == 1:
         deviations_SQ = np.zeros((len(runs), 1))
-    elif is_mean(metric.name) and (sums_SUK[..., 1] == sums_SUK[0, 0, 1]).all():
-        means_SU = sums_SUK[..., 0] / sums_SUK[0, 0, 1]
-        deviations_SQ = (means_SU - means_SU.mean(1, keepdims=True)) / sqrt(len(units) * (len(units) - 1))
+    elif is_mean(metric.name) and (len(units) >= MANY_UNITS or (sums_SUK[..., 1] == sums_SUK[0, 0, 1]).all()):
+        linear_SU = (sums_SUK[..., 0] - values_S[:, None] * sums_SUK[..., 1]) / sums_SUK[..., 1].mean(1, keepdims=True)
+        deviations_SQ = linear_SU / sqrt(len(units) * (len(units) - 1))
     else:
         drawn_SR = function(_resampled(sums_SUK, num_resamples))
         deviations_SQ = np.nan_to_num(drawn_SR - np.nanmean(drawn_SR, axis=1, keepdims=True)) / sqrt(num_resamples - 1)
