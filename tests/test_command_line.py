@@ -14,7 +14,7 @@ Command = Callable[..., "CompletedProcess[str]"]
 SMOKE = "src/train.py trainer=smoke data.source=sample tracking.log_model=false"
 
 
-@pytest.mark.parametrize("script", ["train", "prepare", "score", "predict"])
+@pytest.mark.parametrize("script", ["train", "prepare", "score", "compare", "reproduce", "predict"])
 def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: str, command: Command) -> None:
     done = command(f"src/{script}.py --help")
     assert done.returncode == 0
