@@ -216,16 +216,17 @@ def measure(cell: Cell, num_simulations: int, number: int) -> dict[str, str | fl
 
 
 def main() -> None:
-    """Simulate every cell, print and write; `python experiments/false_wins/simulate.py 200` for fewer simulations."""
+    """Simulate every cell, print and write; `python experiments/false_wins/simulate.py 200` simulates fewer and only prints."""
     num_simulations = int(sys.argv[1]) if len(sys.argv) > 1 else NUM_SIMULATIONS
     rows, began = [], perf_counter()
     for number, cell in enumerate(CELLS):
         rows.append(measure(cell, num_simulations, number))
         print(*(f"{value:.4g}" if isinstance(value, float) else value for value in rows[-1].values()), sep="\t", flush=True)
-    with (Path(__file__).parent / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    if num_simulations == NUM_SIMULATIONS:
+        with (Path(__file__).parent / "results.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
     worst = max(rows, key=lambda row: row["false_wins"])
     print(f"most false wins: {worst['false_wins']:.2%} ({worst['units']}, {worst['num_seeds']} seeds); {perf_counter() - began:.0f} s")
 

@@ -50,6 +50,16 @@ def test_the_bootstrap_of_a_rate_is_near_its_linear_approximation() -> None:
     assert drawn == pytest.approx(np.cov(linear_SU) / 80, rel=0.05, abs=2e-6)
 
 
+def test_of_many_units_the_linear_approximation_of_a_rate_is_the_bootstrap() -> None:
+    random = np.random.default_rng(1)
+    words_U = random.integers(40, 60, 1000)
+    errors_SU = random.binomial(words_U, 0.2, (2, 1000))
+    many = covariance([run(np.stack([errors_U, words_U], axis=1), np.arange(1000)) for errors_U in errors_SU], WER)
+    root = covariance([run(np.stack([errors_U, words_U], axis=1), np.arange(1000)) for errors_U in errors_SU], RMSE, 5000)
+    rates_S = errors_SU.sum(1) / words_U.sum()  # the root of a rate is resampled; by its derivative both are known from one
+    assert root * 4 * np.sqrt(np.outer(rates_S, rates_S)) == pytest.approx(many, rel=0.1, abs=4e-7)
+
+
 def test_the_same_runs_give_the_same_bootstrap() -> None:
     runs = [run(sums) for sums in SUMS_SUK]
     assert (covariance(runs, WER) == covariance(runs, WER)).all()

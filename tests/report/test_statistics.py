@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower
 
 from rnnlab.report.contents import Metric, RunResult, UnitSums
@@ -175,6 +176,13 @@ def test_groups_that_were_tested_on_other_examples_are_refused() -> None:
         difference(first, others, ACCURACY)
 
 
+def test_examples_of_which_no_change_was_forecast_are_no_other_examples() -> None:
+    first, second = (runs(np.random.default_rng(seed).integers(0, 2, (2, 9)), days(9)) for seed in (15, 16))
+    first[0].rights.update({"a": 1.0, "b": 0.0})
+    second[0].rights.update({"a": 1.0})
+    assert difference(first, second, Metric("direction_accuracy", "max", "share")).p is not None
+
+
 # Dates
 
 
@@ -235,10 +243,12 @@ def test_degrees_of_freedom_are_satterthwaite_s() -> None:
     assert satterthwaite(mixed, mixed) < satterthwaite(mixed, mixed, caution=0)
 
 
-def test_p_values_are_corrected_as_by_hand() -> None:
+def test_p_values_are_corrected_as_by_hand_and_by_statsmodels() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+    many = np.random.default_rng(14).beta(0.3, 1, 12)
+    assert holm(list(many)) == pytest.approx(multipletests(many, method="holm")[1])
 
 
 def test_hedges_g_is_that_worked_out_by_hand() -> None:

@@ -84,7 +84,7 @@ def test_where_more_seeds_would_help_the_sentence_says_how_many() -> None:
 
 def test_where_units_leave_too_much_open_the_sentence_asks_for_more_of_them() -> None:
     random = np.random.default_rng(0)
-    own_2U = np.array([[0.1, 0.0, 0.2, 0.1, 0.0, 0.1], [0.0, 0.0, 0.0, 0.1, 0.1, 0.0]])
+    own_2U = np.array([[0.1, 0.0, 0.2, 0.1, 0.0, 0.1], [0.0, 0.0, 0.0, 0.1, 0.0, 0.0]])
     sides = [[run(seed, random.normal(0.8, 0.001, 6) + own_U) for seed in range(3)] for own_U in own_2U]
     found = only(verdicts([Group(name, {}, runs) for name, runs in zip("ab", sides, strict=True)], ACCURACY))
     assert found.seeds_needed is None

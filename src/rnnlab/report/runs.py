@@ -15,7 +15,8 @@ FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "
 """Parameters that name what varies, before those that follow from them."""
 REPEATED = ("seed", "data.fold")
 CURVES = ("train/loss", "val/loss")
-UNITS = {"accuracy": "share", "f1": "share", "precision": "share", "recall": "share", "wer": "share", "cer": "share", "per": "share",
+MORE_IS_BETTER = ("accuracy", "f1", "precision", "recall", "skill", "direction", "ic", "rank_ic", "sacrebleu", "bleu", "chrf", "rouge")
+UNITS = {"accuracy": "share", "rouge": "share", "f1": "share", "precision": "share", "recall": "share", "wer": "share", "cer": "share", "per": "share",
          "sentence_error": "share", "direction": "share", "coverage": "share"}  # fmt: skip
 
 
@@ -160,6 +161,11 @@ def read_run(client: Client, run: Run, metric: Metric, ui: str, into: Path) -> R
         ValueError: where its predictions are missing.
     """
     table = read_predictions(client, run, into)
+    language = run.data.params.get("data.target_language", "")
+    try:
+        sums, right = unit_sums(table, metric.name, language), rights(table, metric.name, language)
+    except ValueError:  # cannot be taken apart by speaker, document or date: the verdicts say so
+        sums, right = None, {}
     names = (*CURVES, f"val/{metric.name}")
     address = client.tracking_uri if client.tracking_uri.startswith("http") else ui
     return RunResult(
@@ -169,8 +175,8 @@ def read_run(client: Client, run: Run, metric: Metric, ui: str, into: Path) -> R
         fold=fold_of(run),
         metrics={key: value for key, value in run.data.metrics.items() if math.isfinite(value)},
         curves={name: curve for name in names if (curve := metric_history(client, run.info.run_id, name))},
-        sums=unit_sums(table, metric.name),
-        rights=rights(table, metric.name),
+        sums=sums,
+        rights=right,
         url=f"{address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
     )
 

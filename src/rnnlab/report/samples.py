@@ -17,7 +17,7 @@ from math import sqrt
 import numpy as np
 
 from rnnlab.report.contents import Metric, RunResult
-from rnnlab.report.units import function_of, is_mean
+from rnnlab.report.units import counts_all, function_of, is_mean
 
 NUM_RESAMPLES = 2000
 MANY_UNITS = 1000
@@ -128,7 +128,8 @@ def _fold(runs: Sequence[RunResult], metric: Metric, num_resamples: int) -> Fold
     else:
         drawn_SR = function(_resampled(sums_SUK, num_resamples))
         deviations_SQ = np.nan_to_num(drawn_SR - np.nanmean(drawn_SR, axis=1, keepdims=True)) / sqrt(num_resamples - 1)
-    return Fold(runs[0].fold, units, frozenset(runs[0].rights), values_S, deviations_SQ)
+    examples = frozenset(runs[0].rights) if counts_all(metric.name) else frozenset()
+    return Fold(runs[0].fold, units, examples, values_S, deviations_SQ)
 
 
 def _resampled(sums_SUK: np.ndarray, num_resamples: int, seed: int = 0) -> np.ndarray:

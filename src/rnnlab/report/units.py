@@ -57,6 +57,7 @@ class Reading:
         example: what one says of a single example, (N,): whether it was right, or its loss; NaN where nothing is.
         is_loss: whether that is a loss.
         is_mean: whether the metric is the first sum over the second.
+        counts_all: whether every example counts, whatever is forecast.
     """
 
     is_offered: Callable[[pd.DataFrame], bool]
@@ -65,6 +66,7 @@ class Reading:
     example: Callable[[Asked], np.ndarray]
     is_loss: bool
     is_mean: bool = True
+    counts_all: bool = True
 
 
 def unit_sums(table: pd.DataFrame, metric: str, language: str = "") -> UnitSums:
@@ -98,6 +100,11 @@ def function_of(metric: str) -> Function:
 def is_mean(metric: str) -> bool:
     """Say whether a metric is the first of its two sums over the second."""
     return _reading(metric).is_mean
+
+
+def counts_all(metric: str) -> bool:
+    """Say whether every example counts, whatever is forecast of it: else runs on the same examples have `rights` of different ones."""
+    return _reading(metric).counts_all
 
 
 def rights(table: pd.DataFrame, metric: str, language: str = "") -> dict[str, float]:
@@ -347,6 +354,6 @@ READINGS = {
     "mae": Reading(_has_forecasts, _counted(_absolute), _ratio, _averaged(_absolute), is_loss=True),
     "qlike": Reading(_has_forecasts, _counted(_qlike), _ratio, _averaged(_qlike), is_loss=True),
     "skill": Reading(_has_persistence, _joined_sums, _saved, _MEAN_SQUARE, is_loss=True, is_mean=False),
-    "direction_accuracy": Reading(_has_persistence, _counted(_direction), _ratio, _direction, is_loss=False),
+    "direction_accuracy": Reading(_has_persistence, _counted(_direction), _ratio, _direction, is_loss=False, counts_all=False),
 }
 """How each metric is taken apart, by name."""

@@ -65,6 +65,8 @@ def summaries(groups: Sequence[Group], metric: Metric, validation_key: str = "",
 def verdicts(groups: Sequence[Group], metric: Metric, horizon: int = 1) -> list[Verdict]:
     """Return a verdict on every pair, in the order of groups; p-values are corrected for the number of tested pairs (Holm 1979).
 
+    Two simple methods are a pair only where there are no networks: their duels would cost networks power.
+
     Args:
         groups: in order.
         metric: that is compared.
@@ -77,7 +79,9 @@ def verdicts(groups: Sequence[Group], metric: Metric, horizon: int = 1) -> list[
             samples[group.name] = take(group.runs, metric, group.is_baseline)
         except ValueError as error:
             refusals[group.name] = f"{group.name}: {error}"
-    pairs = [_pair(first, second, samples, refusals, metric, horizon) for first, second in combinations(groups, 2)]
+    has_networks = any(not group.is_baseline for group in groups)
+    duels = [pair for pair in combinations(groups, 2) if not (has_networks and all(group.is_baseline for group in pair))]
+    pairs = [_pair(first, second, samples, refusals, metric, horizon) for first, second in duels]
     tested = [place for place, pair in enumerate(pairs) if pair.found is not None and pair.found.p is not None]
     known = [found.p for pair in pairs if (found := pair.found) is not None and found.p is not None]
     corrected = dict(zip(tested, holm(known), strict=True))
