@@ -16,8 +16,8 @@ FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "
 REPEATED = ("seed", "data.fold")
 CURVES = ("train/loss", "val/loss")
 MORE_IS_BETTER = ("accuracy", "f1", "precision", "recall", "skill", "direction", "ic", "rank_ic", "sacrebleu", "bleu", "chrf", "rouge")
-UNITS = {"accuracy": "share", "rouge": "share", "f1": "share", "precision": "share", "recall": "share", "wer": "share", "cer": "share", "per": "share",
-         "sentence_error": "share", "direction": "share", "coverage": "share"}  # fmt: skip
+SHARES = ("accuracy", "rouge", "f1", "precision", "recall", "wer", "cer", "per", "sentence_error", "direction", "coverage")
+"""Metrics that are written as per cent."""
 
 
 def metric_of(runs: Sequence[Run], asked: str | None) -> Metric:
@@ -44,7 +44,7 @@ def metric_of(runs: Sequence[Run], asked: str | None) -> Metric:
     if lacking:
         known = sorted({key.removeprefix("test/") for key in runs[0].data.metrics if key.startswith("test/")})
         raise ValueError(f"metric={name}: not measured in {', '.join(lacking[:3])}; measured there: {', '.join(known)}")
-    unit = next((unit for start, unit in UNITS.items() if name.startswith(start)), runs[0].data.tags.get("target_unit", ""))
+    unit = "share" if name.startswith(SHARES) else runs[0].data.tags.get("target_unit", "")
     return Metric(name, "max" if direction == "max" else "min", unit)
 
 
