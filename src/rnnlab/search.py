@@ -59,6 +59,11 @@ def _choice(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
+def as_choice(value: Any) -> Any:
+    """Return a value as a search holds it: lists as text."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
 def search_name(job: str, space: Mapping[str, Any], seeds: list[int]) -> str:
     """Name a search by what it follows from: the job as given (its identity), space, seeds."""
     return hashlib.sha256(json.dumps([job, space, seeds], sort_keys=True).encode()).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """Equal tuning: as many search trials on validation for every network of a study, before its seeds are run with the best setting."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from rnnlab.config import Config, flatten, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.jobs import Job, state_of
 from rnnlab.parents import REPEATED, Parent, group_of
-from rnnlab.search import Search, Setting, read_space, search_name
+from rnnlab.search import Search, Setting, as_choice, read_space, search_name
 from rnnlab.tasks.base import Measure
 from rnnlab.tracking import Client, find_runs
 
@@ -77,7 +78,8 @@ class Tuning:
         seeds = list(self.study["search_seeds"])
         measure, label = self._measure(network), self._label(network)
         name = search_name(network.identity, space, seeds)
-        search = Search(self.runner.outputs / "searches", name, measure.direction, read_space(space), {key: flat[key] for key in space})
+        start = {key: as_choice(flat[key]) for key in space}
+        search = Search(self.runner.outputs / "searches", name, measure.direction, read_space(space), start)
         self.runner.parent.note_search(label, name)
         for number, setting in search.unfinished():
             self._trial(search, network, number, setting, seeds, measure)
@@ -140,7 +142,8 @@ def _groups(jobs: list[Job]) -> list[list[Job]]:
 
 
 def _words(setting: Setting) -> list[str]:
-    return [f"{key}={value}" for key, value in setting.items()]
+    """Write a setting as Hydra's grammar reads it; lists are searched as text."""
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in setting.items()]
 
 
 def _shown(setting: Setting) -> str:
