@@ -144,6 +144,17 @@ def test_one_seed_of_a_network_is_not_tested() -> None:
     assert interval(one, ACCURACY, is_fixed=True) is not None
 
 
+def test_one_seed_in_each_of_several_folds_of_one_speaker_is_tested_as_pairs_of_folds() -> None:
+    first_F, second_F = np.random.default_rng(2).normal([[0.8], [0.7]], 0.1, (2, 5))
+    sides = [
+        [run for fold, value in enumerate(side) for run in runs([[value]], np.array([f"s{fold}"]), str(fold))]
+        for side in (first_F, second_F)
+    ]
+    found = difference(*sides, ACCURACY)
+    assert found.p == pytest.approx(stats.ttest_rel(first_F, second_F).pvalue)
+    assert seeds_needed(found) is None
+
+
 def test_one_unit_in_all_is_not_tested() -> None:
     found = difference(runs([[0.9], [0.8]]), runs([[0.7], [0.6]]), ACCURACY)
     assert (found.p, found.method) == (None, "not tested: one test unit")

@@ -231,9 +231,10 @@ def _is_zero(variance: float, *scales: float) -> bool:
 def _spread(samples: Sequence[Sample], horizon: int) -> Spread | None:
     """Return the spread of one sample's mean, or of the difference of two; None where seeds or units cannot be known from one."""
     first, num_folds = samples[0], len(samples[0].folds)
-    if any(not sample.is_fixed and sample.num_seeds == 1 for sample in samples):
+    has_one_seed = any(not sample.is_fixed and sample.num_seeds == 1 for sample in samples)
+    if has_one_seed and not (first.is_single and num_folds > 1):  # folds of one unit each are trained anew: they hold seeds' noise
         return None
-    seeds = tuple(None if sample.is_fixed else _seeds(sample) for sample in samples)
+    seeds = tuple(None if sample.is_fixed or sample.num_seeds == 1 else _seeds(sample) for sample in samples)
     if first.is_single:
         if num_folds == 1:
             return None
@@ -374,10 +375,10 @@ def seeds_needed(found: Difference, level: float = 1 - LEVEL) -> int | None:
         level: of the test, smaller where several pairs are tested.
 
     Returns:
-        None where units alone make it impossible, or more than 1,000 would be needed.
+        None where units alone make it impossible, more than 1,000 would be needed, or one seed a fold cannot tell.
     """
     counts = [count for count in found.num_seeds if count is not None]
-    if found.spread is None or not counts or found.gain == 0:
+    if found.spread is None or not counts or found.gain == 0 or min(counts) < 2:
         return None
     low, high = max(counts), MOST_SEEDS
     if power(found, high, level) < POWER:

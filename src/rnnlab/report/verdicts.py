@@ -244,7 +244,8 @@ def _details(found: Difference, metric: Metric, p: str) -> str:
         places = _places((found.high - found.low) / 2, metric)
         low, high = sorted((found.low, found.high) if found.gain > 0 else (-found.low, -found.high))
         parts.append(f"95 % CI {_number(low, metric, places)} to {_number(high, metric, places)}")
-    parts += [f"{seeds} seeds{f' in each of {found.num_folds} folds' if found.num_folds > 1 else ''}"] if counts else []
+    folds = f" in each of {found.num_folds} folds" if found.num_folds > 1 else ""
+    parts += [f"{seeds} seed{'' if seeds == '1' else 's'}{folds}"] if counts else []
     return f" ({', '.join([*parts, p])})"
 
 
@@ -256,6 +257,8 @@ def _advice(found: Difference, needed: int | None, metric: Metric) -> str:
     size = f"a difference of this size ({_gain_text(found, metric)})"
     if needed is not None and needed <= MOST_SEEDS_ADVISED:
         return f"; about {needed} seeds{' a side' if len(counts) == 2 else ''} would be needed to show {size}"
+    if 1 in counts:
+        return ""  # one seed a fold: what seeds and what speakers leave open cannot be told apart
     if needed is None and counts:
         return f"; more seeds cannot show {size}, {MORE_UNITS[found.unit]} could"
     return f"; {MORE_UNITS[found.unit]} would be needed to show {size}"
