@@ -5,19 +5,24 @@ python src/train.py model=birnn cell=lstm frontend=convolution data.split=speake
 python src/train.py model=birnn data=text data.source=FILE.csv
 python src/train.py model=gru data=stock data.target=volatility
 python src/train.py model=baseline data=text
+python src/train.py model=gru data=speech trainer=ddp trainer.devices=4
 python src/train.py -m model=srnn,lstm,gru seed=0,1,2
 python src/train.py resume=RUN_ID
 python src/train.py --help
 """
 
 from rnnlab.command_line import main
+from rnnlab.config import Config
 
 
-def run(config: dict[str, object]) -> None:
-    """Train what the configuration says."""
-    from rnnlab.run import train
+def run(config: Config) -> None:
+    """Train what the configuration says; several processes are started before anything heavy is imported."""
+    from rnnlab.launching import launched
 
-    train(config)
+    if not launched(config, config["words"]):
+        from rnnlab.run import train
+
+        train(config)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rnnlab.config import Config, ConfigError, flatten, nearest
+from rnnlab.launching import begin_worker, refuse_sweep
 
 HOME = Path(__file__).resolve().parents[2]
 """Where conf/ and the bundled samples lie."""
@@ -28,6 +29,7 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
 
     Exits 2 where the words are wrong, 1 where a run failed, 130 where it was interrupted.
     """
+    begin_worker()
     _set_environment()
     # Threads that wait must soon sleep: with another process on the machine, spinning ones make a step many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -51,6 +53,8 @@ def main(config_name: str, run: Callable[[Config], None]) -> None:
         is_sweep = hydra_config.mode == RunMode.MULTIRUN
         config = _as_config(composed, hydra_config.runtime.choices, list(hydra_config.overrides.task))
         try:
+            if is_sweep:
+                refuse_sweep()
             run(config)
         except ValueError as error:
             if os.environ.get("RNNLAB_TRACEBACK"):

@@ -23,7 +23,7 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from rnnlab import results
+from rnnlab import distributed, results
 from rnnlab.callbacks import Interrupted, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
@@ -31,6 +31,7 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation import Evaluation, measure
+from rnnlab.launching import is_leader, launched, num_local_processes, num_processes
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
@@ -65,6 +66,7 @@ def check(config: Config) -> Recipes:
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ConfigError(f"trainer.num_threads={threads} is not allowed: a whole number from 1, or null for all cores")
+    distributed.check(trainer)
     optimizer = recipe(config["optimizer"], "optimizer")
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
@@ -73,23 +75,35 @@ def check(config: Config) -> Recipes:
     optimization = Optimization(optimizer, recipe(config["scheduler"], "scheduler"))
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ConfigError(f"seed={config['seed']} is not allowed: a whole number from 0")
-    return Recipes(model, recipe(config["data"], "data"), optimization, recipe(trainer, "trainer"))
+    return Recipes(model, recipe(config["data"], "data"), optimization, distributed.placed(recipe(trainer, "trainer")))
 
 
 def train(config: Config) -> None:
-    """Train what the configuration says, or continue `resume=RUN_ID`.
+    """Train what the configuration says, or continue `resume=RUN_ID`, in one process or several.
 
     Raises:
         ValueError: the user's to mend; the message says how.
         SystemExit: 130 after an interrupt.
     """
     _quiet()
-    client = connect(config["tracking"]["uri"], ROOT)
+    if not launched(config, config["words"]):
+        with distributed.joined():
+            _train(config)
+
+
+def _train(config: Config) -> None:
+    client, words = distributed.leaders(lambda: connect(config["tracking"]["uri"], ROOT)), config["words"]
     if config["resume"]:
-        config = _recorded(client, config)
+        asked = config
+        config = distributed.from_leader(lambda: _recorded(client, asked))
+        if launched(config, words):
+            return
     recipes = check(config)
+    if not is_leader() and config["choices"].get("model") == "baseline":
+        return
     _tune_process(config)
-    data = find_data(recipes.data, config)
+    data = distributed.one_first(lambda: find_data(recipes.data, config))
+    distributed.refuse_different(data)
     pl.seed_everything(config["seed"], workers=False, verbose=False)
     model = recipes.model(data.make_spec())
     if isinstance(model, Network):
@@ -101,24 +115,30 @@ def train(config: Config) -> None:
         raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
     if isinstance(model, SequenceModule) and model.is_ctc:
         leave_out_short(model, data)
-    if config["resume"]:
-        refuse_changed_data(client, config["resume"], data)
-        tracker = Tracker.resume(client, config["resume"], HOME)
-    else:
-        if config["init_from"]:
-            init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
-        name = config["name"] or run_name(config, model)
-        tracker = Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT, HOME)
-    with _ending(tracker):
-        if not config["resume"]:
+    tracker = distributed.tracked(lambda: _take_up(client, config, model, data))
+    with _ending(tracker), distributed.noticing_losses():
+        if is_leader() and not config["resume"]:
             _record(tracker, config, model, data)
         if isinstance(model, Network):
             extra, checkpoint = _fit_network(config, recipes, tracker, model, data)
+            if not is_leader():
+                return
         else:
             extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
         found = _measure_both(config, model, data)
         results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
         results.print_summary(tracker, model, data, found, extra, config["words"])
+
+
+def _take_up(client: Client, config: Config, model: Predictor, data: SequenceDataModule) -> Tracker:
+    """Start a run, or go on with the one to resume."""
+    if config["resume"]:
+        refuse_changed_data(client, config["resume"], data)
+        return Tracker.resume(client, config["resume"], HOME)
+    if config["init_from"]:
+        init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+    name = config["name"] or run_name(config, model)
+    return Tracker.start(client, config["tracking"]["experiment"] or data.name, name, Path(config["paths"]["outputs"]), ROOT, HOME)
 
 
 def prepare(config: Config) -> None:
@@ -194,8 +214,12 @@ def _fit_network(
         ) from error
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    distributed.part()
     extra = {"time/fit_seconds": meter.fit_seconds, **meter.numbers()}
-    return extra, load_weights(model, Path(best.best_model_path) if best.best_model_path else last)
+    if not is_leader():
+        return extra, last
+    # Whatever precision it was trained in, it is measured and kept in float32.
+    return extra, load_weights(model.float(), Path(best.best_model_path) if best.best_model_path else last)
 
 
 def _fit_baseline(model: FittedOnce, data: SequenceDataModule) -> dict[str, float]:
@@ -249,7 +273,8 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tracker.set_tags(
         {**data.hashes, "source": data.source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
-         "code_hash": results.package_hash(), "num_threads": str(torch.get_num_threads()), "num_parameters": str(num_parameters)}
+         "code_hash": results.package_hash(), "num_threads": str(torch.get_num_threads()),
+         "num_processes": str(num_processes()), "num_parameters": str(num_parameters)}
     )  # fmt: skip
     if isinstance(model, FittedOnce):
         tracker.set_tags({"baseline": model.kind})
@@ -307,7 +332,7 @@ def _tune_process(config: Config) -> None:
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
             libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-    torch.set_num_threads(config["trainer"]["num_threads"] or os.cpu_count() or 1)
+    torch.set_num_threads(config["trainer"]["num_threads"] or max(1, (os.cpu_count() or 1) // num_local_processes()))
     torch.set_flush_denormal(True)  # gradients that fade through time end in numbers that cost a hundred times more
 
 
@@ -319,4 +344,5 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is: see LastCheckpoint
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # of several processes each measures the whole
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
