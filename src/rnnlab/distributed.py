@@ -13,13 +13,13 @@ draws its own):
     validation    is done by everybody on the whole split: no metric has to be put together from parts.
 """
 
+import contextlib
 import datetime
 import functools
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
@@ -41,6 +41,7 @@ from rnnlab.tracking import SilentTracker, Tracker
 Made = TypeVar("Made")
 LONGEST_WAIT = datetime.timedelta(hours=3)
 """How long one process may wait for another: data are prepared by the first of each host alone."""
+CLOSING_TIME = datetime.timedelta(seconds=20)
 LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "TCPStore")
 """What errors say that come of another process's end."""
 
@@ -52,7 +53,7 @@ class ProcessLost(ValueError):
 # Meeting and parting --------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
+@contextlib.contextmanager
 def joined() -> Iterator[None]:
     """Meet the other processes, where there are any, and part from them at the end.
 
@@ -69,18 +70,19 @@ def joined() -> Iterator[None]:
     except ValueError as error:
         if os.environ.get("RNNLAB_TRACEBACK"):
             tell(traceback.format_exc())
-        if leave_failure(error, isinstance(error, ProcessLost)) or not is_leader():
-            raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
-        raise
+        if not leave_failure(error, isinstance(error, ProcessLost)):
+            if is_leader():
+                raise
+            _await_leader()
+        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
     except BaseException as error:
         if not is_leader() and not isinstance(error, SystemExit | KeyboardInterrupt):
             tell(traceback.format_exc())
         raise
-    finally:
-        part()
+    part()  # after a failure, nothing but the end of the process is sure to part
 
 
-@contextmanager
+@contextlib.contextmanager
 def noticing_losses() -> Iterator[None]:
     """Say in words what went wrong where another process ended: errors of a connection tell nobody anything."""
     try:
@@ -95,6 +97,14 @@ def part() -> None:
     """Leave the other processes: from here on this one is alone."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _await_leader() -> None:
+    """Wait a while for the leader's end: torchrun ends all processes with the first, and the leader has a run to close."""
+    with contextlib.suppress(RuntimeError):
+        pending = dist.irecv(torch.zeros(1), 0)
+        if pending is not None:
+            pending.wait(CLOSING_TIME)
 
 
 def _meet() -> None:

@@ -145,11 +145,11 @@ def _run(words: list[str], num: int, folder: Path) -> int:
 
 
 def _wait(workers: "list[subprocess.Popen[bytes]]") -> list[int]:
-    """Return exit codes; where one failed, the others soon end, too (who was killed for it counts as ended well, unless all were)."""
+    """Return exit codes; where one failed, the others soon end, too (who was killed for it counts as ended well)."""
     failed_at, killed = 0.0, set()
-    while any(worker.poll() is None for worker in workers):
+    while None in (codes := [worker.poll() for worker in workers]):
         time.sleep(POLL_S)
-        failed_at = failed_at or (time.monotonic() if any(worker.returncode for worker in workers) else 0.0)
+        failed_at = failed_at or (time.monotonic() if any(codes) else 0.0)
         for number, worker in enumerate(workers):
             grace_s = GRACE_S["other" if number else "leader"]
             if worker.returncode is None and failed_at and time.monotonic() - failed_at > grace_s:
@@ -158,8 +158,8 @@ def _wait(workers: "list[subprocess.Popen[bytes]]") -> list[int]:
     for worker in workers:
         if worker.stdin is not None:
             worker.stdin.close()
-    codes = [worker.returncode if worker.returncode >= 0 else 128 - worker.returncode for worker in workers]
-    return [0 if number in killed else code for number, code in enumerate(codes)]
+    ends = [worker.returncode if worker.returncode >= 0 else 128 - worker.returncode for worker in workers]
+    return [0 if number in killed else end for number, end in enumerate(ends)]
 
 
 @contextlib.contextmanager

@@ -67,6 +67,7 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=tracker.folder,
     )
+    trainer.precision_plugin.convert_module(model)  # Lightning does so only after it has loaded a checkpoint, and copied the average
     return trainer, best, meter
 
 
