@@ -5,16 +5,22 @@ python src/train.py model=birnn cell=lstm frontend=convolution data.split=speake
 python src/train.py model=birnn data=text data.source=FILE.csv
 python src/train.py model=gru data=stock data.target=volatility
 python src/train.py model=baseline data=text
+python src/train.py model=gru data=speech trainer=ddp trainer.devices=4
 python src/train.py -m model=srnn,lstm,gru seed=0,1,2
 python src/train.py resume=RUN_ID
 python src/train.py --help
 """
 
 from rnnlab.command_line import main
+from rnnlab.config import Config
 
 
-def run(config: dict[str, object]) -> float | None:
-    """Train what the configuration says; return the metric on validation."""
+def run(config: Config) -> float | None:
+    """Train what the configuration says; several processes are started before anything heavy is imported."""
+    from rnnlab.launching import launched
+
+    if launched(config, config["words"]):
+        return None
     from rnnlab.run import train
 
     return train(config)

@@ -22,10 +22,13 @@ from torch import Tensor
 
 from rnnlab.contracts import Batch, Decoded
 from rnnlab.data.batches import BatchLoader
+from rnnlab.distributed import highest
+from rnnlab.launching import is_leader, rank
 from rnnlab.tasks import Transduce
 from rnnlab.tracking import Tracker
 
 NUM_SAMPLES = 8
+_SAVE, _STOP = 1, 2
 
 
 class Interrupted(Exception):
@@ -47,14 +50,16 @@ class StepSeed(Callback):
         self.seed = seed
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Seed dropout and whatever else draws from the global generator."""
-        torch.manual_seed(((self.seed & 0xFFFFFFFF) << 32) + trainer.global_step)
+        """Seed dropout and whatever else draws from the global generator; each of several processes draws its own."""
+        seed = ((self.seed & 0xFFFFFFFF) << 32) + trainer.global_step
+        torch.manual_seed((seed + rank() * 0x9E3779B97F4A7C15) % 2**64)
 
 
 class LastCheckpoint(Callback):
     """Write `last.ckpt` after each epoch, every few minutes, and when asked to stop; then stop.
 
-    The first SIGINT or SIGTERM lets the running step end, saves and raises `Interrupted`; a second SIGINT stops at once.
+    The first SIGINT or SIGTERM lets the running step end, saves and raises `Interrupted`; a second SIGINT stops at once. Several
+    processes do so after the same step, whoever of them was asked.
 
     Args:
         folder: where to write.
@@ -96,8 +101,7 @@ class LastCheckpoint(Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Save within an epoch where it is time or asked; at an epoch's last batch validation comes first."""
         self.position = batch_idx + 1
-        is_due = time.monotonic() - self.written_at > self.every_s
-        if (self.asked_by or is_due) and batch_idx + 1 < trainer.num_training_batches:
+        if self._wanted() and batch_idx + 1 < trainer.num_training_batches:
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -105,16 +109,23 @@ class LastCheckpoint(Callback):
         self.position = 0
         self._write(trainer)
 
+    def _wanted(self) -> int:
+        """Return what any process wants: to be saved where it is time, to stop where it was asked; else 0."""
+        is_due = time.monotonic() - self.written_at > self.every_s
+        return highest(_STOP if self.asked_by else _SAVE if is_due else 0)
+
     def _write(self, trainer: pl.Trainer) -> None:
         aside = self.file.with_suffix(".writing")
         try:
             trainer.save_checkpoint(aside)
-            os.replace(aside, self.file)
+            if is_leader():
+                os.replace(aside, self.file)
         finally:
-            aside.unlink(missing_ok=True)
+            if is_leader():
+                aside.unlink(missing_ok=True)
         self.written_at = time.monotonic()
-        if self.asked_by:
-            raise Interrupted(self.asked_by)
+        if self._wanted() == _STOP:
+            raise Interrupted(self.asked_by or "another process was asked")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the signals back."""
@@ -232,7 +243,7 @@ class Meter(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Count."""
-        self.num_examples += batch.size
+        self.num_examples += batch.whole_size or batch.size
         now = time.perf_counter()
         self.seconds += now - self._started_at
         self._started_at = now
@@ -288,7 +299,7 @@ class ProgressLine(Callback):
         if time.monotonic() - self.shown_at < 0.1:
             return
         self.shown_at = time.monotonic()
-        self.loss = float(outputs["loss"])
+        self.loss = float(trainer.callback_metrics.get("train/loss", outputs["loss"]))
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=trainer.global_step, description=self._words(trainer))
 

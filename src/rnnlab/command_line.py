@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rnnlab.config import Config, ConfigError, flatten, nearest
+from rnnlab.launching import begin_worker, refuse_sweep
 
 HOME = Path(__file__).resolve().parents[2]
 """Where conf/ and the bundled samples lie."""
@@ -35,6 +36,7 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
 
     Exits 2 where the words are wrong, 1 where a run failed, 130 where it was interrupted.
     """
+    begin_worker()
     _set_environment()
     # Threads that wait must soon sleep: with another process on the machine, spinning ones make a step many times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -58,6 +60,8 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
         is_sweep = hydra_config.mode == RunMode.MULTIRUN
         config = as_config(composed, hydra_config.runtime.choices, list(hydra_config.overrides.task))
         try:
+            if is_sweep:
+                refuse_sweep()
             return run(config)
         except ValueError as error:
             if os.environ.get("RNNLAB_TRACEBACK"):

@@ -105,6 +105,7 @@ class Batch:
         example_ids: (B,) int64, row in the data module's table of examples.
         reference: of real targets, see `Reference`.
         references: of token targets, each example's right answers as text, one at least (None while training: nothing is scored).
+        whole_size: number of sequences of the whole batch, where this is one process's share of it (None: this is the whole).
     """
 
     inputs: Tensor
@@ -114,6 +115,7 @@ class Batch:
     example_ids: Tensor
     reference: Reference | None = None
     references: tuple[tuple[str, ...], ...] | None = None
+    whole_size: int | None = None
 
     @property
     def size(self) -> int:

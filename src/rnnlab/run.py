@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from rnnlab import results
+from rnnlab import distributed, results
 from rnnlab.budget import at_budget
 from rnnlab.callbacks import Interrupted, Pruned, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
@@ -33,8 +33,9 @@ from rnnlab.data.sources import SourceUnavailable
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation import Evaluation, measure
 from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash
+from rnnlab.launching import is_leader, launched, num_local_processes, num_processes
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
-from rnnlab.tracking import Client, Run, Tracker, connect, get_run, read_artifact
+from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
 NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "study")
@@ -70,6 +71,7 @@ def check(config: Config) -> Recipes:
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ConfigError(f"trainer.num_threads={threads} is not allowed: a whole number from 1, or null for all cores")
+    distributed.check(trainer)
     optimizer = recipe(config["optimizer"], "optimizer")
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
@@ -78,47 +80,82 @@ def check(config: Config) -> Recipes:
     optimization = Optimization(optimizer, recipe(config["scheduler"], "scheduler"))
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ConfigError(f"seed={config['seed']} is not allowed: a whole number from 0")
-    return Recipes(model, recipe(config["data"], "data"), optimization, recipe(trainer, "trainer"))
+    return Recipes(model, recipe(config["data"], "data"), optimization, distributed.placed(recipe(trainer, "trainer")))
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Say where a training goes on.
+
+    Args:
+        run_id: of the run to take up; None for a new one.
+        checkpoint: to go on from; None to begin with the first step.
+    """
+
+    run_id: str | None = None
+    checkpoint: Path | None = None
 
 
 def train(config: Config) -> float | None:
-    """Train what the configuration says, continue `resume=RUN_ID`, or do one job of a study where it is still to do.
+    """Train what the configuration says, continue `resume=RUN_ID`, or do a study's job where it is to do; in one process or several.
 
     Returns:
-        The task's metric on validation at the chosen checkpoint; None where there was nothing to do, or a search stopped the trial.
+        The task's metric on validation at the chosen checkpoint; None where there was nothing to do, a search stopped the trial, or other
+        processes did it.
 
     Raises:
         ValueError: the user's to mend; the message says how.
         SystemExit: 130 after an interrupt.
     """
     _quiet()
-    client = connect(config["tracking"]["uri"], ROOT)
-    resumed = None
+    if launched(config, config["words"]):
+        return None
+    with distributed.joined():
+        return _train(config)
+
+
+def _train(config: Config) -> float | None:
+    client, words, begun = distributed.leaders(lambda: connect(config["tracking"]["uri"], ROOT)), config["words"], Begun()
     if config["resume"]:
-        config = _recorded(client, config)
-        resumed = get_run(client, config["resume"])
+        asked = config
+        config = distributed.from_leader(lambda: _recorded(client, asked))
+        if launched(config, words):
+            return None
+        folder = distributed.from_leader(lambda: get_run(client, asked["resume"]).data.tags["outputs"])
+        begun = Begun(config["resume"], Path(folder) / "last.ckpt")
     recipes = check(config)
+    if not is_leader() and config["choices"].get("model") == "baseline":
+        return None
     tune_process(config)
-    data = find_data(recipes.data, config)
+    data = distributed.one_first(lambda: find_data(recipes.data, config))
+    distributed.refuse_different(data)
     job = identity(config, data.hashes["source_hash"])
     if not config["study"]["parent"]:
-        last = Path(resumed.data.tags["outputs"]) / "last.ckpt" if resumed else None
-        return _train(config, recipes, client, data, job, resumed, last)
+        return _train_under(config, recipes, client, data, job, begun)
+    with _claimed(config, client, job) as claimed:
+        return _train_under(config, recipes, client, data, job, claimed) if claimed else None
+
+
+@contextmanager
+def _claimed(config: Config, client: Client, job: str) -> Iterator[Begun | None]:
+    """Hold a study's job, and say where it goes on; None where it is not to do."""
     outputs = Path(config["paths"]["outputs"])
-    with claim(outputs / "locks", job) as is_ours:
-        decision = decide(client, job, is_ours, config["study"])
-        if decision.todo == "skip":
-            console.print(f"  [bold]skipped:[/] {decision.reason}", highlight=False)
-            return None
-        run = decision.run
-        last = checkpoint_of(run, outputs / run.info.run_id, config["study"]["restart_damaged"]) if run else None
-        return _train(config, recipes, client, data, job, run, last)
+    with claim(outputs / "locks", job) if is_leader() else contextlib.nullcontext(False) as is_ours:
+
+        def decided() -> Begun | None:
+            decision = decide(client, job, is_ours, config["study"])
+            if decision.todo == "skip":
+                console.print(f"  [bold]skipped:[/] {decision.reason}", highlight=False)
+                return None
+            run = decision.run
+            restart = config["study"]["restart_damaged"]
+            return Begun(run.info.run_id, checkpoint_of(run, outputs / run.info.run_id, restart)) if run else Begun()
+
+        yield distributed.from_leader(decided)
 
 
-def _train(
-    config: Config, recipes: Recipes, client: Client, data: SequenceDataModule, job: str, earlier: Run | None, last: Path | None
-) -> float | None:
-    """Make the model, train it under a run, new or `earlier`, from the checkpoint `last` where there is one, and measure it."""
+def _train_under(config: Config, recipes: Recipes, client: Client, data: SequenceDataModule, job: str, begun: Begun) -> float | None:
+    """Make the model, train it under a run, new or taken up, and measure it."""
     spec = data.make_spec()
     if config.get("budget") and "recurrence" in config["model"]:
         sized = at_budget(config["model"], config["budget"], spec)
@@ -139,13 +176,15 @@ def _train(
         raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
     if isinstance(model, SequenceModule) and model.is_ctc:
         leave_out_short(model, data)
-    tracker = _tracker(config, client, model, data, job, earlier)
+    tracker = distributed.tracked(lambda: _tracker(config, client, model, data, job, begun))
     value = None
-    with _ending(tracker):
-        if not config["resume"]:
-            _record(tracker, config, model, data, earlier)
+    with _ending(tracker), distributed.noticing_losses():
+        if is_leader() and not config["resume"]:
+            _record(tracker, config, model, data, get_run(client, begun.run_id).data.params if begun.run_id else {})
         if isinstance(model, Network):
-            extra, checkpoint = _fit_network(config, recipes, tracker, model, data, last)
+            extra, checkpoint = _fit_network(config, recipes, tracker, model, data, begun.checkpoint)
+            if not is_leader():
+                return None
         else:
             extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
         found = _measure_both(config, model, data)
@@ -158,13 +197,13 @@ def _train(
     return value
 
 
-def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDataModule, job: str, earlier: Run | None) -> Tracker:
+def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDataModule, job: str, begun: Begun) -> Tracker:
     """Begin a run, or take one up."""
     outputs = Path(config["paths"]["outputs"])
-    if earlier is not None:
+    if begun.run_id is not None:
         if config["resume"]:
             refuse_changed_data(client, config["resume"], data)
-        return Tracker.resume(client, earlier.info.run_id, outputs, HOME)
+        return Tracker.resume(client, begun.run_id, outputs, HOME)
     if config["init_from"]:
         init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
     study = config["study"]
@@ -251,8 +290,13 @@ def _fit_network(
         ) from error
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    distributed.part()
     extra = {"time/fit_seconds": meter.fit_seconds, **meter.numbers()}
-    return extra, load_weights(model, Path(best.best_model_path) if best.best_model_path else tracker.folder / "last.ckpt")
+    last = tracker.folder / "last.ckpt"
+    if not is_leader():
+        return extra, last
+    # Whatever precision it was trained in, it is measured and kept in float32.
+    return extra, load_weights(model.float(), Path(best.best_model_path) if best.best_model_path else last)
 
 
 def _fit_baseline(model: FittedOnce, data: SequenceDataModule) -> dict[str, float]:
@@ -291,15 +335,14 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
     return "-".join([choices["model"], *size, choices["data"], *target, *fold, f"s{config['seed']}"])
 
 
-def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule, earlier: Run | None) -> None:
-    """Record what a run is, once: where it was cut off while it did, only what is missing."""
+def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule, known: Mapping[str, str]) -> None:
+    """Record what a run is, once: where it was cut off while it did, only the parameters that are not `known`."""
     unused = ["decoder_cell"] if config["choices"].get("model") != "seq2seq" else []
     unused += [] if isinstance(model, Network) else ["cell", "frontend", "optimizer", "scheduler", "callbacks"]
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
     if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
     chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
-    known = earlier.data.params if earlier else {}
     tracker.log_params({key: value for key, value in {**flatten(recorded), **chosen}.items() if key not in known})
     file = tracker.folder / "config.yaml"
     kept = {**recorded, "choices": config["choices"], "words": config["words"]}
@@ -310,7 +353,8 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
         {**data.hashes, "source": data.source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
          "metric": model.task.compared.name, "metric_direction": model.task.compared.direction,
          "target_unit": model.task.compared.unit,
-         "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()), "num_parameters": str(num_parameters)}
+         "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()),
+         "num_processes": str(num_processes()), "num_parameters": str(num_parameters)}
     )  # fmt: skip
     tracker.log_dataset(data.name, data.hashes["source_hash"], data.source)
     if isinstance(model, FittedOnce):
@@ -374,7 +418,7 @@ def tune_process(config: Config) -> None:
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
             libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-    torch.set_num_threads(config["trainer"]["num_threads"] or os.cpu_count() or 1)
+    torch.set_num_threads(config["trainer"]["num_threads"] or max(1, (os.cpu_count() or 1) // num_local_processes()))
     torch.set_flush_denormal(True)  # gradients that fade through time end in numbers that cost a hundred times more
 
 
@@ -386,4 +430,5 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is: see LastCheckpoint
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # of several processes each measures the whole
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -42,7 +42,7 @@ def read_space(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
 
 def _distribution(where: str, given: Any) -> BaseDistribution:
     if isinstance(given, list) and given:
-        return CategoricalDistribution([_choice(value) for value in given])
+        return CategoricalDistribution([as_choice(value) for value in given])
     allowed = "a list of choices, or {low, high[, log: true]}"
     if not isinstance(given, Mapping) or not {"low", "high"} <= set(given) <= {"low", "high", "log"}:
         raise ConfigError(f"{where}={given} is not allowed: {allowed}")
@@ -52,11 +52,6 @@ def _distribution(where: str, given: Any) -> BaseDistribution:
         raise ConfigError(f"{where}={given} is not allowed: numbers, low below high, and above 0 where log is true")
     whole = isinstance(low, int) and isinstance(high, int)
     return IntDistribution(low, high, log=is_log) if whole else FloatDistribution(low, high, log=is_log)
-
-
-def _choice(value: Any) -> Any:
-    """Write a choice as Optuna keeps it: lists as text."""
-    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def as_choice(value: Any) -> Any:
@@ -89,7 +84,7 @@ class Search:
             direction="maximize" if direction == "max" else "minimize",
             load_if_exists=True,
         )
-        given = {key: _choice(value) for key, value in start.items()}
+        given = {key: as_choice(value) for key, value in start.items()}
         if not self.study.get_trials(deepcopy=False) and all(_contains(space[key], value) for key, value in given.items()):
             self.study.enqueue_trial(given)
 

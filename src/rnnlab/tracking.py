@@ -247,6 +247,31 @@ class Tracker:
             return False
 
 
+class SilentTracker(Tracker):
+    """Stand for a run that another process writes."""
+
+    def __init__(self, run_id: str, name: str, folder: Path) -> None:
+        self.run_id, self.name, self.folder = run_id, name, folder
+
+    def log_params(self, parameters: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Do nothing."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def log_files(self, folder: Path, under: str | None = None) -> None:
+        """Do nothing."""
+
+    def finish(self, status: str, reason: str = "") -> None:
+        """Do nothing."""
+
+
 def get_run(client: MlflowClient, run_id: str) -> Run:
     """Return a run.
 

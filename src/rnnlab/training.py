@@ -19,6 +19,8 @@ from torch import Tensor
 from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
 from rnnlab.data.base import SequenceDataModule
+from rnnlab.distributed import spread
+from rnnlab.launching import is_leader
 from rnnlab.models.base import Network
 from rnnlab.tasks import Transduce
 from rnnlab.tracking import Tracker
@@ -31,12 +33,14 @@ def make_trainer(
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
     measure = model.task.measure
+    shares = spread(model, data)
     meter = Meter()
     best = _best_checkpoint(config, tracker.folder, model)
     loggers: list[Logger] = [TrackingLogger(tracker)]
     if config["tracking"]["tensorboard"]:
         loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
     callbacks: list[Callback] = [
+        *shares,
         StepSeed(config["seed"]),
         FiniteGuard(),
         meter,
@@ -48,7 +52,7 @@ def make_trainer(
         ProgressLine(f"val/{measure.name}", measure.unit),
         *(
             [Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())]
-            if model.spec.target_kind == "tokens"
+            if model.spec.target_kind == "tokens" and is_leader()
             else []
         ),
     ]
@@ -64,6 +68,7 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=tracker.folder,
     )
+    trainer.precision_plugin.convert_module(model)  # Lightning does so only after it has loaded a checkpoint, and copied the average
     return trainer, best, meter
 
 

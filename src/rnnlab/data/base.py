@@ -45,6 +45,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     """Where a named source was had, in words."""
     split_used: str = ""
     """What `assign_splits` did, in words."""
+    rank, num_processes = 0, 1
+    """Which share of each training batch is given."""
 
     def __init__(self, paths: dict[str, str], seed: int, name: str, source: str, mirror: str | None, offline: bool) -> None:
         super().__init__()
@@ -242,4 +244,5 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
 
     def _loader(self, split: Split, is_training: bool) -> BatchLoader:
         order = self.make_order(self.rows[split], is_training)
-        return BatchLoader(order, lambda ids, epoch: self.collate(ids, epoch, is_training))
+        rank, num_processes = (self.rank, self.num_processes) if split == "train" and is_training else (0, 1)
+        return BatchLoader(order, lambda ids, epoch: self.collate(ids, epoch, is_training), rank, num_processes)

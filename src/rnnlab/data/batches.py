@@ -1,6 +1,7 @@
 """Batches: which examples, in which order, with which random numbers; each follows from (seed, epoch, example) alone."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -146,11 +147,19 @@ class BudgetOrder(EpochOrder):
 
 
 class BatchLoader:
-    """Iterate over padded batches, straight from memory-mapped arrays."""
+    """Iterate over padded batches, straight from memory-mapped arrays; of several processes each gets its share of every batch.
 
-    def __init__(self, order: EpochOrder, collate: Callable[[np.ndarray, int], Batch]) -> None:
+    Args:
+        order: which examples make a batch together, and when.
+        collate: makes a padded batch of (examples, epoch).
+        rank: number of this process.
+        num_processes: how many share each batch.
+    """
+
+    def __init__(self, order: EpochOrder, collate: Callable[[np.ndarray, int], Batch], rank: int = 0, num_processes: int = 1) -> None:
         self.sampler = self.batch_sampler = order  # Lightning calls `sampler.set_epoch`
         self.collate = collate
+        self.rank, self.num_processes = rank, num_processes
         self.start = 0
 
     def __len__(self) -> int:
@@ -159,11 +168,19 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Batch]:
         start, self.start = self.start, 0
         for rows in self.sampler.batches()[start:]:
-            yield self.collate(rows, self.sampler.epoch)
+            if self.num_processes == 1:
+                yield self.collate(rows, self.sampler.epoch)
+            else:
+                yield replace(self.collate(share(rows, self.rank, self.num_processes), self.sampler.epoch), whole_size=len(rows))
 
     def skip_once(self, num_batches: int) -> None:
         """Begin the next epoch after this many batches (a resume within an epoch)."""
         self.start = num_batches
+
+
+def share(rows: np.ndarray, rank: int, num_processes: int) -> np.ndarray:
+    """Return every `num_processes`-th row (neighbours are of like length), or all where there are fewer rows than processes."""
+    return rows if len(rows) < num_processes else rows[rank::num_processes]
 
 
 def round_up_steps(values_BTF: Tensor, multiple: int = 8) -> Tensor:

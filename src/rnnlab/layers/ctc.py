@@ -45,7 +45,7 @@ def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BS: Tensor, target_l
     is_ordered = not (logits_BTV.is_cuda and torch.are_deterministic_algorithms_enabled())  # CUDA's gradient adds in no fixed order
     device = logits_BTV.device if is_ordered else torch.device("cpu")
     losses_B = F.ctc_loss(
-        logits_BTV.float().log_softmax(-1).transpose(0, 1).to(device),
+        logits_BTV.to(torch.promote_types(logits_BTV.dtype, torch.float)).log_softmax(-1).transpose(0, 1).to(device),
         targets_BS.to(device),
         lengths_B.to(device),
         target_lengths_B.to(device),

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -240,6 +240,9 @@ class Convolution(Frontend):
 class MaskedBatchNorm(nn.BatchNorm2d):
     """Normalise each channel by statistics over valid steps only, so that padding never changes a result, training included."""
 
+    total: Callable[[Tensor], Tensor] | None = None
+    """Sums numbers over the shares of a batch, where several processes have one each."""
+
     def forward(self, maps_BCTF: Tensor, mask_B1T1: Tensor) -> Tensor:  # type: ignore[override]
         """Normalise (B, C, T, F); what lies beyond a length comes out arbitrary.
 
@@ -251,8 +254,11 @@ class MaskedBatchNorm(nn.BatchNorm2d):
             return super().forward(maps_BCTF)
         count = mask_B1T1.sum() * maps_BCTF.shape[3]
         kept = maps_BCTF * mask_B1T1
-        mean_C = kept.sum((0, 2, 3)) / count
-        variance_C = ((kept * kept).sum((0, 2, 3)) / count - mean_C * mean_C).clamp(min=0)
+        sums_C, squares_C = kept.sum((0, 2, 3)), (kept * kept).sum((0, 2, 3))
+        if self.total is not None:
+            count, sums_C, squares_C = self.total(torch.cat([count[None], sums_C, squares_C])).split([1, len(sums_C), len(sums_C)])
+        mean_C = sums_C / count
+        variance_C = (squares_C / count - mean_C * mean_C).clamp(min=0)
         with torch.no_grad():
             assert self.running_mean is not None and self.running_var is not None
             momentum = self.momentum if self.momentum is not None else 0.1

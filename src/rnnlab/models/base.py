@@ -99,10 +99,20 @@ class Network(Predictor, ABC):
         _refuse_misfit(self.frontend, spec, task)
         self.optimization: Optimization | None = None
         self.metrics = task.metrics()
+        self.total: Callable[[Tensor], Tensor] | None = None  # sums numbers over the shares of a batch, where several processes have one
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
         """Return the loss to minimise, a scalar; penalties on weights aside."""
+
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Return what the training loss is a mean over, a float64 scalar: a share's weight in the loss of a whole batch."""
+        return self.task.loss_weight(batch)
+
+    @property
+    def has_idle_parameters(self) -> bool:
+        """Whether there are parameters that no answer depends on."""
+        return False
 
     def glance(self, batch: Batch) -> Outputs:
         """Answer a batch quickly, for validation while training."""
@@ -111,22 +121,34 @@ class Network(Predictor, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
         loss = self.training_loss(batch)
-        self.log("train/loss", loss, prog_bar=True, batch_size=batch.size)
+        loss, whole = (loss, loss) if self.total is None else self._as_share(loss, batch, self.total)
+        self.log("train/loss", whole, prog_bar=True, batch_size=batch.size)
         if self.task.regularisation.l1:
             loss = loss + self.task.regularisation.l1 * self.l1_norm()
         return loss
 
+    def _as_share(self, loss: Tensor, batch: Batch, total: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what to minimise so that the mean of all processes' gradients is that of the whole batch, and the whole batch's loss.
+
+        Where the latter is not finite, so is the former: all processes stop together.
+        """
+        weight = self.loss_weight(batch)
+        losses, weights, num_shares = total(torch.stack([loss.detach() * weight, weight, torch.ones_like(weight)]))
+        whole = (losses / weights).to(loss.dtype)
+        return torch.where(whole.isfinite(), loss * (num_shares * weight / weights).to(loss.dtype), whole), whole
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Outputs]:
         """Measure on the validation split; return the outputs for whoever watches."""
         outputs = self.glance(batch)
-        self.log("val/loss", self.task.loss(outputs, batch, is_training=False), batch_size=self.task.num_answers(batch))
+        loss = self.task.loss(outputs, batch, is_training=False)
+        self.log("val/loss", loss, batch_size=self.task.num_answers(batch), sync_dist=True)
         self.task.update(self.metrics, outputs, batch)
         return {"outputs": outputs}
 
     def on_validation_epoch_end(self) -> None:
         """Log what was measured."""
         numbers = self.task.flatten(self.metrics.compute())
-        self.log_dict({f"val/{name}": value for name, value in numbers.items()})
+        self.log_dict({f"val/{name}": value for name, value in numbers.items()}, sync_dist=True)  # alike everywhere, to the last bit
         self.metrics.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -237,6 +259,10 @@ class SequenceModule(Network, ABC):
         found = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths)
         self.log("train/ctc_infeasible", float(found.num_infeasible), batch_size=batch.size)
         return found.loss
+
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Return the task's, or the number of tokens that CTC's loss is a mean over."""
+        return batch.target_lengths.sum().double() if self.is_ctc else super().loss_weight(batch)
 
     def _answer(self, batch: Batch, decoding: Decoding) -> Outputs:
         outputs, lengths_B = self.with_lengths(batch.inputs, batch.input_lengths)

@@ -90,7 +90,7 @@ class Seq2Seq(Network):
             raise ValueError(
                 f"data={spec.name} has a target at every step: choose model=srnn, lstm, gru or birnn, which answer step by step"
             )
-        self.teacher_forcing, self.attention = teacher_forcing, attention
+        self.teacher_forcing, self.attention, self.num_encoder_layers = teacher_forcing, attention, recurrence.num_layers
         self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
         readout_size = decoder.embedding_size if tied_embeddings != "none" else decoder.hidden_size
         self.decoder = Decoder(self.recurrence.output_size, decoder_cell, attention, decoder, readout_size)
@@ -157,6 +157,19 @@ class Seq2Seq(Network):
             weights_B = None if self.class_weights is None else self.class_weights.to(targets_BS.device)[batch.targets]
         readouts_BSR = self._readouts(targets_BS, state)
         return self._cross_entropy(readouts_BSR, targets_BS, lengths_B, self.task.regularisation.label_smoothing, weights_B)
+
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Return the task's; of spelled labels, which the task does not know of, their letters times the class's weight."""
+        if self.spec.target_kind != "class":
+            return super().loss_weight(batch)
+        _, lengths_B = self._spelled(batch.targets)
+        weights_B = 1.0 if self.class_weights is None else self.class_weights.to(lengths_B.device)[batch.targets]
+        return (lengths_B * weights_B).sum(dtype=torch.double)
+
+    @property
+    def has_idle_parameters(self) -> bool:
+        """Whether the encoder has layers above those that the decoder begins from, and is not looked at either."""
+        return self.attention == "none" and len(self.decoder.layers) < self.num_encoder_layers
 
     def respond(self, batch: Batch) -> Outputs:
         """Answer a batch."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -91,6 +92,10 @@ class Task(ABC, Generic[Outputs]):
     def num_answers(self, batch: Batch) -> int:
         """Count what the loss is a mean over: a batch's weight in a mean over batches."""
         return batch.size
+
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Return what the loss is a mean over while training, a float64 scalar: a share's weight in the loss of a whole batch."""
+        return torch.tensor(float(self.num_answers(batch)), dtype=torch.double, device=batch.targets.device)
 
     def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:
         """Turn computed metrics into names and numbers."""

@@ -41,6 +41,12 @@ class Classify(Task[Tensor]):
             label_smoothing=smoothing,
         )
 
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Sum the weights of the targets' classes."""
+        if self.weights is None:
+            return super().loss_weight(batch)
+        return self.weights.to(batch.targets.device)[batch.targets[batch.targets != IGNORED_TARGET]].sum(dtype=torch.double)
+
     def metrics(self) -> MetricCollection:
         """Accuracy; precision, recall and F1 as macro means and per class; the confusion matrix."""
         size, ignored = self.spec.target_size, IGNORED_TARGET
