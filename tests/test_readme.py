@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from rnnlab.command_line import check_words
+from rnnlab.command_line import as_hydra_reads, check_words
 
 HOME = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (HOME / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -32,7 +32,8 @@ def test_every_make_target_exists(line: str) -> None:
 def test_every_word_of_every_command_is_valid(line: str) -> None:
     script, *words = shlex.split(line.removeprefix("python src/"))
     name = script.removesuffix(".py").replace("train", "config")
-    check_words(name, [word for word in words if not word.startswith("-") and word != "job"])
+    read = [as_hydra_reads(name, word) for word in words]
+    check_words(name, [word for word in read if not word.startswith("-") and word != "job"])
 
 
 SAMPLES = HOME / "data/samples"
@@ -47,6 +48,7 @@ OWN = {
 }
 ELSEWHERE = ("--help", "--cfg", "resume=", " -m model=srnn")  # test_command_line and test_resume run these
 TYPED = [line for line in PYTHON if not any(word in line for word in ELSEWHERE)]
+STUDIED = [line for line in TYPED if "study=cells" in line]
 
 
 def shortened(line: str) -> str:
@@ -56,16 +58,26 @@ def shortened(line: str) -> str:
         typed = typed.replace(f"={word}", f"={file}")
     if "train.py" in typed:
         typed += " trainer=smoke tracking.log_model=false" + ("" if "data.source" in typed else " data.source=sample")
-        typed = typed.replace(" trainer.max_epochs=20", "")
+        typed = typed.replace(" trainer.max_epochs=20", "").replace("study.tuning_trials=20", "study.tuning_trials=1 seed=0,1")
+        typed += " model=gru,baseline seed=0,1" if "study=cells" in typed else ""
         typed += " data.prepare.subword_size=400" if "subword" in typed else ""
     return typed + (" data.source=sample" if "prepare.py" in typed else "")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", [line for line in TYPED if "RUN_ID" not in line])
+@pytest.mark.parametrize("line", [line for line in TYPED if "RUN_ID" not in line and line not in STUDIED])
 def test_a_command_runs_as_typed(line: str, command: Callable[..., "CompletedProcess[str]"]) -> None:
     done = command(shortened(line))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_study_is_run_and_compared_as_typed(command: Callable[..., "CompletedProcess[str]"]) -> None:
+    assert len(STUDIED) >= 3
+    for line in STUDIED:  # the first runs it
+        done = command(shortened(line))
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert "3 jobs: 3 finished" in done.stdout
 
 
 @pytest.mark.slow
