@@ -67,7 +67,7 @@ def compare(config: Config) -> None:
             return
         found = [make_comparison(client, select(client, config, name, Path(scratch)), config, Path(scratch)) for name in names]
         for comparison, parent in found:
-            leave_report(client, comparison, parent, config)
+            leave_report(client, comparison, parent, report_folder(config, comparison, is_one=len(found) == 1))
         if len(found) > 1:
             print_ranks([comparison for comparison, _ in found])
 
@@ -246,10 +246,17 @@ def read_trials(client: Client, selection: Selection) -> dict[str, list[Trial]]:
 # -- what is left behind -----------------------------------------------------------------------------------------------
 
 
-def leave_report(client: Client, comparison: Comparison, parent: Run | None, config: Config) -> None:
-    """Print the table, write the report, and add it to the parent run's artifacts."""
+def report_folder(config: Config, comparison: Comparison, is_one: bool) -> Path:
+    """Return where a report goes: `output`, a folder in it for each of several data sets; or `experiments/<study>_<data>`."""
     name = f"{comparison.study}_{comparison.data.replace(',', '-')}"
-    folder = Path(config["output"]).expanduser() if config["output"] else ROOT / "experiments" / name
+    if not config["output"]:
+        return ROOT / "experiments" / name
+    output = Path(config["output"]).expanduser()
+    return output if is_one else output / name
+
+
+def leave_report(client: Client, comparison: Comparison, parent: Run | None, folder: Path) -> None:
+    """Print the table, write the report, and add it to the parent run's artifacts."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = pictures.write_pictures(comparison, folder)
     tables.results_frame(comparison).to_csv(folder / "results.csv", index=False)
