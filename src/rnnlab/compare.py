@@ -17,7 +17,8 @@ from rnnlab.jobs import state_of
 from rnnlab.parents import finished_run, read_plan
 from rnnlab.report import page, pictures, runs, tables
 from rnnlab.report.contents import Comparison, Trial
-from rnnlab.report.ranks import rank_groups
+from rnnlab.report.pictures import draw_ranks
+from rnnlab.report.ranks import rank, rank_groups
 from rnnlab.report.verdicts import conclusions, order, summaries, verdicts
 from rnnlab.tracking import NAME_PATTERN, Client, Run, Tracker, connect, find_baselines, find_runs, get_run
 
@@ -69,7 +70,7 @@ def compare(config: Config) -> None:
         for comparison, parent in found:
             leave_report(client, comparison, parent, report_folder(config, comparison, is_one=len(found) == 1))
         if len(found) > 1:
-            print_ranks([comparison for comparison, _ in found])
+            leave_ranks([comparison for comparison, _ in found], config)
 
 
 # -- what is compared --------------------------------------------------------------------------------------------------
@@ -272,11 +273,17 @@ def leave_report(client: Client, comparison: Comparison, parent: Run | None, fol
     console.print(f"\nreport: {folder / 'report.html'}", highlight=False)
 
 
-def print_ranks(comparisons: Sequence[Comparison]) -> None:
-    """Print average ranks over several data sets."""
+def leave_ranks(comparisons: Sequence[Comparison], config: Config) -> None:
+    """Print average ranks over several data sets, and draw them beside the reports."""
     scores = {c.data: {name: s.mean for name, s in c.summaries.items()} for c in comparisons}
-    for line in rank_groups(scores, {c.data: c.metric.direction for c in comparisons}):
+    directions = {c.data: c.metric.direction for c in comparisons}
+    for line in rank_groups(scores, directions):
         console.print(line, highlight=False)
+    if len(set.intersection(*(set(groups) for groups in scores.values()))) > 1:
+        folder = Path(config["output"]).expanduser() if config["output"] else ROOT / "experiments"
+        file = folder / f"{comparisons[0].study}_ranks.png"
+        draw_ranks(rank(scores, directions), file)
+        console.print(f"picture: {file}", highlight=False)
 
 
 def print_status(client: Client, parent: Run, scratch: Path) -> None:

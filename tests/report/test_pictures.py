@@ -8,7 +8,8 @@ from tests.report.example import comparison
 from tests.report.test_tables import renamed
 
 from rnnlab.report.contents import Comparison
-from rnnlab.report.pictures import write_pictures
+from rnnlab.report.pictures import draw_ranks, write_pictures
+from rnnlab.report.ranks import rank
 
 PNG = b"\x89PNG\r\n\x1a\n"
 ALL = ["learning_curves.png", "differences.png", "quality_against_parameters.png"]
@@ -35,3 +36,9 @@ def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_pictures(comparison(False), tmp_path / folder)
     assert [(tmp_path / "a" / file).read_bytes() for file in ALL] == [(tmp_path / "b" / file).read_bytes() for file in ALL]
+
+
+def test_ranks_are_drawn_with_the_critical_difference(tmp_path: Path) -> None:
+    scores = {f"data{number}": {"gru": 0.9 - number / 100, "lstm": 0.8, "srnn": 0.7 + number / 100} for number in range(4)}
+    draw_ranks(rank(scores, dict.fromkeys(scores, "max")), tmp_path / "ranks.png")
+    assert (tmp_path / "ranks.png").stat().st_size > 5000

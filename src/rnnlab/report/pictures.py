@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from rnnlab.report.contents import Comparison
 from rnnlab.report.curves import curves
 from rnnlab.report.figures import GREY, LONGEST_LABEL, SHOWN, compact, log_ticks, pareto_front
+from rnnlab.report.ranks import Ranking
 from rnnlab.report.style import Look, in_unit, looks, scale_of, shortened, wish
 
 matplotlib.use("Agg")
@@ -118,3 +119,32 @@ def _finish(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=9, loc="left")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
+
+
+def draw_ranks(ranking: Ranking, file: Path) -> None:
+    """Draw average ranks on a line, the best left; a bar joins groups that are not told apart (Demsar 2006, figure 1)."""
+    num = len(ranking.names)
+    figure = Figure(figsize=(7, 0.8 + 0.34 * num), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0.0, num + 1.0), ylim=(-num - 0.5, 1.4), title=f"average rank over {len(ranking.data)} data sets, 1 the best")
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(1, num + 1))
+    axes.yaxis.set_visible(False)
+    for side in ("left", "right", "bottom"):
+        axes.spines[side].set_visible(False)
+    for place, (name, average) in enumerate(zip(ranking.names, ranking.average, strict=True)):
+        is_left = place < (num + 1) // 2
+        end = 0.0 if is_left else num + 1.0
+        axes.plot([average, average, end], [1.4, -place - 1, -place - 1], color="0.4", linewidth=1)
+        axes.text(end, -place - 1, f" {shortened(name, LONGEST_LABEL)} {average:.2f} ", ha="left" if is_left else "right", va="bottom")
+    width = min(ranking.critical_difference, num - 1)
+    axes.plot([1, 1 + width], [0.8, 0.8], color="black", linewidth=2)
+    axes.text(1 + width / 2, 0.85, f"critical difference {ranking.critical_difference:.2f}", ha="center", va="bottom", fontsize=8)
+    height = 0.2
+    for start in range(num):
+        alike = [place for place in range(start, num) if ranking.average[place] - ranking.average[start] < ranking.critical_difference]
+        joins_more = start == 0 or ranking.average[alike[-1]] - ranking.average[start - 1] >= ranking.critical_difference
+        if len(alike) > 1 and joins_more:
+            axes.plot([ranking.average[start], ranking.average[alike[-1]]], [height, height], color="#0072B2", linewidth=4)
+            height -= 0.3
+    figure.savefig(file, dpi=120, metadata={"Software": None})
