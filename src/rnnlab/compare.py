@@ -240,7 +240,11 @@ def read_trials(client: Client, selection: Selection) -> dict[str, list[Trial]]:
     found = {}
     for group, name in selection.searches.items():
         if (folder / f"{name}.journal").is_file():
-            found[group] = [Trial(number, state, value, setting, []) for number, state, value, setting in read_search(folder, name)]
+            trials = read_search(folder, name)
+            found[group] = [
+                Trial(number, state, value, {key: "null" if given is None else given for key, given in setting.items()}, [])
+                for number, state, value, setting in trials
+            ]
     return found
 
 
