@@ -209,15 +209,14 @@ def assert_whole(found: Any, root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_makes_one_run_a_job_and_a_job_that_fails_says_so_once(command: Command, root: Path) -> None:
-    done = command(f"src/train.py -m {SMALL} trainer.max_epochs=1 trainer.limit_train_batches=2 tracking.experiment=ddp name=a,b,x.y")
-    assert done.returncode == 1
-    assert done.stderr.count("a run's name holds small letters") == 2  # where it happened, and at the sweep's end
-    assert "Traceback" not in done.stderr
-    assert done.stdout.count("\nrun ") == 2
-    found = runs_of(root, "ddp")
-    assert sorted(r.info.run_name for r in found) == ["a", "b"]
-    for one in found:
+def test_a_sweep_makes_one_run_a_job_below_one_parent(command: Command, root: Path) -> None:
+    done = command(f"src/train.py -m {SMALL} trainer.max_epochs=1 trainer.limit_train_batches=2 tracking.experiment=ddp seed=0,1")
+    assert done.returncode == 0, done.stderr
+    children = [r for r in runs_of(root, "ddp") if "mlflow.parentRunId" in r.data.tags]
+    assert len(runs_of(root, "ddp")) == 3 and {r.info.status for r in runs_of(root, "ddp")} == {"FINISHED"}
+    assert sorted(r.data.params["seed"] for r in children) == ["0", "1"]
+    assert len({r.data.tags["mlflow.parentRunId"] for r in children}) == 1
+    for one in children:
         assert_whole(one, root)
 
 
@@ -264,42 +263,44 @@ def test_ctrl_c_saves_and_a_resume_ends_with_the_weights_of_one_uninterrupted_pr
 
 
 @pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], bool]:
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
     """Launch two processes of a programme that is given as text."""
 
-    def launched(text: str) -> bool:
+    def launched(text: str, parent: str | None = None) -> bool:
         script = tmp_path / "train.py"
         script.write_text(f"import os, signal, sys, time\nrank = os.environ['RANK']\n{text}\n", encoding="utf-8")
         monkeypatch.setattr(launching, "SCRIPT", script)
         monkeypatch.setenv("PYTHONPATH", str(HOME / "src"))
-        config = {"trainer": {"strategy": "ddp", "devices": 2}, "choices": {"model": "gru"}}
+        config = {"trainer": {"strategy": "ddp", "devices": 2}, "choices": {"model": "gru"}, "study": {"parent": parent}}
         return launching.launched(config, ["seed=3", "hydra.run.dir=x", "+study.parent=5"])
 
     return launched
 
 
-def test_each_process_gets_its_words_but_those_of_a_sweep(launch: Callable[[str], bool], tmp_path: Path) -> None:
+def test_each_process_gets_its_words_but_those_of_a_sweep(launch: Callable[..., bool], tmp_path: Path) -> None:
     assert launch(f"open(f'{tmp_path}/' + rank, 'w').write(' '.join(sys.argv[1:]) + ' ' + os.environ['WORLD_SIZE'])")
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["seed=3 +study.parent=5 hydra.mode=RUN 2"] * 2
 
 
 def test_where_one_process_fails_the_others_end_and_its_exit_code_is_ours(
-    launch: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch
+    launch: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launching, "GRACE_S", {"leader": 0.1, "other": 0.1})
     for failing in "01":
         with pytest.raises(SystemExit) as ended:
             launch(f"sys.exit(7) if rank == '{failing}' else signal.pause()")
         assert ended.value.code == 7
+    with pytest.raises(ValueError, match=r"^a process of this training ended with exit code 7"):
+        launch("sys.exit(7)", "p")  # a study goes on
 
 
-def test_what_the_first_to_fail_left_is_raised_here(launch: Callable[[str], bool]) -> None:
+def test_what_the_first_to_fail_left_is_raised_here(launch: Callable[..., bool]) -> None:
     leave = "from rnnlab.launching import leave_failure\nfrom rnnlab.config import ConfigError\n"
     with pytest.raises(ConfigError, match=r"^the reason$"):
         launch(f"{leave}leave_failure(ConfigError('the reason') if rank == '1' else ValueError('lost'), rank == '0')\nsys.exit(1)")
 
 
-def test_what_we_are_sent_they_are_sent_once(launch: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_we_are_sent_they_are_sent_once(launch: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     poll = subprocess.Popen.poll
     is_sent: list[bool] = []
 

@@ -68,7 +68,7 @@ def launched(config: Config, words: list[str]) -> bool:
 
     Raises:
         ValueError: what the processes would have told the user, were they one.
-        SystemExit: with their exit code, where they told it themselves.
+        SystemExit: with their exit code, where they told it themselves (in a study only where they were interrupted).
     """
     wanted = _num_wanted(config)
     if is_worker() or wanted < 2:
@@ -83,6 +83,8 @@ def launched(config: Config, words: list[str]) -> bool:
             raise SystemExit(130)
         if code:
             _raise_what_they_left(folder)
+            if config["study"]["parent"]:  # the sweep goes on, and lists what failed
+                raise ValueError(f"a process of this training ended with exit code {code}: see what it said above")
             raise SystemExit(code)
     return True
 

@@ -24,6 +24,7 @@ from pytorch_lightning.callbacks import Callback
 
 from rnnlab.callbacks import Pruned
 from rnnlab.config import Config, ConfigError
+from rnnlab.distributed import from_leader, leaders
 
 NUM_STARTUP = 6
 """Trials drawn at random before there is a model of what is good; as many before anything is stopped."""
@@ -164,14 +165,8 @@ class Pruning(Callback):
         seeds = config["study"]["search_seeds"]
         self.offset = seeds.index(config["seed"]) * 10_000 if config["seed"] in seeds else 0
         self.best = -float("inf")
-        study = optuna.load_study(
-            study_name=name, storage=_storage(Path(config["paths"]["outputs"]) / "searches", name), pruner=median_pruner()
-        )
-        found = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == int(number)), None)
-        if found is None:
-            raise ConfigError(f"study.trial={config['study']['trial']}: the search has no such trial")
-        self.trial = optuna.trial.Trial(study, found._trial_id)
-        self.reported = set(found.intermediate_values)  # a run that goes on may validate an epoch again
+        folder = Path(config["paths"]["outputs"]) / "searches"
+        self.kept = leaders(lambda: _open_trial(folder, name, int(number)))
 
     def state_dict(self) -> dict[str, float]:
         """Keep the best value with the checkpoint."""
@@ -187,12 +182,25 @@ class Pruning(Callback):
         if value is None or trainer.sanity_checking:
             return
         self.best = max(self.best, self.sign * float(value))
-        epoch = self.offset + trainer.current_epoch
-        if epoch not in self.reported:
-            self.trial.report(self.sign * self.best, epoch)
-            self.reported.add(epoch)
-        if trainer.current_epoch + 1 < (trainer.max_epochs or 0) and self.trial.should_prune():
+        is_last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+        if from_leader(lambda: self._is_hopeless(self.offset + trainer.current_epoch)) and not is_last:
             raise Pruned(f"{self.monitor} {self.sign * self.best:.4g} after epoch {trainer.current_epoch + 1} is below the others' median")
+
+    def _is_hopeless(self, epoch: int) -> bool:
+        trial, reported = self.kept
+        if epoch not in reported:
+            trial.report(self.sign * self.best, epoch)
+            reported.add(epoch)
+        return trial.should_prune()
+
+
+def _open_trial(folder: Path, name: str, number: int) -> tuple[optuna.trial.Trial, set[int]]:
+    """Return a trial that is under way, and for which epochs it was reported (a run that goes on may validate one again)."""
+    study = optuna.load_study(study_name=name, storage=_storage(folder, name), pruner=median_pruner())
+    found = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == number), None)
+    if found is None:
+        raise ConfigError(f"study.trial={name}:{number}: the search has no such trial")
+    return optuna.trial.Trial(study, found._trial_id), set(found.intermediate_values)
 
 
 def read_search(folder: Path, name: str) -> list[tuple[int, str, float | None, Setting]]:
