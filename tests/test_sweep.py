@@ -386,7 +386,6 @@ def test_a_search_that_was_interrupted_goes_on_in_the_same_trial_and_run(place: 
     assert [run.data.tags["trial"] for run in finished.new] == ["1"]
 
 
-@pytest.mark.xfail(strict=True, reason="a trial whose setting failed before should count as failed")
 def test_trials_that_fail_are_failed_trials_however_often_their_setting_comes(place: Place) -> None:
     words = "optimizer=sgd trainer.gradient_clip_val=null study.tuning_trials=3 '+study.space={optimizer.lr:[1e38]}'"
     said = place.typed(f"-m seed=9 study.search_seeds=[9] {words}")
@@ -401,7 +400,6 @@ def test_nothing_may_be_a_choice(place: Place) -> None:
     assert "trainer.gradient_clip_val" not in said.new[0].data.params
 
 
-@pytest.mark.xfail(strict=True, reason="without a key to search, all trials are the same")
 def test_a_space_of_which_a_network_has_no_key_is_refused(place: Place) -> None:
     said = place.typed("-m seed=0 study.tuning_trials=1 '+study.space={optimizer.lrr:[0.1]}'")
     assert said.code == 2, said.text

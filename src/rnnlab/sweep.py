@@ -94,10 +94,13 @@ class Sweep:
         with FileLock(self._locks() / f"parent-{plan.key}.lock"):
             self.parent = Parent.open(self.client, plan, [job.config for job in jobs], self.outputs, ROOT, HOME)
         with self._closing():
+            tuning = Tuning(self, self.study, self.axes)
             if self.study["tuning_trials"]:
-                jobs = Tuning(self, self.study, self.axes).tuned(jobs)
+                jobs = tuning.tuned(jobs)
             self.parent.plan_jobs([(job.identity, list(job.words), job.config) for job in jobs])
             self.launch(jobs)
+            if self.study["write_tuned"]:
+                tuning.write()
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
@@ -231,13 +234,13 @@ class Sweep:
         """
         states = {job.identity: self.state(job) for job in jobs}
         failed = [f"{' '.join(self._varying(job))}: {_error(result)}" for job, result in zip(left, results, strict=False) if _error(result)]
-        known = {job.identity for job in left[: len(results)]}
+        known = {job.identity for job, result in zip(left, results, strict=False) if _error(result)}
         before = [job for job in jobs if states[job.identity] == "failed" and job.identity not in known]
         failed += [f"{' '.join(self._varying(job))}: failed before" for job in before]
         elsewhere = sum(state == "running" for state in states.values())
         if elsewhere:
             console.print(f"{elsewhere} jobs are running in other processes", highlight=False)
-        num_done = sum(state == "finished" for state in states.values())
+        num_done = sum(states[job.identity] == "finished" for job in jobs)
         console.print(f"\n{num_done} of {len(jobs)} jobs are finished", highlight=False)
         if num_done:
             console.print(f"compare:  python src/compare.py parent={self.parent.run_id}", highlight=False)

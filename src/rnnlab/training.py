@@ -47,7 +47,7 @@ def make_trainer(
         *_weight_average(config),
         best,
         *_early_stopping(config, best),
-        *_pruning(config, best),
+        *_pruning(config, f"val/{measure.name}", measure.direction),
         LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
         ProgressLine(f"val/{measure.name}", measure.unit),
         *(
@@ -134,12 +134,12 @@ def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStop
         )
 
 
-def _pruning(config: Config, best: ModelCheckpoint) -> Iterator[Callback]:
-    """Report to the search whose trial this run is."""
+def _pruning(config: Config, metric: str, direction: str) -> Iterator[Callback]:
+    """Report to the search whose trial this run is, by what settings are chosen by (checkpoints may follow something else)."""
     if config["study"]["trial"] is not None and config["study"]["pruning"]:
         from rnnlab.search import Pruning
 
-        yield Pruning(config, str(best.monitor), best.mode)
+        yield Pruning(config, metric, direction)
 
 
 def _weight_average(config: Config) -> Iterator[WeightAveraging]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import yaml
 from rich.console import Console
 
-from rnnlab.config import Config, flatten, recipe
+from rnnlab.config import Config, ConfigError, flatten, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.jobs import Job, state_of
 from rnnlab.parents import REPEATED, Parent, group_of
@@ -51,6 +51,7 @@ class Tuning:
 
     def __init__(self, runner: Runner, study: Config, axes: Mapping[str, list[str]]) -> None:
         self.runner, self.study, self.axes = runner, study, axes
+        self.found: list[tuple[Job, Setting, str]] = []
 
     def tuned(self, jobs: list[Job]) -> list[Job]:
         """Search the best setting of every network, equally long, and return the jobs that run seeds and folds with it."""
@@ -66,6 +67,13 @@ class Tuning:
             found += [self._set(job, "tuned", best) for job in group]
         return found
 
+    def write(self) -> None:
+        """Write each network's best setting to `conf/tuned`: at the end of the study, whose jobs are composed from what was there."""
+        for network, best, where in self.found:
+            file = write_tuned(self.runner.conf, network.config["choices"], best, where)
+            choices = network.config["choices"]
+            console.print(f"written to {file}: model={choices['model']} data={choices['data']} takes it from now on", highlight=False)
+
     def _set(self, job: Job, name: str, setting: Setting) -> Job:
         """Return a job with another setting."""
         given = self.runner.make_job([*self.runner.given_to(job), *_words(setting)])
@@ -75,6 +83,10 @@ class Tuning:
         """Run the trials of one network that are left, and return its best setting."""
         flat = flatten(network.config)
         space = {key: value for key, value in self.study["space"].items() if key in flat}
+        if left := sorted(set(self.study["space"]) - set(space)):
+            console.print(f"not searched, since {self._label(network)} has no such keys: {', '.join(left)}", highlight=False)
+        if not space:
+            raise ConfigError(f"study.space has no key of {self._label(network)}: {', '.join(left)}; its keys: add --cfg job")
         seeds = list(self.study["search_seeds"])
         measure, label = self._measure(network), self._label(network)
         name = search_name(network.identity, space, seeds)
@@ -89,10 +101,8 @@ class Tuning:
         number, value, best = search.best()
         words = f"{measure.name} {value:.4f} on validation with {_shown(best)} (trial {number + 1})"
         console.print(f"[bold]best of {search.num_done} trials[/] of {label}: {words}", highlight=False)
-        if self.study["write_tuned"]:
-            where = f"Best of {search.num_done} trials, {measure.name} {value:.4g} on validation (study {self.runner.parent.plan.name})."
-            file = write_tuned(self.runner.conf, network.config["choices"], best, where)
-            console.print(f"written to {file}: `model={network.config['choices']['model']} data=...` takes it from now on", highlight=False)
+        where = f"Best of {search.num_done} trials, {measure.name} {value:.4g} on validation (study {self.runner.parent.plan.name})."
+        self.found.append((network, best, where))
         return best
 
     def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Measure) -> None:
@@ -115,6 +125,9 @@ class Tuning:
             finished = [run for run in tried if run.info.status == "FINISHED"]
             if not finished and state_of(tried) == "pruned":
                 search.tell(number, None, "pruned")
+                return
+            if not finished and state_of(tried) == "failed":  # the same setting failed before
+                search.tell(number, None, "failed")
                 return
             if not finished:
                 raise ValueError(f"trial {number + 1} is {state_of(tried)} elsewhere: run the study again when it has ended")
