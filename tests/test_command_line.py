@@ -1,6 +1,7 @@
 """The user's commands as the user types them: help, wrong words, and what comes out of a run."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -103,7 +104,7 @@ def test_every_file_of_every_group_composes() -> None:
 def test_a_sweep_over_all_models_trains_scores_and_predicts_as_typed(command: Command, root: Path) -> None:
     done = command("src/train.py -m model=srnn,lstm,gru,birnn data=speech trainer=smoke data.source=sample data.loader.batch_size=16")
     assert done.returncode == 0, done.stderr
-    runs = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("run ")]
+    runs = re.findall(r"  run ([0-9a-f]{32})$", done.stderr, re.MULTILINE)
     assert len(runs) == 4
 
     from mlflow import MlflowClient
