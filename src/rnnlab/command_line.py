@@ -188,8 +188,12 @@ def check_words(config_name: str, words: list[str]) -> None:
 
 def _check_choice(override: Any) -> list[str]:
     """Return the group override as words, one per choice of a sweep; refuse unknown choices."""
+    from hydra.core.override_parser.types import Glob
+
     group = override.key_or_group
     options = sorted(p.stem for p in (CONF / group).glob("*.yaml"))
+    if isinstance(override.value(), Glob):
+        raise ConfigError(f"{override.input_line} is not allowed: list the choices, {group}={','.join(options)}")
     values = override.sweep_iterator() if override.is_sweep_override() else [override.get_value_element_as_str()]
     words = []
     for value in (str(v).strip("'\"") for v in values):

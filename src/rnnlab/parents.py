@@ -14,11 +14,10 @@ from typing import Any
 import pandas as pd
 
 from rnnlab.config import Config
+from rnnlab.report.runs import REPEATED
 from rnnlab.tracking import Client, Run, Tracker, find_runs, read_artifact
 
 FILE = "study.json"
-REPEATED = ("seed", "data.fold")
-"""What is averaged, not compared."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ from rnnlab.command_line import CONF, HOME, ROOT, as_config
 from rnnlab.config import Config, ConfigError, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.jobs import Job, State, identity, state_of
-from rnnlab.parents import REPEATED, Parent, Plan
+from rnnlab.parents import Parent, Plan
+from rnnlab.report.runs import REPEATED
 from rnnlab.run import check, find_data
 from rnnlab.search import read_space
 from rnnlab.tracking import NAME_PATTERN, connect, find_runs

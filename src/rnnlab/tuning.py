@@ -11,7 +11,8 @@ from rich.console import Console
 from rnnlab.config import Config, ConfigError, flatten, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.jobs import Job, state_of
-from rnnlab.parents import REPEATED, Parent, group_of
+from rnnlab.parents import Parent, group_of
+from rnnlab.report.runs import REPEATED
 from rnnlab.search import Search, Setting, as_choice, read_space, search_name
 from rnnlab.tasks.base import Measure
 from rnnlab.tracking import Client, find_runs
