@@ -30,6 +30,7 @@ SERVED_COLUMNS = {
     "dictation": {"path": "string", "audio": "binary"},
     "translation": {"text": "string"},
     "pronunciation": {"text": "string"},
+    "music": {"path": "string", "csv": "string"},
 }
 """What a served model takes, by kind of data: any one of these columns."""
 
@@ -53,7 +54,7 @@ class Bundle:
 
         Args:
             inputs: for speech and dictation paths or the bytes of sound files, for text, translation and pronunciation the texts, for
-                series paths or the content of CSV tables.
+                series and music paths or the content of CSV tables.
 
         Returns:
             The column `input` and what the task predicts; one row an input, or one a ticker of each table.
@@ -170,4 +171,8 @@ def reader(kind: str) -> Reader:
         from rnnlab.data.series import read_inputs as read_series
 
         return read_series
+    if kind == "music":
+        from rnnlab.data.music import read_inputs as read_rolls
+
+        return read_rolls
     raise ConfigError(f"the bundle's data are of the kind {kind!r}, which this version cannot read")

@@ -66,7 +66,7 @@ class Predictor(pl.LightningModule, ABC):
 
     @abstractmethod
     def respond(self, batch: Batch) -> Outputs:
-        """Return outputs as the task reads them: (B, C) or (B, T, C) logits, (B, D) standardised forecasts, or what was decoded."""
+        """Return outputs as the task reads them: (B, C) or (B, T, C) log-odds, (B, D) standardised forecasts, or what was decoded."""
 
 
 class FittedOnce(Predictor, ABC):
@@ -194,7 +194,7 @@ class SequenceModule(Network, ABC):
         decoding: how sequences of tokens are searched for (unused elsewhere).
 
     Raises:
-        ValueError: where the cell or the front end does not fit, or CTC cannot train such targets.
+        ValueError: where the cell or the front end does not fit, CTC cannot train such targets, or a direction would read them.
     """
 
     cell_class: ClassVar[type[Cell] | None] = None
@@ -211,6 +211,11 @@ class SequenceModule(Network, ABC):
         decoding: Decoding,
     ) -> None:
         super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend, decoding)
+        if spec.is_causal and self.is_bidirectional:
+            raise ValueError(
+                f"data={spec.name} has targets that are its own later inputs, which a network in both directions would read: choose "
+                "model=srnn, lstm or gru"
+            )
         self.is_ctc = spec.target_kind == "tokens"
         if self.is_ctc:
             _refuse_without_ctc(spec, regularisation)
@@ -292,6 +297,8 @@ def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:
     name = f"frontend={type(frontend).__name__.lower()}"
     if frontend.accepts != spec.input_kind:
         raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another frontend")
+    if spec.is_causal and frontend.looks_ahead:
+        raise ValueError(f"data={spec.name} has targets that are its own later inputs, which {name} would read: choose frontend=direct")
     if task.is_per_step and frontend.steps_out(np.array([12]))[0] != 12:
         raise ValueError(
             f"data={spec.name} has a target at every step, but {name} gives another number of steps: give time_strides (or repeats) of 1, "
