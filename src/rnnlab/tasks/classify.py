@@ -28,6 +28,8 @@ class Classify(Task[Tensor]):
     def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
         super().__init__(spec, regularisation)
         self.weights = class_weights(regularisation.class_weights, spec)
+        if spec.metric == "loss":
+            self.measure = Measure("loss", "min", "nats")
 
     def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
         """Cross entropy of (B, C) against (B,)."""
@@ -100,9 +102,14 @@ class Label(Classify):
         return int((batch.targets != IGNORED_TARGET).sum())
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
-        """Return the predicted class index of every valid step, as lists."""
+        """Return the predicted class index of every valid step, as lists; where targets are known, each sequence's mean cross entropy."""
         rows = zip(outputs.argmax(-1).cpu().numpy(), batch.input_lengths.tolist(), strict=True)
-        return {"prediction": _object_array([row[:length] for row, length in rows])}
+        found = {"prediction": _object_array([row[:length] for row, length in rows])}
+        is_known_BT = (batch.targets != IGNORED_TARGET).to(outputs.device)
+        if not is_known_BT.any():
+            return found
+        losses_BT = F.cross_entropy(outputs.mT, batch.targets.to(outputs.device), ignore_index=IGNORED_TARGET, reduction="none")
+        return found | {"cross_entropy": (losses_BT.sum(1) / is_known_BT.sum(1)).cpu().numpy()}
 
     def target_columns(self, batch: Batch) -> Columns:
         """Return the true class index of every valid step, as lists."""
