@@ -11,15 +11,17 @@ from rnnlab.contracts import NonNegativeFloat, PositiveFloat, PositiveInt
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Say when a training ends before its last epoch (`callbacks.early_stopping`).
+    """Say when a training ends before its last epoch (`callbacks.early_stopping`); see `Watchers` of defaults.
 
     Args:
         patience: validations without improvement; None: never.
         min_delta: by which the metric must be better to count as improved.
+        when_solved: whether it ends where validation is beyond what the data call solved.
     """
 
     patience: PositiveInt | None
     min_delta: NonNegativeFloat
+    when_solved: bool = False
 
 
 @dataclass(frozen=True)
