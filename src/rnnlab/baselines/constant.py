@@ -8,7 +8,7 @@ import torch
 from rnnlab.baselines.base import Arrays, Method, classes, standardise
 from rnnlab.contracts import Batch, InputKind, TargetKind
 
-SMALLEST_PROBABILITY = 1e-30
+SMALLEST_PROBABILITY = 1e-60
 
 
 class Persistence(Method):
