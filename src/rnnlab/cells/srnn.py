@@ -1,6 +1,6 @@
 """The simple recurrent network of Elman (1990), "Finding structure in time".
 
-    h_t = f(W_i x_t + b_i + W_h h_{t-1} + b_h)        f = tanh, or relu (Le et al. 2015)
+h_t = f(W_i x_t + b_i + W_h h_{t-1} + b_h)        f = tanh, or relu (Le et al. 2015)
 """
 
 from typing import Literal
