@@ -120,6 +120,7 @@ def output_of(command: str) -> str:
                 runpy.run_module(words[1], run_name="__main__")
             else:
                 sys.argv = words
+                sys.path.insert(0, str((HOME / words[0]).parent))
                 runpy.run_path(words[0], run_name="__main__")
     finally:
         sys.argv, sys.path[:] = argv, folders
