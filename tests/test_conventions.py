@@ -33,16 +33,17 @@ MAY_IMPORT = {
 SHARED = {
     "models": {"base"},
     "cells": {"base"},
-    "layers": {"attention", "decoder"},
+    "layers": {"base", "attention", "decoder"},
     "insight": set(),
-    "tasks": {"base", "classify", "forecast", "transduce", "wording"},
-    "baselines": {"base", "constant", "linear", "bag", "nearest"},
+    "tasks": {"base", "classify", "forecast", "multilabel", "transduce", "wording"},
+    "baselines": {"base", "constant", "linear", "bag", "nearest", "sets"},
     "data": {
         *("base", "labelled", "batches", "prepared", "sources", "archives", "splits", "calendar_splits"),  # any data
         *("audio", "augment", "recordings", "sound"),  # sound
         *("tables", "corpora", "texts", "tokens", "pairs"),  # texts
         "targets",  # sequences as targets
         *("prices", "indicators", "windows", "windowed"),  # series
+        "rolls",  # music
     },
 }
 # Libraries that only some files know.
