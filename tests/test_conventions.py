@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "tasks": {"contracts"},
     "schedules": {"contracts"},
     "cells": {"contracts"},
+    "principles": set(),
     "layers": {"contracts", "cells"},
     "baselines": {"contracts"},
     "models": {"contracts", "tasks", "cells", "layers", "baselines"},
@@ -33,8 +34,9 @@ MAY_IMPORT = {
 SHARED = {
     "models": {"base"},
     "cells": {"base"},
-    "layers": {"attention", "decoder"},
+    "layers": {"base", "attention", "decoder"},
     "insight": set(),
+    "principles": {"losses", "optimizers", "numpy_rnn"},
     "tasks": {"base", "classify", "forecast", "multilabel", "transduce", "wording"},
     "baselines": {"base", "constant", "linear", "bag", "nearest", "sets"},
     "data": {

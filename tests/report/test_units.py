@@ -75,8 +75,10 @@ def test_sums_of_labels_by_step_give_what_the_run_measured() -> None:
     outputs = torch.randn(3, 3, 4, generator=torch.Generator().manual_seed(1))
     table, numbers = measured(task, [(outputs, batch_of(targets, torch.tensor([3, 1, 2])))], ["s", "s", "t"])
     assert whole(table, "accuracy") == pytest.approx(numbers["accuracy"])
-    assert unit_sums(table, "accuracy").sums_UK[:, 1].tolist() == [4, 2]
-    with pytest.raises(ValueError, match="lack the columns that 'f1_macro' is made of; of these can be taken apart: accuracy"):
+    assert whole(table, "loss") == pytest.approx(float(task.loss(outputs, batch_of(targets), is_training=False)))
+    assert unit_sums(table, "accuracy").sums_UK[:, 1].tolist() == unit_sums(table, "loss").sums_UK[:, 1].tolist() == [4, 2]
+    assert rights(table, "loss")["e1"] == pytest.approx(-float(outputs[1, 0].log_softmax(-1)[3]))
+    with pytest.raises(ValueError, match=r"lack the columns that 'f1_macro' is made of; of these can be taken apart: accuracy, loss$"):
         unit_sums(table, "f1_macro")
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
 from rnnlab.contracts import Batch, DataSpec, valid_mask
-from rnnlab.tasks.base import Columns, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Measure, Regularisation, Task
 
 
 class MultiLabel(Task[Tensor]):
@@ -27,14 +27,16 @@ class MultiLabel(Task[Tensor]):
     Args:
         spec: of the data.
         regularisation: l1 only: the others are for classes.
+        loss: the cross entropy of each label, and no other.
     """
 
     name = "multilabel"
     measure: Measure = Measure("nll", "min", "nats")
     is_per_step = True
 
-    def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
-        super().__init__(spec, regularisation)
+    def __init__(self, spec: DataSpec, regularisation: Regularisation, loss: Loss = TASKS_OWN) -> None:
+        super().__init__(spec, regularisation, loss)
+        loss.kind_for(spec, "whose targets are sets of labels", ("cross_entropy",))
         if regularisation.label_smoothing or regularisation.class_weights != "none":
             raise ValueError(
                 f"data={spec.name} has a set of labels at every step, for which model.regularisation.label_smoothing and class_weights "
