@@ -10,6 +10,6 @@ from rnnlab.models.base import SequenceModule
 
 @final
 class BiRNN(SequenceModule):
-    """A bidirectional recurrent network; choose its cell with `cell=srnn|lstm|gru`."""
+    """A bidirectional recurrent network; choose its cell with `cell=...` (conf/cell)."""
 
     is_bidirectional: ClassVar[bool] = True
