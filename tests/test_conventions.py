@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "tasks": {"contracts"},
     "schedules": {"contracts"},
     "cells": {"contracts"},
+    "principles": set(),
     "layers": {"contracts", "cells"},
     "baselines": {"contracts"},
     "models": {"contracts", "tasks", "cells", "layers", "baselines"},
@@ -33,16 +34,18 @@ MAY_IMPORT = {
 SHARED = {
     "models": {"base"},
     "cells": {"base", "weights", "activations", "srnn"},
-    "layers": {"attention", "decoder", "norms"},
+    "layers": {"base", "attention", "decoder", "norms"},
     "insight": set(),
-    "tasks": {"base", "classify", "forecast", "transduce", "wording"},
-    "baselines": {"base", "constant", "linear", "bag", "nearest"},
+    "principles": {"losses", "optimizers", "numpy_rnn"},
+    "tasks": {"base", "classify", "forecast", "multilabel", "transduce", "wording"},
+    "baselines": {"base", "constant", "linear", "bag", "nearest", "sets"},
     "data": {
         *("base", "labelled", "batches", "prepared", "sources", "archives", "splits", "calendar_splits"),  # any data
         *("audio", "augment", "recordings", "sound"),  # sound
         *("tables", "corpora", "texts", "tokens", "pairs"),  # texts
         "targets",  # sequences as targets
         *("prices", "indicators", "windows", "windowed"),  # series
+        "rolls",  # music
     },
 }
 # Libraries that only some files know.

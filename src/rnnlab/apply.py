@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 import yaml
 from rich.console import Console
 from rich.markup import escape
@@ -17,16 +18,18 @@ from rnnlab.command_line import CONF, ROOT
 from rnnlab.config import Config, ConfigError, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.recordings import AUDIO_SUFFIXES
+from rnnlab.data.rolls import ROLL_SUFFIXES, write_roll
 from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.texts import TABLE_SUFFIXES, TEXT_NAMES
 from rnnlab.evaluation import measure
 from rnnlab.insight.maps import draw_maps
+from rnnlab.insight.rolls import draw_continuation
 from rnnlab.results import unit_of
 from rnnlab.run import refuse_changed_data
 from rnnlab.tracking import Client, connect, get_run, read_artifact
 
 FORMATS = ("table", "csv", "json")
-WORDS = ("input", "prediction", "next best", "target", "answer")
+WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
 
 
 def score(config: Config) -> None:
@@ -75,6 +78,8 @@ def predict(config: Config) -> None:
     inputs = _raw_inputs([str(item) for item in given], config["text"], bundle.data)
     if config["maps"]:
         _draw_maps(bundle, inputs, Path(config["maps"]).expanduser())
+    if config["rolls"]:
+        _continue_pieces(bundle, inputs, config)
     table = bundle.predict(inputs)
     if config["format"] == "json":
         text = json.dumps(table.to_dict("records"), indent=1, ensure_ascii=False) + "\n"
@@ -89,8 +94,12 @@ def predict(config: Config) -> None:
         sys.stdout.write(text)
 
 
-SOUND, WRITTEN = ("speech", "dictation"), ("text", "translation", "pronunciation")
-COLUMNS = {"text": ("text_column", TEXT_NAMES), "translation": ("source_column", ()), "pronunciation": (None, ("word",))}
+SOUND, GENERATED = ("speech", "dictation"), ("adding", "copying", "parity")
+WRITTEN = ("text", "translation", "pronunciation", *GENERATED)
+COLUMNS = {
+    **{"text": ("text_column", TEXT_NAMES), "translation": ("source_column", ()), "pronunciation": (None, ("word",))},
+    **dict.fromkeys(GENERATED, (None, ("sequence",))),
+}
 """Of a table: the key that names its column of inputs, and the column's usual names."""
 
 
@@ -102,6 +111,8 @@ def _raw_inputs(given: list[str], text: str | None, data: dict[str, Any]) -> lis
     if text:
         raise ConfigError(f"text=... is for runs on texts; this one is on data of the kind {kind}: give input=FILE")
     suffixes, what = (AUDIO_SUFFIXES, "sound files") if kind in SOUND else (TABLE_SUFFIXES, "tables")
+    if kind == "music":
+        suffixes, what = ROLL_SUFFIXES, "piano rolls"
     return [str(file) for item in given for file in _files(item, suffixes, what)]
 
 
@@ -112,7 +123,7 @@ def _texts(item: str, data: dict[str, Any]) -> list[str]:
     (file,) = _files(item, TABLE_SUFFIXES, "tables")[:1]
     if file.suffix.lower() not in TABLE_SUFFIXES:
         return _lines(file.read_text(encoding="utf-8-sig", errors="replace"), str(file), data["kind"])
-    prepare = data["prepare"]
+    prepare = data.get("prepare", {})
     table = read_table(file, delimiter=prepare.get("delimiter"), has_header=prepare.get("has_header", True))
     key, usual = COLUMNS[data["kind"]]
     wanted = usual[0] if key is None else prepare[key]
@@ -140,6 +151,21 @@ def _draw_maps(bundle: Bundle, inputs: list[str], folder: Path) -> None:
         draw_maps(bundle.model, batch, files)
         drawn += len(files)
     print(f"written: {drawn} attention map{'s' if drawn > 1 else ''} in {folder}", file=sys.stderr)
+
+
+def _continue_pieces(bundle: Bundle, inputs: list[str], config: Config) -> None:
+    """Let the model go on with each piece; write the whole as a piano roll and draw it."""
+    for key, least in (("num_steps", 1), ("seed", 0)):
+        if not isinstance(config[key], int) or config[key] < least:
+            raise ConfigError(f"{key}={config[key]} is not allowed: a whole number from {least}")
+    folder, num_done = Path(config["rolls"]).expanduser(), 0
+    for _, batch in bundle.batches(inputs):
+        for values_TK, length in zip(batch.inputs, batch.input_lengths.tolist(), strict=True):
+            num_done += 1
+            file, piece_TK = folder / f"{num_done:03d}.png", values_TK[:length]
+            added_SK = draw_continuation(bundle.model, piece_TK, length, config["num_steps"], config["seed"], file)
+            write_roll(torch.cat([piece_TK, added_SK]).numpy(), bundle.model.spec.label_names, file.with_suffix(".csv"))
+    print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
 
 
 def _files(item: str, suffixes: set[str], what: str) -> list[Path]:
@@ -171,11 +197,15 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
 def _rows(table: pd.DataFrame) -> list[list[str]]:
     if "confidence" in table:
         return _rows_of_classes(table)
+    if "nll" in table:
+        return _rows_of_sets(table)
     return _rows_of_texts(table) if "prediction" in table else _rows_of_numbers(table)
 
 
 def _rows_of_texts(table: pd.DataFrame) -> list[list[str]]:
-    """Return one row for each answer, the best of an input first."""
+    """Return one row for each answer, the best of an input first; without scores where each step has its label."""
+    if "score" not in table:
+        return [["input", "answer"], *([str(row["input"]), str(row["prediction"])] for row in table.to_dict("records"))]
     rows = [["input", "answer", "score"]]
     suffixes = ["", *(name.removeprefix("prediction") for name in table.columns if name.startswith("prediction_"))]
     for row in table.to_dict("records"):
@@ -184,6 +214,14 @@ def _rows_of_texts(table: pd.DataFrame) -> list[list[str]]:
             [str(row["input"]) if not place else "", str(row[f"prediction{suffix}"]), f"{row[f'score{suffix}']:.3f}"]
             for place, suffix in enumerate(found)
         ]
+    return rows
+
+
+def _rows_of_sets(table: pd.DataFrame) -> list[list[str]]:
+    """Return for each piece how well its steps were foreseen, and the keys of the step that follows."""
+    rows = [["input", "steps", "nats a step", "next step"]]
+    for row in table.to_dict("records"):
+        rows.append([str(row["input"]), str(len(row["prediction"])), f"{row['nll']:.3f}", row["prediction"][-1] or "silence"])
     return rows
 
 

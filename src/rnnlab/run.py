@@ -24,7 +24,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from rnnlab import distributed, results
-from rnnlab.budget import at_budget
+from rnnlab.budget import at_budget, sized_parts
 from rnnlab.callbacks import Interrupted, Pruned, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
@@ -35,6 +35,7 @@ from rnnlab.evaluation import Evaluation, measure
 from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash
 from rnnlab.launching import is_leader, launched, num_local_processes, num_processes
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
+from rnnlab.settings import check_settings
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
@@ -71,6 +72,7 @@ def check(config: Config) -> Recipes:
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ConfigError(f"trainer.num_threads={threads} is not allowed: a whole number from 1, or null for all cores")
+    check_settings(config)
     distributed.check(trainer)
     optimizer = recipe(config["optimizer"], "optimizer")
     try:
@@ -157,10 +159,10 @@ def _claimed(config: Config, client: Client, job: str) -> Iterator[Begun | None]
 def _train_under(config: Config, recipes: Recipes, client: Client, data: SequenceDataModule, job: str, begun: Begun) -> float | None:
     """Make the model, train it under a run, new or taken up, and measure it."""
     spec = data.make_spec()
-    if config.get("budget") and "recurrence" in config["model"]:
+    if config.get("budget") and sized_parts(config["model"]):
         sized = at_budget(config["model"], config["budget"], spec)
         console.print(
-            f"  {'budget':13} hidden size {sized.hidden_size}: {sized.num_parameters:,} parameters in the recurrence "
+            f"  {'budget':13} hidden size {sized.hidden_size}: {sized.num_parameters:,} parameters between front end and output "
             f"({100 * sized.deviation:+.1f} %)",
             highlight=False,
         )
@@ -328,7 +330,7 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
         size = [model.kind]
     else:
         cell = [choices["cell"]] if choices.get("model") in ("birnn", "seq2seq") else []
-        size = [*cell, f"h{config['model']['recurrence']['hidden_size']}"]
+        size = [*cell, f"h{config['model'][sized_parts(config['model'])[0]]['hidden_size']}"]
     target = [f"{data['target']}{'-'.join(map(str, data['horizon_days']))}d"] if "horizon_days" in data else []
     has_folds = data.get("split") == "speaker" or data.get("num_folds", 1) > 1
     fold = [f"f{data['fold']}"] if has_folds else []
@@ -338,9 +340,10 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
 def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule, known: Mapping[str, str]) -> None:
     """Record what a run is, once: where it was cut off while it did, only the parameters that are not `known`."""
     unused = ["decoder_cell"] if config["choices"].get("model") != "seq2seq" else []
-    unused += [] if isinstance(model, Network) else ["cell", "frontend", "optimizer", "scheduler", "callbacks"]
+    unused += [] if isinstance(model, Network) else ["frontend", "optimizer", "scheduler", "callbacks"]
+    unused += [] if "cell" in config["model"] else ["cell"]
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
-    if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
+    if data.source != config["data"].get("source", data.source):  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
     chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
     tracker.log_params({key: value for key, value in {**flatten(recorded), **chosen}.items() if key not in known})

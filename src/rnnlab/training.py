@@ -16,8 +16,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from torch import Tensor
 
-from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, TrackingLogger
+from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
+from rnnlab.constraints import weight_constraint
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.distributed import spread
 from rnnlab.launching import is_leader
@@ -44,9 +45,11 @@ def make_trainer(
         StepSeed(config["seed"]),
         FiniteGuard(),
         meter,
+        *weight_constraint(config["callbacks"], model),
         *_weight_average(config),
         best,
         *_early_stopping(config, best),
+        *_stop_when_solved(config, model),
         *_pruning(config, f"val/{measure.name}", measure.direction),
         LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
         ProgressLine(f"val/{measure.name}", measure.unit),
@@ -134,6 +137,14 @@ def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStop
         )
 
 
+def _stop_when_solved(config: Config, model: Network) -> Iterator[StopWhenSolved]:
+    is_asked = config["callbacks"]["early_stopping"].get("when_solved", False)
+    if is_asked and model.spec.solved_at is None:
+        raise ConfigError(f"callbacks.early_stopping.when_solved: data={model.spec.name} don't say when they are solved: leave it out")
+    if is_asked:
+        yield StopWhenSolved(model.task)
+
+
 def _pruning(config: Config, metric: str, direction: str) -> Iterator[Callback]:
     """Report to the search whose trial this run is, by what settings are chosen by (checkpoints may follow something else)."""
     if config["study"]["trial"] is not None and config["study"]["pruning"]:
@@ -146,8 +157,6 @@ def _weight_average(config: Config) -> Iterator[WeightAveraging]:
     """Average the weights over steps; validation, checkpoints and the result take the average, training goes on with its own."""
     decay = config["callbacks"]["ema_decay"]
     if decay is not None:
-        if not 0 < decay < 1:
-            raise ConfigError(f"callbacks.ema_decay={decay} is not allowed: between 0 and 1, or null for none")
         yield WeightAveraging(use_buffers=True, multi_avg_fn=functools.partial(_average, decay))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import yaml
 from rich.console import Console
 
+from rnnlab.budget import sized_parts
 from rnnlab.config import Config, ConfigError, flatten, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.jobs import Job, state_of
@@ -59,7 +60,7 @@ class Tuning:
         found: list[Job] = []
         for group in _groups(jobs):
             network = group[0]
-            if "recurrence" not in network.config["model"]:
+            if not sized_parts(network.config["model"]):
                 found += group
                 continue
             best = self.search(network)
@@ -71,8 +72,9 @@ class Tuning:
     def write(self) -> None:
         """Write each network's best setting to `conf/tuned`: at the end of the study, whose jobs are composed from what was there."""
         for network, best, where in self.found:
-            file = write_tuned(self.runner.conf, network.config["choices"], best, where)
             choices = network.config["choices"]
+            lasting = {"epochs": network.config["epochs"], **best}  # a setting belongs to how long it was tried
+            file = write_tuned(self.runner.conf, choices, lasting, where)
             console.print(f"written to {file}: model={choices['model']} data={choices['data']} takes it from now on", highlight=False)
 
     def _set(self, job: Job, name: str, setting: Setting) -> Job:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rnnlab.cells.base import Backend, Cell
 from rnnlab.cells.weights import Initialisation
 from rnnlab.contracts import Fraction, PositiveInt, valid_mask, zero_padding
+from rnnlab.layers.base import SequenceLayer
 from rnnlab.layers.norms import MaskedBatchNorm
 
 
@@ -50,7 +51,7 @@ class Recurrence:
             raise ValueError("model.recurrence.has_layer_norm and has_batch_norm normalise the same numbers: set one of them to false")
 
 
-class RecurrentStack(nn.Module):
+class RecurrentStack(SequenceLayer):
     """Map (values, lengths) to (values, lengths): (B, T, F) to (B, T, D*H), D directions.
 
     A bidirectional layer is two one-way passes, the second over each sequence reversed within its own length, so that padding never
@@ -61,7 +62,7 @@ class RecurrentStack(nn.Module):
 
     def __init__(self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool) -> None:
         super().__init__()
-        self.num_directions = 2 if is_bidirectional else 1
+        self.num_directions, self.is_causal = (2, False) if is_bidirectional else (1, True)
         self.output_size = self.num_directions * recurrence.hidden_size
         self.has_residual = recurrence.has_residual
         sizes = [input_size] + [self.output_size] * (recurrence.num_layers - 1)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from rnnlab.baselines.bag import NBSVM, TfIdf
 from rnnlab.baselines.base import BaselineSettings, Method
-from rnnlab.baselines.constant import Mean, Persistence
+from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.linear import HAR, Pooled, Window
 from rnnlab.baselines.nearest import Nearest
+from rnnlab.baselines.sets import FrameLogistic, Markov
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
 from rnnlab.tasks import Regularisation, make_task
@@ -19,6 +20,7 @@ from rnnlab.tasks import Regularisation, make_task
 METHODS: dict[str, type[Method]] = {
     "persistence": Persistence,
     "mean": Mean,
+    "memoryless": Memoryless,
     "ridge": Window,
     "logistic": Window,
     "har": HAR,
@@ -26,6 +28,8 @@ METHODS: dict[str, type[Method]] = {
     "tfidf": TfIdf,
     "nb_svm": NBSVM,
     "nearest": Nearest,
+    "markov": Markov,
+    "frame_logistic": FrameLogistic,
 }
 
 
@@ -71,8 +75,12 @@ class Baseline(FittedOnce):
 
 def _suitable(spec: DataSpec) -> str:
     """Choose by what the data are."""
+    if spec.memoryless:
+        return "memoryless"
     if spec.target_kind == "tokens":
         return "nearest"
+    if spec.target_kind == "labels_per_step":
+        return "frame_logistic"
     if spec.target_kind == "real":
         return "har" if HAR(spec, BaselineSettings("har", None, 1)).refusal() is None else "ridge"
     if spec.input_kind == "tokens":
@@ -87,6 +95,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         if spec.input_kind in method.input_kinds
         and spec.target_kind in method.target_kinds
         and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
+        and (name != "memoryless" or spec.memoryless)
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")
