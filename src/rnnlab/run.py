@@ -36,7 +36,7 @@ from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash
 from rnnlab.launching import is_leader, launched, num_local_processes, num_processes
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
 from rnnlab.settings import check_settings
-from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
+from rnnlab.tracking import Client, Tracker, TrackingError, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
 NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "study")
@@ -207,7 +207,10 @@ def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDat
             refuse_changed_data(client, config["resume"], data)
         return Tracker.resume(client, begun.run_id, outputs, HOME)
     if config["init_from"]:
-        init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+        try:
+            init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+        except TrackingError as error:
+            raise ConfigError(f"init_from={config['init_from']}: {error}") from None
     study = config["study"]
     tags = {"identity": job, "mlflow.parentRunId": study["parent"], "study": study["name"], "setting": study["setting"]}
     trial = str(study["trial"] or "").rpartition(":")[2]
