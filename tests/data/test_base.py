@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,11 @@ def check_targets(batch: Batch, spec: DataSpec, is_training: bool) -> None:
         assert targets.dtype == torch.float32 and targets.shape == (batch.size, spec.target_size)
         assert targets.isfinite().all() and (batch.target_lengths == 1).all()
         check_reference(batch, spec)
+        return
+    if spec.target_kind == "labels_per_step":
+        assert targets.dtype == torch.float32 and targets.shape == (*batch.inputs.shape[:2], spec.target_size)
+        assert torch.equal(batch.target_lengths, batch.input_lengths)
+        assert ((targets == 0) | (targets == 1)).all() and not targets[~valid_mask(batch.target_lengths, targets.shape[1])].any()
         return
     assert targets.dtype == torch.int64 and batch.reference is None
     if spec.target_kind == "tokens":
@@ -209,6 +215,9 @@ def wanted_and_found(module: SequenceDataModule, tmp_path: Path) -> tuple[Batch,
     elif bundle["kind"] in ("translation", "pronunciation", "adding", "copying", "parity"):
         rows = module.rows["test"][[0, 17, 5]]
         inputs = module.shown(rows) or []
+    elif bundle["kind"] == "music":
+        rows = module.rows["test"][[0, 7, 5]]
+        inputs = [str(SAMPLES / "music" / f"{name}.csv") for name in module.examples["id"].iloc[rows]]
     else:
         rows = module.rows["test"][[0, 17, 5]]
         inputs = [str(SAMPLES / str(bundle["kind"]) / name) for name in module.examples["id"].iloc[rows]]
@@ -230,7 +239,12 @@ def truncated_tables(module: WindowedData, tmp_path: Path, kind: str) -> tuple[n
 
 def test_the_bundle_is_json_that_reads_a_raw_input_as_the_loader_does(module: SequenceDataModule, tmp_path: Path) -> None:
     wanted, found = wanted_and_found(module, tmp_path)
-    assert torch.equal(found.input_lengths, wanted.input_lengths)
+    num_more = int(module.make_spec().target_kind == "labels_per_step")  # the last step, whose answer is to what follows, is an input, too
+    assert torch.equal(found.input_lengths, wanted.input_lengths + num_more)
+    if num_more:
+        assert torch.equal(found.target_lengths, wanted.target_lengths)
+        found = replace(found, inputs=found.inputs[:, :-1] * valid_mask(wanted.input_lengths, wanted.inputs.shape[1])[..., None])
+        found.input_lengths = wanted.input_lengths
     if isinstance(module, WindowedData):
         assert torch.equal(found.inputs, wanted.inputs)
         assert found.reference is not None and wanted.reference is not None
