@@ -142,7 +142,12 @@ def draw_horizons(found: pd.DataFrame, file: Path) -> None:
             axes.plot(max(row.horizon_before, 0.1), row.longest, "o", color=colour_of(row.setting))
             axes.annotate(row.setting, (max(row.horizon_before, 0.1), row.longest), fontsize=7, xytext=(4, 3), textcoords="offset points")
         rho, p, _ = correlation(part)
-        axes.set(xscale="log", xlabel="gradient horizon before training (steps)", ylabel="longest T solved", title=f"{data}: ρ = {rho:.2f}, p = {p:.2g}")
+        axes.set(
+            xscale="log",
+            xlabel="gradient horizon before training (steps)",
+            ylabel="longest T solved",
+            title=f"{data}: ρ = {rho:.2f}, p = {p:.2g}",
+        )
         axes.set_yscale("symlog", linthresh=5)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=120)
@@ -186,7 +191,11 @@ def sentences(found: pd.DataFrame) -> str:
         lines.append(
             f"- **{data}**: tried up to T = {max(ladder)}, within {100 * CLIMB['EPOCHS'][data]:,} optimizer steps. Reached at most {top}. "
             + (f"T = {CLIMB['LOOK_AT']} or more: {', '.join(far['setting'])}. " if len(far) and CLIMB["LOOK_AT"] in ladder else "")
-            + ("" if np.isnan(rho) else f"Rank correlation of horizon before training and longest T: {rho:.2f} (p = {p:.2g}, {count} settings).")
+            + (
+                ""
+                if np.isnan(rho)
+                else f"Rank correlation of horizon before training and longest T: {rho:.2f} (p = {p:.2g}, {count} settings)."
+            )
         )
     return "\n".join(lines)
 
