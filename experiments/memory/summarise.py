@@ -142,12 +142,8 @@ def draw_horizons(found: pd.DataFrame, file: Path) -> None:
             axes.plot(max(row.horizon_before, 0.1), row.longest, "o", color=colour_of(row.setting))
             axes.annotate(row.setting, (max(row.horizon_before, 0.1), row.longest), fontsize=7, xytext=(4, 3), textcoords="offset points")
         rho, p, _ = correlation(part)
-        axes.set(
-            xscale="log",
-            xlabel="gradient horizon before training (steps)",
-            ylabel="longest T solved",
-            title=f"{data}: ρ = {rho:.2f}, p = {p:.2g}",
-        )
+        axes.set(xscale="log", xlabel="gradient horizon before training (steps)", ylabel="longest T solved")
+        axes.set_title(data if np.isnan(rho) else f"{data}: rank correlation {rho:.2f} (p = {p:.2g})", fontsize=10)
         axes.set_yscale("symlog", linthresh=5)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=120)
@@ -188,15 +184,14 @@ def sentences(found: pd.DataFrame) -> str:
         far = part[part["longest"] >= CLIMB["LOOK_AT"]]
         rho, p, count = correlation(part)
         top = f"T = {best['longest'].iloc[0]} ({', '.join(best['setting'])})" if best["longest"].iloc[0] else "no length at all"
-        lines.append(
-            f"- **{data}**: tried up to T = {max(ladder)}, within {100 * CLIMB['EPOCHS'][data]:,} optimizer steps. Reached at most {top}. "
-            + (f"T = {CLIMB['LOOK_AT']} or more: {', '.join(far['setting'])}. " if len(far) and CLIMB["LOOK_AT"] in ladder else "")
-            + (
-                ""
-                if np.isnan(rho)
-                else f"Rank correlation of horizon before training and longest T: {rho:.2f} (p = {p:.2g}, {count} settings)."
-            )
-        )
+        said = [
+            f"- **{data}**: tried up to T = {max(ladder)}, within {100 * CLIMB['EPOCHS'][data]:,} optimizer steps. Reached at most {top}."
+        ]
+        if len(far) and CLIMB["LOOK_AT"] in ladder:
+            said.append(f"T = {CLIMB['LOOK_AT']} or more: {', '.join(far['setting'])}.")
+        if not np.isnan(rho):
+            said.append(f"Rank correlation of horizon before training and longest T: {rho:.2f} (p = {p:.2g}, {count} settings).")
+        lines.append(" ".join(said))
     return "\n".join(lines)
 
 
