@@ -34,7 +34,10 @@ SHARED = {
     "models": {"base"},
     "cells": {"base"},
     "layers": {"attention", "decoder"},
-    "insight": set(),
+    "insight": {
+        *("replay", "flow", "gates", "spectrum", "gradients", "samples", "drawing"),  # while training
+        *("remedies", "attribution", "shares", "explaining", "maps"),  # when it is done
+    },
     "tasks": {"base", "classify", "forecast", "transduce", "wording"},
     "baselines": {"base", "constant", "linear", "bag", "nearest"},
     "data": {

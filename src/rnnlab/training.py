@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
+from rnnlab.config import recipe as checked
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.distributed import spread
 from rnnlab.launching import is_leader
@@ -44,6 +45,7 @@ def make_trainer(
         StepSeed(config["seed"]),
         FiniteGuard(),
         meter,
+        *_insight(config, tracker, data),
         *_weight_average(config),
         best,
         *_early_stopping(config, best),
@@ -140,6 +142,12 @@ def _pruning(config: Config, metric: str, direction: str) -> Iterator[Callback]:
         from rnnlab.search import Pruning
 
         yield Pruning(config, metric, direction)
+
+
+def _insight(config: Config, tracker: Tracker, data: SequenceDataModule) -> Iterator[Callback]:
+    """Look into the training, where it is asked (callbacks=insight); of several processes the leader does."""
+    if config["callbacks"].get("insight") and is_leader():
+        yield checked(config["callbacks"]["insight"], "callbacks.insight")(tracker, data)
 
 
 def _weight_average(config: Config) -> Iterator[WeightAveraging]:
