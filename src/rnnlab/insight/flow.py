@@ -42,8 +42,9 @@ class Flow:
     from_last_BK: np.ndarray
 
 
+@torch.enable_grad()
 def flow(replay: Replay) -> list[Flow]:
-    """Return every layer's flow.
+    """Return every layer's flow, of gradients as training takes them (where numbers that a decoder says enter its next step, they have none).
 
     Args:
         replay: whose graph is still there; its mean loss is multiplied by the number of sequences, which makes it each sequence's own

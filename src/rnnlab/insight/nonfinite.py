@@ -136,7 +136,6 @@ def _in_time(model: Network, batch: Batch) -> str:
         is_odd_BT = (~gradients_BTH.isfinite()).any(-1) & trace.is_valid
         if is_odd_BT.any():
             back_BT = trace.lengths_B[:, None] - 1 - torch.arange(is_odd_BT.shape[1], device=is_odd_BT.device)
-            return (
-                f"; that of the hidden state of {trace.name} is finite only up to {int(back_BT[is_odd_BT].min())} steps back from the end"
-            )
+            back = int(back_BT[is_odd_BT].min())
+            return f"; that of the hidden state of {trace.name} is no longer finite {back} steps back from the end"
     return ""

@@ -135,7 +135,8 @@ def replay(model: Network, batch: Batch) -> Replay:
 
 def written_out(cell: Cell, inputs_BTF: Tensor) -> tuple[State, ...]:
     """Return the states after each step, from zeros, by the cell's own equations."""
-    state, states = cell.initial_state(len(inputs_BTF)), []
+    state = tuple(part.requires_grad_() for part in cell.initial_state(len(inputs_BTF)))  # gradients are asked of all states
+    states = []
     for input_BF in inputs_BTF.unbind(1):
         state = cell.step(input_BF, state)
         states.append(state)
