@@ -33,7 +33,7 @@ MAY_IMPORT = {
 SHARED = {
     "models": {"base"},
     "cells": {"base"},
-    "layers": {"attention", "decoder"},
+    "layers": {"base", "attention", "decoder"},
     "insight": set(),
     "tasks": {"base", "classify", "forecast", "transduce", "wording"},
     "baselines": {"base", "constant", "linear", "bag", "nearest"},
