@@ -341,7 +341,7 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
     unused += [] if isinstance(model, Network) else ["frontend", "optimizer", "scheduler", "callbacks"]
     unused += [] if "cell" in config["model"] else ["cell"]
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
-    if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
+    if data.source != config["data"].get("source", data.source):  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
     chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
     tracker.log_params({key: value for key, value in {**flatten(recorded), **chosen}.items() if key not in known})

@@ -1,6 +1,7 @@
 """What every task answers: the size of its output, its loss, its metrics and how its output is read."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
 
@@ -102,6 +103,13 @@ class Task(ABC, Generic[Outputs]):
     def compared(self) -> Measure:
         """By what results of different models are compared."""
         return self.measure
+
+    def is_solved(self, numbers: Mapping[str, float]) -> bool | None:
+        """Tell whether these metrics are beyond what the data call solved; None where they don't say."""
+        if self.spec.solved_at is None:
+            return None
+        value = numbers[self.compared.name]
+        return value < self.spec.solved_at if self.compared.direction == "min" else value > self.spec.solved_at
 
     @abstractmethod
     def loss(self, outputs: Outputs, batch: Batch, is_training: bool = True) -> Tensor:

@@ -38,12 +38,16 @@ class Classify(Task[Tensor]):
     def __init__(self, spec: DataSpec, regularisation: Regularisation, loss: Loss = TASKS_OWN) -> None:
         super().__init__(spec, regularisation, loss)
         self.weights = class_weights(regularisation.class_weights, spec)
-        self.loss_kind = loss.kind_for(spec, "whose targets are classes", ("cross_entropy", "focal", "brier"))
+        is_by_loss = spec.metric == "loss"
+        kinds = ("cross_entropy",) if is_by_loss else ("cross_entropy", "focal", "brier")
+        self.loss_kind = loss.kind_for(spec, "which is measured by its cross entropy" if is_by_loss else "whose targets are classes", kinds)
         if regularisation.label_smoothing and self.loss_kind != "cross_entropy":
             raise ValueError(
                 f"model.regularisation.label_smoothing={regularisation.label_smoothing} is for model.loss.kind=cross_entropy, not "
                 f"{self.loss_kind}: set it to 0"
             )
+        if is_by_loss:
+            self.measure = Measure("loss", "min", "nats")
 
     def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
         """Return the mean loss of (B, C) against (B,); see the top."""
@@ -119,9 +123,14 @@ class Label(Classify):
         return int((batch.targets != IGNORED_TARGET).sum())
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
-        """Return the predicted class index of every valid step, as lists."""
+        """Return the predicted class index of every valid step, as lists; where targets are known, each sequence's mean cross entropy."""
         rows = zip(outputs.argmax(-1).cpu().numpy(), batch.input_lengths.tolist(), strict=True)
-        return {"prediction": _object_array([row[:length] for row, length in rows])}
+        found = {"prediction": _object_array([row[:length] for row, length in rows])}
+        is_known_BT = (batch.targets != IGNORED_TARGET).to(outputs.device)
+        if not is_known_BT.any():
+            return found
+        losses_BT = F.cross_entropy(outputs.mT, batch.targets.to(outputs.device), ignore_index=IGNORED_TARGET, reduction="none")
+        return found | {"cross_entropy": (losses_BT.sum(1) / is_known_BT.sum(1)).cpu().numpy()}
 
     def target_columns(self, batch: Batch) -> Columns:
         """Return the true class index of every valid step, as lists."""
