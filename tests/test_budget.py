@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rnnlab.budget import at_budget, count_recurrent
+from rnnlab.budget import at_budget, count_between
 from rnnlab.config import Config, ConfigError, recipe
 from rnnlab.contracts import DataSpec
 
@@ -27,6 +27,14 @@ COUNTS = [
         3 * 144 + 3 * 180 + 36,
         3 * 170 + 3 * 220 + 40,
     ),
+    # a block of one layer and two taps: convolutions 2 (5 H) + H and 2 H^2 + H, a length of each unit twice, and 5 H + H past them
+    ("model=tcn model.convolutions.num_layers=1 model.convolutions.kernel_size=2", 2 * 81 + 20 * 9, 2 * 100 + 20 * 10),
+    (
+        "model=transformer model.encoder.num_layers=1 model.encoder.num_heads=1 model.encoder.expansion=2",
+        # W 5 H + H; Q, K, V and O 4 (H^2 + H); W_1 and W_2 4 H^2 + 3 H; four norms 8 H
+        8 * 81 + 21 * 9,
+        8 * 100 + 21 * 10,
+    ),
     ("model=seq2seq model.decoder.embedding_size=6", 19 * 81 + 68 * 9, 19 * 100 + 68 * 10),
 ]
 
@@ -46,13 +54,23 @@ def test_the_size_whose_count_is_nearest_is_taken(words: str, with_9: int, with_
         assert sized.hidden_size == size
         assert sized.num_parameters == {9: with_9, 10: with_10}[size]
         assert sized.deviation == pytest.approx((sized.num_parameters - budget) / budget)
-        assert count_recurrent(recipe(sized.model, "model")(SPEC)) == sized.num_parameters
+        assert count_between(recipe(sized.model, "model")(SPEC)) == sized.num_parameters
     assert model == given, "what was composed stays as it was"
 
 
 def test_a_decoder_is_as_wide_as_its_encoder(compose: Callable[..., Config]) -> None:
     sized = at_budget(compose("model=seq2seq", "frontend=direct")["model"], 100_000, SPEC)
     assert sized.model["recurrence"]["hidden_size"] == sized.model["decoder"]["hidden_size"] == sized.hidden_size
+
+
+def test_heads_get_as_many_units_each(compose: Callable[..., Config]) -> None:
+    words = ("model=transformer", "frontend=direct", "model.encoder.num_layers=1", "model.encoder.num_heads=6", "model.encoder.expansion=2")
+    model = compose(*words)["model"]
+    # 8 H^2 + 21 H: 2,970 with 18 units, 5,112 with 24
+    for budget, size in of_nine_and_ten(2970, 5112):
+        assert at_budget(model, budget, SPEC).hidden_size == {9: 18, 10: 24}[size]
+    with pytest.raises(ConfigError, match=r"^model.budget=100 is too small: 6 hidden units, one a head, take 414 parameters already$"):
+        at_budget(model, 100, SPEC)
 
 
 def test_vocabulary_and_labels_are_not_counted(compose: Callable[..., Config]) -> None:
@@ -76,7 +94,7 @@ def test_the_front_ends_own_parameters_are_not_counted_but_what_comes_out_of_it_
     network = recipe(model, "model")(replace(SPEC, input_size=8))
     width = network.frontend.output_size
     assert width != 8
-    assert count_recurrent(network) == 3 * 128 * (width + 128 + 2)
+    assert count_between(network) == 3 * 128 * (width + 128 + 2)
 
 
 def test_a_budget_below_one_unit_is_refused(compose: Callable[..., Config]) -> None:

@@ -1,5 +1,6 @@
 """A configuration's keys and values are checked against signatures before anything is loaded."""
 
+import inspect
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rnnlab.config import Config, ConfigError, flatten, locate, nearest, recipe,
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.layers.frontends import Convolution, Direct
 from rnnlab.layers.recurrent import Recurrence
-from rnnlab.models.base import FittedOnce, Network, Predictor, SequenceModule
+from rnnlab.models.base import FittedOnce, Network, Predictor, RecurrentModule
 from rnnlab.models.birnn import BiRNN
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -221,8 +222,11 @@ def test_every_schedule_takes_every_optimizer(optimizer: str, scheduler: str, pa
 @pytest.mark.parametrize("model", NETWORKS)
 def test_a_network_takes_its_own_cell_or_where_it_has_none_any(model: str, cell: str) -> None:
     found = model_class(model)
-    fixed = found.cell_class if issubclass(found, SequenceModule) else None
+    fixed = found.cell_class if issubclass(found, RecurrentModule) else None
     config = compose_config("config", [f"model={model}", *([] if fixed else [f"cell={cell}"])])
+    if "cell" not in inspect.signature(found).parameters:
+        assert "cell" not in config["model"]
+        return
     chosen = locate(config["model"]["cell"]["_target_"], "model.cell")
     assert chosen is (fixed or locate(config["cell"]["_target_"], "cell"))
     assert config["choices"]["model"] == model

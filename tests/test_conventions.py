@@ -33,7 +33,7 @@ MAY_IMPORT = {
 SHARED = {
     "models": {"base"},
     "cells": {"base"},
-    "layers": {"attention", "decoder"},
+    "layers": {"base", "attention", "decoder"},
     "insight": {
         *("replay", "flow", "gates", "spectrum", "gradients", "samples", "drawing"),  # while training
         *("remedies", "attribution", "shares", "explaining", "maps"),  # when it is done

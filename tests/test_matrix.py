@@ -24,14 +24,14 @@ from rnnlab.models.base import FittedOnce, Network
 from rnnlab.models.baseline import METHODS, _make
 
 HOME = Path(__file__).resolve().parents[1]
-ORDER = ["srnn", "lstm", "gru", "birnn", "seq2seq", "baseline"]
+ORDER = ["srnn", "lstm", "gru", "birnn", "tcn", "transformer", "seq2seq", "baseline"]
 MODELS = sorted((file.stem for file in (HOME / "conf/model").glob("*.yaml")), key=ORDER.index)
 DATA = sorted(file.stem for file in (HOME / "conf/data").glob("*.yaml"))
 MODULES = {
     **{"SpeechData": "speech", "DictationData": "dictation", "TextData": "text", "TranslationData": "translation"},
     **{"PronunciationData": "pronunciation", "StockData": "stock", "SeriesData": "series"},
 }
-CTC = ("srnn", "lstm", "gru", "birnn")
+CTC = ("srnn", "lstm", "gru", "birnn", "tcn", "transformer")
 NEVER_ANSWERED = [SPECIALS.index(word) for word in ("<pad>", "<s>", "</s>")]
 REFUSED: dict[tuple[str, str], bool] = {}
 START, END = "<!-- the matrix: made by tests/test_matrix.py -->", "<!-- end of the matrix -->"

@@ -93,8 +93,12 @@ def predict(config: Config) -> None:
         sys.stdout.write(text)
 
 
-SOUND, WRITTEN = ("speech", "dictation"), ("text", "translation", "pronunciation")
-COLUMNS = {"text": ("text_column", TEXT_NAMES), "translation": ("source_column", ()), "pronunciation": (None, ("word",))}
+SOUND, GENERATED = ("speech", "dictation"), ("adding", "copying", "parity")
+WRITTEN = ("text", "translation", "pronunciation", *GENERATED)
+COLUMNS = {
+    **{"text": ("text_column", TEXT_NAMES), "translation": ("source_column", ()), "pronunciation": (None, ("word",))},
+    **dict.fromkeys(GENERATED, (None, ("sequence",))),
+}
 """Of a table: the key that names its column of inputs, and the column's usual names."""
 
 
@@ -116,7 +120,7 @@ def _texts(item: str, data: dict[str, Any]) -> list[str]:
     (file,) = _files(item, TABLE_SUFFIXES, "tables")[:1]
     if file.suffix.lower() not in TABLE_SUFFIXES:
         return _lines(file.read_text(encoding="utf-8-sig", errors="replace"), str(file), data["kind"])
-    prepare = data["prepare"]
+    prepare = data.get("prepare", {})
     table = read_table(file, delimiter=prepare.get("delimiter"), has_header=prepare.get("has_header", True))
     key, usual = COLUMNS[data["kind"]]
     wanted = usual[0] if key is None else prepare[key]
@@ -203,7 +207,9 @@ def _rows(table: pd.DataFrame) -> list[list[str]]:
 
 
 def _rows_of_texts(table: pd.DataFrame) -> list[list[str]]:
-    """Return one row for each answer, the best of an input first."""
+    """Return one row for each answer, the best of an input first; without scores where each step has its label."""
+    if "score" not in table:
+        return [["input", "answer"], *([str(row["input"]), str(row["prediction"])] for row in table.to_dict("records"))]
     rows = [["input", "answer", "score"]]
     suffixes = ["", *(name.removeprefix("prediction") for name in table.columns if name.startswith("prediction_"))]
     for row in table.to_dict("records"):

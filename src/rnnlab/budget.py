@@ -1,7 +1,7 @@
-"""As many parameters for every cell: the hidden size that meets a budget.
+"""As many parameters for every network: the hidden size that meets a budget.
 
-Counted is what a recurrence is made of (cells, bridges, attention, norms). Front end, embeddings and the last linear layer are not:
-they follow from the data, and would let a large vocabulary decide which cell is small.
+Counted is what stands between front end and output (cells, bridges, attention, convolutions, norms). Front end, embeddings and the last
+linear layer are not: they follow from the data, and would let a large vocabulary decide which network is small.
 """
 
 import functools
@@ -20,7 +20,7 @@ class Sized:
 
     Args:
         model: the configuration's node with the hidden size filled in.
-        hidden_size: of every recurrence in it.
+        hidden_size: of every part of it that has one.
         num_parameters: that count.
         deviation: from the budget, as a share of it.
     """
@@ -42,28 +42,36 @@ def at_budget(model: Config, budget: int, spec: DataSpec) -> Sized:
     Raises:
         ConfigError: where not even one unit fits.
     """
-    count = functools.lru_cache(lambda size: count_recurrent(recipe(with_size(model, size), "model")(spec)))
+    unit = max(model[part].get("num_heads", 1) for part in sized_parts(model))  # heads share a hidden size evenly
+
+    @functools.lru_cache
+    def count(num_units: int) -> int:
+        return count_between(recipe(with_size(model, unit * num_units), "model")(spec))
+
     smallest = count(1)
     if smallest > 2 * budget:
-        raise ConfigError(f"model.budget={budget} is too small: one hidden unit takes {smallest:,} parameters already")
+        units = "one hidden unit takes" if unit == 1 else f"{unit} hidden units, one a head, take"
+        raise ConfigError(f"model.budget={budget} is too small: {units} {smallest:,} parameters already")
     low, high = 1, 2
     while count(high) < budget and high < MOST:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) < budget else (low, middle)
-    size = min((low, high), key=lambda each: abs(count(each) - budget))
-    return Sized(with_size(model, size), size, count(size), count(size) / budget - 1)
+    best = min((low, high), key=lambda each: abs(count(each) - budget))
+    return Sized(with_size(model, unit * best), unit * best, count(best), count(best) / budget - 1)
+
+
+def sized_parts(model: Config) -> list[str]:
+    """Return the parts of a model's node that have a hidden size: none of a model that is fitted once."""
+    return [name for name, part in model.items() if isinstance(part, dict) and "hidden_size" in part]
 
 
 def with_size(model: Config, size: int) -> Config:
-    """Return a network's node with another hidden size, of its decoder, too, where it has one."""
-    sized = {**model, "recurrence": {**model["recurrence"], "hidden_size": size}}
-    if "decoder" in model:
-        sized["decoder"] = {**model["decoder"], "hidden_size": size}
-    return sized
+    """Return a network's node with another hidden size of each part that has one."""
+    return {**model, **{name: {**model[name], "hidden_size": size} for name in sized_parts(model)}}
 
 
-def count_recurrent(model: Network) -> int:
-    """Count the parameters of a network that belong to its recurrence."""
+def count_between(model: Network) -> int:
+    """Count the parameters of a network between front end and output."""
     return sum(p.numel() for name, p in model.named_parameters() if not name.startswith(("frontend.", "output.", "entry.")))

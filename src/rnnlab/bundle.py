@@ -30,6 +30,9 @@ SERVED_COLUMNS = {
     "dictation": {"path": "string", "audio": "binary"},
     "translation": {"text": "string"},
     "pronunciation": {"text": "string"},
+    "adding": {"text": "string"},
+    "copying": {"text": "string"},
+    "parity": {"text": "string"},
 }
 """What a served model takes, by kind of data: any one of these columns."""
 
@@ -53,13 +56,18 @@ class Bundle:
 
         Args:
             inputs: for speech and dictation paths or the bytes of sound files, for text, translation and pronunciation the texts, for
-                series paths or the content of CSV tables.
+                adding, copying and parity the sequences as they are written, for series paths or the content of CSV tables.
 
         Returns:
             The column `input` and what the task predicts; one row an input, or one a ticker of each table.
         """
         tables = [pd.DataFrame({"input": names}).join(answer(self.model, batch)) for names, batch in self.batches(inputs)]
-        return pd.concat(tables, ignore_index=True)
+        table = pd.concat(tables, ignore_index=True)
+        if self.model.task.is_per_step:
+            labels = self.model.spec.label_names
+            between = "" if all(len(label) == 1 for label in labels) else " "
+            table["prediction"] = [between.join(labels[number] for number in numbers) for numbers in table["prediction"]]
+        return table
 
     def batches(self, inputs: list[Any]) -> Iterator[tuple[list[str], Batch]]:
         """Turn raw inputs into batches, each with the names of its rows.
@@ -170,4 +178,8 @@ def reader(kind: str) -> Reader:
         from rnnlab.data.series import read_inputs as read_series
 
         return read_series
+    if kind in ("adding", "copying", "parity"):
+        from rnnlab.data.memory import read_inputs as read_sequences
+
+        return read_sequences
     raise ConfigError(f"the bundle's data are of the kind {kind!r}, which this version cannot read")

@@ -25,8 +25,12 @@ from rnnlab.data.batches import BatchLoader
 from rnnlab.distributed import highest
 from rnnlab.insight.nonfinite import Found, first_in_backward, first_in_forward
 from rnnlab.launching import is_leader, rank
+<<<<<<< HEAD
 from rnnlab.models.base import Network
 from rnnlab.tasks import Transduce
+=======
+from rnnlab.tasks import Task, Transduce
+>>>>>>> b43d24f260bf965e66b1f1eeaaf472c068928e12
 from rnnlab.tracking import Tracker
 
 NUM_SAMPLES = 8
@@ -134,6 +138,22 @@ class LastCheckpoint(Callback):
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous = {}
+
+
+class StopWhenSolved(Callback):
+    """Stop training after the first validation that is beyond what the data call solved.
+
+    Args:
+        task: tells.
+    """
+
+    def __init__(self, task: Task[Any]) -> None:
+        self.task = task
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at what was measured."""
+        name = self.task.compared.name
+        trainer.should_stop = trainer.should_stop or bool(self.task.is_solved({name: float(trainer.callback_metrics[f"val/{name}"])}))
 
 
 class FiniteGuard(Callback):

@@ -55,6 +55,10 @@ class DataSpec:
         max_target_length: tokens in the longest training target.
         is_monotonic: whether targets come in the order of the inputs, so that CTC can train them.
         is_joint: whether inputs and targets share one vocabulary.
+        metric: what chooses and compares, where it is not the task's own: `loss` (classes only), in nats per answer.
+        solved_at: the value of that metric (or the task's own) beyond which the task counts as solved, where there is such a one.
+        memoryless: the best answer of somebody who sees no input, where it is known exactly, as runs of (steps, answer), one run of one
+            step where there is one answer a sequence; an answer is D numbers or the probabilities of C classes.
     """
 
     name: str
@@ -74,6 +78,9 @@ class DataSpec:
     max_target_length: int = 0
     is_monotonic: bool = False
     is_joint: bool = False
+    metric: Literal["loss"] | None = None
+    solved_at: float | None = None
+    memoryless: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
 
 @dataclass

@@ -28,10 +28,14 @@ class Evaluation:
 
 
 def measure(model: Predictor, data: SequenceDataModule, split: Split, num_batches: int | None = None) -> Evaluation:
-    """Measure a model on a split: its metrics, what only the whole table gives, and the table with each example's name."""
+    """Measure a model on a split: its metrics, what only the whole table gives, whether the task is solved (1 or 0), where the data say when;
+    and the table with each example's name.
+    """
     found = evaluate(model, data.plain_dataloader(split), num_batches)
     table = with_examples(found.table, data)
-    return Evaluation(found.numbers | measure_table(model.task, table) | {"num_examples": len(table)}, table)
+    numbers = found.numbers | measure_table(model.task, table) | {"num_examples": len(table)}
+    is_solved = model.task.is_solved(numbers)
+    return Evaluation(numbers if is_solved is None else numbers | {"solved": float(is_solved)}, table)
 
 
 def with_examples(table: pd.DataFrame, data: SequenceDataModule) -> pd.DataFrame:

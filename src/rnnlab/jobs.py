@@ -65,6 +65,8 @@ def identity(config: Config, source_hash: str) -> str:
         kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
         if config["choices"].get("model") != "seq2seq":
             kept.pop("decoder_cell", None)
+        if "cell" not in config["model"]:
+            kept.pop("cell", None)
     text = json.dumps([kept, source_hash, package_hash()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

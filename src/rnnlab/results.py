@@ -183,7 +183,8 @@ def print_line(tracker: Tracker, model: Predictor, found: dict[str, Evaluation],
     name, unit = model.task.compared.name, model.task.compared.unit
     values = "  ".join(f"{split} {name} {shown(found[split].numbers[name], unit)}" for split in ("val", "test"))
     console = Console(stderr=True, soft_wrap=True)
-    console.print(f"[bold]{tracker.name}[/]  {values}  {extra['time/fit_seconds']:.0f} s  run {tracker.run_id}", highlight=False)
+    solved = {1.0: "  solved", 0.0: "  not solved"}.get(found["test"].numbers.get("solved", -1.0), "")
+    console.print(f"[bold]{tracker.name}[/]  {values}{solved}  {extra['time/fit_seconds']:.0f} s  run {tracker.run_id}", highlight=False)
 
 
 def print_summary(
@@ -206,6 +207,8 @@ def print_summary(
     console = Console(soft_wrap=True)
     console.print()
     console.print(table)
+    if verdict := solved_or_not(model.task, test):
+        console.print(f"\n{verdict}", highlight=False)
     console.print(f"\n{beside_baseline(tracker, model, data, test, words)}", highlight=False)
     if diagnosis is not None:
         console.print(f"\n{escape(str(diagnosis))}", highlight=False)
@@ -219,8 +222,22 @@ def print_summary(
     )
 
 
+def solved_or_not(task: Task, numbers: dict[str, float]) -> str:
+    """Say whether a task is solved; nothing where the data don't say when it is."""
+    if "solved" not in numbers or task.spec.solved_at is None:
+        return ""
+    name, unit = task.compared.name, task.compared.unit
+    wanted = f"{'below' if task.compared.direction == 'min' else 'above'} {shown(task.spec.solved_at, unit)}"
+    if numbers["solved"]:
+        return f"[bold green]solved:[/] test {name} {shown(numbers[name], unit)} is {wanted}"
+    return f"[bold yellow]not solved:[/] test {name} {shown(numbers[name], unit)} is not {wanted}"
+
+
 def _example(data: SequenceDataModule) -> str:
-    texts = {"text": "a text", "translation": "a sentence", "pronunciation": "word"}
+    texts = {
+        **{"text": "a text", "translation": "a sentence", "pronunciation": "word"},
+        **{"adding": "0.2 0.7* 0.1 0.4*", "copying": "abcdefghab--->----------", "parity": "01101"},
+    }
     kind = str(data.bundle()["kind"])
     return f'text="{texts[kind]}"' if kind in texts else "input=FILE"
 

@@ -24,7 +24,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from rnnlab import distributed, results
-from rnnlab.budget import at_budget
+from rnnlab.budget import at_budget, sized_parts
 from rnnlab.callbacks import Interrupted, Pruned, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
@@ -159,10 +159,10 @@ def _claimed(config: Config, client: Client, job: str) -> Iterator[Begun | None]
 def _train_under(config: Config, recipes: Recipes, client: Client, data: SequenceDataModule, job: str, begun: Begun) -> float | None:
     """Make the model, train it under a run, new or taken up, and measure it."""
     spec = data.make_spec()
-    if config.get("budget") and "recurrence" in config["model"]:
+    if config.get("budget") and sized_parts(config["model"]):
         sized = at_budget(config["model"], config["budget"], spec)
         console.print(
-            f"  {'budget':13} hidden size {sized.hidden_size}: {sized.num_parameters:,} parameters in the recurrence "
+            f"  {'budget':13} hidden size {sized.hidden_size}: {sized.num_parameters:,} parameters between front end and output "
             f"({100 * sized.deviation:+.1f} %)",
             highlight=False,
         )
@@ -330,7 +330,7 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
         size = [model.kind]
     else:
         cell = [choices["cell"]] if choices.get("model") in ("birnn", "seq2seq") else []
-        size = [*cell, f"h{config['model']['recurrence']['hidden_size']}"]
+        size = [*cell, f"h{config['model'][sized_parts(config['model'])[0]]['hidden_size']}"]
     target = [f"{data['target']}{'-'.join(map(str, data['horizon_days']))}d"] if "horizon_days" in data else []
     has_folds = data.get("split") == "speaker" or data.get("num_folds", 1) > 1
     fold = [f"f{data['fold']}"] if has_folds else []
@@ -340,9 +340,10 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
 def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule, known: Mapping[str, str]) -> None:
     """Record what a run is, once: where it was cut off while it did, only the parameters that are not `known`."""
     unused = ["decoder_cell"] if config["choices"].get("model") != "seq2seq" else []
-    unused += [] if isinstance(model, Network) else ["cell", "frontend", "optimizer", "scheduler", "callbacks"]
+    unused += [] if isinstance(model, Network) else ["frontend", "optimizer", "scheduler", "callbacks"]
+    unused += [] if "cell" in config["model"] else ["cell"]
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
-    if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
+    if data.source != config["data"].get("source", data.source):  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
     chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
     tracker.log_params({key: value for key, value in {**flatten(recorded), **chosen}.items() if key not in known})

@@ -16,7 +16,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from torch import Tensor
 
-from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, TrackingLogger
+from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
 from rnnlab.config import recipe as checked
 from rnnlab.data.base import SequenceDataModule
@@ -49,6 +49,7 @@ def make_trainer(
         *_weight_average(config),
         best,
         *_early_stopping(config, best),
+        *_stop_when_solved(config, model),
         *_pruning(config, f"val/{measure.name}", measure.direction),
         LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
         ProgressLine(f"val/{measure.name}", measure.unit),
@@ -134,6 +135,16 @@ def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStop
             mode=best.mode,
             check_on_train_epoch_end=False,
         )
+
+
+def _stop_when_solved(config: Config, model: Network) -> Iterator[StopWhenSolved]:
+    is_asked = config["callbacks"]["early_stopping"]["when_solved"]
+    if not isinstance(is_asked, bool):
+        raise ConfigError(f"callbacks.early_stopping.when_solved={is_asked} is not allowed: true or false")
+    if is_asked and model.spec.solved_at is None:
+        raise ConfigError(f"callbacks.early_stopping.when_solved: data={model.spec.name} don't say when they are solved: leave it out")
+    if is_asked:
+        yield StopWhenSolved(model.task)
 
 
 def _pruning(config: Config, metric: str, direction: str) -> Iterator[Callback]:

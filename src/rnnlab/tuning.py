@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import yaml
 from rich.console import Console
 
+from rnnlab.budget import sized_parts
 from rnnlab.config import Config, ConfigError, flatten, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.jobs import Job, state_of
@@ -59,7 +60,7 @@ class Tuning:
         found: list[Job] = []
         for group in _groups(jobs):
             network = group[0]
-            if "recurrence" not in network.config["model"]:
+            if not sized_parts(network.config["model"]):
                 found += group
                 continue
             best = self.search(network)

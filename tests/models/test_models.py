@@ -20,7 +20,7 @@ from rnnlab.layers import ctc
 from rnnlab.layers.frontends import Embedding
 from rnnlab.layers.pooling import PoolingKind
 from rnnlab.layers.search import Decoding
-from rnnlab.models.base import Optimization, SequenceModule
+from rnnlab.models.base import Optimization, RecurrentModule, SequenceModule
 from rnnlab.schedules import constant, plateau
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -44,12 +44,18 @@ def class_of(group: str, name: str) -> type:
     return target
 
 
+SIZED = {"tcn": "convolutions", "transformer": "encoder"}
+"""The part of a model that has its hidden size, where it is not the recurrence."""
+
+
 def variants() -> Iterator[str]:
-    """Name every network, and with each cell those that leave it free."""
+    """Name every network, with each cell those that leave it free, and both ways those that may or may not see what comes later."""
     for file in sorted((CONF / "model").glob("*.yaml")):
-        found = class_of("model", file.stem)
-        if issubclass(found, SequenceModule):
-            yield from [f"model={file.stem}"] if found.cell_class else [f"model={file.stem} cell={cell}" for cell in CELLS]
+        found, name = class_of("model", file.stem), f"model={file.stem}"
+        if issubclass(found, RecurrentModule):
+            yield from [name] if found.cell_class else [f"{name} cell={cell}" for cell in CELLS]
+        elif issubclass(found, SequenceModule):
+            yield from [f"{name} model.{SIZED[file.stem]}.is_causal={choice}" for choice in ("true", "false")]
 
 
 FRONTENDS = {file.stem: class_of("frontend", file.stem).accepts for file in sorted((CONF / "frontend").glob("*.yaml"))}  # type: ignore[attr-defined]
@@ -65,10 +71,15 @@ per_variant = pytest.mark.parametrize("variant", VARIANTS)
 @cache
 def composed(variant: str, frontend: str) -> Config:
     """Compose a tiny network without dropout."""
-    words = [*variant.split(), f"frontend={frontend}", f"model.recurrence.hidden_size={H}", "model.recurrence.num_layers=2"]
+    model, part = variant.split()[0].removeprefix("model="), "recurrence"
+    words = [*variant.split(), f"frontend={frontend}"]
+    if model in SIZED:
+        part = SIZED[model]
+        words += [f"model.{part}.dropout=0", *(["model.encoder.num_heads=2"] if part == "encoder" else [])]
+    words += [f"model.{part}.hidden_size={H}", f"model.{part}.num_layers=2"]
     words += [f"frontend.{setting}" for setting in SMALL.get(frontend, "").split()] + ["model.head.dropout=0"]
-    model: Config = compose_config("config", words)["model"]
-    return model
+    node: Config = compose_config("config", words)["model"]
+    return node
 
 
 def make_model(variant: str, frontend: str, spec: DataSpec, pooling: str = "mean_max", **regularisation: float | str) -> SequenceModule:
@@ -133,6 +144,7 @@ def assert_padding_changes_nothing(model: SequenceModule, sequences: list[Tensor
 
 def test_there_are_models_and_frontends() -> None:
     assert {"model=srnn", "model=lstm", "model=gru", "model=birnn cell=gru", "model=birnn cell=lstm"} <= set(VARIANTS)
+    assert {"model=tcn model.convolutions.is_causal=true", "model=transformer model.encoder.is_causal=false"} <= set(VARIANTS)
     assert {"direct", "embedding", "convolution"} <= set(FRONTENDS)
 
 
@@ -191,13 +203,14 @@ def test_more_padding_changes_neither_loss_nor_gradients_of_targets_at_every_ste
 
 
 @per_variant
-def test_only_a_bidirectional_model_knows_what_comes_later(variant: str) -> None:
+def test_only_a_model_that_is_not_causal_knows_what_comes_later(variant: str) -> None:
     model = make_model(variant, "direct", FEATURES_PER_STEP).eval()
     values = draw(FEATURES_PER_STEP)[1][None].requires_grad_()
     model(values, torch.tensor([5]))[0, 2].sum().backward()
     assert values.grad is not None
     is_seen_T = values.grad[0].abs().sum(-1) > 0
-    assert is_seen_T.tolist() == [True, True, True, model.is_bidirectional, model.is_bidirectional]
+    assert is_seen_T.tolist() == [True, True, True, not model.layer.is_causal, not model.layer.is_causal]
+    assert model.layer.is_causal == ("birnn" not in variant and "is_causal=false" not in variant)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +378,7 @@ def test_ctc_learns_what_comes_in_the_order_of_the_inputs(variant: str) -> None:
 
 @per_variant
 def test_ctc_refuses_targets_in_another_order_than_the_inputs(variant: str) -> None:
-    message = r"^data=toy has targets that don't come in the order of the inputs: CTC, by which srnn, .*; choose model=seq2seq$"
+    message = r"^data=toy has targets that don't come in the order of the inputs: CTC, by which all .*; choose model=seq2seq$"
     with pytest.raises(ValueError, match=message):
         make_model(variant, "direct", replace(SPOKEN, is_monotonic=False), **PLAIN)
 

@@ -199,6 +199,8 @@ def test_each_number_enters_the_next_step_and_the_true_one_while_training() -> N
 
     assert torch.allclose(model.respond(batch), stepwise(None), atol=1e-6)  # type: ignore[arg-type]
     assert float(model.training_loss(batch)) == pytest.approx(float((stepwise(truth) - truth).square().mean()), rel=1e-5)
+    by_size = make(NUMBERS, **{"loss.kind": "mae"})
+    assert float(by_size.training_loss(batch)) == pytest.approx(float((stepwise(truth) - truth).abs().mean()), rel=1e-5)
 
 
 @torch.no_grad()
@@ -243,6 +245,11 @@ def test_tied_tables_are_one() -> None:
         ),
         (replace(LABELS, target_kind="class_per_step"), {}, r"data=tiny has a target at every step: choose model=srnn, lstm, gru or birnn"),
         (TOKENS, {"attention": "luong_dot", "decoder.hidden_size": 9}, r"luong_dot compares states as they are"),
+        (
+            LABELS,
+            {"loss.kind": "focal"},
+            r"loss.kind=focal is not for data=tiny, whose labels model=seq2seq spells letter by letter. Allowed: cr",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(spec: DataSpec, changes: dict[str, Any], message: str) -> None:

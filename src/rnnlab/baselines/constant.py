@@ -1,11 +1,14 @@
-"""What needs no input at all: the last value goes on, or the mean of the training targets."""
+"""What needs no input at all: the last value goes on, the mean of the training targets, or what the data know to be best without it."""
 
 from typing import ClassVar
 
 import numpy as np
+import torch
 
 from rnnlab.baselines.base import Arrays, Method, classes, standardise
 from rnnlab.contracts import Batch, InputKind, TargetKind
+
+SMALLEST_PROBABILITY = 1e-30
 
 
 class Persistence(Method):
@@ -45,6 +48,32 @@ class Mean(Method):
     def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return the same for all."""
         return np.tile(arrays["output"], (batch.size, 1))
+
+
+class Memoryless(Method):
+    """Answer as best one can without any input, where the data know that exactly (`DataSpec.memoryless`): nothing is fitted."""
+
+    input_kinds: ClassVar[tuple[InputKind, ...]] = ("features", "tokens")
+    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class", "class_per_step")
+
+    def refusal(self) -> str | None:
+        """It needs data that know it."""
+        return None if self.spec.memoryless else "its best answer without input is not known: choose another baseline.kind"
+
+    def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
+        """Write down the answers, (1, D) or (1, C), or (T, C) where there is one a step."""
+        answers = np.repeat([answer for _, answer in self.spec.memoryless], [steps for steps, _ in self.spec.memoryless], axis=0)
+        return {"output": answers if self.spec.target_kind == "real" else np.log(np.maximum(answers, SMALLEST_PROBABILITY))}
+
+    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+        """Return the same for all; sequences of other lengths than the data's go on with the last answer."""
+        output = arrays["output"]
+        if self.spec.target_kind == "real":
+            return standardise(torch.from_numpy(np.tile(output, (batch.size, 1))), batch, self.spec)
+        if self.spec.target_kind == "class":
+            return np.tile(output, (batch.size, 1))
+        places = np.minimum(np.arange(batch.inputs.shape[1]), len(output) - 1)
+        return np.tile(output[places], (batch.size, 1, 1))
 
 
 def _scale(batch: Batch) -> np.ndarray:

@@ -44,7 +44,7 @@ class Flow:
 
 @torch.enable_grad()
 def flow(replay: Replay) -> list[Flow]:
-    """Return every layer's flow, of gradients as training takes them (where numbers that a decoder says enter its next step, they have none).
+    """Return every layer's flow, of gradients as training takes them: numbers that a decoder says enter its next step without any.
 
     Args:
         replay: whose graph is still there; its mean loss is multiplied by the number of sequences, which makes it each sequence's own

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rnnlab.cells.base import Cell, Initialisation
 from rnnlab.contracts import Fraction, PositiveInt, zero_padding
+from rnnlab.layers.base import SequenceLayer
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Recurrence:
     initialisation: Initialisation
 
 
-class RecurrentStack(nn.Module):
+class RecurrentStack(SequenceLayer):
     """Map (values, lengths) to (values, lengths): (B, T, F) to (B, T, D*H), D directions.
 
     A bidirectional layer is two one-way passes on the fused kernel, the second over each sequence reversed within its own length,
@@ -39,7 +40,7 @@ class RecurrentStack(nn.Module):
 
     def __init__(self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool) -> None:
         super().__init__()
-        self.num_directions = 2 if is_bidirectional else 1
+        self.num_directions, self.is_causal = (2, False) if is_bidirectional else (1, True)
         self.output_size = self.num_directions * recurrence.hidden_size
         sizes = [input_size] + [self.output_size] * (recurrence.num_layers - 1)
         self.layers = nn.ModuleList(

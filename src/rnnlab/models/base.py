@@ -1,5 +1,6 @@
 """What every model is to Lightning: something that answers a batch (`Predictor`), trained by gradients (`Network`) or fitted once
-(`FittedOnce`); and the stack with a head that srnn, lstm, gru and birnn are presets of (`SequenceModule`).
+(`FittedOnce`); a layer over the sequence with a head (`SequenceModule`), and of those the recurrent ones, whose presets srnn, lstm, gru
+and birnn are (`RecurrentModule`).
 """
 
 import math
@@ -19,11 +20,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from rnnlab.cells.base import Cell
 from rnnlab.contracts import Batch, DataSpec, Decoded, Fraction
 from rnnlab.layers import ctc
+from rnnlab.layers.base import SequenceLayer
 from rnnlab.layers.frontends import Frontend
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
 from rnnlab.layers.search import Decoding
-from rnnlab.tasks import Regularisation, Task, make_task
+from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
 
 Outputs = Tensor | Decoded
 
@@ -182,46 +184,50 @@ class Network(Predictor, ABC):
 
 
 class SequenceModule(Network, ABC):
-    """Answer by a recurrent stack and a head; sequences of tokens by CTC.
+    """Answer by a layer over the whole sequence and a head; sequences of tokens by CTC.
+
+    Who inherits makes the layer and then calls `end_with`.
 
     Args:
         spec: what the data are; sizes come from here and from nowhere else.
-        cell: makes a cell from (input_size, hidden_size).
-        recurrence: the stack.
         frontend: makes a front end from (input_size).
         head: pooling and dropout.
         regularisation: what is added to the plain loss.
         decoding: how sequences of tokens are searched for (unused elsewhere).
+        loss: what is minimised.
 
     Raises:
-        ValueError: where the cell or the front end does not fit, or CTC cannot train such targets.
+        ValueError: where the front end does not fit, or CTC cannot train such targets.
     """
-
-    cell_class: ClassVar[type[Cell] | None] = None
-    is_bidirectional: ClassVar[bool] = False
 
     def __init__(
         self,
         spec: DataSpec,
-        cell: Callable[..., Cell],
-        recurrence: Recurrence,
         frontend: Callable[..., Frontend],
         head: Head,
         regularisation: Regularisation,
         decoding: Decoding,
+        loss: Loss,
     ) -> None:
-        super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend, decoding)
+        super().__init__(spec, make_task(spec, regularisation, head.quantiles, loss), frontend, decoding)
         self.is_ctc = spec.target_kind == "tokens"
         if self.is_ctc:
             _refuse_without_ctc(spec, regularisation)
-        self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
-        size = self.recurrence.output_size
+
+    def end_with(self, layer: SequenceLayer, head: Head) -> None:
+        """Add what follows the layer: pooling where the whole sequence has one answer, dropout, the last linear layer."""
+        size = layer.output_size
         self.pooling: Pooling | None = None
         if not self.task.is_per_step and not self.is_ctc:
-            self.pooling = Pooling(head.pooling, size, self.recurrence.num_directions)
+            self.pooling = Pooling(head.pooling, size, layer.num_directions)
             size = self.pooling.output_size
         self.dropout = nn.Dropout(head.dropout)
         self.output = nn.Linear(size, self.task.output_size)
+
+    @property
+    @abstractmethod
+    def layer(self) -> SequenceLayer:
+        """What stands between front end and head."""
 
     def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
         """Answer a padded batch.
@@ -238,7 +244,7 @@ class SequenceModule(Network, ABC):
     def with_lengths(self, inputs: Tensor, input_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Answer a padded batch, and say how many of the steps that come out are valid, (B,)."""
         values, lengths_B = self.frontend(inputs, input_lengths_B)
-        values, lengths_B = self.recurrence(values, lengths_B)
+        values, lengths_B = self.layer(values, lengths_B)
         if self.pooling is not None:
             values = self.pooling(values, lengths_B)
         return self.output(self.dropout(values)), lengths_B
@@ -276,11 +282,52 @@ class SequenceModule(Network, ABC):
         return Decoded(ctc.prefix_beam_search(outputs, lengths_B, decoding.beam_size, decoding.num_best), loss)
 
 
+class RecurrentModule(SequenceModule, ABC):
+    """Answer by a recurrent stack and a head.
+
+    Args:
+        spec: what the data are; sizes come from here and from nowhere else.
+        cell: makes a cell from (input_size, hidden_size).
+        recurrence: the stack.
+        frontend: makes a front end from (input_size).
+        head: pooling and dropout.
+        regularisation: what is added to the plain loss.
+        decoding: how sequences of tokens are searched for (unused elsewhere).
+        loss: what is minimised.
+
+    Raises:
+        ValueError: where the cell or the front end does not fit, or CTC cannot train such targets.
+    """
+
+    cell_class: ClassVar[type[Cell] | None] = None
+    is_bidirectional: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        cell: Callable[..., Cell],
+        recurrence: Recurrence,
+        frontend: Callable[..., Frontend],
+        head: Head,
+        regularisation: Regularisation,
+        decoding: Decoding,
+        loss: Loss = TASKS_OWN,
+    ) -> None:
+        super().__init__(spec, frontend, head, regularisation, decoding, loss)
+        self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
+        self.end_with(self.recurrence, head)
+
+    @property
+    def layer(self) -> RecurrentStack:
+        """The recurrent stack."""
+        return self.recurrence
+
+
 def _refuse_without_ctc(spec: DataSpec, regularisation: Regularisation) -> None:
     """Raise ValueError where CTC cannot train such targets, or not so."""
     if not spec.is_monotonic:
         raise ValueError(
-            f"data={spec.name} has targets that don't come in the order of the inputs: CTC, by which srnn, lstm, gru and birnn give "
+            f"data={spec.name} has targets that don't come in the order of the inputs: CTC, by which all networks but seq2seq give "
             "sequences, cannot train them; choose model=seq2seq"
         )
     if regularisation.label_smoothing:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnnlab.baselines.bag import NBSVM, TfIdf
 from rnnlab.baselines.base import BaselineSettings, Method
-from rnnlab.baselines.constant import Mean, Persistence
+from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.linear import HAR, Pooled, Window
 from rnnlab.baselines.nearest import Nearest
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
@@ -19,6 +19,7 @@ from rnnlab.tasks import Regularisation, make_task
 METHODS: dict[str, type[Method]] = {
     "persistence": Persistence,
     "mean": Mean,
+    "memoryless": Memoryless,
     "ridge": Window,
     "logistic": Window,
     "har": HAR,
@@ -71,6 +72,8 @@ class Baseline(FittedOnce):
 
 def _suitable(spec: DataSpec) -> str:
     """Choose by what the data are."""
+    if spec.memoryless:
+        return "memoryless"
     if spec.target_kind == "tokens":
         return "nearest"
     if spec.target_kind == "real":
@@ -87,6 +90,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         if spec.input_kind in method.input_kinds
         and spec.target_kind in method.target_kinds
         and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
+        and (name != "memoryless" or spec.memoryless)
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")

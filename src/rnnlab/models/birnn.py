@@ -5,11 +5,11 @@ Each layer runs forwards and, over the sequence reversed within its own length, 
 
 from typing import ClassVar, final
 
-from rnnlab.models.base import SequenceModule
+from rnnlab.models.base import RecurrentModule
 
 
 @final
-class BiRNN(SequenceModule):
+class BiRNN(RecurrentModule):
     """A bidirectional recurrent network; choose its cell with `cell=srnn|lstm|gru`."""
 
     is_bidirectional: ClassVar[bool] = True

@@ -4,11 +4,11 @@ from typing import ClassVar, final
 
 from rnnlab.cells.base import Cell
 from rnnlab.cells.gru import GRUCell
-from rnnlab.models.base import SequenceModule
+from rnnlab.models.base import RecurrentModule
 
 
 @final
-class GRU(SequenceModule):
+class GRU(RecurrentModule):
     """A gated recurrent network, one direction."""
 
     cell_class: ClassVar[type[Cell] | None] = GRUCell

@@ -4,11 +4,11 @@ from typing import ClassVar, final
 
 from rnnlab.cells.base import Cell
 from rnnlab.cells.lstm import LSTMCell
-from rnnlab.models.base import SequenceModule
+from rnnlab.models.base import RecurrentModule
 
 
 @final
-class LSTM(SequenceModule):
+class LSTM(RecurrentModule):
     """A long short-term memory network, one direction."""
 
     cell_class: ClassVar[type[Cell] | None] = LSTMCell

@@ -25,7 +25,7 @@ from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
 from rnnlab.layers.search import Decoding, search
 from rnnlab.models.base import Head, Network, Outputs
-from rnnlab.tasks import Forecast, Regularisation, class_weights, make_task
+from rnnlab.tasks import TASKS_OWN, Forecast, Loss, Regularisation, class_weights, make_task
 
 Tied = Literal["none", "target", "all"]
 MORE_TOKENS = 10
@@ -64,6 +64,7 @@ class Seq2Seq(Network):
         head: dropout before the last linear layer, and quantiles; its pooling is unused.
         regularisation: what is added to the plain loss.
         decoding: how sequences of tokens are searched for.
+        loss: what is minimised, of numbers.
 
     Raises:
         ValueError: where sizes or parts don't fit.
@@ -84,8 +85,11 @@ class Seq2Seq(Network):
         head: Head,
         regularisation: Regularisation,
         decoding: Decoding,
+        loss: Loss = TASKS_OWN,
     ) -> None:
-        super().__init__(spec, make_task(spec, regularisation, head.quantiles), frontend, decoding)
+        super().__init__(spec, make_task(spec, regularisation, head.quantiles, loss), frontend, decoding)
+        if spec.target_kind == "class":
+            loss.kind_for(spec, "whose labels model=seq2seq spells letter by letter", ("cross_entropy",))
         if self.task.is_per_step:
             raise ValueError(
                 f"data={spec.name} has a target at every step: choose model=srnn, lstm, gru or birnn, which answer step by step"

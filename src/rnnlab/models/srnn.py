@@ -4,11 +4,11 @@ from typing import ClassVar, final
 
 from rnnlab.cells.base import Cell
 from rnnlab.cells.srnn import SRNNCell
-from rnnlab.models.base import SequenceModule
+from rnnlab.models.base import RecurrentModule
 
 
 @final
-class SRNN(SequenceModule):
+class SRNN(RecurrentModule):
     """A simple (Elman) recurrent network, one direction."""
 
     cell_class: ClassVar[type[Cell] | None] = SRNNCell

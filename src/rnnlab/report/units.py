@@ -2,7 +2,7 @@
 
     accuracy, sentence_error, direction_accuracy   right or wrong answers, answers
     wer, cer, per                                  edits, length
-    loss (of classes), mse, mae, qlike, rougeL     sum, count
+    loss (of classes), mse, mae, qlike, rougeL     sum, count (of a label at every step, over steps)
     rmse, skill                                    sum of squared errors, and the count, or persistence's sum
     f1_macro                                       true positives, false positives, false negatives of every class
     sacrebleu                                      matches, n-grams, lengths (see `wording.bleu_statistics`)
@@ -199,10 +199,18 @@ def _outcomes(asked: Asked) -> np.ndarray:
 
 
 def _cross_entropy(asked: Asked) -> np.ndarray:
+    """Return the mean over each example's answers, (N,)."""
+    if "cross_entropy" in asked.table:
+        return asked.table["cross_entropy"].to_numpy(float)
     labels = _labels(asked.table)
     scores_NC = asked.table[[f"score/{label}" for label in labels]].to_numpy(float)
     place_N = asked.table["target"].map({label: place for place, label in enumerate(labels)}).to_numpy(int)
     return -np.log(np.maximum(scores_NC[np.arange(len(place_N)), place_N], SMALLEST_SCORE))
+
+
+def _cross_entropy_sums(asked: Asked) -> np.ndarray:
+    num_answers_N = _answers(asked)[:, 1]
+    return np.stack([_cross_entropy(asked) * num_answers_N, num_answers_N], axis=1)
 
 
 def _edits(unit: str) -> Callable[[Asked], np.ndarray]:
@@ -312,6 +320,10 @@ def _has_scores(table: pd.DataFrame) -> bool:
     return _has_classes(table) and bool(_labels(table))
 
 
+def _has_losses(table: pd.DataFrame) -> bool:
+    return _has_scores(table) or (_has_classes(table) and "cross_entropy" in table)
+
+
 def _has_forecasts(table: pd.DataFrame) -> bool:
     return bool(_targets(table))
 
@@ -333,7 +345,7 @@ _MEAN_SQUARE = _averaged(_squared)
 READINGS = {
     "accuracy": Reading(_has_classes, _answers, _ratio, _is_right, is_loss=False),
     "f1_macro": Reading(_has_scores, _outcomes, _f1_macro, _is_right, is_loss=False, is_mean=False),
-    "loss": Reading(_has_scores, _counted(_cross_entropy), _ratio, _cross_entropy, is_loss=True),
+    "loss": Reading(_has_losses, _cross_entropy_sums, _ratio, _cross_entropy, is_loss=True),
     **{
         name: Reading(_has(f"{unit}_errors", f"num_{unit}s"), _edits(unit), _ratio, _is_without_edits(unit), is_loss=False)
         for name, unit in RATES.items()

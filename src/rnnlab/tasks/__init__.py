@@ -7,11 +7,15 @@ A task follows from what the data's targets are (`DataSpec.target_kind`); a mode
     real            forecast   D real numbers per sequence   mean squared error; QLIKE where they are positive (variances);
                                                              pinball loss where the head gives quantiles
     tokens          transduce  a sequence of tokens          what the model's way of training gives: cross entropy or CTC, per token
+
+These are the tasks' own; `model.loss.kind` asks for another.
 """
 
 from typing import Any
 
 from rnnlab.contracts import DataSpec
+from rnnlab.tasks.base import TASKS_OWN as TASKS_OWN
+from rnnlab.tasks.base import Loss as Loss
 from rnnlab.tasks.base import Measure as Measure
 from rnnlab.tasks.base import Regularisation as Regularisation
 from rnnlab.tasks.base import Task as Task
@@ -24,17 +28,17 @@ from rnnlab.tasks.forecast import check_quantiles
 from rnnlab.tasks.transduce import Transduce as Transduce
 
 
-def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[float, ...] = ()) -> Task[Any]:
+def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[float, ...] = (), loss: Loss = TASKS_OWN) -> Task[Any]:
     """Choose the task that a data set's targets ask for.
 
     Raises:
-        ValueError: where quantiles are asked for classes or tokens, or are none.
+        ValueError: where quantiles are asked for classes or tokens, or are none, or the loss is not for such targets.
     """
     if spec.target_kind == "real":
         check_quantiles(quantiles)
-        return Forecast(spec, regularisation, quantiles)
+        return Forecast(spec, regularisation, quantiles, loss)
     if quantiles:
         what = "tokens" if spec.target_kind == "tokens" else "classes"
         raise ValueError(f"data={spec.name} has {what}, of which there are no quantiles: choose model/head=default")
     tasks: dict[str, type[Task[Any]]] = {"class": Classify, "class_per_step": Label, "tokens": Transduce}
-    return tasks[spec.target_kind](spec, regularisation)
+    return tasks[spec.target_kind](spec, regularisation, loss)

@@ -1,6 +1,7 @@
 """What every task answers: the size of its output, its loss, its metrics and how its output is read."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
 
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeFloat
+from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeFloat, PositiveFloat
 
 ClassWeights = Literal["none", "balanced"] | list[NonNegativeFloat]
+LossKind = Literal["cross_entropy", "focal", "brier", "mse", "mae", "huber", "qlike"]
 Columns = dict[str, np.ndarray]
 Outputs = TypeVar("Outputs")
 """What a model answers and its task reads: a tensor, or `contracts.Decoded`."""
@@ -30,6 +32,42 @@ class Regularisation:
     label_smoothing: Fraction
     class_weights: ClassWeights
     l1: NonNegativeFloat
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Say what is minimised, and measured as `loss` on every split (`model.loss`).
+
+    Args:
+        kind: see `tasks.classify` and `tasks.forecast`; None: the task's own.
+        gamma: of `focal`, how little counts what is almost right; 0 is cross entropy.
+        delta: of `huber`, from which size errors count by their size and no longer by their square, in the target's standard deviations.
+    """
+
+    kind: LossKind | None
+    gamma: NonNegativeFloat
+    delta: PositiveFloat
+
+    def kind_for(self, spec: DataSpec, what: str, allowed: tuple[LossKind, ...]) -> LossKind:
+        """Return the kind, the first of those allowed where none was given.
+
+        Args:
+            spec: of the data, for the message.
+            what: the targets are, for the message.
+            allowed: kinds that fit them, one at least.
+
+        Raises:
+            ValueError: where another was given.
+        """
+        if self.kind is None:
+            return allowed[0]
+        if self.kind not in allowed:
+            raise ValueError(f"model.loss.kind={self.kind} is not for data={spec.name}, {what}. Allowed: {', '.join(allowed)}, or null")
+        return self.kind
+
+
+TASKS_OWN = Loss(None, 0.0, 1.0)
+"""Of a task that nobody gave a loss; the numbers are not used."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +93,23 @@ class Task(ABC, Generic[Outputs]):
     """What chooses checkpoints."""
     is_per_step: ClassVar[bool] = False
 
-    def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
+    def __init__(self, spec: DataSpec, regularisation: Regularisation, loss: Loss = TASKS_OWN) -> None:
         self.spec = spec
         self.regularisation = regularisation
+        self.loss_settings = loss
         self.output_size = spec.target_size
 
     @property
     def compared(self) -> Measure:
         """By what results of different models are compared."""
         return self.measure
+
+    def is_solved(self, numbers: Mapping[str, float]) -> bool | None:
+        """Tell whether these metrics are beyond what the data call solved; None where they don't say."""
+        if self.spec.solved_at is None:
+            return None
+        value = numbers[self.compared.name]
+        return value < self.spec.solved_at if self.compared.direction == "min" else value > self.spec.solved_at
 
     @abstractmethod
     def loss(self, outputs: Outputs, batch: Batch, is_training: bool = True) -> Tensor:

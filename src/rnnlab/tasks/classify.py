@@ -1,4 +1,14 @@
-"""One label per sequence, or one per step."""
+"""One label per sequence, or one per step.
+
+With p the softmax of the outputs and y the target's class, the loss of one answer (`model.loss.kind`) is
+
+    cross_entropy   -ln p_y
+    focal           -(1 - p_y)^gamma ln p_y      Lin et al. (2017), section 3.2, for a softmax; class weights are its alpha
+    brier           sum_c (p_c - [c = y])^2      Brier (1950), eq. 2: squared error on a softmax, of which tutorials take cross entropy's
+                                                 gradient p - y by mistake: it is 2 (diag(p) - p p') (p - y)
+
+and that of a batch the mean, weighted where classes have weights.
+"""
 
 import re
 
@@ -16,7 +26,7 @@ from torchmetrics.classification import (
 )
 
 from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec
-from rnnlab.tasks.base import ClassWeights, Columns, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, ClassWeights, Columns, Loss, Measure, Regularisation, Task
 
 
 class Classify(Task[Tensor]):
@@ -25,21 +35,34 @@ class Classify(Task[Tensor]):
     name = "classify"
     measure: Measure = Measure("accuracy", "max", "share")
 
-    def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
-        super().__init__(spec, regularisation)
+    def __init__(self, spec: DataSpec, regularisation: Regularisation, loss: Loss = TASKS_OWN) -> None:
+        super().__init__(spec, regularisation, loss)
         self.weights = class_weights(regularisation.class_weights, spec)
+        is_by_loss = spec.metric == "loss"
+        kinds = ("cross_entropy",) if is_by_loss else ("cross_entropy", "focal", "brier")
+        self.loss_kind = loss.kind_for(spec, "which is measured by its cross entropy" if is_by_loss else "whose targets are classes", kinds)
+        if regularisation.label_smoothing and self.loss_kind != "cross_entropy":
+            raise ValueError(
+                f"model.regularisation.label_smoothing={regularisation.label_smoothing} is for model.loss.kind=cross_entropy, not "
+                f"{self.loss_kind}: set it to 0"
+            )
+        if is_by_loss:
+            self.measure = Measure("loss", "min", "nats")
 
     def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
-        """Cross entropy of (B, C) against (B,)."""
+        """Return the mean loss of (B, C) against (B,); see the top."""
+        logits_NC, targets_N = outputs.flatten(0, -2), batch.targets.flatten()
         weights = self.weights.to(outputs) if self.weights is not None and is_training else None
-        smoothing = self.regularisation.label_smoothing if is_training else 0.0
-        return F.cross_entropy(
-            outputs.flatten(0, -2),
-            batch.targets.flatten(),
-            weights,
-            ignore_index=IGNORED_TARGET,
-            label_smoothing=smoothing,
-        )
+        if self.loss_kind == "cross_entropy":
+            smoothing = self.regularisation.label_smoothing if is_training else 0.0
+            return F.cross_entropy(logits_NC, targets_N, weights, ignore_index=IGNORED_TARGET, label_smoothing=smoothing)
+        is_valid_N = targets_N != IGNORED_TARGET
+        logits_NC, targets_N = logits_NC[is_valid_N], targets_N[is_valid_N]
+        losses_N = focal(logits_NC, targets_N, self.loss_settings.gamma) if self.loss_kind == "focal" else brier(logits_NC, targets_N)
+        if weights is None:
+            return losses_N.mean()
+        weights_N = weights[targets_N]
+        return (losses_N * weights_N).sum() / weights_N.sum()
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Sum the weights of the targets' classes."""
@@ -100,14 +123,33 @@ class Label(Classify):
         return int((batch.targets != IGNORED_TARGET).sum())
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
-        """Return the predicted class index of every valid step, as lists."""
+        """Return the predicted class index of every valid step, as lists; where targets are known, each sequence's mean cross entropy."""
         rows = zip(outputs.argmax(-1).cpu().numpy(), batch.input_lengths.tolist(), strict=True)
-        return {"prediction": _object_array([row[:length] for row, length in rows])}
+        found = {"prediction": _object_array([row[:length] for row, length in rows])}
+        is_known_BT = (batch.targets != IGNORED_TARGET).to(outputs.device)
+        if not is_known_BT.any():
+            return found
+        losses_BT = F.cross_entropy(outputs.mT, batch.targets.to(outputs.device), ignore_index=IGNORED_TARGET, reduction="none")
+        return found | {"cross_entropy": (losses_BT.sum(1) / is_known_BT.sum(1)).cpu().numpy()}
 
     def target_columns(self, batch: Batch) -> Columns:
         """Return the true class index of every valid step, as lists."""
         targets = batch.targets.cpu().numpy()
         return {"target": _object_array([row[row != IGNORED_TARGET] for row in targets])}
+
+
+def focal(logits_NC: Tensor, targets_N: Tensor, gamma: float) -> Tensor:
+    """Return -(1 - p_y)^gamma ln p_y of each answer, (N,)."""
+    log_p_N = -F.cross_entropy(logits_NC, targets_N, reduction="none")
+    # Of a power below 1 the slope at 0 is infinite: an answer that is wholly sure would make NaN of it.
+    missing_N = (-torch.expm1(log_p_N)).clamp(min=torch.finfo(log_p_N.dtype).tiny ** 0.5)
+    return -(missing_N**gamma) * log_p_N
+
+
+def brier(logits_NC: Tensor, targets_N: Tensor) -> Tensor:
+    """Return sum_c (p_c - [c = y])^2 of each answer, (N,)."""
+    probabilities_NC = logits_NC.softmax(-1)
+    return (probabilities_NC - F.one_hot(targets_N, logits_NC.shape[-1])).square().sum(-1)
 
 
 def class_weights(choice: ClassWeights, spec: DataSpec) -> Tensor | None:

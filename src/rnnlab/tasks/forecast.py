@@ -1,4 +1,14 @@
-"""Real numbers per sequence: forecasts of one step or several, as points or quantiles."""
+"""Real numbers per sequence: forecasts of one step or several, as points or quantiles.
+
+With e = y - f, target and forecast standardised (of positive targets their logarithms are), the loss of one number (`model.loss.kind`) is
+
+    mse     e^2                                                   at best the mean
+    mae     |e|                                                   at best the median
+    huber   e^2 / 2 where |e| < delta, else delta (|e| - delta / 2)   Huber (1964): outliers count by their size alone
+    qlike   y / f - ln(y / f) - 1, as they are                    of positive targets, see `qlike`: at best the mean
+
+and that of a batch the mean. Where the head gives quantiles it is the pinball loss.
+"""
 
 import torch
 from torch import Tensor
@@ -6,7 +16,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
 
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.tasks.base import Columns, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Measure, Regularisation, Task
 
 
 class Forecast(Task[Tensor]):
@@ -16,17 +26,25 @@ class Forecast(Task[Tensor]):
         spec: of the data.
         regularisation: l1 only: the others are for classes.
         quantiles: which quantiles the head gives (empty: one point forecast per dimension).
+        loss: of point forecasts.
     """
 
     name = "forecast"
 
-    def __init__(self, spec: DataSpec, regularisation: Regularisation, quantiles: tuple[float, ...] = ()) -> None:
-        super().__init__(spec, regularisation)
+    def __init__(self, spec: DataSpec, regularisation: Regularisation, quantiles: tuple[float, ...] = (), loss: Loss = TASKS_OWN) -> None:
+        super().__init__(spec, regularisation, loss)
         if regularisation.label_smoothing or regularisation.class_weights != "none":
             raise ValueError(
                 f"data={spec.name} has real targets, for which model.regularisation.label_smoothing and class_weights mean nothing: "
                 "leave them out"
             )
+        if quantiles and loss.kind is not None:
+            raise ValueError(
+                f"model.loss.kind={loss.kind} is for point forecasts, but model.head.quantiles take the pinball loss: leave one of them out"
+            )
+        is_positive = spec.link == "exp"
+        what = "whose targets are positive numbers" if is_positive else "whose targets are real numbers"
+        self.loss_kind = loss.kind_for(spec, what, ("qlike", "mse", "mae", "huber") if is_positive else ("mse", "mae", "huber"))
         self.quantiles = quantiles
         self.output_size = spec.target_size * max(1, len(quantiles))
         point = Measure("qlike", "min", "") if spec.link == "exp" else Measure("mse", "min", "")
@@ -42,8 +60,12 @@ class Forecast(Task[Tensor]):
         """Mean loss of (B, D) or (B, D * quantiles) against (B, D)."""
         if self.quantiles:
             return _pinball(outputs.unflatten(-1, (self.spec.target_size, -1)), self.standardised(batch), self.quantiles)
-        if self.spec.link == "exp":
+        if self.loss_kind == "qlike":
             return qlike(self._unlinked(outputs, batch), batch.targets)
+        if self.loss_kind == "mae":
+            return F.l1_loss(outputs, self.standardised(batch))
+        if self.loss_kind == "huber":
+            return F.huber_loss(outputs, self.standardised(batch), delta=self.loss_settings.delta)
         return F.mse_loss(outputs, self.standardised(batch))
 
     def metrics(self) -> MetricCollection:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Decoded, Goal
-from rnnlab.tasks.base import Columns, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Measure, Regularisation, Task
 from rnnlab.tasks.wording import UNKNOWN_SIGN, is_mostly_ascii, join_tokens, row_scores, score, signatures
 
 
@@ -20,8 +20,13 @@ class Transduce(Task[Decoded]):
 
     name = "transduce"
 
-    def __init__(self, spec: DataSpec, regularisation: Regularisation) -> None:
-        super().__init__(spec, regularisation)
+    def __init__(self, spec: DataSpec, regularisation: Regularisation, loss: Loss = TASKS_OWN) -> None:
+        super().__init__(spec, regularisation, loss)
+        if loss.kind is not None:
+            raise ValueError(
+                f"model.loss.kind={loss.kind} is not for data={spec.name}, whose targets are sequences of tokens: the model says how they "
+                "are trained, by CTC or cross entropy. Allowed: null"
+            )
         if regularisation.class_weights != "none":
             raise ValueError(
                 f"data={spec.name} has sequences of tokens, for which model.regularisation.class_weights mean nothing: leave them out"
