@@ -25,12 +25,8 @@ from rnnlab.data.batches import BatchLoader
 from rnnlab.distributed import highest
 from rnnlab.insight.nonfinite import Found, first_in_backward, first_in_forward
 from rnnlab.launching import is_leader, rank
-<<<<<<< HEAD
 from rnnlab.models.base import Network
-from rnnlab.tasks import Transduce
-=======
 from rnnlab.tasks import Task, Transduce
->>>>>>> b43d24f260bf965e66b1f1eeaaf472c068928e12
 from rnnlab.tracking import Tracker
 
 NUM_SAMPLES = 8
