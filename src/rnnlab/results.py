@@ -210,7 +210,7 @@ def print_summary(
     if verdict := solved_or_not(model.task, test):
         console.print(f"\n{verdict}", highlight=False)
     console.print(f"\n{beside_baseline(tracker, model, data, test, words)}", highlight=False)
-    if diagnosis is not None:
+    if diagnosis is not None and diagnosis.verdict != "unknown":
         console.print(f"\n{escape(str(diagnosis))}", highlight=False)
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     size = f"{num_parameters:,} parameters, " if num_parameters else ""

@@ -114,10 +114,21 @@ def _explained(network: Network, outputs: Tensor) -> list[tuple[str, str, Scalar
     """Return what is explained: its name, its unit, and F."""
     task, names = network.task, network.spec.label_names
     if isinstance(task, Forecast):
-        return [(name, network.spec.unit, lambda out, batch, i=i: task.answers(out, batch)[0][:, i]) for i, name in enumerate(names)]
+        return [(name, network.spec.unit, _forecast(task, place)) for place, name in enumerate(names)]
     chosen = int(outputs[0].argmax())
-    is_other = torch.arange(outputs.shape[-1], device=outputs.device) != chosen
-    return [(names[chosen], "nats", lambda out, batch: out[:, chosen] - out[:, is_other].logsumexp(-1))]
+    return [(names[chosen], "nats", _log_odds(chosen))]
+
+
+def _forecast(task: Forecast, place: int) -> Scalar:
+    return lambda outputs, batch: task.answers(outputs, batch)[0][:, place]
+
+
+def _log_odds(chosen: int) -> Scalar:
+    def log_odds(outputs: Tensor, batch: Batch) -> Tensor:
+        is_other = torch.arange(outputs.shape[-1], device=outputs.device) != chosen
+        return outputs[:, chosen] - outputs[:, is_other].logsumexp(-1)
+
+    return log_odds
 
 
 def _along(network: Network, alone: Batch, scalar: Scalar) -> Callable[[Tensor], Tensor]:

@@ -94,9 +94,9 @@ def gradient_norms(samples: list[Sample], limit: float | None, file: Path) -> No
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     for place, (name, (steps, values)) in enumerate(before.items()):
         style = {"color": "black", "linewidth": 2.0} if name == TOTAL else {"color": COLOURS[place % 7 - 1], "linewidth": 1.0}
-        left.plot(steps, values, label=name, **style)  # type: ignore[arg-type]
+        left.plot(steps, values, label=name, **style)
         if name in after:
-            left.plot(*after[name], linestyle=":", **style)  # type: ignore[arg-type]
+            left.plot(*after[name], linestyle=":", **style)
     left.set(xlabel="optimizer step", ylabel="norm of the gradient\n(dotted: after clipping)", yscale="log")
     if limit:
         left.axhline(limit, color="grey", linewidth=0.8, linestyle="--", label=f"clipping at {limit:g}")

@@ -62,7 +62,7 @@ class Insight(Callback):
         """Look before the first step."""
         begun = time.perf_counter()
         is_by_value = str(trainer.gradient_clip_algorithm or "norm").endswith("value")
-        self.clipping = ClipCount(trainer.gradient_clip_val, is_by_value)  # type: ignore[arg-type]
+        self.clipping = ClipCount(trainer.gradient_clip_val, is_by_value)
         model = cast(Network, pl_module)
         self.parts = parts_of(model)
         self.batch = fixed_batch(self.data, self.num_sequences).to(model.device)

@@ -81,7 +81,8 @@ def stack_of(model: Network) -> RecurrentStack | None:
 
 def cells_of(model: Network) -> dict[str, Cell]:
     """Return each layer's cells by name, the lowest first."""
-    stack, found = stack_of(model), {}
+    stack = stack_of(model)
+    found: dict[str, Cell] = {}
     for number, layer in enumerate(stack.layers if stack else (), start=1):
         cells = [part for part in layer.children() if isinstance(part, Cell)]
         found |= {f"layer{number}{'_backward' if place else ''}": cell for place, cell in enumerate(cells)}

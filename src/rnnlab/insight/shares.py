@@ -145,7 +145,7 @@ def _over_words(found: Attribution, words: list[str]) -> Figure:
     shares = found.shares_TF[:, 0]
     family = ["DejaVu Sans", *(font for font in CHINESE_FONTS if font in get_font_names())]
     lines = _lines([word.replace("▁", " ").strip() or " " for word in words], family)
-    height = LINE_INCHES * len(lines) + 1.1
+    height = LINE_INCHES * len(lines) + 1.3
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, WIDTH), ylim=(0, height))
@@ -161,7 +161,7 @@ def _over_words(found: Attribution, words: list[str]) -> Figure:
             position = (place, height - 0.75 - LINE_INCHES * row)
             axes.text(*position, word, fontsize=FONT_SIZE, bbox=box, color=ink, family=family, parse_math=False, va="center")
             index += 1
-    bar = figure.add_axes((0.25, 0.3 / height, 0.5, 0.1 / height))
+    bar = figure.add_axes((0.25, 0.5 / height, 0.5, 0.1 / height))
     figure.colorbar(colours, cax=bar, orientation="horizontal", label=_label(found, "share of each word").replace("\n", " "))
     bar.tick_params(labelsize=7)
     return figure
