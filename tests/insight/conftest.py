@@ -27,7 +27,7 @@ SPECS = {
         is_monotonic=True,
     ),
 }
-SMALL = ["model.head.dropout=0.5", "model.recurrence.hidden_size=4", "model.regularisation.label_smoothing=0"]
+SMALL = ["model.head.dropout=0.5", "model.regularisation.label_smoothing=0"]
 CONVOLUTION = (
     "frontend=convolution frontend.channels=[2,3] frontend.kernel_sizes=[5,3] frontend.time_strides=[2,1] frontend.frequency_strides=[2,2]"
 )
@@ -35,7 +35,8 @@ CONVOLUTION = (
 
 @cache
 def composed(words: str) -> dict[str, Any]:
-    model: dict[str, Any] = compose_config("config", [*SMALL, *words.split()])["model"]
+    part = "convolutions" if "model=tcn" in words else "recurrence"
+    model: dict[str, Any] = compose_config("config", [*SMALL, f"model.{part}.hidden_size={H}", *words.split()])["model"]
     return model
 
 
