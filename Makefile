@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types ui data clean
+.PHONY: help install demo test lint types docs ui data clean
 
 help:  ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,7 +18,7 @@ install: $(STAMP)  ## create .venv and install (2 minutes, once)
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "wanted: $(PYTHON) (make PYTHON=/path/to/python3.11)"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sweep]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,sweep]'
 	@touch $@
 
 demo: $(STAMP)  ## train on spoken digits and show the result (about a minute)
@@ -33,6 +33,10 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+docs: $(STAMP)  ## build the book (about 20 seconds, no network)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f docs/book/mkdocs.yml
+	@echo "open  build/docs/index.html"
 
 ui: $(STAMP)  ## open the runs in MLflow (loopback only)
 	@echo "open  http://127.0.0.1:5000/#/experiments?workflowType=machine_learning   (Ctrl+C ends it)"

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "tasks": {"contracts"},
     "schedules": {"contracts"},
     "cells": {"contracts"},
+    "principles": set(),
     "layers": {"contracts", "cells"},
     "baselines": {"contracts"},
     "models": {"contracts", "tasks", "cells", "layers", "baselines"},
@@ -38,14 +39,16 @@ SHARED = {
         *("replay", "flow", "gates", "spectrum", "gradients", "samples", "drawing"),  # while training
         *("remedies", "attribution", "shares", "explaining", "maps"),  # when it is done
     },
-    "tasks": {"base", "classify", "forecast", "transduce", "wording"},
-    "baselines": {"base", "constant", "linear", "bag", "nearest"},
+    "principles": {"losses", "optimizers", "numpy_rnn"},
+    "tasks": {"base", "classify", "forecast", "multilabel", "transduce", "wording"},
+    "baselines": {"base", "constant", "linear", "bag", "nearest", "sets"},
     "data": {
         *("base", "labelled", "batches", "prepared", "sources", "archives", "splits", "calendar_splits"),  # any data
         *("audio", "augment", "recordings", "sound"),  # sound
         *("tables", "corpora", "texts", "tokens", "pairs"),  # texts
         "targets",  # sequences as targets
         *("prices", "indicators", "windows", "windowed"),  # series
+        "rolls",  # music
     },
 }
 # Libraries that only some files know.

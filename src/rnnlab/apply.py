@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 import yaml
 from rich.console import Console
 from rich.markup import escape
@@ -17,18 +18,20 @@ from rnnlab.command_line import CONF, ROOT
 from rnnlab.config import Config, ConfigError, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.recordings import AUDIO_SUFFIXES
+from rnnlab.data.rolls import ROLL_SUFFIXES, write_roll
 from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.texts import TABLE_SUFFIXES, TEXT_NAMES
 from rnnlab.evaluation import measure
 from rnnlab.insight.attribution import refusal
 from rnnlab.insight.explaining import explain
 from rnnlab.insight.maps import draw_maps
+from rnnlab.insight.rolls import draw_continuation
 from rnnlab.results import unit_of
 from rnnlab.run import refuse_changed_data
 from rnnlab.tracking import Client, connect, get_run, read_artifact
 
 FORMATS = ("table", "csv", "json")
-WORDS = ("input", "prediction", "next best", "target", "answer")
+WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
 
 
 def score(config: Config) -> None:
@@ -79,6 +82,8 @@ def predict(config: Config) -> None:
         _draw_maps(bundle, inputs, Path(config["maps"]).expanduser())
     if config["explain"]:
         _explain(bundle, inputs, config["explain"])
+    if config["rolls"]:
+        _continue_pieces(bundle, inputs, config)
     table = bundle.predict(inputs)
     if config["format"] == "json":
         text = json.dumps(table.to_dict("records"), indent=1, ensure_ascii=False) + "\n"
@@ -110,6 +115,8 @@ def _raw_inputs(given: list[str], text: str | None, data: dict[str, Any]) -> lis
     if text:
         raise ConfigError(f"text=... is for runs on texts; this one is on data of the kind {kind}: give input=FILE")
     suffixes, what = (AUDIO_SUFFIXES, "sound files") if kind in SOUND else (TABLE_SUFFIXES, "tables")
+    if kind == "music":
+        suffixes, what = ROLL_SUFFIXES, "piano rolls"
     return [str(file) for item in given for file in _files(item, suffixes, what)]
 
 
@@ -174,6 +181,21 @@ def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
     )
 
 
+def _continue_pieces(bundle: Bundle, inputs: list[str], config: Config) -> None:
+    """Let the model go on with each piece; write the whole as a piano roll and draw it."""
+    for key, least in (("num_steps", 1), ("seed", 0)):
+        if not isinstance(config[key], int) or config[key] < least:
+            raise ConfigError(f"{key}={config[key]} is not allowed: a whole number from {least}")
+    folder, num_done = Path(config["rolls"]).expanduser(), 0
+    for _, batch in bundle.batches(inputs):
+        for values_TK, length in zip(batch.inputs, batch.input_lengths.tolist(), strict=True):
+            num_done += 1
+            file, piece_TK = folder / f"{num_done:03d}.png", values_TK[:length]
+            added_SK = draw_continuation(bundle.model, piece_TK, length, config["num_steps"], config["seed"], file)
+            write_roll(torch.cat([piece_TK, added_SK]).numpy(), bundle.model.spec.label_names, file.with_suffix(".csv"))
+    print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
+
+
 def _files(item: str, suffixes: set[str], what: str) -> list[Path]:
     path = Path(item).expanduser()
     if path.is_dir():
@@ -203,6 +225,8 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
 def _rows(table: pd.DataFrame) -> list[list[str]]:
     if "confidence" in table:
         return _rows_of_classes(table)
+    if "nll" in table:
+        return _rows_of_sets(table)
     return _rows_of_texts(table) if "prediction" in table else _rows_of_numbers(table)
 
 
@@ -218,6 +242,14 @@ def _rows_of_texts(table: pd.DataFrame) -> list[list[str]]:
             [str(row["input"]) if not place else "", str(row[f"prediction{suffix}"]), f"{row[f'score{suffix}']:.3f}"]
             for place, suffix in enumerate(found)
         ]
+    return rows
+
+
+def _rows_of_sets(table: pd.DataFrame) -> list[list[str]]:
+    """Return for each piece how well its steps were foreseen, and the keys of the step that follows."""
+    rows = [["input", "steps", "nats a step", "next step"]]
+    for row in table.to_dict("records"):
+        rows.append([str(row["input"]), str(len(row["prediction"])), f"{row['nll']:.3f}", row["prediction"][-1] or "silence"])
     return rows
 
 

@@ -33,6 +33,7 @@ SERVED_COLUMNS = {
     "adding": {"text": "string"},
     "copying": {"text": "string"},
     "parity": {"text": "string"},
+    "music": {"path": "string", "csv": "string"},
 }
 """What a served model takes, by kind of data: any one of these columns."""
 
@@ -56,7 +57,7 @@ class Bundle:
 
         Args:
             inputs: for speech and dictation paths or the bytes of sound files, for text, translation and pronunciation the texts, for
-                adding, copying and parity the sequences as they are written, for series paths or the content of CSV tables.
+                adding, copying and parity the sequences as they are written, for series and music paths or the content of CSV tables.
 
         Returns:
             The column `input` and what the task predicts; one row an input, or one a ticker of each table.
@@ -182,4 +183,8 @@ def reader(kind: str) -> Reader:
         from rnnlab.data.memory import read_inputs as read_sequences
 
         return read_sequences
+    if kind == "music":
+        from rnnlab.data.music import read_inputs as read_rolls
+
+        return read_rolls
     raise ConfigError(f"the bundle's data are of the kind {kind!r}, which this version cannot read")

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 InputKind = Literal["features", "tokens"]
-TargetKind = Literal["class", "class_per_step", "real", "tokens"]
+TargetKind = Literal["class", "class_per_step", "labels_per_step", "real", "tokens"]
 Goal = Literal["transcribe", "translate", "summarise", "pronounce"]
 Joined = Literal["words", "pieces", "moses"]
 Link = Literal["identity", "exp"]
@@ -39,11 +39,13 @@ class DataSpec:
         name: the data's name, as in `data=NAME`.
         input_kind: `features` (float, B T F) or `tokens` (int64, B T).
         input_size: F, or the size of the vocabulary.
-        target_kind: `class` (int64, B), `class_per_step` (int64, B T, padded with -1), `real` (float, B D) or `tokens` (int64, B S,
-            padded with 0, neither start nor end in it).
-        target_size: number of classes, D, or V, the size of the target's vocabulary.
-        label_names: one name per class, in order; for `real` one name per dimension; for `tokens` the vocabulary, `SPECIALS` first.
-        class_counts: examples per class in the training split (empty for `real`).
+        target_kind: `class` (int64, B), `class_per_step` (int64, B T, padded with -1), `labels_per_step` (float, B T C, 1 where a label
+            holds and 0 where not; steps from `target_lengths` on never count), `real` (float, B D) or `tokens` (int64, B S, padded with
+            0, neither start nor end in it).
+        target_size: number of classes or labels, D, or V, the size of the target's vocabulary.
+        label_names: one name per class or label, in order; for `real` one name per dimension; for `tokens` the vocabulary, `SPECIALS`
+            first.
+        class_counts: examples per class in the training split, of labels steps on which each holds (empty for `real`).
         step_ms: duration of one input step in milliseconds, where steps are time.
         feature_names: one name per input feature, where they have names.
         link: how a forecast is read (`real` only): `identity`, or `exp` for targets that are positive.
@@ -59,6 +61,7 @@ class DataSpec:
         solved_at: the value of that metric (or the task's own) beyond which the task counts as solved, where there is such a one.
         memoryless: the best answer of somebody who sees no input, where it is known exactly, as runs of (steps, answer), one run of one
             step where there is one answer a sequence; an answer is D numbers or the probabilities of C classes.
+        is_causal: whether a step's targets are inputs of later steps, so that only a model that never looks ahead can answer them.
     """
 
     name: str
@@ -81,6 +84,7 @@ class DataSpec:
     metric: Literal["loss"] | None = None
     solved_at: float | None = None
     memoryless: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    is_causal: bool = False
 
 
 @dataclass
@@ -108,7 +112,7 @@ class Batch:
         inputs: (B, T, F) float32 or (B, T) int64.
         input_lengths: (B,) int64, each 1..T.
         targets: see `DataSpec.target_kind`.
-        target_lengths: (B,) int64; 1 for one target per sequence.
+        target_lengths: (B,) int64; 1 for one target per sequence; of targets at every step, how many are known.
         example_ids: (B,) int64, row in the data module's table of examples.
         reference: of real targets, see `Reference`.
         references: of token targets, each example's right answers as text, one at least (None while training: nothing is scored).

@@ -28,8 +28,9 @@ class Evaluation:
 
 
 def measure(model: Predictor, data: SequenceDataModule, split: Split, num_batches: int | None = None) -> Evaluation:
-    """Measure a model on a split: its metrics, what only the whole table gives, whether the task is solved (1 or 0), where the data say when;
-    and the table with each example's name.
+    """Measure a model on a split.
+
+    Metrics, what only the whole table gives, and whether the task is solved (1 or 0) where the data say when; the table names each example.
     """
     found = evaluate(model, data.plain_dataloader(split), num_batches)
     table = with_examples(found.table, data)

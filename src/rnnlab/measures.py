@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from rnnlab.contracts import Goal
-from rnnlab.tasks import Classify, Forecast, Label, Task, Transduce
+from rnnlab.tasks import Classify, Forecast, Label, MultiLabel, Task, Transduce
 from rnnlab.tasks.wording import bleu_of, bleu_statistics
 
 NUM_BINS = 15
@@ -27,6 +27,8 @@ def measure_table(task: Task[Any], table: pd.DataFrame) -> dict[str, float]:
     """
     if isinstance(task, Label):
         return {}
+    if isinstance(task, MultiLabel):
+        return of_sets(table)
     if isinstance(task, Classify):
         return of_classes(table, task.spec.label_names)
     if isinstance(task, Forecast):
@@ -85,6 +87,14 @@ def resampled_sums(values_NK: np.ndarray, num_resamples: int = NUM_RESAMPLES, se
 def _interval(name: str, resampled: np.ndarray) -> dict[str, float]:
     low, high = np.quantile(resampled, [0.025, 0.975])
     return {f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def of_sets(table: pd.DataFrame) -> dict[str, float]:
+    """Return the 95 % interval of the negative log-likelihood per step, by resampling whole sequences (bootstrap, 1,000 times)."""
+    known = table[table["num_targets"] > 0]
+    counts = known["num_targets"].to_numpy(float)
+    sums = resampled_sums(np.stack([known["nll"].to_numpy(float) * counts, counts], axis=1))
+    return _interval("nll", sums[:, 0] / sums[:, 1])
 
 
 def of_classes(table: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:

@@ -24,9 +24,10 @@ from rnnlab.insight.attribution import refusal
 from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explaining import explain_examples
 from rnnlab.insight.maps import draw_maps
+from rnnlab.insight.rolls import draw_continuation, file_name
 from rnnlab.models.base import Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
-from rnnlab.tasks import Classify, Forecast, Label, Task, Transduce
+from rnnlab.tasks import Classify, Forecast, Label, MultiLabel, Task, Transduce
 from rnnlab.tracking import Tracker, find_baselines
 
 PACKAGE = Path(__file__).parent
@@ -39,11 +40,26 @@ CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "file
 ENVIRONMENT = "packages.json"
 NUM_ERRORS_SHOWN = 200
 NUM_MAPS = 6
-SHARES = ("accuracy", "f1", "precision", "recall", "direction", "coverage", "wer", "cer", "per", "sentence_error", "rouge")
+NUM_PIECES, MOST_STEPS = 2, 64
+SHARES = (
+    "accuracy",
+    "frame_accuracy",
+    "f1",
+    "precision",
+    "recall",
+    "direction",
+    "coverage",
+    "wer",
+    "cer",
+    "per",
+    "sentence_error",
+    "rouge",
+)
 IN_TARGET_UNIT = ("rmse", "mae", "pinball", "width")
 MAIN = (
     *("accuracy", "f1_macro", "precision_macro", "recall_macro", "ece"),
     *("wer", "wer_new", "per", "cer", "cer_new", "sentence_error", "sacrebleu", "bleu_tok_lc", "chrf", "rougeL", "rouge1", "rouge2"),
+    *("nll", "nll_per_sequence", "frame_accuracy"),
     *("qlike", "mse", "rmse", "mae", "pinball", "skill", "direction_accuracy", "ic", "rank_ic", "coverage/90", "coverage/50", "loss"),
 )
 
@@ -121,7 +137,7 @@ def _version(package: str) -> str:
 
 def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
     """Draw the learning curve; of classes the confusion matrix, calibration and errors, of numbers the forecasts, of texts errors, score by
-    length and what was looked at.
+    length and what was looked at, of music pieces continued.
     """
     task = model.task
     if isinstance(model, Network):
@@ -138,11 +154,26 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
         write_errors(wrong, data, folder / "errors.csv")
     if isinstance(task, Transduce):
         draw_texts(model, data, table, folder)
+    if isinstance(task, MultiLabel):
+        draw_pieces(model, data, folder / "continued")
     if isinstance(task, Forecast):
         for name in task.spec.label_names:
             pictures.forecasts(table, name, task.quantiles, task.spec.unit, folder / f"forecast_{name}.png")
             pictures.skill_by_group(table, name, folder / f"skill_{name}.png")
             pictures.forecast_calibration(table, name, task.quantiles, task.spec.unit, folder / f"calibration_{name}.png")
+
+
+def draw_pieces(model: Predictor, data: SequenceDataModule, folder: Path) -> None:
+    """Draw how the model goes on from the first half of test pieces of middle length, for at most 64 steps."""
+    rows = data.rows["test"]
+    by_length = rows[np.argsort(data.lengths[rows], kind="stable")]
+    first = max(0, (len(rows) - NUM_PIECES) // 2)
+    for row in by_length[first : first + NUM_PIECES]:
+        batch = data.collate(np.array([row]), epoch=0, is_training=False)
+        piece_TK = torch.cat([batch.inputs[0, :1], batch.targets[0]])
+        num_given = min((len(piece_TK) + 1) // 2, MOST_STEPS)
+        num_steps = min(len(piece_TK) - num_given, MOST_STEPS)
+        draw_continuation(model, piece_TK, num_given, num_steps, 0, folder / f"{file_name(str(data.examples['id'].iloc[row]))}.png")
 
 
 def draw_texts(model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:

@@ -49,7 +49,7 @@ class Method(ABC):
 
     @abstractmethod
     def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
-        """Return outputs as the task reads them: (B, C) logits or (B, D) standardised forecasts."""
+        """Return outputs as the task reads them: (B, C) logits, (B, T, C) log-odds or (B, D) standardised forecasts."""
 
 
 def standardised_targets(batches: Iterable[Batch], spec: DataSpec) -> np.ndarray:

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from rnnlab.baselines.base import Arrays, Method, classes, standardise
+from rnnlab.baselines.sets import known_steps
 from rnnlab.contracts import Batch, InputKind, TargetKind
 
-SMALLEST_PROBABILITY = 1e-30
+SMALLEST_PROBABILITY = 1e-60
 
 
 class Persistence(Method):
@@ -29,16 +30,20 @@ class Persistence(Method):
 
 
 class Mean(Method):
-    """Forecast the mean of the training targets; of classes, their shares."""
+    """Forecast the mean of the training targets; of classes and labels, their shares (add-one)."""
 
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("features", "tokens")
-    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class")
+    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class", "labels_per_step")
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         """Fit the mean (of positive targets before the link: their own mean, which is what QLIKE asks for)."""
         if self.spec.target_kind == "class":
             counts = np.bincount(classes(train), minlength=self.spec.target_size) + 1
             return {"output": np.log(counts / counts.sum())}
+        if self.spec.target_kind == "labels_per_step":
+            _, targets_NC = known_steps(train)
+            num_on_C = targets_NC.sum(0, dtype=float)
+            return {"output": np.log((num_on_C + 1) / (len(targets_NC) - num_on_C + 1))}
         outputs = np.concatenate([standardise(batch.targets, batch, self.spec) for batch in train])
         if self.spec.link == "identity":
             return {"output": outputs.mean(0)}
@@ -47,7 +52,8 @@ class Mean(Method):
 
     def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return the same for all."""
-        return np.tile(arrays["output"], (batch.size, 1))
+        shape = (batch.size, batch.inputs.shape[1], 1) if self.spec.target_kind == "labels_per_step" else (batch.size, 1)
+        return np.tile(arrays["output"], shape)
 
 
 class Memoryless(Method):

@@ -1,10 +1,11 @@
 """What every recurrent cell is: one step written out from its equations, and the same over a whole sequence at kernel speed."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 State = tuple[Tensor, ...]
 """The tensors a cell carries from step to step, each (B, H); the first is the hidden state, which is also the output."""
@@ -22,6 +23,8 @@ class Cell(nn.Module, ABC):
         num_states: how many tensors `State` has.
     """
 
+    gate_names: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, kernel: nn.RNNBase, num_gates: int, num_states: int) -> None:
         super().__init__()
         self.kernel = kernel
@@ -32,6 +35,18 @@ class Cell(nn.Module, ABC):
     def hidden_size(self) -> int:
         """H."""
         return self.kernel.hidden_size
+
+    def project(self, inputs_XF: Tensor) -> Tensor:
+        """Return what of a step needs no state, W_i x + b_i, for one step (B, F) or for all (B, T, F)."""
+        return F.linear(inputs_XF, self.kernel.get_parameter("weight_ih_l0"), self.kernel.get_parameter("bias_ih_l0"))
+
+    def recur(self, entering_BH: Tensor) -> Tensor:
+        """Return W_h h + b_h, (B, G*H)."""
+        return F.linear(entering_BH, self.kernel.get_parameter("weight_hh_l0"), self.kernel.get_parameter("bias_hh_l0"))
+
+    def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
+        """Return the gates' values in the order of `gate_names`, (B, H) each, from `project`, the state and the hidden state in it."""
+        return ()
 
     @abstractmethod
     def step(self, input_BF: Tensor, state: State) -> State:

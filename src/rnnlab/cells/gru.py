@@ -20,8 +20,17 @@ class GRUCell(Cell):
         hidden_size: H.
     """
 
+    gate_names = ("reset", "update", "candidate")
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(nn.GRU(input_size, hidden_size, batch_first=True), 3, 1)
+
+    def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
+        """Return r, z, n."""
+        p_r, p_z, p_n = projected_BP.chunk(3, -1)
+        u_r, u_z, u_n = self.recur(entering_BH).chunk(3, -1)
+        reset, update = sigmoid(p_r + u_r), sigmoid(p_z + u_z)
+        return reset, update, tanh(p_n + reset * u_n)
 
     def step(self, input_BF: Tensor, state: State) -> State:
         """Advance one time step; see the equations at the top."""

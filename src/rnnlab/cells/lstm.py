@@ -21,8 +21,15 @@ class LSTMCell(Cell):
         hidden_size: H.
     """
 
+    gate_names = ("input", "forget", "candidate", "output")
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(nn.LSTM(input_size, hidden_size, batch_first=True), 4, 2)
+
+    def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
+        """Return i, f, g, o."""
+        i, f, g, o = (projected_BP + self.recur(entering_BH)).chunk(4, -1)
+        return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
 
     def step(self, input_BF: Tensor, state: State) -> State:
         """Advance one time step; see the equations at the top."""

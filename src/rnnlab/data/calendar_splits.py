@@ -3,10 +3,10 @@
 Walk-forward: the last days are cut into `num_folds` test blocks, one after the other; fold k is tested on block k and may use what lies
 before it. num_folds=1 is the plain split by date.
 
-      expanding                            rolling
-fold 0  [train....][val] [test]            [train....][val] [test]
-fold 1  [train.........][val] [test]            [train....][val] [test]
-fold 2  [train..............][val] [test]            [train....][val] [test]
+          expanding                            rolling
+    fold 0  [train....][val] [test]            [train....][val] [test]
+    fold 1  [train.........][val] [test]            [train....][val] [test]
+    fold 2  [train..............][val] [test]            [train....][val] [test]
 """
 
 from typing import Literal

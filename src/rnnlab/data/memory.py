@@ -242,7 +242,15 @@ class AddingData(MemoryData):
     def make_spec(self) -> DataSpec:
         """Describe the sequences to a model."""
         return DataSpec(
-            self.name, "features", 2, "real", 1, ("sum",), feature_names=("value", "mark"), solved_at=ADDING_SOLVED, memoryless=((1, (1.0,)),)
+            self.name,
+            "features",
+            2,
+            "real",
+            1,
+            ("sum",),
+            feature_names=("value", "mark"),
+            solved_at=ADDING_SOLVED,
+            memoryless=((1, (1.0,)),),
         )
 
 

@@ -15,11 +15,16 @@ ABSENT = torch.iinfo(torch.int64).max
 
 
 class Frontend(nn.Module, ABC):
-    """Map (values, lengths) to (values, lengths); `output_size` is F of what comes out, one step for each `subsampling` that went in."""
+    """Map (values, lengths) to (values, lengths).
+
+    `output_size` is F of what comes out, one step for each `subsampling` that went in; `looks_ahead` says whether a step depends on later
+    ones.
+    """
 
     accepts: InputKind
     output_size: int
     subsampling: int = 1
+    looks_ahead: bool = False
     needs_fit: bool = False
 
     @abstractmethod
@@ -181,6 +186,7 @@ class Convolution(Frontend):
     """
 
     accepts: InputKind = "features"
+    looks_ahead: bool = True
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ class Predictor(pl.LightningModule, ABC):
 
     @abstractmethod
     def respond(self, batch: Batch) -> Outputs:
-        """Return outputs as the task reads them: (B, C) or (B, T, C) logits, (B, D) standardised forecasts, or what was decoded."""
+        """Return outputs as the task reads them: (B, C) or (B, T, C) log-odds, (B, D) standardised forecasts, or what was decoded."""
 
 
 class FittedOnce(Predictor, ABC):
@@ -197,7 +197,7 @@ class SequenceModule(Network, ABC):
         loss: what is minimised.
 
     Raises:
-        ValueError: where the front end does not fit, or CTC cannot train such targets.
+        ValueError: where the front end does not fit, CTC cannot train such targets, or the layer would read them.
     """
 
     def __init__(
@@ -216,6 +216,11 @@ class SequenceModule(Network, ABC):
 
     def end_with(self, layer: SequenceLayer, head: Head) -> None:
         """Add what follows the layer: pooling where the whole sequence has one answer, dropout, the last linear layer."""
+        if self.spec.is_causal and not layer.is_causal:
+            raise ValueError(
+                f"data={self.spec.name} has targets that are its own later inputs, which a network that looks ahead would read: choose "
+                "model=srnn, lstm, gru, or tcn and transformer with is_causal left as it is"
+            )
         size = layer.output_size
         self.pooling: Pooling | None = None
         if not self.task.is_per_step and not self.is_ctc:
@@ -339,6 +344,8 @@ def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:
     name = f"frontend={type(frontend).__name__.lower()}"
     if frontend.accepts != spec.input_kind:
         raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another frontend")
+    if spec.is_causal and frontend.looks_ahead:
+        raise ValueError(f"data={spec.name} has targets that are its own later inputs, which {name} would read: choose frontend=direct")
     if task.is_per_step and frontend.steps_out(np.array([12]))[0] != 12:
         raise ValueError(
             f"data={spec.name} has a target at every step, but {name} gives another number of steps: give time_strides (or repeats) of 1, "

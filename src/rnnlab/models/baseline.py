@@ -12,6 +12,7 @@ from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.linear import HAR, Pooled, Window
 from rnnlab.baselines.nearest import Nearest
+from rnnlab.baselines.sets import FrameLogistic, Markov
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
 from rnnlab.tasks import Regularisation, make_task
@@ -27,6 +28,8 @@ METHODS: dict[str, type[Method]] = {
     "tfidf": TfIdf,
     "nb_svm": NBSVM,
     "nearest": Nearest,
+    "markov": Markov,
+    "frame_logistic": FrameLogistic,
 }
 
 
@@ -76,6 +79,8 @@ def _suitable(spec: DataSpec) -> str:
         return "memoryless"
     if spec.target_kind == "tokens":
         return "nearest"
+    if spec.target_kind == "labels_per_step":
+        return "frame_logistic"
     if spec.target_kind == "real":
         return "har" if HAR(spec, BaselineSettings("har", None, 1)).refusal() is None else "ridge"
     if spec.input_kind == "tokens":

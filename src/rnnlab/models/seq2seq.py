@@ -91,9 +91,8 @@ class Seq2Seq(Network):
         if spec.target_kind == "class":
             loss.kind_for(spec, "whose labels model=seq2seq spells letter by letter", ("cross_entropy",))
         if self.task.is_per_step:
-            raise ValueError(
-                f"data={spec.name} has a target at every step: choose model=srnn, lstm, gru or birnn, which answer step by step"
-            )
+            models = "srnn, lstm or gru" if spec.is_causal else "srnn, lstm, gru or birnn"
+            raise ValueError(f"data={spec.name} has a target at every step: choose model={models}, which answer step by step")
         self.teacher_forcing, self.attention, self.num_encoder_layers = teacher_forcing, attention, recurrence.num_layers
         self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
         readout_size = decoder.embedding_size if tied_embeddings != "none" else decoder.hidden_size

@@ -15,8 +15,35 @@ FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "
 """Parameters that name what varies, before those that follow from them."""
 REPEATED = ("seed", "data.fold")
 CURVES = ("train/loss", "val/loss")
-MORE_IS_BETTER = ("accuracy", "f1", "precision", "recall", "skill", "direction", "ic", "rank_ic", "sacrebleu", "bleu", "chrf", "rouge")
-SHARES = ("accuracy", "rouge", "f1", "precision", "recall", "wer", "cer", "per", "sentence_error", "direction", "coverage")
+MORE_IS_BETTER = (
+    "accuracy",
+    "frame_accuracy",
+    "f1",
+    "precision",
+    "recall",
+    "skill",
+    "direction",
+    "ic",
+    "rank_ic",
+    "sacrebleu",
+    "bleu",
+    "chrf",
+    "rouge",
+)
+SHARES = (
+    "accuracy",
+    "frame_accuracy",
+    "rouge",
+    "f1",
+    "precision",
+    "recall",
+    "wer",
+    "cer",
+    "per",
+    "sentence_error",
+    "direction",
+    "coverage",
+)
 """Metrics that are written as per cent."""
 
 
@@ -38,7 +65,7 @@ def metric_of(runs: Sequence[Run], asked: str | None) -> Metric:
     if asked and asked != name:
         name, direction = (
             asked,
-            "max" if asked.startswith(("accuracy", "f1", "precision", "recall", "skill", "sacrebleu", "bleu", "chrf", "rouge")) else "min",
+            "max" if asked.startswith(MORE_IS_BETTER) else "min",
         )
     lacking = [str(run.info.run_name) for run in runs if f"test/{name}" not in run.data.metrics]
     if lacking:

@@ -4,6 +4,8 @@
     wer, cer, per                                  edits, length
     loss (of classes), mse, mae, qlike, rougeL     sum, count (of a label at every step, over steps)
     rmse, skill                                    sum of squared errors, and the count, or persistence's sum
+    nll (of sets of labels)                        nats, steps
+    frame_accuracy                                 labels that are right, labels that hold or are given
     f1_macro                                       true positives, false positives, false negatives of every class
     sacrebleu                                      matches, n-grams, lengths (see `wording.bleu_statistics`)
 
@@ -23,6 +25,7 @@ from rnnlab.tasks.wording import MAX_NGRAM, bleu_of, bleu_statistics
 Function = Callable[[np.ndarray], np.ndarray]
 """From sums, (..., K), to a metric, (...)."""
 RATES = {"wer": "word", "cer": "char", "per": "phone"}
+OUTCOMES = ("true_positives", "false_positives", "false_negatives")
 NUM_BLEU = 2 * MAX_NGRAM + 2
 SMALLEST_SCORE = 1e-12
 
@@ -225,6 +228,20 @@ def _is_sentence_wrong(asked: Asked) -> np.ndarray:
     return (asked.table["word_errors"].to_numpy() > 0).astype(float)
 
 
+def _nats(asked: Asked) -> np.ndarray:
+    counts = asked.table["num_targets"].to_numpy(float)
+    return np.stack([np.where(counts > 0, asked.table["nll"].to_numpy(float) * counts, 0), counts], axis=1)
+
+
+def _frames(asked: Asked) -> np.ndarray:
+    right, *wrong = (asked.table[name].to_numpy(float) for name in OUTCOMES)
+    return np.stack([right, right + sum(wrong)], axis=1)
+
+
+def _frame_accuracies(asked: Asked) -> np.ndarray:
+    return _ratio(_frames(asked))
+
+
 def _bleu_parts(asked: Asked) -> np.ndarray:
     references = [list(texts) for texts in asked.table["references"]]
     return bleu_statistics(list(asked.table["prediction"]), references, asked.language).astype(float)
@@ -313,7 +330,7 @@ def _has(*columns: str) -> Callable[[pd.DataFrame], bool]:
 
 
 def _has_classes(table: pd.DataFrame) -> bool:
-    return _has("target", "prediction")(table) and "references" not in table
+    return _has("target", "prediction")(table) and not {"references", "nll"} & set(table.columns)
 
 
 def _has_scores(table: pd.DataFrame) -> bool:
@@ -346,6 +363,15 @@ READINGS = {
     "accuracy": Reading(_has_classes, _answers, _ratio, _is_right, is_loss=False),
     "f1_macro": Reading(_has_scores, _outcomes, _f1_macro, _is_right, is_loss=False, is_mean=False),
     "loss": Reading(_has_losses, _cross_entropy_sums, _ratio, _cross_entropy, is_loss=True),
+    "nll": Reading(_has("nll", "num_targets"), _nats, _ratio, lambda asked: asked.table["nll"].to_numpy(float), is_loss=True),
+    "nll_per_sequence": Reading(
+        _has("nll", "num_targets"),
+        _counted(lambda asked: asked.table["nll"].to_numpy(float)),
+        _ratio,
+        lambda asked: asked.table["nll"].to_numpy(float),
+        is_loss=True,
+    ),
+    "frame_accuracy": Reading(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _frame_accuracies(asked), is_loss=True),
     **{
         name: Reading(_has(f"{unit}_errors", f"num_{unit}s"), _edits(unit), _ratio, _is_without_edits(unit), is_loss=False)
         for name, unit in RATES.items()

@@ -4,6 +4,7 @@ A task follows from what the data's targets are (`DataSpec.target_kind`); a mode
 
     class           classify   one label per sequence        cross entropy
     class_per_step  label      one label per step            cross entropy over valid steps
+    labels_per_step multilabel a set of labels per step      cross entropy of each label, summed over labels, mean over known steps
     real            forecast   D real numbers per sequence   mean squared error; QLIKE where they are positive (variances);
                                                              pinball loss where the head gives quantiles
     tokens          transduce  a sequence of tokens          what the model's way of training gives: cross entropy or CTC, per token
@@ -25,6 +26,7 @@ from rnnlab.tasks.classify import class_weights as class_weights
 from rnnlab.tasks.classify import metric_name as metric_name
 from rnnlab.tasks.forecast import Forecast as Forecast
 from rnnlab.tasks.forecast import check_quantiles
+from rnnlab.tasks.multilabel import MultiLabel as MultiLabel
 from rnnlab.tasks.transduce import Transduce as Transduce
 
 
@@ -32,13 +34,18 @@ def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[f
     """Choose the task that a data set's targets ask for.
 
     Raises:
-        ValueError: where quantiles are asked for classes or tokens, or are none, or the loss is not for such targets.
+        ValueError: where quantiles are asked for what is no number, or are none, or the loss is not for such targets.
     """
     if spec.target_kind == "real":
         check_quantiles(quantiles)
         return Forecast(spec, regularisation, quantiles, loss)
     if quantiles:
-        what = "tokens" if spec.target_kind == "tokens" else "classes"
+        what = {"tokens": "tokens", "labels_per_step": "sets of labels"}.get(spec.target_kind, "classes")
         raise ValueError(f"data={spec.name} has {what}, of which there are no quantiles: choose model/head=default")
-    tasks: dict[str, type[Task[Any]]] = {"class": Classify, "class_per_step": Label, "tokens": Transduce}
+    tasks: dict[str, type[Task[Any]]] = {
+        "class": Classify,
+        "class_per_step": Label,
+        "labels_per_step": MultiLabel,
+        "tokens": Transduce,
+    }
     return tasks[spec.target_kind](spec, regularisation, loss)

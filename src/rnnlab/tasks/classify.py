@@ -26,7 +26,7 @@ from torchmetrics.classification import (
 )
 
 from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec
-from rnnlab.tasks.base import TASKS_OWN, ClassWeights, Columns, Loss, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, ClassWeights, Columns, Loss, LossKind, Measure, Regularisation, Task
 
 
 class Classify(Task[Tensor]):
@@ -39,7 +39,7 @@ class Classify(Task[Tensor]):
         super().__init__(spec, regularisation, loss)
         self.weights = class_weights(regularisation.class_weights, spec)
         is_by_loss = spec.metric == "loss"
-        kinds = ("cross_entropy",) if is_by_loss else ("cross_entropy", "focal", "brier")
+        kinds: tuple[LossKind, ...] = ("cross_entropy",) if is_by_loss else ("cross_entropy", "focal", "brier")
         self.loss_kind = loss.kind_for(spec, "which is measured by its cross entropy" if is_by_loss else "whose targets are classes", kinds)
         if regularisation.label_smoothing and self.loss_kind != "cross_entropy":
             raise ValueError(

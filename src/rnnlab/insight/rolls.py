@@ -1,0 +1,141 @@
+"""Music that a network goes on with: pieces continued step by step, as piano rolls."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from torch import Tensor
+
+from rnnlab.contracts import Batch
+from rnnlab.models.base import Predictor
+from rnnlab.tasks import MultiLabel
+
+matplotlib.use("Agg")
+GIVEN, ADDED = "0.45", "#08519c"
+MOST_NAMED = 12
+BY_CHANCE, MOST_PROBABLE, TRUTH = "drawn by its chances", "keys at 50 % and more", "the piece"
+
+
+@torch.inference_mode()
+def continue_piece(model: Predictor, given_TK: Tensor, num_steps: int, seed: int | None) -> Tensor:
+    """Let a model add steps to a piece, each from all before it.
+
+    Args:
+        model: of sets of labels per step, which are its next inputs.
+        given_TK: (T, K), zeros and ones, one step at least.
+        num_steps: S.
+        seed: of the draw of each key by its chance; None: the keys whose chance is a half or more.
+
+    Returns:
+        The added steps, (S, K), zeros and ones.
+
+    Raises:
+        ValueError: where the model's answers are not its next inputs.
+    """
+    _refuse_others(model)
+    model.eval()
+    random = torch.Generator().manual_seed(seed or 0)
+    piece_TK = given_TK.to(model.device)
+    for _ in range(num_steps):
+        chances_K = _chances(model, piece_TK)[-1]
+        threshold_K = torch.full_like(chances_K, 0.5) if seed is None else torch.rand(len(chances_K), generator=random).to(chances_K)
+        piece_TK = torch.cat([piece_TK, (chances_K >= threshold_K).to(piece_TK)[None]])
+    return piece_TK[len(given_TK) :].cpu()
+
+
+def draw_continuation(model: Predictor, piece_TK: Tensor, num_given: int, num_steps: int, seed: int, file: Path) -> Tensor:
+    """Draw how a model goes on with a piece, beside the piece's own way where it is longer than what is given.
+
+    Args:
+        model: see `continue_piece`.
+        piece_TK: (T, K), zeros and ones.
+        num_given: steps that the model sees.
+        num_steps: steps that it adds.
+        seed: of its draw.
+        file: PNG to write.
+
+    Returns:
+        The steps that it drew, (num_steps, K).
+    """
+    given_TK = piece_TK[:num_given]
+    drawn_SK = continue_piece(model, given_TK, num_steps, seed)
+    probable_SK = continue_piece(model, given_TK, num_steps, None)
+    truth_SK = piece_TK[num_given : num_given + num_steps]
+    rows = ({TRUTH: truth_SK.numpy()} if len(truth_SK) else {}) | {BY_CHANCE: drawn_SK.numpy(), MOST_PROBABLE: probable_SK.numpy()}
+    with torch.inference_mode():
+        chances_TK = _chances(model, piece_TK[: num_given + num_steps].to(model.device)).cpu().numpy()
+    piano_rolls(given_TK.numpy(), rows, chances_TK, model.spec.label_names, file)
+    return drawn_SK
+
+
+def piano_rolls(
+    given_TK: np.ndarray, rows: Mapping[str, np.ndarray], chances_TK: np.ndarray | None, keys: tuple[str, ...], file: Path
+) -> None:
+    """Draw several ways in which a piece goes on, one below the other.
+
+    Args:
+        given_TK: (T, K), what all of them begin with.
+        rows: (S, K) of each, S may differ, by its name.
+        chances_TK: (T', K), what was expected at each step after the first, drawn last (None: nothing).
+        keys: K names.
+        file: PNG to write.
+    """
+    every = [given_TK, *rows.values()]
+    sounding = np.flatnonzero(np.any([part.any(0) for part in every if len(part)], axis=0))
+    low, high = (max(int(sounding[0]) - 1, 0), min(int(sounding[-1]) + 2, len(keys))) if len(sounding) else (0, len(keys))
+    num_panels = len(rows) + (chances_TK is not None)
+    most = len(given_TK) + max((len(part) for part in rows.values()), default=0)
+    figure = Figure(figsize=(min(3 + 0.09 * most, 16), 0.6 + 1.9 * num_panels), layout="constrained")
+    panels = figure.subplots(num_panels, 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, added_SK) in zip(panels, rows.items(), strict=False):
+        marks_KT = np.concatenate([given_TK, 2 * added_SK])[:, low:high].T
+        _show(axes, marks_KT, ListedColormap(["white", GIVEN, ADDED]), 2)
+        _finish(axes, name, len(given_TK), keys[low:high])
+    if chances_TK is not None:
+        image = _show(panels[-1], chances_TK[:, low:high].T, matplotlib.colormaps["Blues"], 1, first=1)
+        _finish(panels[-1], "chance of each key, given the piece's own steps before", len(given_TK), keys[low:high])
+        figure.colorbar(image, ax=panels[-1], pad=0.01, fraction=0.03)
+    panels[-1].set(xlabel="step (grey: given)", xlim=(0, most))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+
+
+def file_name(piece: str) -> str:
+    """Return a piece's name as a file may be called."""
+    return re.sub(r"[^\w.-]", "_", piece)
+
+
+def _show(axes: Axes, values_KT: np.ndarray, colours: Colormap, most: int, first: int = 0) -> AxesImage:
+    """Draw a matrix from a step on, low keys below."""
+    num_keys, num_steps = values_KT.shape
+    extent = (first, first + num_steps, -0.5, num_keys - 0.5)
+    return axes.imshow(values_KT, cmap=colours, vmin=0, vmax=most, aspect="auto", interpolation="nearest", origin="lower", extent=extent)
+
+
+def _finish(axes: Axes, name: str, num_given: int, keys: tuple[str, ...]) -> None:
+    axes.set_title(name, fontsize=9, loc="left")
+    axes.axvline(num_given, color="black", linewidth=0.8, linestyle="--")
+    tonics = [place for place, key in enumerate(keys) if re.fullmatch(r"C-?\d+", key)]
+    places = tonics or list(range(0, len(keys), -(-len(keys) // MOST_NAMED)))
+    axes.set_yticks(places, [keys[place] for place in places], fontsize=8)
+
+
+def _refuse_others(model: Predictor) -> None:
+    if not isinstance(model.task, MultiLabel) or model.spec.input_size != model.spec.target_size:
+        raise ValueError("only a run on music can go on with a piece (its answers are its next inputs); this one is on other data")
+
+
+def _chances(model: Predictor, piece_TK: Tensor) -> Tensor:
+    """Return the chance of each label after each step, (T, K)."""
+    lengths_B = torch.tensor([len(piece_TK)], device=piece_TK.device)
+    batch = Batch(piece_TK[None], lengths_B, piece_TK[None], torch.zeros_like(lengths_B), torch.zeros_like(lengths_B))
+    outputs = model.respond(batch)
+    assert isinstance(outputs, Tensor)
+    return outputs[0].float().sigmoid()
