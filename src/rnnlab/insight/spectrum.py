@@ -20,13 +20,14 @@ def spectral_radius(matrix: np.ndarray) -> float:
         matrix: (H, H), finite.
     """
     power, log_norm = np.asarray(matrix, dtype=float), 0.0
-    for _ in range(NUM_SQUARINGS + 1):
+    for squared in range(NUM_SQUARINGS + 1):
         norm = float(np.linalg.norm(power))
         if norm == 0:
             return 0.0
-        log_norm = 2 * (log_norm + np.log(norm))
-        power = (power / norm) @ (power / norm)
-    return float(np.exp(log_norm / 2 ** (NUM_SQUARINGS + 1)))
+        power, log_norm = power / norm, log_norm + np.log(norm)
+        if squared < NUM_SQUARINGS:
+            power, log_norm = power @ power, 2 * log_norm
+    return float(np.exp(log_norm / 2**NUM_SQUARINGS))
 
 
 def radii(cells: dict[str, Cell]) -> dict[str, float]:
