@@ -56,7 +56,7 @@ def test_the_heat_map_has_a_column_a_sample_and_a_row_a_step_back(drawn: Callabl
     np.testing.assert_allclose(values[:, 0], [0, -1, -2])
     np.testing.assert_allclose(values[:, 2], [2, 2, 2])
     assert values[2, 1] < -10  # what is zero has the lowest colour
-    np.testing.assert_allclose(np.asarray(right.collections[0].get_array()).reshape(3, 3)[:, 2], [0, 0, 0])
+    np.testing.assert_allclose(np.asarray(right.collections[0].get_array()).reshape(3, 3)[:, 2], [1, 1, 1])
     line = right.get_lines()[-1]
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 50, 70], [0.43, 0.1, 3.0])
     assert left.get_ylabel() == "layer 1\nsteps back from the end\n(recurrent steps)"
@@ -95,15 +95,19 @@ def test_where_there_is_no_recurrence_only_norms_are_drawn(drawn: Callable[..., 
 def test_norms_are_drawn_before_and_after_clipping_with_its_limit(drawn: Callable[..., Figure]) -> None:
     left, right = drawn(drawing.gradient_norms, SAMPLES, 1.5).axes
     found = {line.get_label(): list(line.get_ydata()) for line in left.get_lines()}
-    assert found["total"] == [2, 2, 2] and found["layer1.weight_hh"] == [1, 1, 1] and found["clipping at 1.5"] == [1.5, 1.5]
-    dotted = [line for line in left.get_lines() if line.get_linestyle() == ":"]
-    assert [list(line.get_ydata()) for line in dotted] == [[1, 1, 1]]
+    assert (
+        found["all together"] == [2, 2, 2]
+        and found["all, after clipping"] == [1, 1, 1]
+        and found["layer1.weight_hh"] == [1, 1, 1]
+        and found["clipping at 1.5"] == [1.5, 1.5]
+    )
     assert list(right.get_lines()[0].get_ydata()) == [25, 25, 25]
 
 
 def test_gates_and_matrices_are_drawn_by_name(drawn: Callable[..., Figure]) -> None:
     left, right = drawn(drawing.gates, SAMPLES).axes
     assert [list(axes.get_lines()[0].get_ydata()) for axes in (left, right)] == [[0.4] * 3, [pytest.approx(10)] * 3]
+    assert left.get_ylabel().startswith("layer 1") and left.get_legend().get_texts()[0].get_text() == "reset"
     left, right = drawn(drawing.recurrent_matrices, SAMPLES).axes
     assert [list(axes.get_lines()[0].get_ydata()) for axes in (left, right)] == [[0.6] * 3, [50] * 3]
     assert left.get_legend().get_texts()[0].get_text() == "layer1.reset"

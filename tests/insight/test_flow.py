@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnnlab.cells.base import Cell
 from rnnlab.contracts import Batch
-from rnnlab.insight.flow import flow, horizon, typical
+from rnnlab.insight.flow import flow, horizon, relative, typical
 from rnnlab.insight.replay import cells_of, evaluating, replay
 from rnnlab.models.base import Network
 
@@ -188,6 +188,12 @@ def test_a_curve_is_the_root_mean_square_over_the_sequences_that_reach_so_far() 
     np.testing.assert_allclose(typical(np.array([[3.0, 1.0, np.nan], [4.0, 2.0, 5.0]])), [12.5**0.5, 2.5**0.5, 5.0])
 
 
+def test_a_relative_curve_is_the_median_of_those_that_reach_so_far_and_have_a_gradient() -> None:
+    rows = np.array([[2.0, 1.0, 0.2], [4.0, 1.0, np.nan], [10.0, 1.0, 5.0], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(relative(rows), [1, 0.25, 0.3])
+    assert np.isnan(relative(rows[3:])).all()
+
+
 @pytest.mark.parametrize("cell", ["srnn", "lstm", "gru"])
 def test_gradients_of_a_network_at_its_beginning_fade_as_fast_as_the_lengths_say(cell: str, network: Make) -> None:
     """PyTorch's own initialisation, 64 units, 50 steps of noise: the total decay is what the horizon extrapolates."""
@@ -195,7 +201,7 @@ def test_gradients_of_a_network_at_its_beginning_fade_as_fast_as_the_lengths_say
     inputs = torch.randn(8, 50, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     lengths = torch.full((8,), 50)
     (found,) = flow(replay(model, Batch(inputs, lengths, torch.arange(8) % 3, torch.ones(8, dtype=torch.long), torch.arange(8))))
-    curve = typical(found.from_last_BK)
+    curve = relative(found.from_last_BK)
     length = horizon(found.from_last_BK)
     assert 0.5 < length < 5  # default weights forget within a few steps, whatever the cell
     assert math.log(curve[1] / curve[10]) == pytest.approx(9 / length, rel=0.35)

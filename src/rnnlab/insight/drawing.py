@@ -13,8 +13,13 @@ from rnnlab.insight.samples import Sample, layers, series
 
 matplotlib.use("Agg")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000", "#9C8B74", "#332288")
+MARKERS = ("o", "s", "^", "v", "D", "x")
 DECADES = 8
 """Colours tell so many powers of ten apart; what is below has the lowest colour."""
+
+
+Found = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Name to (steps, values)."""
 
 
 def gradient_flow(samples: list[Sample], step_ms: float | None, file: Path) -> None:
@@ -32,9 +37,9 @@ def gradient_flow(samples: list[Sample], step_ms: float | None, file: Path) -> N
     grid = figure.subplots(len(names), 2, squeeze=False, sharex=True)
     unit = "recurrent steps" if step_ms is None else f"recurrent steps of {step_ms:g} ms"
     for (left, right), name in zip(grid, names, strict=True):
-        mesh = _over_training(left, samples, f"{name}/total", is_relative=False)
+        mesh = _over_training(left, samples, f"{name}/total")
         figure.colorbar(mesh, ax=left, label="log10 of |dL/dh|", extend="min")
-        mesh = _over_training(right, samples, f"{name}/from_last", is_relative=True)
+        mesh = _over_training(right, samples, f"{name}/from_last")
         figure.colorbar(mesh, ax=right, label="log10 of |g_k| / |g_0|", extend="min")
         _horizon_line(right, samples, name)
         left.set_ylabel(f"{_spoken(name)}\nsteps back from the end\n({unit})")
@@ -45,13 +50,13 @@ def gradient_flow(samples: list[Sample], step_ms: float | None, file: Path) -> N
     figure.savefig(file, dpi=120)
 
 
-def _over_training(axes: Axes, samples: list[Sample], name: str, is_relative: bool) -> QuadMesh:
+def _over_training(axes: Axes, samples: list[Sample], name: str) -> QuadMesh:
     found = [sample for sample in samples if name in sample.curves]
     values_KS = np.full((max(len(sample.curves[name]) for sample in found), len(found)), np.nan)
     for place, sample in enumerate(found):
         curve = sample.curves[name]
         with np.errstate(divide="ignore", invalid="ignore"):
-            values_KS[: len(curve), place] = np.log10(curve / curve[0] if is_relative else curve)
+            values_KS[: len(curve), place] = np.log10(curve)
     finite = values_KS[np.isfinite(values_KS)]
     top = float(finite.max()) if len(finite) else 0.0
     values_KS[np.isneginf(values_KS)] = top - 2 * DECADES
@@ -89,15 +94,22 @@ def gradient_norms(samples: list[Sample], limit: float | None, file: Path) -> No
         limit: at which clipping begins; None: there is none.
         file: PNG to write.
     """
-    before, after = series(samples, "grad_norm/"), series(samples, "grad_norm_clipped/")
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    before = series(samples, "grad_norm/")
+    layers_of = list(dict.fromkeys(name.partition(".")[0] for name in before if name != TOTAL))
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
-    for place, (name, (steps, values)) in enumerate(before.items()):
-        style = {"color": "black", "linewidth": 2.0} if name == TOTAL else {"color": COLOURS[place % 7 - 1], "linewidth": 1.0}
-        left.plot(steps, values, label=name, **style)
-        if name in after:
-            left.plot(*after[name], linestyle=":", **style)
-    left.set(xlabel="optimizer step", ylabel="norm of the gradient\n(dotted: after clipping)", yscale="log")
+    for name, (steps, values) in before.items():
+        if name == TOTAL:
+            left.plot(steps, values, label="all together", color="black", linewidth=2)
+            continue
+        layer, _, matrix = name.partition(".")
+        colour = COLOURS[layers_of.index(layer) % len(COLOURS)]
+        marker = MARKERS[len([other for other in before if other.startswith(f"{layer}.") and other < name]) % len(MARKERS)]
+        left.plot(steps, values, label=name if matrix else layer, color=colour, linewidth=0.8, marker=marker, markersize=4)
+    after = series(samples, "grad_norm_clipped/")
+    if TOTAL in after:
+        left.plot(*after[TOTAL], color="black", linewidth=2, linestyle=":", label="all, after clipping")
+    left.set(xlabel="optimizer step", ylabel="norm of the gradient", yscale="log")
     if limit:
         left.axhline(limit, color="grey", linewidth=0.8, linestyle="--", label=f"clipping at {limit:g}")
     left.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -135,23 +147,30 @@ def gates(samples: list[Sample], file: Path) -> None:
         file: PNG to write.
     """
     means, saturated = series(samples, "gate_mean/"), series(samples, "gate_saturated/")
-    if not means:
+    names = list(dict.fromkeys(name.partition(".")[0] for name in means))
+    if not names:
         return
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _lines(left, means, 1.0)
-    left.set(xlabel="optimizer step", ylabel="mean over units, steps, sequences")
-    _lines(right, saturated, 100.0)
-    right.set(xlabel="optimizer step", ylabel="saturated: within a tenth of an end (%)", ylim=(-3, 103))
+    figure = Figure(figsize=(11, 0.6 + 2.6 * len(names)), layout="constrained")
+    for (left, right), layer in zip(figure.subplots(len(names), 2, squeeze=False, sharex=True), names, strict=True):
+        _lines(left, _of_layer(means, layer), 1.0)
+        left.set_ylabel(f"{_spoken(layer)}\nmean over units,\nsteps, sequences")
+        _lines(right, _of_layer(saturated, layer), 100.0)
+        right.set(ylabel="saturated: within a\ntenth of an end (%)", ylim=(-3, 103))
+    for axes in (left, right):
+        axes.set_xlabel("optimizer step")
     _finish(figure, file)
 
 
-def _lines(axes: Axes, found: dict[str, tuple[np.ndarray, np.ndarray]], factor: float) -> None:
+def _of_layer(found: Found, layer: str) -> Found:
+    return {name.partition(".")[2]: points for name, points in found.items() if name.partition(".")[0] == layer}
+
+
+def _lines(axes: Axes, found: Found, factor: float) -> None:
     for place, (name, (steps, values)) in enumerate(found.items()):
         marker = "." if len(steps) < 30 else None
         axes.plot(steps, factor * values, label=name, color=COLOURS[place % len(COLOURS)], marker=marker)
     if found:
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def gates_in_time(means: dict[str, np.ndarray], step_ms: float | None, file: Path) -> None:

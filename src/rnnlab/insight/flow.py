@@ -110,3 +110,14 @@ def typical(norms_BK: np.ndarray) -> np.ndarray:
     """Return the root mean square over the sequences that reach so far back, (K,)."""
     counts_K = (~np.isnan(norms_BK)).sum(0)
     return np.sqrt(np.nansum(norms_BK**2, 0) / np.maximum(counts_K, 1))
+
+
+def relative(norms_BK: np.ndarray) -> np.ndarray:
+    """Return the median over sequences of |g_k| / |g_0|, (K,), of those that reach so far back and have a gradient at all.
+
+    Args:
+        norms_BK: norms by steps back, NaN beyond each sequence.
+    """
+    known = norms_BK[norms_BK[:, 0] > 0]
+    ratios_BK = known / known[:, :1]
+    return np.array([np.median(column[~np.isnan(column)]) if (~np.isnan(column)).any() else np.nan for column in ratios_BK.T])

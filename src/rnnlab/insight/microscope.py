@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from rnnlab.contracts import Batch, PositiveInt
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.insight import drawing
-from rnnlab.insight.flow import flow, horizon, typical
+from rnnlab.insight.flow import flow, horizon, relative, typical
 from rnnlab.insight.gates import gate_numbers, gates_by_step
 from rnnlab.insight.gradients import ClipCount, norms, parts_of
 from rnnlab.insight.replay import Replay, cells_of, fixed_batch, replay
@@ -115,7 +115,7 @@ class Insight(Callback):
         numbers = dict(numbers)
         for found in flow(replayed):
             numbers[f"gradient_horizon_{found.name}"] = horizon(found.from_last_BK)
-            curves |= {f"{found.name}/total": typical(found.total_BK), f"{found.name}/from_last": typical(found.from_last_BK)}
+            curves |= {f"{found.name}/total": typical(found.total_BK), f"{found.name}/from_last": relative(found.from_last_BK)}
         horizons = [value for name, value in numbers.items() if name.startswith("gradient_horizon_") and not np.isnan(value)]
         if horizons:  # a gradient may take any layer: the one that reaches farthest
             numbers["gradient_horizon"] = max(horizons)

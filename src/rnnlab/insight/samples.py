@@ -16,7 +16,7 @@ class Sample:
     Args:
         step: of the optimizer; 0 is before the first.
         numbers: name (as in `insight/<name>`) to value.
-        curves: `<layer>/total` and `<layer>/from_last` to norms by recurrent steps back, (K,).
+        curves: by recurrent steps back, (K,): `<layer>/total` (|dL/dh|) and `<layer>/from_last` (|g_k| / |g_0|); see `flow`.
     """
 
     step: int
