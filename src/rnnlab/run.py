@@ -67,7 +67,7 @@ def check(config: Config) -> Recipes:
     wanted = getattr(model.func, "cell_class", None)  # only networks have one
     if wanted is not None and model.keywords["cell"].func is not wanted:
         name = config["choices"].get("model", "model")
-        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=srnn|lstm|gru")
+        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=...")
     trainer = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
