@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.base import Cell
+from rnnlab.cells.srnn import SRNNCell
 from rnnlab.contracts import Batch
 from rnnlab.insight.flow import flow, horizon, relative, typical
 from rnnlab.insight.replay import cells_of, evaluating, replay
@@ -20,6 +22,7 @@ CONVOLUTION = (
     "frontend=convolution frontend.channels=[2,3] frontend.kernel_sizes=[5,3] frontend.time_strides=[2,1] frontend.frequency_strides=[2,2]"
 )
 NUDGE = 1e-5
+CONF = Path(__file__).resolve().parents[2] / "conf"
 CASES = [
     ("class", "model=srnn model.head.pooling=last"),
     ("class", "model=gru model.head.pooling=mean_max model.recurrence.num_layers=2 model.recurrence.has_layer_norm=true"),
@@ -84,18 +87,33 @@ def test_the_replayed_loss_is_that_of_the_fused_kernel(kind: str, words: str, ne
     assert float(replay(model, given).loss.detach()) == pytest.approx(float(expected), rel=1e-12)
 
 
-class Scalar(Cell):
+@pytest.mark.parametrize("cell", sorted(file.stem for file in (CONF / "cell").glob("*.yaml")))
+def test_the_hand_written_backpropagation_through_time_says_the_same(cell: str, network: Make, batch: MakeBatch) -> None:
+    """It begins from what autograd gives for the outputs of the fused kernel, where only what reads a step counts."""
+    model, given = network("class", f"model=birnn cell={cell} model.head.pooling=last", 1.0), batch("class")
+    ran: dict[str, tuple[Tensor, Tensor]] = {}
+    cells = cells_of(model)
+    for name, part in cells.items():
+        part.register_forward_hook(lambda module, entering, outputs, name=name: ran.update({name: (entering[0], outputs)}))
+    with evaluating(model):
+        loss = model.task.loss(model.glance(given), given, is_training=False) * given.size
+    of_outputs = torch.autograd.grad(loss, [outputs for _, outputs in ran.values()])
+    found = {one.name: one.total_BK for one in flow(replay(model, given))}
+    for gradient_BTH, (name, (inputs_BTF, _)) in zip(of_outputs, ran.items(), strict=True):
+        assert (gradient_BTH[1, :8] == 0).all() and (gradient_BTH[1, 8] != 0).any()
+        total_BTH = cells[name].unroll_backward(inputs_BTF.detach(), given.input_lengths, gradient_BTH).states[0]
+        for row, length in enumerate((3, 9, 5)):
+            by_hand = total_BTH[row, :length].norm(dim=-1).flip(0).numpy()
+            np.testing.assert_allclose(found[name][row, :length], by_hand, rtol=1e-9, atol=1e-14)
+
+
+class Scalar(SRNNCell):
     """h_t = w h_{t-1} + x_t."""
 
     def __init__(self, weight: float) -> None:
-        super().__init__(nn.RNN(1, 1, batch_first=True), 1, 1)
-        self.factor = weight
-
-    def step(self, input_BF: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (self.factor * state[0] + input_BF,)
-
-    def advance(self, input_BF: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return self.step(input_BF, state)
+        super().__init__(1, 1, "identity")
+        for name, value in (("weight_ih", 1.0), ("weight_hh", weight), ("bias_ih", 0.0), ("bias_hh", 0.0)):
+            self.weight(name).data.fill_(value)
 
 
 @pytest.mark.parametrize(("weight", "length"), [(0.5, 1 / math.log(2)), (-0.8, 1 / math.log(1 / 0.8)), (1.0, 9), (1.1, 9), (0.0, 0)])
@@ -111,7 +129,7 @@ def test_of_a_scalar_recurrence_the_derivative_k_steps_back_is_the_weight_to_the
     for row, steps in enumerate((3, 9, 5)):
         powers = np.abs(weight) ** np.arange(steps)
         for norms_BK in (found.total_BK, found.from_last_BK):
-            np.testing.assert_allclose(norms_BK[row, :steps], norms_BK[row, 0] * powers, rtol=1e-10)
+            np.testing.assert_allclose(norms_BK[row, :steps], norms_BK[row, 0] * powers, rtol=1e-6)
             assert np.isnan(norms_BK[row, steps:]).all()
     assert found.total_BK[1, 0] > 0
     assert horizon(found.from_last_BK[1:2]) == pytest.approx(length)

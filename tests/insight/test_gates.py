@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from rnnlab.cells.base import Cell
 from rnnlab.contracts import Batch
 from rnnlab.insight.gates import dead_share, gate_numbers, gate_values, gates_by_step, saturated
 from rnnlab.insight.replay import cells_of, replay
@@ -39,12 +40,17 @@ def test_numbers_are_named_by_layer_and_gate(network: Make, batch: MakeBatch) ->
     assert set(gate_numbers(trace)) == {"dead_units/layer1", "gate_mean/layer1.hidden", "gate_saturated/layer1.hidden"}
 
 
-def test_saturated_is_within_a_tenth_of_an_end() -> None:
+def test_saturated_is_within_a_tenth_of_an_end(network: Make) -> None:
+    def cell(words: str) -> Cell:
+        return cells_of(network("class", words))["layer1"]
+
     values = torch.tensor([[0.05, 0.5], [0.95, 0.11]])
-    assert saturated("forget", values) == 0.5
-    assert saturated("candidate", values) == 0.25
-    assert saturated("hidden", torch.tensor([[-0.95, 0.0]])) == 0.5
-    assert saturated("hidden", torch.tensor([[7.0, 0.0]])) is None  # a rectified unit has no upper end
+    assert saturated(cell("model=lstm"), "forget", values) == 0.5
+    assert saturated(cell("model=lstm"), "candidate", values) == 0.25
+    assert saturated(cell("model=srnn"), "hidden", -values) == 0.25
+    assert saturated(cell("model=srnn cell.activation=sigmoid"), "hidden", values) == 0.5
+    assert saturated(cell("model=srnn cell.activation=relu"), "hidden", values) is None
+    assert saturated(cell("model=birnn cell=mingru"), "candidate", values) is None
 
 
 def test_units_that_never_change_are_dead(network: Make, batch: MakeBatch) -> None:

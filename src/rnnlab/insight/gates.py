@@ -11,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.cells.base import Cell
+from rnnlab.cells.mingru import MinGRUCell
+from rnnlab.cells.srnn import SRNNCell
 from rnnlab.insight.replay import Trace
 
-LOW, HIGH = 0.1, 0.9
+SIGMOID_ENDS, TANH_ENDS = (0.1, 0.9), (-0.9, 0.9)
 DEAD = 1e-5
 """Largest standard deviation of a dead unit, as a share of the largest output of its layer."""
 CANDIDATE, HIDDEN = "candidate", "hidden"
@@ -30,12 +33,19 @@ def gate_values(trace: Trace) -> dict[str, Tensor]:
     return dict(zip(cell.gate_names, values, strict=True))
 
 
-def saturated(name: str, values_NH: Tensor) -> float | None:
+def saturated(cell: Cell, gate: str, values_NH: Tensor) -> float | None:
     """Return the share of a gate's values that are near an end; None where it has none."""
-    if name not in (CANDIDATE, HIDDEN):
-        return float(((values_NH < LOW) | (values_NH > HIGH)).double().mean())
-    sizes = values_NH.abs()
-    return float((sizes > HIGH).double().mean()) if float(sizes.max()) <= 1 else None
+    ends = _ends(cell, gate)
+    return None if ends is None else float(((values_NH < ends[0]) | (values_NH > ends[1])).double().mean())
+
+
+def _ends(cell: Cell, gate: str) -> tuple[float, float] | None:
+    """Return below and above what a gate is saturated."""
+    if gate not in (CANDIDATE, HIDDEN):
+        return SIGMOID_ENDS
+    if isinstance(cell, SRNNCell):
+        return {"tanh": TANH_ENDS, "sigmoid": SIGMOID_ENDS}.get(cell.activation)
+    return None if isinstance(cell, MinGRUCell) else TANH_ENDS
 
 
 def gate_numbers(trace: Trace) -> dict[str, float]:
@@ -43,7 +53,7 @@ def gate_numbers(trace: Trace) -> dict[str, float]:
     numbers = {f"dead_units/{trace.name}": dead_share(trace)}
     for gate, values_NH in gate_values(trace).items():
         numbers[f"gate_mean/{trace.name}.{gate}"] = float(values_NH.mean())
-        share = saturated(gate, values_NH)
+        share = saturated(trace.cell, gate, values_NH)
         if share is not None:
             numbers[f"gate_saturated/{trace.name}.{gate}"] = share
     return numbers

@@ -115,7 +115,8 @@ def replay(model: Network, batch: Batch) -> Replay:
         lengths.append(found[1])
 
     def unrolled(name: str, cell: Cell, inputs_BTF: Tensor) -> Tensor:
-        traced[name] = (inputs_BTF, written_out(cell, inputs_BTF))
+        first = tuple(part.requires_grad_() for part in cell.initial_state(len(inputs_BTF)))  # gradients are asked of all states
+        traced[name] = (inputs_BTF, tuple(cell.states(inputs_BTF, first)))
         return torch.stack([state[0] for state in traced[name][1]], 1)
 
     cells = cells_of(model)
@@ -132,13 +133,3 @@ def replay(model: Network, batch: Batch) -> Replay:
         for handle in handles:
             handle.remove()
     return Replay(loss, outputs, tuple(Trace(name, cells[name], *found, lengths[0]) for name, found in traced.items()))
-
-
-def written_out(cell: Cell, inputs_BTF: Tensor) -> tuple[State, ...]:
-    """Return the states after each step, from zeros, by the cell's own equations."""
-    state = tuple(part.requires_grad_() for part in cell.initial_state(len(inputs_BTF)))  # gradients are asked of all states
-    states = []
-    for input_BF in inputs_BTF.unbind(1):
-        state = cell.step(input_BF, state)
-        states.append(state)
-    return tuple(states)
