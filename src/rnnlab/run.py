@@ -80,6 +80,8 @@ def check(config: Config) -> Recipes:
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"optimizer: {error}") from None
     optimization = Optimization(optimizer, recipe(config["scheduler"], "scheduler"))
+    if config["callbacks"].get("insight"):
+        recipe(config["callbacks"]["insight"], "callbacks.insight")
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ConfigError(f"seed={config['seed']} is not allowed: a whole number from 0")
     return Recipes(model, recipe(config["data"], "data"), optimization, distributed.placed(recipe(trainer, "trainer")))
@@ -190,11 +192,11 @@ def _train_under(config: Config, recipes: Recipes, client: Client, data: Sequenc
         else:
             extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
         found = _measure_both(config, model, data)
-        results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
+        diagnosis = results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
         if config["study"]["parent"]:
             results.print_line(tracker, model, found, extra)
         else:
-            results.print_summary(tracker, model, data, found, extra, config["words"])
+            results.print_summary(tracker, model, data, found, extra, config["words"], diagnosis)
         value = found["val"].numbers[model.task.measure.name]
     return value
 
