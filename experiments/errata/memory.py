@@ -118,7 +118,9 @@ def clipping() -> dict[str, object]:
     norms = []
     for seed in range(SEEDS):
         whole, recent = recurrent_gradient(simple("tanh", "uniform"), seed, 100), recurrent_gradient(simple("tanh", "uniform"), seed, 50)
-        for name, clip in zip(shares, (lambda g: g, lambda g: g * min(1, 0.1 / float(g.norm())), lambda g: g.clamp(-0.01, 0.01)), strict=True):
+        for name, clip in zip(
+            shares, (lambda g: g, lambda g: g * min(1, 0.1 / float(g.norm())), lambda g: g.clamp(-0.01, 0.01)), strict=True
+        ):
             shares[name].append(float((clip(whole) - clip(recent)).norm() / clip(whole).norm()))
         norms.append(float(recurrent_gradient(simple("relu", "he", 1.3), seed, 100).norm()))
     answer: dict[str, object] = {f"share of steps more than 50 back, {name}": spread(np.array(found)) for name, found in shares.items()}
