@@ -1,6 +1,7 @@
 """Every command of the book's pages is typed here, in their order, long ones with RNNLAB_SMOKE=1.
 
-Studies, several devices, clusters and servers are composed and checked, not run (test_readme, test_sweep and test_distributed run such); installs are left out.
+Studies, several devices, clusters and servers are composed and checked, not run (test_readme, test_sweep and test_distributed run such);
+installs are left out.
 """
 
 import re
