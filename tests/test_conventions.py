@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "tasks": {"contracts"},
     "schedules": {"contracts"},
     "cells": {"contracts"},
+    "principles": set(),
     "layers": {"contracts", "cells"},
     "baselines": {"contracts"},
     "models": {"contracts", "tasks", "cells", "layers", "baselines"},
@@ -35,6 +36,7 @@ SHARED = {
     "cells": {"base"},
     "layers": {"base", "attention", "decoder"},
     "insight": set(),
+    "principles": {"losses", "optimizers", "numpy_rnn"},
     "tasks": {"base", "classify", "forecast", "multilabel", "transduce", "wording"},
     "baselines": {"base", "constant", "linear", "bag", "nearest", "sets"},
     "data": {

@@ -30,8 +30,10 @@ DATA = sorted(file.stem for file in (HOME / "conf/data").glob("*.yaml"))
 MODULES = {
     **{"SpeechData": "speech", "DictationData": "dictation", "TextData": "text", "TranslationData": "translation"},
     **{"PronunciationData": "pronunciation", "StockData": "stock", "SeriesData": "series"},
+    **{"AddingData": "adding", "CopyingData": "copying", "ParityData": "parity", "MusicData": "music"},
 }
 CTC = ("srnn", "lstm", "gru", "birnn", "tcn", "transformer")
+LOOKING_AHEAD = ("birnn", "seq2seq")
 NEVER_ANSWERED = [SPECIALS.index(word) for word in ("<pad>", "<s>", "</s>")]
 REFUSED: dict[tuple[str, str], bool] = {}
 START, END = "<!-- the matrix: made by tests/test_matrix.py -->", "<!-- end of the matrix -->"
@@ -54,11 +56,12 @@ def described(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SequenceDataModule]:
-    """Set every module up on its bundled sample."""
+    """Set every module up on its bundled sample, where it is not generated."""
     os.environ.setdefault("RNNLAB_ROOT", str(tmp_path_factory.getbasetemp()))
     found = {}
     for name in MODULES.values():
-        config = compose_config("config", [f"data={name}", "data.source=sample"])
+        config = compose_config("config", [f"data={name}"])
+        config["data"] |= {"source": "sample"} if "source" in config["data"] else {}
         config["paths"] |= {"data": str(tmp_path_factory.mktemp(name))}
         found[name] = recipe(config["data"], "data")(config["paths"], 0)
         found[name].setup()
@@ -124,7 +127,8 @@ def test_every_model_answers_a_batch_of_every_kind_of_data_or_refuses_it(
     config: dict[str, Any] = compose(f"model={model}", f"data={module}")
     data = samples[module]
     if is_refused(model, module, samples, compose):
-        assert module == "translation" and model in CTC
+        is_without_ctc = module == "translation" and model in CTC
+        assert is_without_ctc or (module == "music" and model in LOOKING_AHEAD) or (module, model) == ("copying", "seq2seq")
         return
     made = recipe(config["model"], "model")(data.make_spec())
     assert isinstance(made, Network | FittedOnce)
@@ -137,5 +141,6 @@ def test_every_model_answers_a_batch_of_every_kind_of_data_or_refuses_it(
         tokens = {token for found in outputs.hypotheses for hypothesis in found for token in hypothesis.tokens}
         assert tokens <= set(range(data.make_spec().target_size)) - set(NEVER_ANSWERED)
         return
-    assert outputs.shape == (3, made.task.output_size)
+    num_steps = [int(data.lengths[rows].max())] if made.task.is_per_step else []
+    assert outputs.shape == (3, *num_steps, made.task.output_size)
     assert torch.isfinite(outputs).all()

@@ -101,22 +101,23 @@ def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninter
 
 
 OF_DATA = {
-    "text": "data.loader.word_dropout=0.3 data.loader.batch_tokens=200 data.loader.num_buckets=4 frontend.embedding_size=6 "
-    "frontend.num_ngrams=[50,20] frontend.dropout=0.2 frontend.variational_dropout=0.2",
-    "stock": "data.loader.augment.jitter=0.2 data.loader.augment.scaling=0.3 data.loader.augment.shift=4 data.loader.batch_size=32 "
-    "model/head=quantile data.horizon_days=[1,5]",
+    "text": "data.source=sample data.loader.word_dropout=0.3 data.loader.batch_tokens=200 data.loader.num_buckets=4 "
+    "frontend.embedding_size=6 frontend.num_ngrams=[50,20] frontend.dropout=0.2 frontend.variational_dropout=0.2",
+    "stock": "data.source=sample data.loader.augment.jitter=0.2 data.loader.augment.scaling=0.3 data.loader.augment.shift=4 "
+    "data.loader.batch_size=32 model/head=quantile data.horizon_days=[1,5]",
+    "copying": "data.num_steps=3 data.num_train=32 data.loader.batch_size=8 data.split_seed=4",
 }
 
 
 @pytest.mark.parametrize("data", OF_DATA)
-def test_texts_and_windows_with_all_their_randomness_resume_exactly_too(
+def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_exactly_too(
     data: str, compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (f"data={data}", *OF_DATA[data].split(), "data.source=sample", "model.recurrence.hidden_size=5", "trainer.max_epochs=3")
+    words = (f"data={data}", *OF_DATA[data].split(), "model.recurrence.hidden_size=5", "trainer.max_epochs=3")
     words += ("trainer.limit_train_batches=4", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "tracking.log_model=false")
     whole = train(compose(*words))
     assert_same_results(stop_and_resume(compose, words, 6, root, monkeypatch), whole, root)
-    without = [word for word in words if not word.startswith(("data.loader.word_dropout", "data.loader.augment"))]
+    without = [word for word in words if not word.startswith(("data.loader.word_dropout", "data.loader.augment", "data.split_seed"))]
     assert not all(torch.equal(value, weights(whole)[name]) for name, value in weights(train(compose(*without))).items())
 
 

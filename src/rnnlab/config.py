@@ -54,7 +54,7 @@ def recipe(node: Config, where: str) -> "functools.partial[Any]":
         if key not in hints:
             raise ConfigError(f"{place} is not a key of {node[TARGET]}.{nearest(key, hints)} Its keys: {', '.join(hints)}")
         is_nested = isinstance(value, Mapping) and TARGET in value
-        arguments[key] = recipe(dict(value), place) if is_nested else _checked(value, hints[key], place)
+        arguments[key] = recipe(dict(value), place) if is_nested else checked(value, hints[key], place)
     return functools.partial(target, **arguments)
 
 
@@ -75,8 +75,17 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     return {name: known.get(name, Any) for name in names}
 
 
-def _checked(value: object, hint: Any, where: str) -> Any:
-    """Return the value as its annotation wants it."""
+def checked(value: object, hint: Any, where: str) -> Any:
+    """Return a value as its annotation wants it.
+
+    Args:
+        value: as it stands in the configuration.
+        hint: an annotation, a dataclass for a nested node.
+        where: its place in the configuration, for messages.
+
+    Raises:
+        ConfigError: names the key, what was given, what is allowed.
+    """
     if is_dataclass(hint) and isinstance(value, Mapping):
         _refuse_unknown_keys(value, hint, where)
     settings = None if is_dataclass(hint) else ConfigDict(arbitrary_types_allowed=True)

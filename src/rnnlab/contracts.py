@@ -45,7 +45,7 @@ class DataSpec:
         target_size: number of classes or labels, D, or V, the size of the target's vocabulary.
         label_names: one name per class or label, in order; for `real` one name per dimension; for `tokens` the vocabulary, `SPECIALS`
             first.
-        class_counts: examples per class in the training split (empty for `real`).
+        class_counts: examples per class in the training split, of labels steps on which each holds (empty for `real`).
         step_ms: duration of one input step in milliseconds, where steps are time.
         feature_names: one name per input feature, where they have names.
         link: how a forecast is read (`real` only): `identity`, or `exp` for targets that are positive.

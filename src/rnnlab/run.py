@@ -35,6 +35,7 @@ from rnnlab.evaluation import Evaluation, measure
 from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash
 from rnnlab.launching import is_leader, launched, num_local_processes, num_processes
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
+from rnnlab.settings import check_settings
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
@@ -71,6 +72,7 @@ def check(config: Config) -> Recipes:
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ConfigError(f"trainer.num_threads={threads} is not allowed: a whole number from 1, or null for all cores")
+    check_settings(config)
     distributed.check(trainer)
     optimizer = recipe(config["optimizer"], "optimizer")
     try:

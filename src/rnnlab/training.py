@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
+from rnnlab.constraints import weight_constraint
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.distributed import spread
 from rnnlab.launching import is_leader
@@ -44,6 +45,7 @@ def make_trainer(
         StepSeed(config["seed"]),
         FiniteGuard(),
         meter,
+        *weight_constraint(config["callbacks"], model),
         *_weight_average(config),
         best,
         *_early_stopping(config, best),
@@ -136,9 +138,7 @@ def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStop
 
 
 def _stop_when_solved(config: Config, model: Network) -> Iterator[StopWhenSolved]:
-    is_asked = config["callbacks"]["early_stopping"]["when_solved"]
-    if not isinstance(is_asked, bool):
-        raise ConfigError(f"callbacks.early_stopping.when_solved={is_asked} is not allowed: true or false")
+    is_asked = config["callbacks"]["early_stopping"].get("when_solved", False)
     if is_asked and model.spec.solved_at is None:
         raise ConfigError(f"callbacks.early_stopping.when_solved: data={model.spec.name} don't say when they are solved: leave it out")
     if is_asked:
@@ -157,8 +157,6 @@ def _weight_average(config: Config) -> Iterator[WeightAveraging]:
     """Average the weights over steps; validation, checkpoints and the result take the average, training goes on with its own."""
     decay = config["callbacks"]["ema_decay"]
     if decay is not None:
-        if not 0 < decay < 1:
-            raise ConfigError(f"callbacks.ema_decay={decay} is not allowed: between 0 and 1, or null for none")
         yield WeightAveraging(use_buffers=True, multi_avg_fn=functools.partial(_average, decay))
 
 

@@ -72,8 +72,9 @@ class Tuning:
     def write(self) -> None:
         """Write each network's best setting to `conf/tuned`: at the end of the study, whose jobs are composed from what was there."""
         for network, best, where in self.found:
-            file = write_tuned(self.runner.conf, network.config["choices"], best, where)
             choices = network.config["choices"]
+            lasting = {"epochs": network.config["epochs"], **best}  # a setting belongs to how long it was tried
+            file = write_tuned(self.runner.conf, choices, lasting, where)
             console.print(f"written to {file}: model={choices['model']} data={choices['data']} takes it from now on", highlight=False)
 
     def _set(self, job: Job, name: str, setting: Setting) -> Job:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rnnlab.baselines.base import BaselineSettings
-from rnnlab.baselines.constant import Mean, Persistence
+from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.contracts import Batch, DataSpec, Link, Reference
 from rnnlab.models.baseline import Baseline
 
@@ -65,3 +65,40 @@ def test_of_classes_the_mean_is_their_share_with_one_example_more_each() -> None
     method = Mean(spec, SETTINGS)
     outputs = method.respond(method.fit([batch], [batch]), batch)
     assert outputs == pytest.approx(np.tile([log(4 / 7), log(2 / 7), log(1 / 7)], (4, 1)))
+
+
+ADDING = DataSpec("adding", "features", 1, "real", 1, ("sum",), memoryless=((1, (1.0,)),))
+PARITY = DataSpec("parity", "features", 1, "class", 2, ("even", "odd"), (3, 3), memoryless=((1, (0.5, 0.5)),))
+LATE = DataSpec("copying", "features", 1, "class_per_step", 3, ("-", "a", "b"), (4, 1, 1), memoryless=((4, (1, 0, 0)), (2, (0, 0.5, 0.5))))
+
+
+def memoryless(spec: DataSpec, batch: Batch) -> torch.Tensor:
+    method = Memoryless(spec, SETTINGS)
+    return torch.from_numpy(method.respond(method.fit([], []), batch))
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (0.25, 3.0)])
+def test_without_memory_the_known_number_is_forecast_in_the_targets_unit(offset: float, scale: float) -> None:
+    batch = batch_of([[0.2], [1.7], [1.1]], reference_of(3, [offset], [scale]))
+    assert (offset + scale * memoryless(ADDING, batch)).tolist() == pytest.approx(np.ones((3, 1)))
+    assert forecasts_of("memoryless", ADDING, [batch], batch) == pytest.approx(np.ones((3, 1)), rel=1e-6)
+
+
+def test_without_memory_probabilities_of_classes_are_those_known_to_be_best() -> None:
+    ones = torch.ones(2, dtype=torch.int64)
+    batch = Batch(torch.zeros(2, 5, 1), 5 * ones, torch.tensor([0, 1]), ones, torch.arange(2))
+    assert memoryless(PARITY, batch).softmax(-1).tolist() == [[0.5, 0.5]] * 2
+
+
+@pytest.mark.parametrize("num_steps", [6, 8])
+def test_without_memory_each_step_has_its_answer_and_the_last_goes_on(num_steps: int) -> None:
+    lengths = torch.full((2,), num_steps)
+    targets = torch.tensor([[0, 0, 0, 0, 1, 2, 2, 1]] * 2)[:, :num_steps]
+    batch = Batch(torch.zeros(2, num_steps, 1), lengths, targets, lengths, torch.arange(2))
+    outputs = memoryless(LATE, batch)
+    wanted = [[1, 0, 0]] * 4 + [[0, 0.5, 0.5]] * (num_steps - 4)
+    assert outputs.float().softmax(-1).tolist() == [wanted, wanted]
+    assert outputs.isfinite().all()
+    # Two of six steps (four of eight) ask for one of two symbols, ln 2 each, and nothing else costs anything.
+    losses = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+    assert losses.item() == pytest.approx((num_steps - 4) * log(2) / num_steps)

@@ -14,7 +14,7 @@ LENGTHS = torch.tensor([5, 3])
 
 def make_encoder(num_layers: int = 2, num_heads: int = 2, dropout: float = 0.0, is_causal: bool = False) -> TransformerEncoder:
     torch.manual_seed(1)
-    return TransformerEncoder(F, Encoder(H, num_layers, num_heads, 3, dropout, is_causal)).double()
+    return TransformerEncoder(F, Encoder(H, num_layers, num_heads, 3, dropout, is_causal), False).double()
 
 
 def drawn() -> torch.Tensor:
@@ -72,6 +72,13 @@ def test_a_causal_step_looks_at_nothing_that_comes_later(is_causal: bool) -> Non
     seen = values.grad.abs().sum(-1) > 0
     later = not is_causal
     assert seen.tolist() == [[True, True, later, later, later], [True, True, later, False, False]]
+
+
+@pytest.mark.parametrize("data_are_causal", [False, True])
+def test_unless_it_is_said_the_data_decide_whether_it_looks_ahead(data_are_causal: bool) -> None:
+    for is_causal in (None, False, True):
+        found = TransformerEncoder(F, Encoder(H, 1, 1, 2, 0.0, is_causal), data_are_causal).is_causal
+        assert found == (data_are_causal if is_causal is None else is_causal)
 
 
 def test_dropout_is_for_training_alone_and_reaches_attentions_weights() -> None:

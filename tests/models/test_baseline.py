@@ -26,7 +26,8 @@ WITHOUT = DataSpec("stock", "features", 2, "real", 1, ("volatility_1d",), featur
 LOAD = DataSpec("series", "features", 2, "real", 2, ("target_1", "target_24"), feature_names=("load", "weekday_sin"))
 SPOKEN = DataSpec("dictation", "features", 2, "tokens", 9, goal="transcribe")
 WRITTEN = DataSpec("translation", "tokens", 9, "tokens", 9, goal="translate")
-SPECS = {"sounds": SOUNDS, "texts": TEXTS, "direction": DIRECTION, "returns": RETURNS, "variance": VARIANCE, "load": LOAD}
+ADDING = DataSpec("adding", "features", 2, "real", 1, ("sum",), feature_names=("value", "mark"), memoryless=((1, (1.0,)),))
+SPECS = {"sounds": SOUNDS, "texts": TEXTS, "direction": DIRECTION, "returns": RETURNS, "variance": VARIANCE, "load": LOAD, "adding": ADDING}
 FITTING = {
     "sounds": ["mean", "pooled"],
     "texts": ["mean", "tfidf", "nb_svm"],
@@ -34,6 +35,7 @@ FITTING = {
     "returns": ["persistence", "mean", "ridge"],
     "variance": ["persistence", "mean", "ridge", "har"],
     "load": ["persistence", "mean", "ridge"],
+    "adding": ["persistence", "mean", "memoryless", "ridge"],
 }
 
 
@@ -67,6 +69,7 @@ def batches_of(spec: DataSpec, seed: int = 0, num_batches: int = 3) -> list[Batc
         (VARIANCE, "har"),
         (WITHOUT, "ridge"),
         (LOAD, "ridge"),
+        (ADDING, "memoryless"),
     ],
 )
 def test_without_a_word_the_method_is_that_which_suits_the_data(spec: DataSpec, kind: str) -> None:

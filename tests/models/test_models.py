@@ -32,7 +32,7 @@ FEATURES = DataSpec("toy", "features", F, "class", C, ("a", "b", "c"), (4, 1, 2)
 TOKENS = DataSpec("toy", "tokens", V, "class", C, ("a", "b", "c"), (4, 1, 2))
 FEATURES_PER_STEP = DataSpec("toy", "features", F, "class_per_step", C, ("a", "b", "c"), (4, 1, 2))
 TOKENS_PER_STEP = DataSpec("toy", "tokens", V, "class_per_step", C, ("a", "b", "c"), (4, 1, 2))
-
+KEYS = DataSpec("toy", "features", F, "labels_per_step", F, tuple("abcdef"), (1,) * F, is_causal=True)
 REAL = DataSpec("toy", "features", F, "real", 2, ("x", "y"))
 
 
@@ -140,6 +140,32 @@ def assert_padding_changes_nothing(model: SequenceModule, sequences: list[Tensor
     for how, outputs in batches.items():
         for output, expected in zip(outputs, alone, strict=False):
             torch.testing.assert_close(output, expected, rtol=0, atol=1e-10, msg=lambda text, how=how: f"{how}: {text}")
+
+
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if "birnn" not in variant and "is_causal=false" not in variant])
+def test_what_answers_with_its_own_later_inputs_never_sees_them(variant: str) -> None:
+    model = make_model(variant, "direct", KEYS, label_smoothing=0.0, class_weights="none").eval()
+    (piece,) = draw(KEYS)[-1:]
+    for last in range(1, len(piece)):
+        changed = piece.clone()
+        changed[last:] = 7.0
+        ours, theirs = (outputs_of(model, [values], len(piece))[0] for values in (piece, changed))
+        torch.testing.assert_close(ours[:last], theirs[:last], rtol=0, atol=0)
+        assert not torch.equal(ours[last:], theirs[last:])
+
+
+@pytest.mark.parametrize(
+    ("variant", "frontend", "message"),
+    [
+        ("model=birnn cell=gru", "direct", r"^data=toy has targets that are its own later inputs, which a network that looks ahead would"),
+        ("model=tcn model.convolutions.is_causal=false", "direct", r"^data=toy has targets .* choose model=srnn, lstm, gru, or tcn and"),
+        ("model=transformer model.encoder.is_causal=false", "direct", r"^data=toy has targets .* with is_causal left as it is"),
+        ("model=gru", "convolution", r"^data=toy has targets that are its own later inputs, which frontend=convolution would read: choose"),
+    ],
+)
+def test_what_would_see_its_own_later_inputs_is_refused(variant: str, frontend: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_model(variant, frontend, KEYS, label_smoothing=0.0, class_weights="none")
 
 
 def test_there_are_models_and_frontends() -> None:

@@ -75,9 +75,37 @@ def test_sums_of_labels_by_step_give_what_the_run_measured() -> None:
     outputs = torch.randn(3, 3, 4, generator=torch.Generator().manual_seed(1))
     table, numbers = measured(task, [(outputs, batch_of(targets, torch.tensor([3, 1, 2])))], ["s", "s", "t"])
     assert whole(table, "accuracy") == pytest.approx(numbers["accuracy"])
-    assert unit_sums(table, "accuracy").sums_UK[:, 1].tolist() == [4, 2]
-    with pytest.raises(ValueError, match="lack the columns that 'f1_macro' is made of; of these can be taken apart: accuracy"):
+    assert whole(table, "loss") == pytest.approx(float(task.loss(outputs, batch_of(targets), is_training=False)))
+    assert unit_sums(table, "accuracy").sums_UK[:, 1].tolist() == unit_sums(table, "loss").sums_UK[:, 1].tolist() == [4, 2]
+    assert rights(table, "loss")["e1"] == pytest.approx(-float(outputs[1, 0].log_softmax(-1)[3]))
+    with pytest.raises(ValueError, match=r"lack the columns that 'f1_macro' is made of; of these can be taken apart: accuracy, loss$"):
         unit_sums(table, "f1_macro")
+
+
+@pytest.fixture
+def sets() -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return answers to sets of labels of three sequences, one of them without a known step."""
+    task = make_task(DataSpec("toy", "features", 4, "labels_per_step", 4, LABELS, (1, 1, 1, 1)), NONE)
+    random = torch.Generator().manual_seed(1)
+    targets, lengths = (torch.rand(4, 3, 4, generator=random) < 0.4).float(), torch.tensor([3, 1, 2, 0])
+    table, numbers = measured(task, [(torch.randn(4, 3, 4, generator=random), batch_of(targets, lengths))], list("stuv"))
+    return table, numbers
+
+
+@pytest.mark.parametrize("metric", ["nll", "nll_per_sequence", "frame_accuracy"])
+def test_sums_of_sets_of_labels_give_what_the_run_measured(sets: tuple[pd.DataFrame, dict[str, float]], metric: str) -> None:
+    table, numbers = sets
+    assert whole(table, metric) == pytest.approx(numbers[metric])
+    assert separable(table) == ["nll", "nll_per_sequence", "frame_accuracy"]
+    assert is_loss(metric) and set(rights(table, metric)) == {"e0", "e1", "e2"}
+
+
+def test_steps_of_a_piece_are_summed_and_its_loss_is_their_mean(sets: tuple[pd.DataFrame, dict[str, float]]) -> None:
+    table, _ = sets
+    found = unit_sums(table, "nll")
+    assert found.units.tolist() == ["s", "t", "u", "v"] and found.sums_UK[:, 1].tolist() == [3, 1, 2, 0]
+    assert found.sums_UK[:, 0].tolist() == pytest.approx([*(table["nll"] * table["num_targets"])[:3], 0])
+    assert rights(table, "nll")["e2"] == pytest.approx(table["nll"][2])
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """One label a sequence or a step: losses and metrics against numbers worked out by hand."""
 
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
@@ -41,6 +42,28 @@ def test_the_targets_choose_the_task_and_the_metric_that_orders_tables(spec: Dat
     assert (task.measure.name, task.measure.direction) == ("accuracy", "max")
     assert task.compared == task.measure
     assert task.output_size == spec.target_size
+
+
+@pytest.mark.parametrize("spec", [CLASSES, PER_STEP])
+def test_data_that_ask_for_it_are_compared_by_the_loss(spec: DataSpec) -> None:
+    task = make_task(replace(spec, metric="loss"), NONE)
+    assert (task.measure.name, task.measure.direction, task.measure.unit) == ("loss", "min", "nats")
+    assert task.compared == task.measure
+
+
+@pytest.mark.parametrize(
+    ("spec", "numbers", "is_solved"),
+    [
+        (replace(CLASSES, solved_at=0.99), {"accuracy": 0.991, "loss": 9.0}, True),
+        (replace(CLASSES, solved_at=0.99), {"accuracy": 0.99}, False),
+        (replace(PER_STEP, metric="loss", solved_at=0.02), {"loss": 0.0199, "accuracy": 0.5}, True),
+        (replace(PER_STEP, metric="loss", solved_at=0.02), {"loss": 0.02}, False),
+        (DataSpec("toy", "features", 4, "real", 1, ("x",), solved_at=0.01), {"mse": 0.0099, "loss": 7.0}, True),
+        (CLASSES, {"accuracy": 1.0}, None),
+    ],
+)
+def test_a_task_is_solved_beyond_the_value_that_the_data_name(spec: DataSpec, numbers: dict[str, float], is_solved: bool | None) -> None:
+    assert make_task(spec, NONE).is_solved(numbers) is is_solved
 
 
 @pytest.mark.parametrize("spec", [CLASSES, PER_STEP])
@@ -209,3 +232,13 @@ def test_the_table_of_labelled_steps_holds_valid_steps_only() -> None:
     assert [row.tolist() for row in task.target_columns(STEP_BATCH)["target"]] == [[0, 2, 1], [1, 1, 0, 2, 0]]
     predictions = task.columns(step_outputs(), STEP_BATCH)["prediction"]
     assert [row.tolist() for row in predictions] == [step_outputs()[0, :3].argmax(-1).tolist(), step_outputs()[1].argmax(-1).tolist()]
+
+
+def test_the_table_of_labelled_steps_has_each_sequences_mean_cross_entropy_where_targets_are_known() -> None:
+    task, outputs = make_task(PER_STEP, NONE), step_outputs()
+    found = task.columns(outputs, STEP_BATCH)["cross_entropy"]
+    rows = [outputs[0, :3].log_softmax(-1)[[0, 1, 2], [0, 2, 1]], outputs[1].log_softmax(-1)[torch.arange(5), STEP_TARGETS[1]]]
+    assert found.tolist() == pytest.approx([-row.mean().item() for row in rows])
+    assert (3 * found[0] + 5 * found[1]) / 8 == pytest.approx(task.loss(outputs, STEP_BATCH).item())
+    unknown = batch_of(torch.full_like(STEP_TARGETS, -1), [3, 5])
+    assert set(task.columns(outputs, unknown)) == {"prediction"}

@@ -9,7 +9,7 @@ from rnnlab.baselines.base import Arrays, Method, classes, standardise
 from rnnlab.baselines.sets import known_steps
 from rnnlab.contracts import Batch, InputKind, TargetKind
 
-SMALLEST_PROBABILITY = 1e-30
+SMALLEST_PROBABILITY = 1e-60
 
 
 class Persistence(Method):

@@ -176,10 +176,16 @@ class MusicData(SequenceDataModule):
             kept = found["train"][~np.isin(contents[found["train"]], contents[held_out])]
             self.num_dropped = len(found["train"]) - len(kept)
             found["train"] = kept
-        steps = [prepared.values[prepared.offsets[row] : prepared.offsets[row + 1]].any(0) for row in found["train"]]
-        used = np.flatnonzero(np.any(steps, axis=0)) if steps else np.arange(0)
-        self.lowest, self.highest = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
+        self._count(prepared, found["train"])
         return found
+
+    def _count(self, prepared: Prepared, train: np.ndarray) -> None:
+        """See on how many training steps each key sounds."""
+        self.num_sounding = np.zeros(prepared.values.shape[1], dtype=np.int64)
+        for row in train:
+            self.num_sounding += prepared.values[prepared.offsets[row] : prepared.offsets[row + 1]].sum(0, dtype=np.int64)
+        used = np.flatnonzero(self.num_sounding)
+        self.lowest, self.highest = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
 
     def setup_as_test(self, bundle: Json) -> None:
         """Open the pieces and take all of them as test; their keys must be those of the run that made the bundle."""
@@ -188,6 +194,7 @@ class MusicData(SequenceDataModule):
         roll = rolls.Roll("", f"data.source={self.source}", np.zeros((1, self.data.values.shape[1])), self.keys)
         refuse_other_keys(roll, len(keys), keys, "the run's data have")
         self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
+        self._count(self.prepared, self.rows["train"])
 
     def targets(self, rows: np.ndarray) -> list[object]:
         """Return the hash of each piece."""
@@ -202,6 +209,7 @@ class MusicData(SequenceDataModule):
             target_kind="labels_per_step",
             target_size=len(self.keys),
             label_names=self.keys,
+            class_counts=tuple(int(count) for count in self.num_sounding),
             feature_names=self.keys,
             is_causal=True,
         )
@@ -224,7 +232,7 @@ class MusicData(SequenceDataModule):
         ]
 
     def _used(self) -> str:
-        return f"{self.keys[self.lowest]} to {self.keys[self.highest]}" if len(self.rows["train"]) else "none"
+        return f"{self.keys[self.lowest]} to {self.keys[self.highest]}" if self.num_sounding.any() else "none"
 
     def _odd(self, num_on: np.ndarray) -> list[str]:
         repeated = self.examples["content"].duplicated(keep=False)

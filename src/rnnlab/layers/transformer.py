@@ -30,7 +30,7 @@ class Encoder:
         num_heads: A, a divisor of H.
         expansion: units between W_1 and W_2, as a multiple of H.
         dropout: on the first sum, attention's weights, what is added to x, and between W_1 and W_2.
-        is_causal: whether a step sees nothing that comes later.
+        is_causal: whether a step sees nothing that comes later; None: where its targets are later inputs.
     """
 
     hidden_size: PositiveInt
@@ -38,7 +38,7 @@ class Encoder:
     num_heads: PositiveInt
     expansion: PositiveInt
     dropout: Fraction
-    is_causal: bool
+    is_causal: bool | None
 
     def __post_init__(self) -> None:
         """Refuse heads that do not share H evenly."""
@@ -50,11 +50,12 @@ class Encoder:
 
 
 class TransformerEncoder(SequenceLayer):
-    """Map (values, lengths) to (values, lengths): (B, T, F) to (B, T, H)."""
+    """Map (values, lengths) to (values, lengths): (B, T, F) to (B, T, H); causal as `encoder` says, or else as the data ask for."""
 
-    def __init__(self, input_size: int, encoder: Encoder) -> None:
+    def __init__(self, input_size: int, encoder: Encoder, data_are_causal: bool) -> None:
         super().__init__()
-        self.output_size, self.num_directions, self.is_causal = encoder.hidden_size, 1, encoder.is_causal
+        self.output_size, self.num_directions = encoder.hidden_size, 1
+        self.is_causal = data_are_causal if encoder.is_causal is None else encoder.is_causal
         self.entry = nn.Linear(input_size, encoder.hidden_size)
         self.entry_norm = nn.LayerNorm(encoder.hidden_size)
         self.layers = nn.ModuleList(EncoderLayer(encoder) for _ in range(encoder.num_layers))

@@ -219,7 +219,7 @@ class SequenceModule(Network, ABC):
         if self.spec.is_causal and not layer.is_causal:
             raise ValueError(
                 f"data={self.spec.name} has targets that are its own later inputs, which a network that looks ahead would read: choose "
-                "model=srnn, lstm, gru or tcn"
+                "model=srnn, lstm, gru, or tcn and transformer with is_causal left as it is"
             )
         size = layer.output_size
         self.pooling: Pooling | None = None

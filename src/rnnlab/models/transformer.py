@@ -39,7 +39,7 @@ class Transformer(SequenceModule):
         loss: Loss = TASKS_OWN,
     ) -> None:
         super().__init__(spec, frontend, head, regularisation, decoding, loss)
-        self.encoder = TransformerEncoder(self.frontend.output_size, encoder)
+        self.encoder = TransformerEncoder(self.frontend.output_size, encoder, spec.is_causal)
         self.end_with(self.encoder, head)
 
     @property
