@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from rnnlab.config import Config, ConfigError, flatten, nearest
 from rnnlab.launching import begin_worker, refuse_sweep
+from rnnlab.smoke import is_smoke, shortened
 
 HOME = Path(__file__).resolve().parents[2]
 """Where conf/ and the bundled samples lie."""
@@ -48,7 +49,8 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    sys.argv[1:] = [as_hydra_reads(config_name, word) for word in sys.argv[1:]]
+    typed = shortened(config_name, sys.argv[1:], CONF) if is_smoke() else sys.argv[1:]
+    sys.argv[1:] = [as_hydra_reads(config_name, word) for word in typed]
     words = _overrides(sys.argv[1:])
     try:
         check_words(config_name, words)
