@@ -21,7 +21,20 @@ from places import HOME
 
 CONF = HOME / "conf"
 TARGET = "_target_"
-GROUPS = ("model", "model/stack", "model/head", "cell", "frontend", "data", "optimizer", "scheduler", "trainer", "callbacks", "tracking", "study")
+GROUPS = (
+    "model",
+    "model/stack",
+    "model/head",
+    "cell",
+    "frontend",
+    "data",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "tracking",
+    "study",
+)
 SCRIPTS = {"config": "train", **{name: name for name in ("predict", "score", "compare", "reproduce", "prepare")}}
 OWNERS = {"model/stack": "rnnlab.models.birnn.BiRNN", "model/head": "rnnlab.models.birnn.BiRNN:head"}
 """What takes the keys of files that name no class."""
@@ -119,7 +132,9 @@ def keys_of(node: Any, lines: list[str], prefix: str, call: Any) -> Iterator[Key
         if isinstance(value, yaml.MappingNode) and value.value and name not in AS_ONE:
             yield from keys_of(value, lines, f"{prefix}{name}.", unwrapped(hint))
             continue
-        yield Key(f"{prefix}{name}", written(value), allowed(hint, value), meaning(comment(key, value, lines), described(call).get(name, "")))
+        yield Key(
+            f"{prefix}{name}", written(value), allowed(hint, value), meaning(comment(key, value, lines), described(call).get(name, ""))
+        )
 
 
 def meaning(beside: str, said: str) -> str:
@@ -231,6 +246,7 @@ def bounds(marks: tuple[Any, ...]) -> str:
     """Write the limits of a number."""
     words = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     limits = [limit for mark in marks for limit in getattr(mark, "metadata", [mark])]
-    found = [f"{sign} {getattr(limit, name):g}" for limit in limits for name, sign in words.items() if getattr(limit, name, None) is not None]
+    found = [
+        f"{sign} {getattr(limit, name):g}" for limit in limits for name, sign in words.items() if getattr(limit, name, None) is not None
+    ]
     return ", ".join(found)
-

@@ -147,7 +147,10 @@ def matrix_product() -> dict[str, object]:
     except IndexError as error:
         said = f"IndexError: {error}"
     outer = sum(np.outer(a[:, k], b[k]) for k in range(4))
-    return {"row i of A with column i of B, 3 x 4 by 4 x 5": said, "largest difference of summed outer products": float(np.abs(outer - a @ b).max())}
+    return {
+        "row i of A with column i of B, 3 x 4 by 4 x 5": said,
+        "largest difference of summed outer products": float(np.abs(outer - a @ b).max()),
+    }
 
 
 CHECKS = (
