@@ -35,7 +35,10 @@ SHARED = {
     "models": {"base"},
     "cells": {"base", "weights", "activations", "srnn"},
     "layers": {"base", "attention", "decoder", "norms"},
-    "insight": set(),
+    "insight": {
+        *("replay", "flow", "gates", "spectrum", "gradients", "samples", "drawing"),  # while training
+        *("remedies", "attribution", "shares", "explaining", "maps"),  # when it is done
+    },
     "principles": {"losses", "optimizers", "numpy_rnn"},
     "tasks": {"base", "classify", "forecast", "multilabel", "transduce", "wording"},
     "baselines": {"base", "constant", "linear", "bag", "nearest", "sets"},

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from rnnlab.config import Config, ConfigError, flatten, nearest
 from rnnlab.launching import begin_worker, refuse_sweep
+from rnnlab.smoke import is_smoke, shortened
 
 HOME = Path(__file__).resolve().parents[2]
 """Where conf/ and the bundled samples lie."""
@@ -27,7 +28,7 @@ OTHER_NAMES = {"compare": {"study": "study_name", "data": "data_name"}}
 """What people type where `conf/` has a group of that name, but a script wants a mere name, and the key that takes it."""
 LISTS = ("data_name", "run", "filter", "text")
 """Keys whose values are one text, commas included."""
-PATHS = ("input", "output", "maps", "rolls", "data.source", "data.mirror", "data.loader.vectors")
+PATHS = ("input", "output", "maps", "explain", "rolls", "data.source", "data.mirror", "data.loader.vectors")
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 
 
@@ -48,7 +49,8 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    sys.argv[1:] = [as_hydra_reads(config_name, word) for word in sys.argv[1:]]
+    typed = shortened(config_name, sys.argv[1:], CONF) if is_smoke() else sys.argv[1:]
+    sys.argv[1:] = [as_hydra_reads(config_name, word) for word in typed]
     words = _overrides(sys.argv[1:])
     try:
         check_words(config_name, words)

@@ -204,16 +204,20 @@ class Cell(nn.Module, ABC):
 
     def unroll(self, inputs_BTF: Tensor, state: State | None = None) -> Tensor:
         """Run a whole sequence by `transition`: the same result as `run_fused`, slower, with nothing hidden."""
+        return torch.stack([after[0] for after in self.states(inputs_BTF, state)], 1)
+
+    def states(self, inputs_BTF: Tensor, state: State | None = None) -> list[State]:
+        """Return the state after each step of `unroll`."""
         state = self.initial_state(inputs_BTF.shape[0]) if state is None else state
         kept_BH = self._kept(state[0])
         random = self._zoneout_generator(inputs_BTF.device)
-        outputs = []
+        states = []
         for projected_BP in self.project(inputs_BTF).unbind(1):
             entering_BH = state[0] if kept_BH is None else state[0] * kept_BH
             after = self.transition(projected_BP, state, entering_BH)
             state = self._zoned_out(state, after, random) if self.zoneout else after
-            outputs.append(state[0])
-        return torch.stack(outputs, 1)
+            states.append(state)
+        return states
 
     @torch.no_grad()
     def unroll_backward(self, inputs_BTF: Tensor, lengths_B: Tensor, outputs_BTH: Tensor, state: State | None = None) -> SequenceGradient:
