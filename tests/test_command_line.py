@@ -52,7 +52,7 @@ def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, messa
         ("model.recurrence.hidden_size=-3", r"error: model.recurrence.hidden_size=-3 is not allowed: it should be greater than"),
         ("model.recurrence.hidden_size=many", r"error: model.recurrence.hidden_size=many is not allowed: it should be a valid integer"),
         ("model.head.pooling=maen", r"error: model.head.pooling=maen is not allowed. Did you mean 'mean'\? Allowed: last, mean,"),
-        ("optimizer.lr=-1", r"error: optimizer: Invalid learning rate: -1"),
+        ("optimizer.lr=-1", r"error: optimizer.lr=-1 is not allowed: it should be greater than 0"),
         ("+model.recurrence.layers=3", r"error: model.recurrence.layers is not a key. .*Keys there: hidden_size"),
         ("frontend.channels=[2,0,2]", r"error: frontend.channels.1=0 is not allowed: it should be greater than or equal to 1"),
         ("frontend=embedding", r"error: frontend=embedding takes tokens, but data=speech gives features: choose another frontend"),

@@ -298,7 +298,7 @@ def test_a_study_that_is_to_stop_at_a_failure_begins_no_further_job(failures: di
         ("-m seed=0,1 study.tuning_trials=-1", r"study.tuning_trials=-1 is not allowed: a whole number from 0"),
         ("study=search study.search_seeds=[]", r"study.search_seeds is empty: a trial needs at least one seed"),
         ("study=search '+study.space={optimizer.lr:{low:1}}'", r"study.space.optimizer.lr=.* is not allowed: numbers, low below high"),
-        ("-m optimizer.lr=0.1,-1", r"optimizer: Invalid learning rate: -1"),
+        ("-m optimizer.lr=0.1,-1", r"optimizer.lr=-1 is not allowed: it should be greater than 0"),
         ("-m model.recurrence.hidden_size=3,many", r"model.recurrence.hidden_size=many is not allowed: it should be a valid integer"),
     ],
 )

@@ -22,6 +22,8 @@ from rnnlab.data.rolls import ROLL_SUFFIXES, write_roll
 from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.texts import TABLE_SUFFIXES, TEXT_NAMES
 from rnnlab.evaluation import measure
+from rnnlab.insight.attribution import refusal
+from rnnlab.insight.explaining import explain
 from rnnlab.insight.maps import draw_maps
 from rnnlab.insight.rolls import draw_continuation
 from rnnlab.results import unit_of
@@ -78,6 +80,8 @@ def predict(config: Config) -> None:
     inputs = _raw_inputs([str(item) for item in given], config["text"], bundle.data)
     if config["maps"]:
         _draw_maps(bundle, inputs, Path(config["maps"]).expanduser())
+    if config["explain"]:
+        _explain(bundle, inputs, config["explain"])
     if config["rolls"]:
         _continue_pieces(bundle, inputs, config)
     table = bundle.predict(inputs)
@@ -151,6 +155,30 @@ def _draw_maps(bundle: Bundle, inputs: list[str], folder: Path) -> None:
         draw_maps(bundle.model, batch, files)
         drawn += len(files)
     print(f"written: {drawn} attention map{'s' if drawn > 1 else ''} in {folder}", file=sys.stderr)
+
+
+def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
+    """Draw what carried each answer, write the numbers beside, and say how exact they are."""
+    if not isinstance(folder, str):
+        raise ConfigError(f"explain={str(folder).lower()} is not allowed: give a folder for pictures, explain=FOLDER")
+    place, tables, missed = Path(folder).expanduser(), [], [0.0]
+    if reason := refusal(bundle.model):
+        raise ConfigError(f"explain={folder}: {reason}")
+    if place.is_file():
+        raise ConfigError(f"explain={folder} is a file: give a folder")
+    num_drawn = 0
+    for names, batch in bundle.batches(inputs):
+        stems = [f"{num_drawn + number:03d}" for number in range(1, len(names) + 1)]
+        found = explain(bundle.model, bundle.data, batch, place, stems)
+        tables.append(found.table.assign(input=found.table["input"].map(dict(zip(stems, names, strict=True)))))
+        missed.append(found.most_missed)
+        num_drawn += len(names)
+    pd.concat(tables, ignore_index=True).to_csv(place / "shares.csv", index=False)
+    print(
+        f"written: pictures of {num_drawn} answer{'s' if num_drawn > 1 else ''} and shares.csv in {place}; the shares of each add up to "
+        f"what its input changed within {100 * max(missed):.1g} %",
+        file=sys.stderr,
+    )
 
 
 def _continue_pieces(bundle: Bundle, inputs: list[str], config: Config) -> None:

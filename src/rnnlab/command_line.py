@@ -28,7 +28,7 @@ OTHER_NAMES = {"compare": {"study": "study_name", "data": "data_name"}}
 """What people type where `conf/` has a group of that name, but a script wants a mere name, and the key that takes it."""
 LISTS = ("data_name", "run", "filter", "text")
 """Keys whose values are one text, commas included."""
-PATHS = ("input", "output", "maps", "rolls", "data.source", "data.mirror", "data.loader.vectors")
+PATHS = ("input", "output", "maps", "explain", "rolls", "data.source", "data.mirror", "data.loader.vectors")
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 
 

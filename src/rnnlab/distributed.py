@@ -34,7 +34,7 @@ from rnnlab.config import ConfigError
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.launching import RENDEZVOUS, is_leader, leave_failure, local_rank, num_local_processes, num_processes, rank, tell
-from rnnlab.layers.frontends import MaskedBatchNorm
+from rnnlab.layers.norms import MaskedBatchNorm
 from rnnlab.models.base import Network
 from rnnlab.tracking import SilentTracker, Tracker
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.bundle import SERVED_COLUMNS, write_bundle
@@ -19,6 +20,9 @@ from rnnlab.config import Config
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation import Evaluation
 from rnnlab.insight import pictures
+from rnnlab.insight.attribution import refusal
+from rnnlab.insight.diagnosis import Diagnosis, diagnose
+from rnnlab.insight.explaining import explain_examples
 from rnnlab.insight.maps import draw_maps
 from rnnlab.insight.rolls import draw_continuation, file_name
 from rnnlab.models.base import Network, Predictor
@@ -68,8 +72,8 @@ def leave_behind(
     extra: dict[str, float],
     config: Config,
     checkpoint: Path | None,
-) -> None:
-    """Write everything to the run's folder first, then hand it to tracking."""
+) -> Diagnosis | None:
+    """Write everything to the run's folder first, then hand it to tracking; of a network, say how its training went."""
     numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
     numbers |= {f"test/{name}": value for name, value in found["test"].numbers.items()}
     tracker.log_metrics(numbers | extra, 0)  # one value a run: at step 0 the UI draws bars
@@ -79,6 +83,9 @@ def leave_behind(
     for split, evaluation in found.items():
         evaluation.table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
     draw(tracker, model, data, found["test"].table, folder)
+    if config["callbacks"].get("insight") and refusal(model) is None:
+        explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
+    diagnosis = _diagnosed(tracker, model, config, folder) if isinstance(model, Network) else None
     if isinstance(model.task, Transduce):
         signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
@@ -93,6 +100,15 @@ def leave_behind(
         requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
         columns = SERVED_COLUMNS[str(data.bundle()["kind"])]
         tracker.log_model(PACKAGE / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
+    return diagnosis
+
+
+def _diagnosed(tracker: Tracker, model: Network, config: Config, folder: Path) -> Diagnosis:
+    """Say from the logged curves how the training went; the verdict is a tag, the words are an artifact."""
+    diagnosis = diagnose({name: tracker.history(name) for name in ("train/loss", "val/loss")}, model.spec, config)
+    tracker.set_tags({"diagnosis": diagnosis.verdict})
+    (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
+    return diagnosis
 
 
 def environment() -> dict[str, str]:
@@ -209,8 +225,9 @@ def print_summary(
     found: dict[str, Evaluation],
     extra: dict[str, float],
     words: list[str],
+    diagnosis: Diagnosis | None,
 ) -> None:
-    """Print what a person wants to know, how it stands to the best baseline, and how to look further."""
+    """Print what a person wants to know, how it stands to the best baseline, how the training went, and how to look further."""
     val, test = found["val"].numbers, found["test"].numbers
     table = Table(title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False)
     for heading in ("", "validation", "test"):
@@ -224,6 +241,8 @@ def print_summary(
     if verdict := solved_or_not(model.task, test):
         console.print(f"\n{verdict}", highlight=False)
     console.print(f"\n{beside_baseline(tracker, model, data, test, words)}", highlight=False)
+    if diagnosis is not None and diagnosis.verdict != "unknown":
+        console.print(f"\n{escape(str(diagnosis))}", highlight=False)
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     size = f"{num_parameters:,} parameters, " if num_parameters else ""
     console.print(

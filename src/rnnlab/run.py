@@ -36,7 +36,7 @@ from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash
 from rnnlab.launching import is_leader, launched, num_local_processes, num_processes
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
 from rnnlab.settings import check_settings
-from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
+from rnnlab.tracking import Client, Tracker, TrackingError, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 
 NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "study")
@@ -67,7 +67,7 @@ def check(config: Config) -> Recipes:
     wanted = getattr(model.func, "cell_class", None)  # only networks have one
     if wanted is not None and model.keywords["cell"].func is not wanted:
         name = config["choices"].get("model", "model")
-        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=srnn|lstm|gru")
+        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=...")
     trainer = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
@@ -80,6 +80,8 @@ def check(config: Config) -> Recipes:
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"optimizer: {error}") from None
     optimization = Optimization(optimizer, recipe(config["scheduler"], "scheduler"))
+    if config["callbacks"].get("insight"):
+        recipe(config["callbacks"]["insight"], "callbacks.insight")
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ConfigError(f"seed={config['seed']} is not allowed: a whole number from 0")
     return Recipes(model, recipe(config["data"], "data"), optimization, distributed.placed(recipe(trainer, "trainer")))
@@ -190,11 +192,11 @@ def _train_under(config: Config, recipes: Recipes, client: Client, data: Sequenc
         else:
             extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
         found = _measure_both(config, model, data)
-        results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
+        diagnosis = results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
         if config["study"]["parent"]:
             results.print_line(tracker, model, found, extra)
         else:
-            results.print_summary(tracker, model, data, found, extra, config["words"])
+            results.print_summary(tracker, model, data, found, extra, config["words"], diagnosis)
         value = found["val"].numbers[model.task.measure.name]
     return value
 
@@ -207,7 +209,10 @@ def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDat
             refuse_changed_data(client, config["resume"], data)
         return Tracker.resume(client, begun.run_id, outputs, HOME)
     if config["init_from"]:
-        init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+        try:
+            init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+        except TrackingError as error:
+            raise ConfigError(f"init_from={config['init_from']}: {error}") from None
     study = config["study"]
     tags = {"identity": job, "mlflow.parentRunId": study["parent"], "study": study["name"], "setting": study["setting"]}
     trial = str(study["trial"] or "").rpartition(":")[2]

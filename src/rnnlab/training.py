@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
+from rnnlab.config import recipe as checked
 from rnnlab.constraints import weight_constraint
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.distributed import spread
@@ -45,6 +46,7 @@ def make_trainer(
         StepSeed(config["seed"]),
         FiniteGuard(),
         meter,
+        *_insight(config, tracker, data),
         *weight_constraint(config["callbacks"], model),
         *_weight_average(config),
         best,
@@ -151,6 +153,12 @@ def _pruning(config: Config, metric: str, direction: str) -> Iterator[Callback]:
         from rnnlab.search import Pruning
 
         yield Pruning(config, metric, direction)
+
+
+def _insight(config: Config, tracker: Tracker, data: SequenceDataModule) -> Iterator[Callback]:
+    """Look into the training, where it is asked (callbacks=insight); of several processes the leader does."""
+    if config["callbacks"].get("insight") and is_leader():
+        yield checked(config["callbacks"]["insight"], "callbacks.insight")(tracker, data)
 
 
 def _weight_average(config: Config) -> Iterator[WeightAveraging]:

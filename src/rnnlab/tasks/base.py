@@ -135,6 +135,10 @@ class Task(ABC, Generic[Outputs]):
     def target_columns(self, batch: Batch) -> Columns:
         """Return the target columns of a batch's table."""
 
+    def first_bias(self) -> Tensor | None:
+        """Return what the last layer's bias begins with, (output_size,), where training data say; None: it is drawn."""
+        return None
+
     def num_answers(self, batch: Batch) -> int:
         """Count what the loss is a mean over: a batch's weight in a mean over batches."""
         return batch.size
