@@ -27,7 +27,7 @@ from rnnlab import distributed, results
 from rnnlab.budget import at_budget
 from rnnlab.callbacks import Interrupted, Pruned, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
-from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
+from rnnlab.config import OWN_GROUPS, TARGET, Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
 from rnnlab.data.targets import TokenTargets
@@ -37,7 +37,11 @@ from rnnlab.launching import is_leader, launched, num_local_processes, num_proce
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
+from rnnlab.views import NOTE
 
+COPIES = tuple(f"model.{group}." for group in (*OWN_GROUPS, "decoder_cell"))
+"""Parameters that stand under a name of their own, too."""
+SAY_NOTHING = ("study", "tracking")  # choices that change no number; the study's name is a tag
 NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "study")
 console = Console(stderr=True, soft_wrap=True)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
@@ -212,7 +216,8 @@ def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDat
     tags |= {"trial": trial}
     if config.get("reproduces"):  # such a run is no study's job
         tags |= {"identity": None, "reproduces": config["reproduces"]}
-    name = (config["name"] or run_name(config, model)) + (f"-t{trial}" if trial else "")
+    which = f"-t{trial}" if trial else f"-{study['setting']}" if study["setting"] else ""
+    name = (config["name"] or run_name(config, model)) + which
     given = {key: value for key, value in tags.items() if value}
     return Tracker.start(client, config["tracking"]["experiment"] or data.name, name, outputs, ROOT, HOME, given)
 
@@ -342,8 +347,11 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
     if data.source != config["data"]["source"]:  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
-    chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
-    tracker.log_params({key: value for key, value in {**flatten(recorded), **chosen}.items() if key not in known})
+    chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in (*unused, *SAY_NOTHING)}
+    if not (CONF / "tuned" / f"{config['choices'].get('tuned')}.yaml").is_file():  # most pairs have no recipe
+        chosen.pop("tuned", None)
+    settings = {key: value for key, value in flatten(recorded).items() if not key.endswith(TARGET) and not key.startswith(COPIES)}
+    tracker.log_params({key: value for key, value in {**settings, **chosen}.items() if key not in known})
     file = tracker.folder / "config.yaml"
     kept = {**recorded, "choices": config["choices"], "words": config["words"]}
     file.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
@@ -354,8 +362,9 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
          "metric": model.task.compared.name, "metric_direction": model.task.compared.direction,
          "target_unit": model.task.compared.unit,
          "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()),
-         "num_processes": str(num_processes()), "num_parameters": str(num_parameters)}
+         "num_processes": str(num_processes()), "num_parameters": str(num_parameters), NOTE: results.what_ran(config, model)}
     )  # fmt: skip
+    tracker.show(model.task.compared.name, model.task.compared.direction)
     tracker.log_dataset(data.name, data.hashes["source_hash"], data.source)
     if isinstance(model, FittedOnce):
         tracker.set_tags({"baseline": model.kind})
