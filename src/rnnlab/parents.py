@@ -42,7 +42,7 @@ class Plan:
     @property
     def key(self) -> str:
         """Return the same text whenever the same study is run again."""
-        search = {name: self.study[name] for name in ("tuning_trials", "space", "search_seeds", "with_default")}
+        search = {name: self.study[name] for name in ("tuning_trials", "space", "search_seeds", "with_default", "metric")}
         text = json.dumps([self.name, self.axes, sorted(self.words), search if self.study["tuning_trials"] else None], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -4,13 +4,8 @@ check everything that needs no data -> data -> model -> fit -> best checkpoint -
 """
 
 import contextlib
-import ctypes
 import functools
-import logging
-import os
-import sys
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,14 +22,15 @@ from rnnlab import distributed, results
 from rnnlab.budget import at_budget
 from rnnlab.callbacks import Interrupted, Pruned, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
-from rnnlab.config import OWN_GROUPS, TARGET, Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
+from rnnlab.config import OWN_GROUPS, TARGET, Config, ConfigError, Failed, flatten, naming_recipe, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation import Evaluation, measure
 from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash
-from rnnlab.launching import is_leader, launched, num_local_processes, num_processes
+from rnnlab.launching import is_leader, launched, num_processes
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
+from rnnlab.process import quieten, tune_process
 from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
 from rnnlab.views import NOTE
@@ -42,9 +38,8 @@ from rnnlab.views import NOTE
 COPIES = tuple(f"model.{group}." for group in (*OWN_GROUPS, "decoder_cell"))
 """Parameters that stand under a name of their own, too."""
 SAY_NOTHING = ("study", "tracking")  # choices that change no number; the study's name is a tag
-NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "study")
+NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "warmup_fraction", "study")
 console = Console(stderr=True, soft_wrap=True)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,11 @@ def check(config: Config) -> Recipes:
     Raises:
         ConfigError: names the key, what was given, what is allowed.
     """
+    with naming_recipe(CONF, config["choices"].get("tuned")):
+        return _check(config)
+
+
+def _check(config: Config) -> Recipes:
     budget = config.get("budget")
     if budget is not None and (not isinstance(budget, int) or budget < 1):
         raise ConfigError(f"model.budget={budget} is not allowed: a whole number of parameters from 1, or null")
@@ -111,7 +111,7 @@ def train(config: Config) -> float | None:
         ValueError: the user's to mend; the message says how.
         SystemExit: 130 after an interrupt.
     """
-    _quiet()
+    quieten()
     if launched(config, config["words"]):
         return None
     with distributed.joined():
@@ -212,8 +212,8 @@ def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDat
         init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
     study = config["study"]
     tags = {"identity": job, "mlflow.parentRunId": study["parent"], "study": study["name"], "setting": study["setting"]}
-    trial = str(study["trial"] or "").rpartition(":")[2]
-    tags |= {"trial": trial}
+    search, _, trial = str(study["trial"] or "").rpartition(":")
+    tags |= {"search": search, "trial": trial}
     if config.get("reproduces"):  # such a run is no study's job
         tags |= {"identity": None, "reproduces": config["reproduces"]}
     which = f"-t{trial}" if trial else f"-{study['setting']}" if study["setting"] else ""
@@ -289,7 +289,7 @@ def _fit_network(
     try:
         trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     except OSError as error:
-        raise ValueError(
+        raise Failed(
             f"cannot write in {tracker.folder} ({error.strerror or error}): free some space, then go on from the last checkpoint with "
             f"resume={tracker.run_id}"
         ) from error
@@ -416,28 +416,7 @@ def _ending(tracker: Tracker) -> Iterator[None]:
         raise SystemExit(130) from None
     except BaseException as error:
         tracker.finish("FAILED", f"{type(error).__name__}: {error}")
+        if isinstance(error, ValueError) and not isinstance(error, Failed):
+            raise Failed(str(error)) from error
         raise
     tracker.finish("FINISHED")
-
-
-def tune_process(config: Config) -> None:
-    """Choose threads, and let the allocator keep what it freed: handing each batch's memory back costs a sixth of a step."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-            libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-    torch.set_num_threads(config["trainer"]["num_threads"] or max(1, (os.cpu_count() or 1) // num_local_processes()))
-    torch.set_flush_denormal(True)  # gradients that fade through time end in numbers that cost a hundred times more
-
-
-def _quiet() -> None:
-    """Silence what a user can do nothing about."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is: see LastCheckpoint
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # of several processes each measures the whole
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -27,6 +27,8 @@ FIRST_COLUMNS = ("attributes.`Run Name`", "runDateAndNestInfo")
 FOLDED = ("best", "test", "val", "train", "time", "speed", "memory", "model")
 """Sections that the UI makes of all other metrics' names."""
 
+MOST_METRICS = 8  # a tag holds 20,000 characters
+
 State = dict[str, Any]
 Directions = dict[str, str]
 """Metric to `max` or `min`; the one by which runs are ordered comes first."""
@@ -46,7 +48,7 @@ def missing_tags(name: str, tags: Mapping[str, str], metric: str, direction: str
     metrics = dict(word.rsplit(":", 1) for word in words) if version == FORMAT else {}
     if metrics.get(metric) == direction:
         return {}
-    metrics = {metric: direction} | metrics
+    metrics = dict(list(({metric: direction} | metrics).items())[:MOST_METRICS])
     given = {KNOWN: " ".join([FORMAT, *(f"{key}:{value}" for key, value in metrics.items())])}
     for place, (key, title) in enumerate(VIEWS.items()):
         view = {"name": title, "createdAt": now_ms + place, "updatedAt": now_ms + place, "state": json.dumps(state_of(key, metrics))}
@@ -109,9 +111,9 @@ def charts(metrics: Directions) -> list[State]:
     found: list[State] = []
     settings: State = {"selectedParams": ["model", "model.recurrence.hidden_size", "optimizer.lr"], "showAllRuns": True}
     for name in metrics:
-        bars = [{"type": "BAR", "metricKey": f"{kind}/{name}", "runsCountToCompare": 20} for kind in ("test", "best")]
-        against = {"type": "SCATTER", "xaxis": _axis("time/fit_seconds"), "yaxis": _axis(f"test/{name}")}
-        beside = {"type": "PARALLEL", "selectedMetrics": ["time/fit_seconds", f"best/{name}"], **settings}
+        bars: list[State] = [{"type": "BAR", "metricKey": f"{kind}/{name}", "runsCountToCompare": 20} for kind in ("test", "best")]
+        against: State = {"type": "SCATTER", "xaxis": _axis("time/fit_seconds"), "yaxis": _axis(f"test/{name}")}
+        beside: State = {"type": "PARALLEL", "selectedMetrics": ["time/fit_seconds", f"best/{name}"], **settings}
         found += [{"metricSectionId": "results", **chart} for chart in (*bars, against, beside)]
     for name in [*(f"val/{name}" for name in metrics), "val/loss", "train/loss"]:
         found.append({"metricSectionId": "curves", "type": "LINE", "metricKey": name, "selectedMetricKeys": [name], "displayName": name})
