@@ -11,8 +11,10 @@ from mlflow import MlflowClient
 
 from rnnlab import apply, run
 from rnnlab.command_line import CONF
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.rolls import read_roll
+from rnnlab.models.base import SequenceModule
 from rnnlab.report.contents import Metric
 from rnnlab.report.runs import read_groups
 from rnnlab.report.verdicts import summaries, verdicts
@@ -60,6 +62,16 @@ def test_a_run_leaves_nats_a_table_by_piece_and_pieces_continued(trained: Callab
     assert (table["num_targets"] == table["num_steps"]).all() and table["target"].map(len).equals(table["num_steps"].astype("int64"))
     assert table["target"][0][0] == " ".join(named(SAMPLE / f"{table['example_id'][0]}.csv", 1))
     assert len(list((folder / "artifacts/continued").glob("test_*.png"))) == 2
+
+
+def test_a_network_s_first_answer_is_how_often_each_key_sounds_in_training(compose: Compose) -> None:
+    config = compose("model=gru", *WORDS)
+    data: SequenceDataModule = recipe(config["data"], "data")(config["paths"], 0)
+    data.setup()
+    model: SequenceModule = recipe(config["model"], "model")(data.make_spec())
+    rolls = [read_roll(SAMPLE / f"{name}.csv").values for name in data.examples["id"].iloc[data.rows["train"]]]
+    shares = (np.concatenate(rolls).sum(0) + 1) / (sum(map(len, rolls)) + 2)
+    assert model.output.bias.detach().sigmoid().numpy() == pytest.approx(shares, abs=1e-6)
 
 
 def named(file: Path, step: int) -> list[str]:

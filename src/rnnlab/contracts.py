@@ -62,6 +62,7 @@ class DataSpec:
         memoryless: the best answer of somebody who sees no input, where it is known exactly, as runs of (steps, answer), one run of one
             step where there is one answer a sequence; an answer is D numbers or the probabilities of C classes.
         is_causal: whether a step's targets are inputs of later steps, so that only a model that never looks ahead can answer them.
+        num_label_steps: of labels at every step, how many steps of training `class_counts` were counted on (0: they were not).
     """
 
     name: str
@@ -85,6 +86,7 @@ class DataSpec:
     solved_at: float | None = None
     memoryless: tuple[tuple[int, tuple[float, ...]], ...] = ()
     is_causal: bool = False
+    num_label_steps: int = 0
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Sets of labels per step: losses and metrics against numbers worked out by hand."""
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -103,6 +104,12 @@ def test_a_step_whose_target_is_not_known_is_answered_and_not_scored() -> None:
     assert list(found["prediction"]) == [["c g", "e"], ["c e"]]
     assert found["nll"].tolist() == pytest.approx([NATS[0], np.nan], nan_ok=True)
     assert measured(MultiLabel(KEYS, NONE), (CHANCES, batch))["nll"] == pytest.approx(NATS[0])
+
+
+def test_a_network_begins_with_how_often_each_label_holds() -> None:
+    assert MultiLabel(KEYS, NONE).first_bias() is None
+    found = MultiLabel(replace(KEYS, num_label_steps=9), NONE).first_bias()
+    assert found is not None and found.tolist() == pytest.approx([log(5 / 6), log(3 / 8), log(2 / 9)])
 
 
 def test_silence_that_is_foreseen_is_all_right() -> None:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import expit, log_expit
 
 from rnnlab.baselines.base import Arrays, Method
 from rnnlab.contracts import Batch, InputKind, TargetKind
@@ -57,7 +58,7 @@ class FrameLogistic(Sets):
         best: tuple[float, np.ndarray, float] | None = None
         for penalty in PENALTIES:
             weights_CK = _fitted(weights_CK, inputs_NC, targets_NC, penalty)
-            loss = float(_nats(_log_odds(weights_CK, val_inputs_NC), val_targets_NC))
+            loss = _nats(_log_odds(weights_CK, val_inputs_NC), val_targets_NC)
             if best is None or loss < best[0]:
                 best = (loss, weights_CK, penalty)
         assert best is not None
@@ -85,11 +86,11 @@ def _fitted(first_CK: np.ndarray, inputs_NC: np.ndarray, targets_NC: np.ndarray,
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights_CK = flat.reshape(first_CK.shape)
         outputs_NC, intercept_C = _log_odds(weights_CK, inputs_NC), weights_CK[:, -1]
-        errors_NC = _sigmoid(outputs_NC) - targets_NC
+        errors_NC = expit(outputs_NC) - targets_NC
         gradient_CK = np.concatenate([errors_NC.T @ inputs_NC, errors_NC.sum(0)[:, None]], axis=1).astype(float)
         gradient_CK[:, :-1] += penalty * weights_CK[:, :-1]
-        gradient_CK[:, -1] += 2 * _sigmoid(intercept_C) - 1
-        pseudo = np.logaddexp(0, intercept_C) + np.logaddexp(0, -intercept_C)
+        gradient_CK[:, -1] += 2 * expit(intercept_C) - 1
+        pseudo = -log_expit(intercept_C) - log_expit(-intercept_C)
         loss = _nats(outputs_NC, targets_NC) + pseudo.sum() + penalty / 2 * np.square(weights_CK[:, :-1]).sum()
         return float(loss), gradient_CK.ravel()
 
@@ -103,10 +104,6 @@ def _log_odds(weights_CK: np.ndarray, inputs_NC: np.ndarray) -> np.ndarray:
     return outputs_NC
 
 
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -values))
-
-
-def _nats(outputs_NC: np.ndarray, targets_NC: np.ndarray) -> np.floating:
+def _nats(outputs_NC: np.ndarray, targets_NC: np.ndarray) -> float:
     """Sum the negative log-likelihood over steps and labels."""
-    return (np.logaddexp(0, outputs_NC) - targets_NC * outputs_NC).sum(dtype=float)
+    return -float((log_expit(-outputs_NC) + targets_NC * outputs_NC).sum(dtype=float))

@@ -210,6 +210,7 @@ class MusicData(SequenceDataModule):
             target_size=len(self.keys),
             label_names=self.keys,
             class_counts=tuple(int(count) for count in self.num_sounding),
+            num_label_steps=int(self.data.lengths[self.rows["train"]].sum()),
             feature_names=self.keys,
             is_causal=True,
         )

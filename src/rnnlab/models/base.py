@@ -228,6 +228,8 @@ class SequenceModule(Network, ABC):
             size = self.pooling.output_size
         self.dropout = nn.Dropout(head.dropout)
         self.output = nn.Linear(size, self.task.output_size)
+        if (first := self.task.first_bias()) is not None:
+            self.output.bias.data.copy_(first)
 
     @property
     @abstractmethod

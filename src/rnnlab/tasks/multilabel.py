@@ -43,6 +43,16 @@ class MultiLabel(Task[Tensor]):
                 "mean nothing: leave them out"
             )
 
+    def first_bias(self) -> Tensor | None:
+        """Return the log-odds of each label's share of training steps (add-one), where they were counted.
+
+        From zero, keys that never sound would take a bias of -9, which an optimizer that moves by its learning rate reaches late.
+        """
+        if not self.spec.num_label_steps:
+            return None
+        counts_C = torch.tensor(self.spec.class_counts, dtype=torch.float)
+        return torch.log((counts_C + 1) / (self.spec.num_label_steps - counts_C + 1))
+
     def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
         """Mean over known steps of (B, T, C) log-odds against (B, T', C), T' <= T."""
         losses_BT, is_known_BT = step_losses(outputs, batch)
