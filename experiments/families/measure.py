@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rnnlab.insight.flow import horizon
 from torch import Tensor
 
 from rnnlab.budget import at_budget, sized_parts
 from rnnlab.command_line import compose_config
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, DataSpec
+from rnnlab.insight.flow import horizon
 from rnnlab.models.base import SequenceModule
 from rnnlab.run import tune_process
 
