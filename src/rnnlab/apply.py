@@ -75,6 +75,8 @@ def predict(config: Config) -> None:
         raise ConfigError(
             'give something to predict from: input=FILE, input=[FILE,FILE], input=FOLDER, input=- (standard input) or text="..."'
         )
+    if config["text"] and not str(config["text"]).strip():
+        raise ConfigError("text=... is blank: write something to predict from")
     _, bundle = _load(config)
     bundle.search_with(config["beam_size"], config["num_best"])
     inputs = _raw_inputs([str(item) for item in given], config["text"], bundle.data)
@@ -131,7 +133,12 @@ def _texts(item: str, data: dict[str, Any]) -> list[str]:
     table = read_table(file, delimiter=prepare.get("delimiter"), has_header=prepare.get("has_header", True))
     key, usual = COLUMNS[data["kind"]]
     wanted = usual[0] if key is None else prepare[key]
-    return table.frame[str(match_column(table, wanted, usual if wanted in usual[:1] else ()))].tolist()
+    column = str(match_column(table, wanted, usual if wanted in usual[:1] else ()))
+    found = table.frame[column]
+    if len(empty := table.lines[found.str.strip() == ""]):
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        raise ConfigError(f"{file}, line {empty[0]}: the {column} is empty{more}. Fill it in or remove the row")
+    return [str(text) for text in found]
 
 
 def _lines(text: str, place: str, kind: str) -> list[str]:

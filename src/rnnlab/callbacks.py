@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from rnnlab.config import Failed
 from rnnlab.contracts import Batch, Decoded
 from rnnlab.data.batches import BatchLoader
 from rnnlab.distributed import highest
@@ -41,7 +42,7 @@ class Pruned(Exception):
     """A search stopped this trial: others were better at the same epoch."""
 
 
-class NonFiniteError(ValueError):
+class NonFiniteError(Failed):
     """A quantity of the training is no longer a finite number."""
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explaining import explain_examples
 from rnnlab.insight.maps import draw_maps
 from rnnlab.insight.rolls import draw_continuation, file_name
-from rnnlab.models.base import Network, Predictor
+from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.tasks import Classify, Forecast, Label, MultiLabel, Task, Transduce
 from rnnlab.tracking import Tracker, find_baselines
+from rnnlab.views import NOTE, code
 
 PACKAGE = Path(__file__).parent
 SERVING_PACKAGES = (
@@ -39,6 +41,8 @@ SERVING_PACKAGES = (
 CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "filelock")
 ENVIRONMENT = "packages.json"
 NUM_ERRORS_SHOWN = 200
+METERED = ("speed/", "memory/")
+"""What training has logged with every epoch."""
 NUM_MAPS = 6
 NUM_PIECES, MOST_STEPS = 2, 64
 SHARES = (
@@ -76,7 +80,8 @@ def leave_behind(
     """Write everything to the run's folder first, then hand it to tracking; of a network, say how its training went."""
     numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
     numbers |= {f"test/{name}": value for name, value in found["test"].numbers.items()}
-    tracker.log_metrics(numbers | extra, 0)  # one value a run: at step 0 the UI draws bars
+    once = {name: value for name, value in extra.items() if not (isinstance(model, Network) and name.startswith(METERED))}
+    tracker.log_metrics(numbers | once, 0)  # one value a run: at step 0 the UI draws bars
     tracker.flush()
     folder = tracker.folder / "artifacts"
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
@@ -93,6 +98,7 @@ def leave_behind(
     (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=1), encoding="utf-8")
     write_bundle(folder / "bundle", model, config["model"], data.bundle(), tracker.run_id)
     tracker.log_files(folder)
+    tracker.set_tags({NOTE: f"{what_ran(config, model)}\n\n{what_came_out(tracker, model, found, extra)}"})
     if checkpoint is not None:
         tracker.set_tags({"checkpoint": str(checkpoint)})
         tracker.log_files(checkpoint, "checkpoint")
@@ -109,6 +115,29 @@ def _diagnosed(tracker: Tracker, model: Network, config: Config, folder: Path) -
     tracker.set_tags({"diagnosis": diagnosis.verdict})
     (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
     return diagnosis
+
+
+def what_ran(config: Config, model: Predictor) -> str:
+    """Describe a run by what asked for it, in Markdown; nothing in it comes from data."""
+    choices, study = config["choices"], config["study"]
+    method = f" ({model.kind})" if isinstance(model, FittedOnce) else ""
+    job = f", a job of study **{study['name']}**" if study["parent"] and study["name"] else ""
+    trial = f", trial {str(study['trial']).rpartition(':')[2]}" if study["trial"] else f", {study['setting']}" if study["setting"] else ""
+    own = [word for word in config["words"] if not word.lstrip("+~").startswith(("study", "tracking.", "paths.", "hydra", "resume"))]
+    typed = code(" ".join(["python src/train.py", *own]))
+    return f"**{choices['model']}**{method} on **{choices['data']}**, seed {config['seed']}{job}{trial}.\n\n{typed}"
+
+
+def what_came_out(tracker: Tracker, model: Predictor, found: Mapping[str, Evaluation], extra: Mapping[str, float]) -> str:
+    """Describe a finished run by its result, how to make it again and where its files are, in Markdown."""
+    name, val, test = model.task.compared.name, found["val"].numbers, found["test"].numbers
+    unit = "share" if unit_of(name, model.task) == "share" else ""
+    interval = _interval(name, test, 100 if unit else 1).strip(" []").replace(", ", " to ")
+    between = f", 95 % interval {interval}" if interval else ""
+    cost = f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters, {extra['time/fit_seconds']:.0f} s"
+    again, files = code(f"python src/reproduce.py run={tracker.run_id}"), code(str(tracker.folder))
+    result = f"test {shown(test[name], unit)}{between}; validation {shown(val[name], unit)}"
+    return f"{name}: **{result}**; {cost}.\n\nAgain: {again}  \nFiles: {files}"
 
 
 def environment() -> dict[str, str]:
@@ -247,7 +276,7 @@ def print_summary(
     size = f"{num_parameters:,} parameters, " if num_parameters else ""
     console.print(
         f"\n{size}{extra['time/fit_seconds']:.0f} s, {extra['speed/examples_per_second']:,.0f} examples/s, "
-        f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui\n"
+        f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui, then {tracker.link}\n"
         f"  predict:  python src/predict.py run={tracker.run_id} {_example(data)}\n  files:    {tracker.folder}",
         highlight=False,
     )

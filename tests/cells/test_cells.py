@@ -189,6 +189,13 @@ def test_the_scan_of_a_thousand_steps_is_exact_and_so_is_its_gradient() -> None:
     assert update.min() < 1e-6 and update.max() > 1 - 1e-6
 
 
+@pytest.mark.parametrize("num_steps", range(1, 12))
+def test_a_sequence_of_any_length_is_cut_into_stretches_that_fit(num_steps: int) -> None:
+    cell, inputs_BTF = make_cell("mingru"), draw_sequence(num_steps)
+    state = draw_state(cell)
+    torch.testing.assert_close(cell(inputs_BTF, state), cell.unroll(inputs_BTF, state), rtol=0, atol=1e-12)
+
+
 # How weights begin -----------------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,6 +15,7 @@ from rnnlab.cells.srnn import Activation
 from rnnlab.config import recipe
 from rnnlab.contracts import valid_mask
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack, reverse_within_length
+from rnnlab.principles import numpy_rnn
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 CELLS = sorted(file.stem for file in (CONF / "cell").glob("*.yaml"))
@@ -261,3 +263,19 @@ def test_an_update_gate_that_lets_the_new_in_is_one_that_keeps_the_old_with_its_
         state = ((1 - admits) * state[0] + admits * candidate,)  # Chung et al. (2014), equation 5
         torch.testing.assert_close(state[0], expected[:, step], rtol=0, atol=1e-12)
     assert (cell(inputs_BTF) - expected).abs().max() > 0.1  # read in the other way, they are another network
+
+
+@pytest.mark.parametrize("name", numpy_rnn.CELLS)
+def test_the_cells_in_numpy_are_these_gradients_by_hand_included(name: str) -> None:
+    cell, random = make_cell(name), np.random.default_rng(2)
+    inputs_BTF, gradients_BTH = random.normal(size=(B, T, F)), random.normal(size=(B, T, H))
+    weights = {key: cell.weight(key).detach().numpy() for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+    hidden_BTH, states = numpy_rnn.run(numpy_rnn.CELLS[name], weights, inputs_BTF)
+    of_inputs, of_weights, totals = numpy_rnn.run_backward(numpy_rnn.CELLS[name], weights, inputs_BTF, states, gradients_BTH)
+    hand = cell.unroll_backward(torch.tensor(inputs_BTF), torch.full((B,), T), torch.tensor(gradients_BTH))
+    found = {"inputs": hand.inputs, "totals": hand.states[0], **hand.weights}
+    expected = {"inputs": of_inputs, "totals": totals, **{f"kernel.{key}_l0": value for key, value in of_weights.items()}}
+    torch.testing.assert_close(cell(torch.tensor(inputs_BTF)), torch.tensor(hidden_BTH), rtol=0, atol=1e-12)
+    assert set(found) == set(expected)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], torch.tensor(value), rtol=0, atol=1e-12)

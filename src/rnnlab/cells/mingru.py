@@ -11,13 +11,17 @@ Gradient of a step, from dh = dL/dh_t (total: see `base`):
     dp       = [da_z, dh * z]
     dh_{t-1} = dh * (1 - z)
 
-A step is h -> k * h + v, and two of them in a row are one again: (k_2 k_1, k_2 v_1 + v_2). So all T steps are had in log2(T) rounds
-(Hillis and Steele 1986), in each of which what covers the last s steps becomes what covers the last 2 s. Since every k lies between 0 and
-1 and nothing is divided, no length makes it inexact; the paper's way through logarithms would need positive states.
+A step is h -> k * h + v, and two of them in a row are one again: (k_2 k_1, k_2 v_1 + v_2); so any stretch of steps is one pair, whatever
+it begins from, and stretches can be run side by side (a parallel scan, Blelloch 1990). Here sqrt(T) stretches of sqrt(T) steps: two
+sqrt(T) rounds in place of T. Since every k lies between 0 and 1 and nothing is divided, no length makes it inexact; the paper's way
+through logarithms would need positive states.
 """
+
+import math
 
 import torch
 from torch import Tensor, sigmoid
+from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell, State, StepGradient
 from rnnlab.cells.weights import Weights
@@ -60,13 +64,28 @@ class MinGRUCell(Cell):
     def run_fused(self, inputs_BTF: Tensor, state: State | None) -> Tensor:
         """Run a whole sequence by a parallel scan; see `forward`."""
         update, candidate = self.project(inputs_BTF).chunk(2, -1)
-        keep_BTH, value_BTH = sigmoid(-update), sigmoid(update) * candidate
-        if state is not None:
-            value_BTH = torch.cat([value_BTH[:, :1] + keep_BTH[:, :1] * state[0][:, None], value_BTH[:, 1:]], 1)
-        span = 1
-        while span < inputs_BTF.shape[1]:
-            later, earlier = slice(span, None), slice(None, -span)
-            value_BTH = torch.cat([value_BTH[:, :span], value_BTH[:, later] + keep_BTH[:, later] * value_BTH[:, earlier]], 1)
-            keep_BTH = torch.cat([keep_BTH[:, :span], keep_BTH[:, later] * keep_BTH[:, earlier]], 1)
-            span *= 2
-        return value_BTH
+        (first_BH,) = self.initial_state(inputs_BTF.shape[0]) if state is None else state
+        return scan(sigmoid(-update), sigmoid(update) * candidate, first_BH)
+
+
+def scan(keep_BTH: Tensor, value_BTH: Tensor, first_BH: Tensor) -> Tensor:
+    """Return all h_t = keep_t * h_{t-1} + value_t, (B, T, H), in 2 sqrt(T) rounds.
+
+    Args:
+        keep_BTH: k_t, within [0, 1].
+        value_BTH: v_t.
+        first_BH: h_0.
+    """
+    num_steps = keep_BTH.shape[1]
+    length = math.isqrt(num_steps - 1) + 1
+    missing = -num_steps % length
+    keep_BCLH, value_BCLH = (F.pad(part, (0, 0, 0, missing)).unflatten(1, (-1, length)) for part in (keep_BTH, value_BTH))
+    keeps, values = [keep_BCLH[:, :, 0]], [value_BCLH[:, :, 0]]  # of each stretch, the pair of its steps so far
+    for keep_BCH, value_BCH in zip(keep_BCLH.unbind(2)[1:], value_BCLH.unbind(2)[1:], strict=True):
+        values.append(torch.addcmul(value_BCH, keep_BCH, values[-1]))
+        keeps.append(keep_BCH * keeps[-1])
+    begins = [first_BH]
+    for keep_BH, value_BH in zip(keeps[-1].unbind(1)[:-1], values[-1].unbind(1)[:-1], strict=True):
+        begins.append(torch.addcmul(value_BH, keep_BH, begins[-1]))
+    hidden_BCLH = torch.addcmul(torch.stack(values, 2), torch.stack(keeps, 2), torch.stack(begins, 1)[:, :, None])
+    return hidden_BCLH.flatten(1, 2)[:, :num_steps]
