@@ -35,6 +35,12 @@ def on_files(files: Files, config: "object") -> Files:
     return files
 
 
+def on_post_page(output: str, page: "object", config: "object") -> str:
+    """Say which language a page is in (an event of MkDocs)."""
+    is_chinese = page.file.src_uri.startswith("zh/")  # type: ignore[attr-defined]
+    return output.replace('<html lang="en"', '<html lang="zh-CN"', 1) if is_chinese else output
+
+
 def written() -> dict[str, str]:
     """Return the pages that are files elsewhere in the repository, and the list of studies and of keys."""
     pages = {f"findings/{study}.md": finding(study) for study in studies()}
@@ -138,4 +144,3 @@ def reference_nav() -> list[object]:
     """Return the reference's entries."""
     named = [{f"rnnlab.{room}" if room != "run" else "Running": f"reference/{room}.md"} for room in rooms()]
     return [{"Configuration keys": "reference/keys.md"}, {"The package": named}]
-
