@@ -12,7 +12,8 @@ import yaml
 
 from rnnlab import run
 from rnnlab.command_line import check_words
-from rnnlab.config import Config, ConfigError, flatten
+from rnnlab.config import Config, ConfigError, flatten, recipe
+from rnnlab.contracts import DataSpec
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/knobs.md"
 ROWS = [line.split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ") and " | `" in line]
@@ -37,7 +38,6 @@ WRONG: dict[str, Any] = {
     **{"model.head.pooling": "sum", "model.attention": "self", "model.encoder.num_heads": 0, "model.recurrence.backend": "cuda"},
 }
 LATE = {  # what only data or other runs can tell
-    "model.head.quantiles": "data=series model.head.quantiles=[2]",
     "data.loader.vectors": "data=text data.loader.vectors=/nowhere.txt",
     "init_from": "data=speech init_from=nothing",
 }
@@ -110,7 +110,14 @@ def test_every_key_is_one_and_has_the_default_that_the_page_says(
     assert {key: known[key] for key in wanted} == wanted
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key not in (*GROUPS, *LATE)])
+def test_quantiles_that_are_none_are_refused_once_it_is_known_that_targets_are_numbers(composed: Callable[[str], Config]) -> None:
+    node = deepcopy(composed(KEYS["model.head.quantiles"][0])["model"])
+    node["head"]["quantiles"] = [2]
+    with pytest.raises(ValueError, match=r"^model.head.quantiles=\[2.0\] is not allowed"):
+        recipe(node, "model")(DataSpec("toy", "features", 3, "real", 1, ("load",)))
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in (*GROUPS, *LATE, "model.head.quantiles")])
 def test_a_wrong_value_is_refused_by_its_key(key: str, composed: Callable[[str], Config]) -> None:
     config = deepcopy(composed(KEYS[key][0]))
     *parts, last = key.split(".")
@@ -142,5 +149,5 @@ def test_a_choice_that_there_is_not_is_refused_with_those_there_are(group: str) 
 
 
 def test_every_wrong_value_is_tried() -> None:
-    assert set(WRONG) | set(LATE) | set(GROUPS) >= set(KEYS)
+    assert set(WRONG) | set(LATE) | set(GROUPS) | {"model.head.quantiles"} >= set(KEYS)
     assert set(WRONG) <= set(KEYS)

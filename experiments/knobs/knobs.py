@@ -69,6 +69,7 @@ EXAMPLES = (  # one more value of every other knob, on questions only
     Knob("model", "model", ("srnn", "lstm", "gru")),
     Knob("activation", "cell.activation", ("tanh", "relu"), "model=srnn"),
     Knob("initialisation", "model.recurrence.initialisation", ("uniform", "orthogonal")),
+    Knob("forget_bias", "cell.forget_bias", ("null", "1.0"), "model=lstm"),
     Knob("optimizer", "optimizer", ("adamw", "adam", "rmsprop", "sgd")),
     Knob("momentum", "optimizer.momentum", ("0.0", "0.9"), "optimizer=sgd optimizer.nesterov=false"),
     Knob("schedule", "scheduler", ("cosine", "none")),
@@ -77,6 +78,11 @@ EXAMPLES = (  # one more value of every other knob, on questions only
     Knob("loss", "model.loss.kind", ("null", "focal", "brier")),
     Knob("input_dropout", "frontend.dropout", ("0.0", "0.3")),
     Knob("variational", "frontend.variational_dropout", ("0.0", "0.3")),
+    Knob("between_layers", "model.recurrence.dropout", ("0.0", "0.3"), "model.recurrence.num_layers=2"),
+    Knob("recurrent_dropout", "model.recurrence.recurrent_dropout", ("0.0", "0.25"), "model.recurrence.backend=reference"),
+    Knob("zoneout", "model.recurrence.zoneout", ("0.0", "0.1"), "model.recurrence.backend=reference"),
+    Knob("batch_norm", "model.recurrence.has_batch_norm", ("false", "true")),
+    Knob("residual", "model.recurrence.has_residual", ("false", "true"), "model.recurrence.num_layers=2"),
     Knob("layer_norm", "model.recurrence.has_layer_norm", ("false", "true")),
     Knob("decay", "optimizer.weight_decay", ("0.0", "0.01", "0.1")),
     Knob("l1", "model.regularisation.l1", ("0.0", "1e-05")),
@@ -249,6 +255,9 @@ def measured(turned: list[Turned]) -> dict[str, str]:
     for one in turned:
         means = " / ".join(f"{100 * level.sample.mean:.1f}" for level in one.levels)
         found.setdefault(one.knob.key, []).append(f"{names[one.data]} {means} % at {' / '.join(level.value for level in one.levels)}")
+    (rate,) = (one for one in turned if one.data == "trec" and one.knob.name == "rate")
+    by_seed = [100 * run.metrics[f"test/{rate.metric.name}"] for run in rate.levels[1].runs]
+    found["seed"] = [f"TREC, the centre: {' / '.join(f'{value:.1f}' for value in by_seed)} %"]
     return {key: "; ".join(parts) for key, parts in found.items()}
 
 

@@ -188,9 +188,11 @@ class FiniteGuard(Callback):
             "trainer.gradient_clip_val=1.0), or 16-bit precision (try trainer.precision=32-true)"
         )
         first = f" First wrong, in the order of computing: {found.what}." if found else ""
+        if found is not None and (found.kind == "data" or (found.kind == "weights" and trainer.global_step == 0)):
+            causes = found.cause  # else an earlier step of this training wrote them
         return (
             f"{what} became {kind} at step {trainer.global_step} (epoch {trainer.current_epoch}, learning rate {rate:g}, largest "
-            f"weight {largest:.3g}).{first} {found.cause if found and found.cause else causes}"
+            f"weight {largest:.3g}).{first} {causes}"
         )
 
 

@@ -12,7 +12,7 @@ from rnnlab.insight.replay import cells_of, replay
 from rnnlab.models.base import Network
 
 CAUSES = {
-    "weights": "something wrote them before this step: init_from, vectors, or an earlier step in lower precision",
+    "weights": "something wrote them before this step: init_from, or vectors",
     "data": "prepare the data again, or mend or leave out that example; no setting of the training helps",
     "training": "",
 }
