@@ -1,4 +1,4 @@
-"""Draw the principles' figures from real runs: `python docs/book/figures.py` (about five minutes on one core; runs go to build/figures).
+"""Draw the principles' figures from real runs: `python docs/book/figures.py` (about a minute on one core; runs go to build/figures).
 
 python docs/book/figures.py forecast gradients     some of them
 """
@@ -156,30 +156,6 @@ def gradients() -> None:
     save("gradients")
 
 
-@torch.no_grad()
-def ctc() -> None:
-    """Probability of each phone at each step of a word."""
-    run_id = trained("model=birnn cell=gru data=pronunciation data.source=sample epochs=60 frontend.repeats=3")
-    from rnnlab.bundle import load_bundle
-
-    bundle = load_bundle(artifact(run_id, "bundle"))
-    ((_, batch),) = bundle.batches(["lantern"])
-    model = bundle.model
-    values, lengths = model.frontend(batch.inputs, batch.input_lengths)
-    values, lengths = model.recurrence(values, lengths)
-    probabilities = model.output(values)[0].softmax(-1).numpy()
-    plt.figure(figsize=(8, 2.8))
-    plt.plot(probabilities[:, 0], "--", color="#888888", label="blank")
-    names = model.spec.label_names
-    for token in np.argsort(-probabilities[:, 1:].max(0))[:8] + 1:
-        if probabilities[:, token].max() > 0.3:
-            plt.plot(probabilities[:, token], marker="o", ms=3, label=names[token])
-    plt.xticks(range(0, len(probabilities), 3), list("lantern"))
-    plt.legend(frameon=False, ncols=5, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    plain(plt.gca(), "steps: three for each letter", "probability")
-    save("ctc")
-
-
 def leakage() -> None:
     """Two splits of the same recordings."""
     table = pd.read_csv(EXPERIMENTS / "first_light_speech/results.csv")
@@ -195,7 +171,7 @@ def leakage() -> None:
     save("leakage")
 
 
-FIGURES: dict[str, Callable[[], None]] = {figure.__name__: figure for figure in (forecast, states, lstm_gates, gradients, ctc, leakage)}
+FIGURES: dict[str, Callable[[], None]] = {figure.__name__: figure for figure in (forecast, states, lstm_gates, gradients, leakage)}
 
 if __name__ == "__main__":
     for wanted in sys.argv[1:] or FIGURES:

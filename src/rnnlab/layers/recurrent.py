@@ -57,7 +57,7 @@ class RecurrentStack(SequenceLayer):
     A bidirectional layer is two one-way passes, the second over each sequence reversed within its own length, so that padding never
     enters: no packing, and no result that depends on longer neighbours.
 
-    Layer l: x_l = norm([forwards; backwards](dropout(x_{l-1}))) + x_{l-1}, the norm, dropout (l > 1) and residual (l > 1) where asked for.
+    Layer l: `x_l = norm([forwards; backwards](dropout(x_{l-1}))) + x_{l-1}`, the norm, dropout (l > 1) and residual (l > 1) where asked.
     """
 
     def __init__(self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool) -> None:
