@@ -3,6 +3,7 @@
 python src/predict.py run=RUN_ID input=FILE
 python src/predict.py run=RUN_ID input=[FILE,FILE] format=json
 python src/predict.py run=RUN_ID input=FOLDER format=csv output=predictions.csv
+python src/predict.py run=RUN_ID input=FILE explain=FOLDER
 """
 
 from rnnlab.command_line import main

@@ -409,5 +409,5 @@ def test_a_bad_file_costs_one_line_and_no_traceback(
     before = runs(root)
     done = command(f"src/train.py data=stock data.source={file} trainer=smoke", HYDRA_FULL_ERROR="0")
     last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     assert last.startswith(f"error: {file}, line 9: the close of mine is 0.0") and runs(root) == before

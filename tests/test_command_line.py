@@ -8,8 +8,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from rnnlab.command_line import CONF, compose_config, quoted
-from rnnlab.config import ConfigError
+from rnnlab import run
+from rnnlab.command_line import CONF, compose_config, main, quoted
+from rnnlab.config import Config, ConfigError, Failed
 
 Command = Callable[..., "CompletedProcess[str]"]
 SMOKE = "src/train.py trainer=smoke data.source=sample tracking.log_model=false"
@@ -52,7 +53,7 @@ def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, messa
         ("model.recurrence.hidden_size=-3", r"error: model.recurrence.hidden_size=-3 is not allowed: it should be greater than"),
         ("model.recurrence.hidden_size=many", r"error: model.recurrence.hidden_size=many is not allowed: it should be a valid integer"),
         ("model.head.pooling=maen", r"error: model.head.pooling=maen is not allowed. Did you mean 'mean'\? Allowed: last, mean,"),
-        ("optimizer.lr=-1", r"error: optimizer: Invalid learning rate: -1"),
+        ("optimizer.lr=-1", r"error: optimizer.lr=-1 is not allowed: it should be greater than 0"),
         ("+model.recurrence.layers=3", r"error: model.recurrence.layers is not a key. .*Keys there: hidden_size"),
         ("frontend.channels=[2,0,2]", r"error: frontend.channels.1=0 is not allowed: it should be greater than or equal to 1"),
         ("frontend=embedding", r"error: frontend=embedding takes tokens, but data=speech gives features: choose another frontend"),
@@ -177,7 +178,7 @@ def test_where_the_real_set_cannot_be_had_the_sample_is_used_and_said_loudly(com
     scored = command(f"src/score.py run={run_id} paths.data={tmp_path}/data")
     assert scored.returncode == 0, "the run remembers what it was really trained on\n" + scored.stderr
     prepared = command(f"src/prepare.py data=speech data.offline=true paths.data={tmp_path}/other")
-    assert prepared.returncode == 1
+    assert prepared.returncode == 2
     assert "error: fsdd cannot be had" in prepared.stderr
 
 
@@ -212,6 +213,42 @@ def test_a_path_may_hold_blanks_and_letters_of_any_language(path: str) -> None:
 def test_what_hydra_understands_is_left_to_it() -> None:
     for word in ("input=[a.wav,b.wav]", "model=gru,lstm", "seed=1", "--multirun", "text='quoted'", 'data.source="quoted"'):
         assert quoted(word) == word
+
+
+@pytest.mark.parametrize(("error", "code"), [(ConfigError, 2), (ValueError, 2), (Failed, 1)])
+def test_the_exit_code_says_whether_anything_was_begun(
+    error: type[ValueError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: Config) -> None:
+        raise error("why")
+
+    monkeypatch.setattr("sys.argv", ["prepare.py"])
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    with pytest.raises(SystemExit) as left:
+        main("prepare", fail)
+    assert left.value.code == code
+    assert capsys.readouterr().err == "error: why\n"
+
+
+SCHEDULED = {"cosine": 0.05, "onecycle": 0.15, "step": 0.05, "plateau": None}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULED)
+def test_a_recipes_warm_up_goes_with_the_schedule_that_it_was_found_with(scheduler: str) -> None:
+    config = compose_config("config", ["model=seq2seq", "data=pronunciation", f"scheduler={scheduler}"])
+    assert config["scheduler"].get("warmup_fraction") == SCHEDULED[scheduler]
+    run.check(config)
+
+
+def test_a_recipes_key_that_does_not_fit_is_said_to_be_the_recipes_and_can_be_left_out() -> None:
+    words = ["model=birnn", "data=imdb", "frontend=direct"]
+    with pytest.raises(
+        ConfigError, match=r"^frontend\.(\w+) is not a key of .*Direct.* recipe conf/tuned/birnn_imdb.yaml: ~frontend\.\1 leaves"
+    ):
+        run.check(compose_config("config", words))
+    run.check(compose_config("config", [*words, "tuned=null"]))
+    with pytest.raises(ConfigError, match=r"Its keys: ((?!recipe).)*$"):
+        run.check(compose_config("config", ["+frontend.depth=3", "tuned=null"]))
 
 
 @pytest.mark.parametrize("trainer", ["smoke", "demo"])

@@ -112,7 +112,10 @@ def test_an_unknown_key_is_refused_with_the_nearest_and_all_that_exist(changes: 
             {"head__pooling": "maen"},
             r"^model.head.pooling=maen is not allowed. Did you mean 'mean'\? Allowed: last, mean, max, mean_max, at",
         ),
-        ({"recurrence__initialisation": "zero"}, r"initialisation=zero is not allowed. Allowed: uniform, xavier, orthogonal, identity$"),
+        (
+            {"recurrence__initialisation": "zero"},
+            r"initialisation=zero is not allowed. Allowed: uniform, xavier, orthogonal, identity, kaiming$",
+        ),
         ({"regularisation__class_weights": "balance"}, r"class_weights=balance is not allowed. Did you mean 'balanced'\? Allowed: none, b"),
         # missing
         ({"head": {"pooling": "mean", "quantiles": []}}, r"^model.head.dropout is missing: give it a value$"),

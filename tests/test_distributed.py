@@ -163,7 +163,7 @@ def largest_difference(folder: Path, other: Path) -> float:
 SAME = {
     # 400 recordings: the last batch of an epoch holds one alone.
     "batch normalisation": f"{SPEECH} data.loader.batch_size=57 model.regularisation.class_weights=balanced model.regularisation.l1=1e-4 "
-    "callbacks.ema_decay=0.9 trainer.max_epochs=6",
+    "model.recurrence.has_batch_norm=true callbacks.ema_decay=0.9 trainer.max_epochs=6",
     "tokens": f"{SEQ2SEQ} model.attention=none model.recurrence.num_layers=2 trainer.accumulate_grad_batches=2 "
     "trainer.limit_train_batches=17 trainer.max_epochs=6",
     "CTC": f"model=birnn {SPOKEN} frontend.repeats=2 trainer.limit_train_batches=25 trainer.max_epochs=2",

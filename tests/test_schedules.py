@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -15,6 +16,7 @@ from rnnlab.config import recipe
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SCHEDULES = sorted(file.stem for file in (CONF / "scheduler").glob("*.yaml"))
 LR, STEPS = 0.5, 100
+COMMON = {"warmup_fraction": yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["warmup_fraction"]}
 
 # {index of the step: learning rate}; every factor from the numbers in conf/scheduler.
 EXPECTED = {
@@ -57,7 +59,8 @@ def make_optimizer(kind: type[Optimizer] = AdamW) -> Optimizer:
 
 def learning_rates(name: str, optimizer: Optimizer, num_steps: int = STEPS) -> list[float]:
     """Return the learning rate of every step, and after the last."""
-    node = yaml.safe_load((CONF / "scheduler" / f"{name}.yaml").read_text(encoding="utf-8"))
+    written = {"scheduler": OmegaConf.load(CONF / "scheduler" / f"{name}.yaml")} | COMMON
+    node = OmegaConf.to_container(OmegaConf.create(written), resolve=True)["scheduler"]  # type: ignore[index, call-overload]
     scheduler = recipe(node, "scheduler")(optimizer, total_steps=num_steps, direction="max")
     rates = [optimizer.param_groups[0]["lr"]]
     for _ in range(num_steps):

@@ -12,11 +12,15 @@ from optuna.trial import TrialState
 
 from rnnlab.callbacks import Pruned
 from rnnlab.config import Config, ConfigError
+from rnnlab.contracts import DataSpec
+from rnnlab.models.base import Network
 from rnnlab.search import NUM_STARTUP, Pruning, Search, Setting, read_search, read_space, search_name
+from rnnlab.tasks import Classify, Regularisation, direction_of, make_task
+from rnnlab.training import chosen_by
 
 SPACE = {"rate": {"low": 1e-4, "high": 1e-1, "log": True}, "size": [8, 16, 24], "layers": {"low": 1, "high": 4}}
 START = {"rate": 1e-2, "size": 16, "layers": 3}
-NAME = search_name("job", SPACE, [0])
+NAME = search_name("job", SPACE, [0], "accuracy")
 
 
 def make(folder: Path, direction: str = "max", name: str = NAME, space: dict[str, Any] = SPACE, start: Setting = START) -> Search:
@@ -58,11 +62,12 @@ def test_bounds_that_bound_nothing_are_refused(given: object) -> None:
         read_space({"rate": given})
 
 
-def test_another_job_space_or_seed_is_another_search() -> None:
-    names = {search_name("job", SPACE, [0]), search_name("job b", SPACE, [0]), search_name("job", {"size": [8]}, [0])}
-    names |= {search_name("job", SPACE, [0, 1])}
-    assert len(names) == 4
-    assert search_name("job", dict(reversed(SPACE.items())), [0]) == NAME, "the order of keys means nothing"
+def test_another_job_space_seed_or_metric_is_another_search() -> None:
+    asked: list[tuple[str, dict[str, Any], list[int]]]
+    asked = [("job", SPACE, [0]), ("job b", SPACE, [0]), ("job", {"size": [8]}, [0]), ("job", SPACE, [0, 1])]
+    names = {search_name(*given, "accuracy") for given in asked} | {search_name("job", SPACE, [0], "loss")}
+    assert len(names) == 5
+    assert search_name("job", dict(reversed(SPACE.items())), [0], "accuracy") == NAME, "the order of keys means nothing"
 
 
 # -- proposals ---------------------------------------------------------------------------------------------------------
@@ -110,9 +115,58 @@ def test_proposals_follow_from_the_searchs_name_and_the_number_also_after_a_stop
     parts = [setting for _ in range(num_trials) for setting in go_on(make(tmp_path / "parts"), 1)]
     assert parts == whole
     assert len({tuple(setting.values()) for setting in whole}) == num_trials
-    other = go_on(make(tmp_path / "whole", name=search_name("job b", SPACE, [0])), num_trials)
+    other = go_on(make(tmp_path / "whole", name=search_name("job b", SPACE, [0], "accuracy")), num_trials)
     assert other[0] == whole[0] == START
     assert all(ours != theirs for ours, theirs in zip(whole[1:], other[1:], strict=True))
+
+
+# -- what settings are chosen by ---------------------------------------------------------------------------------------
+
+CLASSES = DataSpec("toy", "features", 4, "class", 3, ("a", "b", "c"), (6, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "direction"),
+    [(None, "accuracy", "max"), ("accuracy", "accuracy", "max"), ("loss", "loss", "min"), ("f1_macro", "f1_macro", "max")],
+)
+def test_settings_are_chosen_by_the_tasks_metric_or_by_what_a_study_asks_for(asked: str | None, name: str, direction: str) -> None:
+    found = chosen_by(cast(Network, SimpleNamespace(task=Classify(CLASSES, Regularisation(0.0, "none", 0.0)))), asked)
+    assert (found.name, found.direction) == (name, direction)
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "message"),
+    [
+        (
+            "class",
+            "f1_makro",
+            r"^study.metric=f1_makro is not allowed: it is not measured on .* Did you mean 'f1_macro'\? Allowed: .*loss, acc",
+        ),
+        ("class", "ece", r"^study.metric=ece is not allowed: it is not measured on validation while training\."),
+        ("tokens", "num_examples", r"^study.metric=num_examples is not allowed: it is not measured"),
+    ],
+)
+def test_what_validation_does_not_measure_chooses_nothing(task: str, asked: str, message: str) -> None:
+    spec = (
+        CLASSES if task == "class" else DataSpec("pairs", "tokens", 9, "tokens", 5, tuple("-+<>a"), goal="translate", max_target_length=4)
+    )
+    with pytest.raises(ConfigError, match=message):
+        chosen_by(cast(Network, SimpleNamespace(task=make_task(spec, Regularisation(0.0, "none", 0.0)))), asked)
+
+
+@pytest.mark.parametrize(
+    ("names", "direction"),
+    [
+        (
+            "accuracy f1_macro f1/DESC precision recall/a skill direction_accuracy ic rank_ic sacrebleu bleu_tok_lc chrf rougeL rouge1",
+            "max",
+        ),
+        ("loss qlike mse mse/close rmse mae pinball wer wer_new cer per sentence_error ece", "min"),
+        ("coverage coverage/90 width num_examples period icy lossless", None),
+    ],
+)
+def test_a_metrics_name_says_what_is_better_or_nothing_does(names: str, direction: str | None) -> None:
+    assert {name: direction_of(name) for name in names.split()} == dict.fromkeys(names.split(), direction)
 
 
 # -- what became of trials ---------------------------------------------------------------------------------------------

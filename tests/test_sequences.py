@@ -17,7 +17,7 @@ import torch
 from mlflow import MlflowClient
 
 from rnnlab import apply, callbacks, results, run
-from rnnlab.command_line import CONF
+from rnnlab.command_line import CONF, quoted
 from rnnlab.config import Config, ConfigError
 
 Compose = Callable[..., Config]
@@ -335,6 +335,12 @@ def test_an_empty_line_among_sentences_is_refused_with_its_number(
         predict("translation", "input=-")
 
 
+@pytest.mark.parametrize("text", [" ", "\t \N{NO-BREAK SPACE}"])
+def test_a_blank_text_is_refused_before_anything_is_loaded(text: str, compose: Compose) -> None:
+    with pytest.raises(ConfigError, match=r"^text=... is blank: write something to predict from$"):
+        apply.predict(compose(quoted(f"text={text}"), "run=none", config_name="predict"))
+
+
 @pytest.mark.parametrize("content", ["", "\n \n"])
 def test_a_file_without_sentences_and_silence_on_standard_input_are_refused(
     content: str, predict: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -350,13 +356,14 @@ def test_a_file_without_sentences_and_silence_on_standard_input_are_refused(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("source\n" + "a dog\n" * 99 + '""\n', r"^input 100 of 100 is empty: fill it in, or leave it out$"),
+        ("source\n" + "a dog\n" * 99 + '""\n', r"mine.csv, line 101: the source is empty\. Fill it in or remove the row$"),
+        ("id,source\n1,a dog\n2,  \n3,\n", r"mine.csv, line 3: the source is empty \(and 1 more\)\. Fill it in or remove the row$"),
         ("id,phrase\n1,a dog\n", r"mine.csv lacks a column 'source'; it has: id, phrase\. Rename one"),
         ("id,source\n", r"mine.csv has a header but no rows$"),
         ("", r"mine.csv is empty \(0 bytes\)$"),
         (None, r"^input=.*mine.csv: no such file or folder$"),
     ],
-    ids=["an empty field", "another column", "a header only", "no bytes", "no file"],
+    ids=["an empty field", "a blank field", "another column", "a header only", "no bytes", "no file"],
 )
 def test_a_table_that_cannot_be_translated_says_why(content: str | None, message: str, predict: Callable[..., str], tmp_path: Path) -> None:
     file = tmp_path / "mine.csv" if content is None else place(tmp_path, "mine.csv", content)

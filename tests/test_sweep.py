@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import pytorch_lightning as pl
 
 from rnnlab import callbacks, command_line, results, run, sweep
 from rnnlab.config import ConfigError
-from rnnlab.parents import read_plan
+from rnnlab.parents import means_of, read_plan
 from rnnlab.sweep import read_axes, study_name
 from rnnlab.tracking import Run, connect, find_runs
 
@@ -72,8 +73,8 @@ class Place:
     def __init__(self, root: Path, data: Path) -> None:
         self.root, self.words = root, (*SMALL, f"paths.data={data}")
 
-    def typed(self, line: str) -> Said:
-        """Run src/train.py in this process."""
+    def typed(self, line: str, is_small: bool = True) -> Said:
+        """Run src/train.py in this process, on little data unless told otherwise."""
         before, text, code = self.runs(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(text), redirect_stderr(text):
             for module in (command_line, run, sweep):
@@ -82,7 +83,7 @@ class Place:
             patch.setenv("RNNLAB_ROOT", str(self.root))
             patch.setenv("RNNLAB_HOME", str(HOME))
             patch.delenv("HYDRA_FULL_ERROR")
-            patch.setattr(sys, "argv", ["train.py", *shlex.split(line), *self.besides(line)])
+            patch.setattr(sys, "argv", ["train.py", *shlex.split(line), *(self.besides(line) if is_small else [])])
             try:
                 command_line.main("config", run.train)
             except SystemExit as stopped:
@@ -178,6 +179,29 @@ def test_a_parent_ends_with_the_means_of_its_groups_and_the_best_on_validation(s
     assert first.parent.data.params == {"axis/model": "gru,baseline", "axis/seed": "0,1"}
 
 
+def test_the_ui_describes_the_experiment_the_study_and_every_job(story: dict[str, Said], place: Place) -> None:
+    first = story["first"]
+    of_study = first.parent.data.tags["mlflow.note.content"]
+    assert of_study.startswith(
+        "Study **first** on speech: means over seeds and folds.\n\n| speech | validation accuracy | test accuracy | jobs |"
+    )
+    assert re.search(r"^\| gru \| [\d.]+ \| [\d.]+ \| 2 \|$", of_study, re.MULTILINE), of_study
+    assert "Again: `python src/train.py -m model=gru,baseline seed=0,1 study.name=first" in of_study
+    assert of_study.endswith("Compare: `python src/compare.py study=first data=speech`")
+    job = of(first.new, "gru", 1)
+    note = job.data.tags["mlflow.note.content"]
+    assert note.startswith("**gru** on **speech**, seed 1, a job of study **first**.\n\n`python src/train.py ")
+    assert "study." not in note and "paths." not in note
+    assert re.search(
+        r"\n\naccuracy: \*\*test \d+\.\d\d %, 95 % interval [\d.]+ to [\d.]+; validation \d+\.\d\d %\*\*; [\d,]+ parameters, ", note
+    )
+    assert f"Again: `python src/reproduce.py run={job.info.run_id}`" in note
+    assert note.endswith(f"Files: `{place.root / 'outputs' / job.info.run_id}`")
+    tags = connect(None, place.root).get_experiment(job.info.experiment_id).tags
+    assert tags["mlflow.note.content"].startswith("Runs on **speech**.")
+    assert tags["views"] == "1 accuracy:max"
+
+
 def test_the_same_study_again_runs_nothing(story: dict[str, Said]) -> None:
     again = story["again"]
     assert again.code == 0, again.text
@@ -225,6 +249,10 @@ def test_a_job_with_a_damaged_checkpoint_begins_anew_in_the_same_run_when_asked(
     assert restarted.parent.info.run_id == story["first"].parent.info.run_id
     assert restarted.parent.info.status == "FINISHED"
     assert restarted.parent.data.metrics == story["first"].parent.data.metrics
+
+
+SPACE = "'+study.space={model.recurrence.hidden_size:[3,5],optimizer.lr:{low:0.0001,high:0.1,log:true}}'"
+SEARCH = f"-m seed=4,5 study.search_seeds=[4] study.tuning_trials=2 study.with_default=true {SPACE} study.name=searching"
 
 
 # -- failures ----------------------------------------------------------------------------------------------------------
@@ -298,7 +326,10 @@ def test_a_study_that_is_to_stop_at_a_failure_begins_no_further_job(failures: di
         ("-m seed=0,1 study.tuning_trials=-1", r"study.tuning_trials=-1 is not allowed: a whole number from 0"),
         ("study=search study.search_seeds=[]", r"study.search_seeds is empty: a trial needs at least one seed"),
         ("study=search '+study.space={optimizer.lr:{low:1}}'", r"study.space.optimizer.lr=.* is not allowed: numbers, low below high"),
-        ("-m optimizer.lr=0.1,-1", r"optimizer: Invalid learning rate: -1"),
+        ("-m seed=0,1 study.metric=f1_macro", r"study.metric=f1_macro is what a search chooses by: give study.tuning_trials, too, or lea"),
+        (f"{SEARCH} study.metric=f1_makro", r"study.metric=f1_makro is not allowed: .* Did you mean 'f1_macro'"),
+        ("-m seed=0,1 data.source=gone.csv", r"data.source=gone.csv: no such folder or file, nor a named source \("),
+        ("-m optimizer.lr=0.1,-1", r"optimizer.lr=-1 is not allowed: it should be greater than 0"),
         ("-m model.recurrence.hidden_size=3,many", r"model.recurrence.hidden_size=many is not allowed: it should be a valid integer"),
     ],
 )
@@ -319,14 +350,12 @@ def test_an_axis_that_no_job_depends_on_makes_one_job(place: Place) -> None:
 
 # -- searches ----------------------------------------------------------------------------------------------------------
 
-SPACE = "'+study.space={model.recurrence.hidden_size:[3,5],optimizer.lr:{low:0.0001,high:0.1,log:true}}'"
-SEARCH = f"-m seed=4,5 study.search_seeds=[4] study.tuning_trials=2 study.with_default=true {SPACE} study.name=searching"
-
 
 @pytest.fixture(scope="module")
 def searches(place: Place) -> dict[str, Said]:
     """Type a search, and again."""
-    return {"first": place.typed(SEARCH), "again": place.typed(SEARCH)}
+    line = f"{SEARCH} study.metric=loss"
+    return {"first": place.typed(line), "again": place.typed(line)}
 
 
 def test_a_search_tries_the_setting_as_given_first_and_runs_it_and_the_best_with_all_seeds(searches: dict[str, Said], place: Place) -> None:
@@ -339,7 +368,7 @@ def test_a_search_tries_the_setting_as_given_first_and_runs_it_and_the_best_with
     assert given["model.recurrence.hidden_size"] == 3
     assert given != other
     assert other["model.recurrence.hidden_size"] in (3, 5)
-    best = max(trials, key=lambda run: run.data.metrics["best/accuracy"])  # the first of equals
+    best = min(trials, key=lambda run: run.data.metrics["best/loss"])  # which the study asks for
 
     jobs = place.plan(first.parent)["jobs"]
     assert sorted((job["group"], job["seed"]) for job in jobs) == [("default", 4), ("default", 5), ("tuned", 4), ("tuned", 5)]
@@ -354,7 +383,11 @@ def test_a_search_tries_the_setting_as_given_first_and_runs_it_and_the_best_with
         assert first.parent.data.metrics[f"best/accuracy/{group}"] == pytest.approx(mean)
     assert len({run.data.tags["identity"] for run in first.new}) == len(first.new) == (3 if best is trials[0] else 4)
     assert {run.data.tags["mlflow.parentRunId"] for run in first.new} == {first.parent.info.run_id}
-    assert "best of 2 trials of gru: accuracy" in first.text
+    assert "best of 2 trials of gru: loss" in first.text
+    assert sorted(run.info.run_name.removeprefix("gru-h") for run in trials) == sorted(
+        f"{run.data.params['model.recurrence.hidden_size']}-speech-s4-t{run.data.tags['trial']}" for run in trials
+    )
+    assert {name.rpartition("-")[2] for run in first.new if (name := str(run.info.run_name)) and run not in trials} <= {"default", "tuned"}
 
 
 def test_a_search_again_runs_nothing(searches: dict[str, Said]) -> None:
@@ -442,6 +475,31 @@ def test_of_two_processes_that_start_the_same_study_at_once_each_job_is_run_by_o
     assert all(parent.info.run_id in text for text in texts)
 
 
+# -- several data sets -------------------------------------------------------------------------------------------------
+
+
+def test_a_study_of_several_data_sets_is_summarised_by_data_set_each_by_its_own_metric(place: Place) -> None:
+    said = place.typed("-m model=baseline data=text,stock baseline.kind=mean study.name=both")
+    assert said.code == 0, said.text
+    by_data = {run.data.params["data"]: run.data.metrics for run in said.new}
+    assert said.parent.data.metrics == pytest.approx(
+        {f"{kind}/accuracy{end}": by_data["text"][f"{kind}/accuracy"] for kind in ("best", "test") for end in ("/text", "/data_text")}
+        | {f"{kind}/mse{end}": by_data["stock"][f"{kind}/mse"] for kind in ("best", "test") for end in ("/stock", "/data_stock")}
+        | {"num_jobs_finished": 2}
+    )
+    assert said.parent.data.tags["metric"] == "accuracy, mse"
+    assert said.parent.data.tags["best_group"] == "data=text on text, data=stock on stock"
+
+
+def test_groups_are_ranked_within_a_data_set_by_the_direction_of_its_metric() -> None:
+    rows = [("a", "x", "mse", False, 0.5, 5.0), ("a", "y", "mse", False, 0.1, 4.0), ("a", "y", "mse", False, 0.3, 2.0)]
+    rows += [("b", "x", "accuracy", True, 0.6, 0.7), ("b", "y", "accuracy", True, 0.5, 0.9)]
+    first, second = means_of(pd.DataFrame(rows, columns=["data", "group", "metric", "is_max", "best", "test"]))
+    assert (first.data, first.metric, first.best["group"], first.best["test"], first.best["num"]) == ("a", "mse", "y", 3.0, 2)
+    assert (second.data, second.metric, second.best["group"], second.best["test"]) == ("b", "accuracy", "x", 0.7)
+    assert means_of(pd.DataFrame()) == []
+
+
 # -- axes and names ----------------------------------------------------------------------------------------------------
 
 
@@ -455,6 +513,16 @@ def test_words_take_the_place_of_a_studys_axes(place: Place) -> None:
     assert shown(three) == ["model=gru seed=4", "model=baseline seed=4", "model=gru seed=7"]
     assert "3 jobs by hydra/launcher=basic; nothing was run (study.dry_run=true)" in three.text
     assert three.after.keys() == all_jobs.before.keys()
+
+
+def test_the_studies_of_the_readme_compose_as_they_are_typed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RNNLAB_MIRROR", raising=False)  # where a set cannot be had, its sample stands in: no data are asked for here
+    typed = re.findall(r"^python src/train.py (study=[^#\n]*)", (HOME / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(typed) == 2
+    for line, num_jobs in zip(typed, (16, 5), strict=True):
+        said = place.typed(f"{line} study.dry_run=true data.offline=true paths.data={place.root / 'none'}", is_small=False)
+        assert said.code == 0, said.text
+        assert f"{num_jobs} jobs by hydra/launcher=basic; nothing was run" in said.text
 
 
 def shown(said: Said) -> list[str]:

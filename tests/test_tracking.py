@@ -1,12 +1,8 @@
 """A tracking server that is there, one that goes away, and many writers at once."""
 
 import os
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,30 +14,6 @@ from rnnlab.config import Config
 from rnnlab.tracking import Tracker, TrackingError, connect, get_run, public
 
 HOME = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Run a real MLflow server on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "artifacts")]
-    settings = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, env=settings, cwd=tmp_path, stdout=quiet, stderr=quiet, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.25)
-    yield address, process
-    if process.poll() is None:
-        os.killpg(process.pid, 9)
-    process.wait()
 
 
 @pytest.mark.slow

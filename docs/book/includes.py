@@ -21,7 +21,7 @@ import textwrap
 from pathlib import Path
 
 from mkdocs.exceptions import PluginError
-from places import HOME, link, page_of, source_of
+from places import EXPERIMENTS, HOME, link, page_of, source_of
 
 LINE = re.compile(r"^\[(?:(?P<kind>code|test|output): (?P<what>[^\]]+)|equations)\]\((?P<path>[^)\s]+)\)$", re.MULTILINE)
 LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
@@ -133,6 +133,8 @@ def relinked(found: "re.Match[str]", source: Path, page: str) -> str:
     if "://" in target or target.startswith("mailto:"):
         return found[0]
     file = (source.parent / target).resolve()
+    if file.name == "README.md" and file.parent.parent == EXPERIMENTS and file.parent.is_dir() and not file.exists():
+        return found["text"]  # a study that has not been recorded yet
     if not file.exists():
         raise PluginError(f"{source.relative_to(HOME)} links to {target}, which does not exist")
     place = page_of(file)

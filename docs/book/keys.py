@@ -21,22 +21,16 @@ from places import HOME
 
 CONF = HOME / "conf"
 TARGET = "_target_"
-GROUPS = (
-    "model",
-    "model/stack",
-    "model/head",
-    "cell",
-    "frontend",
-    "data",
-    "optimizer",
-    "scheduler",
-    "trainer",
-    "callbacks",
-    "tracking",
-    "study",
-)
+GROUPS = ("model", "model/stack", "model/network", "model/head", "cell", "frontend", "data", "optimizer", "scheduler", "trainer")
+"""In the order of reading; groups that are not named here follow."""
+UNTYPED = ("hydra", "tuned")
+"""Folders of conf/ whose keys are not a person's: help texts, recipes."""
 SCRIPTS = {"config": "train", **{name: name for name in ("predict", "score", "compare", "reproduce", "prepare")}}
-OWNERS = {"model/stack": "rnnlab.models.birnn.BiRNN", "model/head": "rnnlab.models.birnn.BiRNN:head"}
+OWNERS = {
+    "model/stack": "rnnlab.models.birnn.BiRNN",
+    "model/network": "rnnlab.models.birnn.BiRNN",
+    "model/head": "rnnlab.models.birnn.BiRNN:head",
+}
 """What takes the keys of files that name no class."""
 AS_ONE = ("axes", "space")
 """Mappings that are one value: their keys are anybody's."""
@@ -66,8 +60,9 @@ class Page:
 
 def files() -> list[Path]:
     """Return the files of conf/ whose keys a person can type."""
-    grouped = [file for group in (*GROUPS, "paths") for file in sorted((CONF / group).glob("*.yaml"))]
-    return [*(CONF / f"{name}.yaml" for name in SCRIPTS), *grouped]
+    folders = [folder for folder in sorted(CONF.rglob("*")) if folder.is_dir() and folder.relative_to(CONF).parts[0] not in UNTYPED]
+    groups = [*GROUPS, *(name for folder in folders if (name := folder.relative_to(CONF).as_posix()) not in GROUPS)]
+    return [*(CONF / f"{name}.yaml" for name in SCRIPTS), *(file for group in groups for file in sorted((CONF / group).glob("*.yaml")))]
 
 
 def pages() -> list[Page]:
@@ -117,7 +112,7 @@ def prefix_of(file: Path, text: str) -> str:
     group = file.parent.relative_to(CONF).as_posix()
     if package:
         return "" if package[1] == "_global_" else f"{package[1]}."
-    return {".": "", "model/stack": "model.", "tuned": ""}.get(group, f"{group.replace('/', '.')}.")
+    return {".": "", "model/stack": "model.", "model/network": "model."}.get(group, f"{group.replace('/', '.')}.")
 
 
 def keys_of(node: Any, lines: list[str], prefix: str, call: Any) -> Iterator[Key]:
@@ -151,17 +146,27 @@ def written(value: "yaml.Node") -> str:
 
 
 def comment(key: "yaml.Node", value: "yaml.Node", lines: list[str]) -> str:
-    """Return what stands beside a key, and on lines of comments alone that follow, set in as far."""
+    """Return what stands beside a key, and on lines of comments alone that follow, set in as far; else what stands above it."""
     end = value.end_mark.line if isinstance(value, yaml.ScalarNode) else key.start_mark.line
     rest = lines[end][value.end_mark.column if isinstance(value, yaml.ScalarNode) else 0 :]
     found = re.search(r"#\s*(.*)", rest)
     if not found:
-        return ""
+        return above(key, lines)
     words, column = [found[1]], lines[end].index("#", len(lines[end]) - len(found[0]))
     for line in lines[end + 1 :]:
         if not re.match(rf"\s{{{column - 1},}}#", line):
             break
         words.append(line.strip().removeprefix("#").strip())
+    return " ".join(words)
+
+
+def above(key: "yaml.Node", lines: list[str]) -> str:
+    """Return the comments on the lines before a key, set in as far as the key; those at a file's top are about the file."""
+    words: list[str] = []
+    for line in reversed(lines[first_key("\n".join(lines)) : key.start_mark.line]):
+        if not re.match(rf" {{{key.start_mark.column}}}#", line):
+            break
+        words.insert(0, line.strip().removeprefix("#").strip())
     return " ".join(words)
 
 

@@ -13,8 +13,10 @@ ROOMS = ("contracts", "tasks", "cells", "layers", "models", "baselines", "data",
 
 
 def on_config(config: "object") -> "object":
-    """Complete the nav (an event of MkDocs): where a section ends with `...`, what is made follows."""
-    made = {"Findings": findings_nav(), "Reference": reference_nav()}
+    """Complete the nav (an event of MkDocs): what is made, and pages that no section names yet."""
+    named = set(re.findall(r"[\w/-]+\.md", str(config["nav"])))  # type: ignore[index]
+    others = [page.name for page in sorted(DOCS.glob("*.md")) if page.name not in named]
+    made: dict[str, list[object]] = {"Findings": findings_nav(), "Reference": reference_nav(), "How to": [*others]}
     for section in config["nav"]:  # type: ignore[index]
         ((title, entries),) = section.items()
         if title in made:
@@ -31,6 +33,12 @@ def on_files(files: Files, config: "object") -> Files:
             if file.suffix in SHOWN:
                 files.append(File.generated(config, f"findings/{study}/{file.name}", abs_src_path=str(file)))  # type: ignore[arg-type]
     return files
+
+
+def on_post_page(output: str, page: "object", config: "object") -> str:
+    """Say which language a page is in (an event of MkDocs)."""
+    is_chinese = page.file.src_uri.startswith("zh/")  # type: ignore[attr-defined]
+    return output.replace('<html lang="en"', '<html lang="zh-CN"', 1) if is_chinese else output
 
 
 def written() -> dict[str, str]:
@@ -136,6 +144,3 @@ def reference_nav() -> list[object]:
     """Return the reference's entries."""
     named = [{f"rnnlab.{room}" if room != "run" else "Running": f"reference/{room}.md"} for room in rooms()]
     return [{"Configuration keys": "reference/keys.md"}, {"The package": named}]
-
-
-assert DOCS.is_dir()

@@ -114,13 +114,16 @@ def relu() -> dict[str, object]:
 
 def clipping() -> dict[str, object]:
     """Clipping scales the whole gradient: what the far past has in it stays what it was. 100 steps; median, least, most of 10 seeds."""
-    shares: dict[str, list[float]] = {"not clipped": [], "norm clipped to 0.1": [], "values clipped to 0.01": []}
+    clips: dict[str, Callable[[Tensor], Tensor]] = {
+        "not clipped": lambda gradient: gradient,
+        "norm clipped to 0.1": lambda gradient: gradient * min(1.0, 0.1 / float(gradient.norm())),
+        "values clipped to 0.01": lambda gradient: gradient.clamp(-0.01, 0.01),
+    }
+    shares: dict[str, list[float]] = {name: [] for name in clips}
     norms = []
     for seed in range(SEEDS):
-        whole, recent = recurrent_gradient(simple("tanh", "uniform"), seed, 100), recurrent_gradient(simple("tanh", "uniform"), seed, 50)
-        for name, clip in zip(
-            shares, (lambda g: g, lambda g: g * min(1, 0.1 / float(g.norm())), lambda g: g.clamp(-0.01, 0.01)), strict=True
-        ):
+        whole, recent = (recurrent_gradient(simple("tanh", "uniform"), seed, num_recent) for num_recent in (100, 50))
+        for name, clip in clips.items():
             shares[name].append(float((clip(whole) - clip(recent)).norm() / clip(whole).norm()))
         norms.append(float(recurrent_gradient(simple("relu", "he", 1.3), seed, 100).norm()))
     answer: dict[str, object] = {f"share of steps more than 50 back, {name}": spread(np.array(found)) for name, found in shares.items()}

@@ -22,6 +22,8 @@ from rnnlab.data.rolls import ROLL_SUFFIXES, write_roll
 from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.texts import TABLE_SUFFIXES, TEXT_NAMES
 from rnnlab.evaluation import measure
+from rnnlab.insight.attribution import refusal
+from rnnlab.insight.explaining import explain
 from rnnlab.insight.maps import draw_maps
 from rnnlab.insight.rolls import draw_continuation
 from rnnlab.results import unit_of
@@ -73,11 +75,15 @@ def predict(config: Config) -> None:
         raise ConfigError(
             'give something to predict from: input=FILE, input=[FILE,FILE], input=FOLDER, input=- (standard input) or text="..."'
         )
+    if config["text"] and not str(config["text"]).strip():
+        raise ConfigError("text=... is blank: write something to predict from")
     _, bundle = _load(config)
     bundle.search_with(config["beam_size"], config["num_best"])
     inputs = _raw_inputs([str(item) for item in given], config["text"], bundle.data)
     if config["maps"]:
         _draw_maps(bundle, inputs, Path(config["maps"]).expanduser())
+    if config["explain"]:
+        _explain(bundle, inputs, config["explain"])
     if config["rolls"]:
         _continue_pieces(bundle, inputs, config)
     table = bundle.predict(inputs)
@@ -127,7 +133,12 @@ def _texts(item: str, data: dict[str, Any]) -> list[str]:
     table = read_table(file, delimiter=prepare.get("delimiter"), has_header=prepare.get("has_header", True))
     key, usual = COLUMNS[data["kind"]]
     wanted = usual[0] if key is None else prepare[key]
-    return table.frame[str(match_column(table, wanted, usual if wanted in usual[:1] else ()))].tolist()
+    column = str(match_column(table, wanted, usual if wanted in usual[:1] else ()))
+    found = table.frame[column]
+    if len(empty := table.lines[found.str.strip() == ""]):
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        raise ConfigError(f"{file}, line {empty[0]}: the {column} is empty{more}. Fill it in or remove the row")
+    return [str(text) for text in found]
 
 
 def _lines(text: str, place: str, kind: str) -> list[str]:
@@ -151,6 +162,30 @@ def _draw_maps(bundle: Bundle, inputs: list[str], folder: Path) -> None:
         draw_maps(bundle.model, batch, files)
         drawn += len(files)
     print(f"written: {drawn} attention map{'s' if drawn > 1 else ''} in {folder}", file=sys.stderr)
+
+
+def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
+    """Draw what carried each answer, write the numbers beside, and say how exact they are."""
+    if not isinstance(folder, str):
+        raise ConfigError(f"explain={str(folder).lower()} is not allowed: give a folder for pictures, explain=FOLDER")
+    place, tables, missed = Path(folder).expanduser(), [], [0.0]
+    if reason := refusal(bundle.model):
+        raise ConfigError(f"explain={folder}: {reason}")
+    if place.is_file():
+        raise ConfigError(f"explain={folder} is a file: give a folder")
+    num_drawn = 0
+    for names, batch in bundle.batches(inputs):
+        stems = [f"{num_drawn + number:03d}" for number in range(1, len(names) + 1)]
+        found = explain(bundle.model, bundle.data, batch, place, stems)
+        tables.append(found.table.assign(input=found.table["input"].map(dict(zip(stems, names, strict=True)))))
+        missed.append(found.most_missed)
+        num_drawn += len(names)
+    pd.concat(tables, ignore_index=True).to_csv(place / "shares.csv", index=False)
+    print(
+        f"written: pictures of {num_drawn} answer{'s' if num_drawn > 1 else ''} and shares.csv in {place}; the shares of each add up to "
+        f"what its input changed within {100 * max(missed):.1g} %",
+        file=sys.stderr,
+    )
 
 
 def _continue_pieces(bundle: Bundle, inputs: list[str], config: Config) -> None:

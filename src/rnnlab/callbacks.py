@@ -20,10 +20,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from rnnlab.config import Failed
 from rnnlab.contracts import Batch, Decoded
 from rnnlab.data.batches import BatchLoader
 from rnnlab.distributed import highest
+from rnnlab.insight.nonfinite import Found, first_in_backward, first_in_forward
 from rnnlab.launching import is_leader, rank
+from rnnlab.models.base import Network
 from rnnlab.tasks import Task, Transduce
 from rnnlab.tracking import Tracker
 
@@ -39,7 +42,7 @@ class Pruned(Exception):
     """A search stopped this trial: others were better at the same epoch."""
 
 
-class NonFiniteError(ValueError):
+class NonFiniteError(Failed):
     """A quantity of the training is no longer a finite number."""
 
 
@@ -151,12 +154,20 @@ class StopWhenSolved(Callback):
 
 
 class FiniteGuard(Callback):
-    """Stop where the loss or a gradient is no longer finite, before it spoils the weights; say what and why."""
+    """Stop where the loss or a gradient is no longer finite, before it spoils the weights; say what went wrong first, and why."""
+
+    def __init__(self) -> None:
+        self.batch: Batch | None = None
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Keep what may have to be computed once more."""
+        self.batch = batch
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Look at the loss."""
         if not torch.isfinite(loss).all():
-            raise NonFiniteError(self._message(trainer, pl_module, "the loss", loss))
+            found = first_in_forward(cast(Network, pl_module), self.batch) if self.batch is not None else None
+            raise NonFiniteError(self._message(trainer, pl_module, "the loss", loss, found))
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer) -> None:
         """Look at the gradients."""
@@ -165,16 +176,23 @@ class FiniteGuard(Callback):
             return
         for name, parameter in pl_module.named_parameters():
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise NonFiniteError(self._message(trainer, pl_module, f"the gradient of {name}", parameter.grad))
+                found = first_in_backward(cast(Network, pl_module), self.batch) if self.batch is not None else None
+                raise NonFiniteError(self._message(trainer, pl_module, f"the gradient of {name}", parameter.grad, found))
 
-    def _message(self, trainer: pl.Trainer, pl_module: pl.LightningModule, what: str, value: Tensor) -> str:
+    def _message(self, trainer: pl.Trainer, pl_module: pl.LightningModule, what: str, value: Tensor, found: Found | None) -> str:
         kind = "NaN" if torch.isnan(value).any() else "infinite"
         largest = max(float(p.detach().abs().max()) for p in pl_module.parameters())
         rate = trainer.optimizers[0].param_groups[0]["lr"]
+        causes = (
+            f"Usual causes: a learning rate that is too high (try optimizer.lr={rate / 10:g}), gradients that explode through time (try "
+            "trainer.gradient_clip_val=1.0), or 16-bit precision (try trainer.precision=32-true)"
+        )
+        first = f" First wrong, in the order of computing: {found.what}." if found else ""
+        if found is not None and (found.kind == "data" or (found.kind == "weights" and trainer.global_step == 0)):
+            causes = found.cause  # else an earlier step of this training wrote them
         return (
             f"{what} became {kind} at step {trainer.global_step} (epoch {trainer.current_epoch}, learning rate {rate:g}, largest "
-            f"weight {largest:.3g}). Usual causes: a learning rate that is too high (try optimizer.lr={rate / 10:g}), gradients that "
-            "explode through time (try trainer.gradient_clip_val=1.0), or 16-bit precision (try trainer.precision=32-true)"
+            f"weight {largest:.3g}).{first} {causes}"
         )
 
 

@@ -13,28 +13,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rnnlab.config import Config, ConfigError, flatten, nearest
+from rnnlab.config import Config, ConfigError, Failed, flatten, nearest
 from rnnlab.launching import begin_worker, refuse_sweep
+from rnnlab.smoke import is_smoke, shortened
 
 HOME = Path(__file__).resolve().parents[2]
 """Where conf/ and the bundled samples lie."""
 ROOT = Path(os.environ.get("RNNLAB_ROOT") or HOME).absolute()
 """Where data, runs and the tracking database are kept."""
 CONF = HOME / "conf"
-FLAGS = {"--status": "status=true"}
-"""Words that people type as options, and what they mean."""
+FLAGS = {"--status": "status=true", "tuned=null": "~tuned"}
+"""Words that Hydra reads otherwise than people mean them, and what they mean."""
 OTHER_NAMES = {"compare": {"study": "study_name", "data": "data_name"}}
 """What people type where `conf/` has a group of that name, but a script wants a mere name, and the key that takes it."""
 LISTS = ("data_name", "run", "filter", "text")
 """Keys whose values are one text, commas included."""
-PATHS = ("input", "output", "maps", "rolls", "data.source", "data.mirror", "data.loader.vectors")
+PATHS = ("input", "output", "maps", "explain", "rolls", "data.source", "data.mirror", "data.loader.vectors")
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 
 
 def main(config_name: str, run: Callable[[Config], float | None]) -> None:
     """Compose the configuration that the command line asks for and run it, once or for every job of a sweep.
 
-    Exits 2 where the words are wrong, 1 where a run failed, 130 where it was interrupted.
+    Exits 2 where nothing was begun, since words, files or data are wrong; 1 where what was begun failed; 130 after an interrupt.
     """
     begin_worker()
     _set_environment()
@@ -48,7 +49,8 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    sys.argv[1:] = [as_hydra_reads(config_name, word) for word in sys.argv[1:]]
+    typed = shortened(config_name, sys.argv[1:], CONF) if is_smoke() else sys.argv[1:]
+    sys.argv[1:] = [as_hydra_reads(config_name, word) for word in typed]
     words = _overrides(sys.argv[1:])
     try:
         check_words(config_name, words)
@@ -67,7 +69,7 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
             if os.environ.get("RNNLAB_TRACEBACK"):
                 raise
             if not is_sweep:
-                _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+                _fail(str(error), 1 if isinstance(error, Failed) else 2)
             print(f"\nerror: {error}\n", file=sys.stderr)
             raise
         except Exception:
@@ -83,7 +85,9 @@ def main(config_name: str, run: Callable[[Config], float | None]) -> None:
 
 def as_hydra_reads(config_name: str, word: str) -> str:
     """Return what Hydra is given for a word that a person typed."""
-    key, equals, value = FLAGS.get(word, word).partition("=")
+    if word in FLAGS:
+        return FLAGS[word]
+    key, equals, value = word.partition("=")
     return quoted(f"{OTHER_NAMES.get(config_name, {}).get(key, key)}{equals}{value}")
 
 
@@ -116,6 +120,7 @@ def compose_config(config_name: str, words: list[str]) -> Config:
     from omegaconf import OmegaConf
 
     _set_environment()
+    words = [FLAGS.get(word, word) for word in words]
     check_words(config_name, words)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose(config_name, words, return_hydra_config=True)
@@ -160,10 +165,12 @@ def check_words(config_name: str, words: list[str]) -> None:
     except HydraException as error:
         raise ConfigError(f"{str(error).splitlines()[0]} Write KEY=VALUE or GROUP=CHOICE; see --help") from None
     groups = {p.relative_to(CONF).as_posix() for p in CONF.rglob("*") if p.is_dir() and "hydra" not in p.parts}
-    chosen, keys = [], []
+    chosen, keys, left_out = [], [], []
     for override in overrides:
         if override.key_or_group in groups and not override.is_delete():
             chosen.append((override, _check_choice(override)))
+        elif override.key_or_group in groups:
+            left_out.append(override.input_line)
         elif not override.key_or_group.startswith("hydra") and not override.is_add():
             keys.append(override)
     first = [values[0] for _, values in chosen]
@@ -174,7 +181,7 @@ def check_words(config_name: str, words: list[str]) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for combination in combinations:
             try:
-                config = OmegaConf.to_container(compose(config_name, combination), resolve=False)
+                config = OmegaConf.to_container(compose(config_name, [*combination, *left_out]), resolve=False)
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigError(" ".join(str(error).split())) from None
             known |= _prefixes(flatten(config))  # type: ignore[arg-type]

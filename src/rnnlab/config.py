@@ -10,7 +10,8 @@ import functools
 import importlib
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,21 @@ OWN_GROUPS = ("cell", "frontend", "baseline")
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message says what was given, what is allowed and what to do."""
+
+
+class Failed(ValueError):
+    """What was begun failed, after everything that was typed or given had been found in order.
+
+    Commands exit with 1 for it, and with 2 for any other ValueError: nothing was begun, and the user has something to mend.
+    """
+
+
+class UnknownKey(ConfigError):
+    """A key that its target does not take."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -52,7 +68,7 @@ def recipe(node: Config, where: str) -> "functools.partial[Any]":
             continue
         place = key if key in OWN_GROUPS else f"{where}.{key}"
         if key not in hints:
-            raise ConfigError(f"{place} is not a key of {node[TARGET]}.{nearest(key, hints)} Its keys: {', '.join(hints)}")
+            raise UnknownKey(place, f"{place} is not a key of {node[TARGET]}.{nearest(key, hints)} Its keys: {', '.join(hints)}")
         is_nested = isinstance(value, Mapping) and TARGET in value
         arguments[key] = recipe(dict(value), place) if is_nested else checked(value, hints[key], place)
     return functools.partial(target, **arguments)
@@ -104,7 +120,7 @@ def _refuse_unknown_keys(value: Mapping[str, Any], hint: Any, where: str) -> Non
     names = [field.name for field in fields(hint)]
     for key, inner in value.items():
         if key not in names:
-            raise ConfigError(f"{where}.{key} is not a key.{nearest(key, names)} Keys there: {', '.join(names)}")
+            raise UnknownKey(f"{where}.{key}", f"{where}.{key} is not a key.{nearest(key, names)} Keys there: {', '.join(names)}")
         if is_dataclass(types[key]) and isinstance(inner, Mapping):
             _refuse_unknown_keys(inner, types[key], f"{where}.{key}")
 
@@ -130,6 +146,36 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value})
     return flat
+
+
+@contextmanager
+def naming_recipe(conf: Path, name: str | None) -> Iterator[None]:
+    """Say of a key that does not fit whether it comes from a recipe (`conf/tuned`), and how to leave it out.
+
+    Args:
+        conf: the folder of configurations.
+        name: of the recipe, if there is one.
+
+    Raises:
+        ConfigError: with that.
+    """
+    try:
+        yield
+    except UnknownKey as error:
+        if error.key not in _recipe_keys(conf / "tuned", name):
+            raise
+        how = f"~{error.key} leaves it out, tuned=null the whole recipe"
+        raise ConfigError(f"{error}. It comes from the recipe conf/tuned/{name}.yaml: {how}") from None
+
+
+def _recipe_keys(folder: Path, name: str | None) -> set[str]:
+    """Return the keys that a recipe sets, those of the recipes that it begins with included."""
+    file = folder / f"{name}.yaml"
+    if not file.is_file():
+        return set()
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    inherited = [_recipe_keys(folder, other) for other in content.pop("defaults", []) if isinstance(other, str)]
+    return set(flatten(content)).union(*inherited)
 
 
 def refuse_foreign_targets(config: Config, conf: Path) -> None:

@@ -30,11 +30,11 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 from torch import distributed as dist
 
-from rnnlab.config import ConfigError
+from rnnlab.config import ConfigError, Failed
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.launching import RENDEZVOUS, is_leader, leave_failure, local_rank, num_local_processes, num_processes, rank, tell
-from rnnlab.layers.frontends import MaskedBatchNorm
+from rnnlab.layers.norms import MaskedBatchNorm
 from rnnlab.models.base import Network
 from rnnlab.tracking import SilentTracker, Tracker
 
@@ -46,7 +46,7 @@ LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken
 """What errors say that come of another process's end."""
 
 
-class ProcessLost(ValueError):
+class ProcessLost(Failed):
     """Another process of this training ended; what it said is the reason."""
 
 
@@ -74,7 +74,7 @@ def joined() -> Iterator[None]:
             if is_leader():
                 raise
             _await_leader()
-        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+        raise SystemExit(1 if isinstance(error, Failed) else 2) from None
     except BaseException as error:
         if not is_leader() and not isinstance(error, SystemExit | KeyboardInterrupt):
             tell(traceback.format_exc())

@@ -23,8 +23,9 @@ from rnnlab.data.prepared import code_hash
 from rnnlab.tracking import Client, Run, find_runs, process_name
 
 PACKAGE = Path(__file__).parent
-NO_PART = ("tracking", "paths", "choices", "words", "resume", "name", "study", "epochs")
-"""Keys that change no number: where things go, what they are called, how they are shown (`epochs` is in trainer.max_epochs)."""
+NO_PART = ("tracking", "paths", "choices", "words", "resume", "name", "study", "epochs", "warmup_fraction")
+"""Keys that change no number: where things go, what they are called, how they are shown (`epochs` is in the trainer, `warmup_fraction` in
+the scheduler)."""
 OF_BASELINES = ("model", "baseline", "data")
 ALIVE_S = 180.0
 """A run on another machine that has given a sign of life within so many seconds is running."""
@@ -120,6 +121,11 @@ def state_of(runs: list[Run]) -> State:
     return "failed" if runs else "left"
 
 
+def counted(runs: list[Run], search: str = "") -> list[Run]:
+    """Leave out trials that were stopped early, but those of one search: they are no results, and others may ask for their settings."""
+    return [run for run in runs if run.data.tags.get("pruned") != "true" or (search and run.data.tags.get("search") == search)]
+
+
 @dataclass(frozen=True)
 class Decision:
     """Say what to do with a job.
@@ -146,9 +152,7 @@ def decide(client: Client, job: str, is_ours: bool, study: Mapping[str, Any]) ->
     """
     if not is_ours:
         return Decision("skip", None, "another process is running it")
-    runs = find_runs(client, f"tags.identity = '{job}'")
-    if study["trial"] is None:  # a trial that was stopped early is no result, but its setting may be asked for
-        runs = [run for run in runs if run.data.tags.get("pruned") != "true"]
+    runs = counted(find_runs(client, f"tags.identity = '{job}'"), str(study["trial"] or "").partition(":")[0])
     state = state_of(runs)
     if state == "finished":
         return Decision("skip", next(run for run in runs if run.info.status == "FINISHED"), "finished before")

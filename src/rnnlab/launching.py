@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import Config, ConfigError, Failed
 
 SCRIPT = Path(__file__).resolve().parents[1] / "train.py"
 RENDEZVOUS, FAILURES = "RNNLAB_RENDEZVOUS", "RNNLAB_FAILURES"
@@ -84,7 +84,7 @@ def launched(config: Config, words: list[str]) -> bool:
         if code:
             _raise_what_they_left(folder)
             if config["study"]["parent"]:  # the sweep goes on, and lists what failed
-                raise ValueError(f"a process of this training ended with exit code {code}: see what it said above")
+                raise Failed(f"a process of this training ended with exit code {code}: see what it said above")
             raise SystemExit(code)
     return True
 
@@ -121,7 +121,7 @@ def leave_failure(error: ValueError, is_secondary: bool) -> bool:
     """
     if FAILURES not in os.environ:
         return False
-    content = {"message": str(error), "is_config": isinstance(error, ConfigError), "is_secondary": is_secondary}
+    content = {"message": str(error), "is_begun": isinstance(error, Failed), "is_secondary": is_secondary}
     (Path(os.environ[FAILURES]) / f"failure-{rank():04d}.json").write_text(json.dumps(content), encoding="utf-8")
     return True
 
@@ -183,7 +183,7 @@ def _raise_what_they_left(folder: Path) -> None:
     """Raise the error of whoever failed first: the leader, unless it only lost another."""
     left = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("failure-*.json"))]
     for failure in sorted(left, key=lambda failure: bool(failure["is_secondary"])):
-        raise (ConfigError if failure["is_config"] else ValueError)(failure["message"])
+        raise (Failed if failure["is_begun"] else ConfigError)(failure["message"])
 
 
 def _end_with_parent() -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from rnnlab.config import Config
 from rnnlab.report.runs import REPEATED
 from rnnlab.tracking import Client, Run, Tracker, find_runs, read_artifact
+from rnnlab.views import NOTE, code
 
 FILE = "study.json"
 
@@ -41,7 +42,7 @@ class Plan:
     @property
     def key(self) -> str:
         """Return the same text whenever the same study is run again."""
-        search = {name: self.study[name] for name in ("tuning_trials", "space", "search_seeds", "with_default")}
+        search = {name: self.study[name] for name in ("tuning_trials", "space", "search_seeds", "with_default", "metric")}
         text = json.dumps([self.name, self.axes, sorted(self.words), search if self.study["tuning_trials"] else None], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -65,6 +66,7 @@ class Parent:
             tracker = Tracker.resume(client, found[0].info.run_id, outputs, home)
         else:
             tags = {"kind": "study", "study": plan.name, "study_key": plan.key, "data": ",".join(data), "command": plan.command}
+            tags |= {NOTE: describe(plan, data, [])}
             name = f"{plan.name}-{'-'.join(data)}" if len(data) < 4 else plan.name
             tracker = Tracker.start(client, experiment, name, outputs, root, home, tags)
             tracker.log_params({f"axis/{_safe(key)}": ",".join(values) for key, values in plan.axes.items()})
@@ -99,23 +101,25 @@ class Parent:
         self.tracker.log_files(file)
 
     def close(self, status: str, reason: str = "") -> None:
-        """Log the groups' means and the best, and end the run."""
-        table = self.table()
-        if len(table):
-            metric = str(table["metric"].iloc[0])
-            means = table.groupby(["group", "is_max"], sort=False)[["best", "test"]].mean().reset_index()
-            numbers = {
-                f"{kind}/{metric}/{_safe(str(row.group))}": getattr(row, kind) for row in means.itertuples() for kind in ("best", "test")
-            }
-            ascending = not bool(means["is_max"].iloc[0])
-            best = means.sort_values("best", ascending=ascending, kind="stable").iloc[0]
-            numbers |= {f"best/{metric}": float(best["best"]), f"test/{metric}": float(best["test"]), "num_jobs_finished": len(table)}
+        """Log the groups' means and the best, of each data set on its own, and end the run."""
+        parts = means_of(self.table())
+        if parts:
+            numbers: dict[str, float] = {"num_jobs_finished": sum(int(part.means["num"].sum()) for part in parts)}
+            for part in parts:
+                where = "" if len(parts) == 1 else f"/{_safe(part.data)}"
+                for row in part.means.to_dict("records"):
+                    numbers |= {f"{kind}/{part.metric}/{_safe(row['group'])}": row[kind] for kind in ("best", "test")}
+                numbers |= {f"{kind}/{part.metric}{where}": float(part.best[kind]) for kind in ("best", "test")}
             self.tracker.log_metrics({key: value for key, value in numbers.items() if value == value}, 0)
-            self.tracker.set_tags({"best_group": str(best["group"]), "metric": metric, "mlflow.note.content": self._note(means, metric)})
+            best = ", ".join(f"{part.best['group']}{f' on {part.data}' if len(parts) > 1 else ''}" for part in parts)
+            metric = ", ".join(dict.fromkeys(part.metric for part in parts))
+            self.tracker.set_tags({"best_group": best, "metric": metric, NOTE: describe(self.plan, self.data, parts)})
+            for part in parts:
+                self.tracker.show(part.metric, "max" if part.is_max else "min")
         self.tracker.finish(status, reason)
 
     def table(self) -> pd.DataFrame:
-        """Return the finished jobs: group, metric, values."""
+        """Return the finished jobs: data, group, metric, values."""
         rows = []
         for job in self.jobs:
             run = finished_run(find_runs(self.client, f"tags.identity = '{job['identity']}'"))
@@ -123,17 +127,61 @@ class Parent:
                 continue
             metric, metrics = run.data.tags.get("metric", "loss"), run.data.metrics
             rows.append(
-                {"group": job["group"], "metric": metric, "is_max": run.data.tags.get("metric_direction") == "max",
+                {"data": job["data"], "group": job["group"], "metric": metric, "is_max": run.data.tags.get("metric_direction") == "max",
                  "best": metrics.get(f"best/{metric}"), "test": metrics.get(f"test/{metric}")}
             )  # fmt: skip
         return pd.DataFrame(rows)
 
-    def _note(self, means: pd.DataFrame, metric: str) -> str:
-        """Describe the study as the MLflow UI shows it."""
-        lines = [f"Study **{self.plan.name}** on {', '.join(self.data)}: means over seeds and folds.", ""]
-        lines += [f"| group | validation {metric} | test {metric} |", "|---|---|---|"]
-        lines += [f"| {row.group} | {row.best:.4g} | {row.test:.4g} |" for row in means.itertuples()]
-        return "\n".join([*lines, "", f"`python src/compare.py study={self.plan.name} data={','.join(self.data)}` compares them."])
+
+@dataclass(frozen=True)
+class Part:
+    """Hold what a study found on one data set, by one metric.
+
+    Args:
+        data: its name.
+        metric: by which runs are compared.
+        is_max: whether more is better.
+        means: of each group: `group`, `best`, `test`, and the number of its jobs, `num`.
+    """
+
+    data: str
+    metric: str
+    is_max: bool
+    means: pd.DataFrame
+
+    @property
+    def best(self) -> "pd.Series[Any]":
+        """The best group on validation, the first of equals."""
+        return self.means.sort_values("best", ascending=not self.is_max, kind="stable").iloc[0]
+
+
+def means_of(table: pd.DataFrame) -> list[Part]:
+    """Take jobs apart by data set and metric, which cannot be averaged or ranked together, and average each group's."""
+    if not len(table):
+        return []
+    parts = []
+    for (data, metric, is_max), rows in table.groupby(["data", "metric", "is_max"], sort=False):
+        groups = rows.groupby("group", sort=False)
+        means = groups[["best", "test"]].mean().assign(num=groups.size()).reset_index()
+        parts.append(Part(str(data), str(metric), bool(is_max), means))
+    return parts
+
+
+def describe(plan: Plan, data: list[str], parts: list[Part]) -> str:
+    """Describe a study in Markdown, as the MLflow UI shows it."""
+    lines = [f"Study **{plan.name}** on {', '.join(data)}{': means over seeds and folds' if parts else ', not finished yet'}."]
+    for part in parts:
+        lines += ["", f"| {part.data} | validation {part.metric} | test {part.metric} | jobs |", "|---|---|---|---|"]
+        lines += [
+            f"| {_cell(row['group'])} | {row['best']:.4g} | {row['test']:.4g} | {row['num']} |" for row in part.means.to_dict("records")
+        ]
+    compare = code(f"python src/compare.py study={plan.name} data={','.join(data)}")
+    return "\n".join([*lines, "", f"Again: {code(plan.command)}  ", f"Compare: {compare}"])
+
+
+def _cell(text: str) -> str:
+    """Write a group's name so that it is one cell of a Markdown table and nothing else."""
+    return re.sub(r"[|\\<>\[\]`*\n]", " ", text)
 
 
 def finished_run(runs: list[Run]) -> Run | None:

@@ -28,8 +28,9 @@ from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.jobs import package_hash
+from rnnlab.process import tune_process
 from rnnlab.results import ENVIRONMENT, SHARES, environment
-from rnnlab.run import check, train, tune_process
+from rnnlab.run import check, train
 from rnnlab.tracking import Client, Run, Tracker, TrackingError, connect, find_runs, get_run, git_state, process_name, read_artifact
 
 OWN_WORDS = ("run=", "check=", "tolerance=", "tracking.uri=", "paths.")

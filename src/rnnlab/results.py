@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.bundle import SERVED_COLUMNS, write_bundle
@@ -19,12 +21,16 @@ from rnnlab.config import Config
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation import Evaluation
 from rnnlab.insight import pictures
+from rnnlab.insight.attribution import refusal
+from rnnlab.insight.diagnosis import Diagnosis, diagnose
+from rnnlab.insight.explaining import explain_examples
 from rnnlab.insight.maps import draw_maps
 from rnnlab.insight.rolls import draw_continuation, file_name
-from rnnlab.models.base import Network, Predictor
+from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.tasks import Classify, Forecast, Label, MultiLabel, Task, Transduce
 from rnnlab.tracking import Tracker, find_baselines
+from rnnlab.views import NOTE, code
 
 PACKAGE = Path(__file__).parent
 SERVING_PACKAGES = (
@@ -35,6 +41,8 @@ SERVING_PACKAGES = (
 CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "filelock")
 ENVIRONMENT = "packages.json"
 NUM_ERRORS_SHOWN = 200
+METERED = ("speed/", "memory/")
+"""What training has logged with every epoch."""
 NUM_MAPS = 6
 NUM_PIECES, MOST_STEPS = 2, 64
 SHARES = (
@@ -68,17 +76,21 @@ def leave_behind(
     extra: dict[str, float],
     config: Config,
     checkpoint: Path | None,
-) -> None:
-    """Write everything to the run's folder first, then hand it to tracking."""
+) -> Diagnosis | None:
+    """Write everything to the run's folder first, then hand it to tracking; of a network, say how its training went."""
     numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
     numbers |= {f"test/{name}": value for name, value in found["test"].numbers.items()}
-    tracker.log_metrics(numbers | extra, 0)  # one value a run: at step 0 the UI draws bars
+    once = {name: value for name, value in extra.items() if not (isinstance(model, Network) and name.startswith(METERED))}
+    tracker.log_metrics(numbers | once, 0)  # one value a run: at step 0 the UI draws bars
     tracker.flush()
     folder = tracker.folder / "artifacts"
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     for split, evaluation in found.items():
         evaluation.table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
     draw(tracker, model, data, found["test"].table, folder)
+    if config["callbacks"].get("insight") and refusal(model) is None:
+        explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
+    diagnosis = _diagnosed(tracker, model, config, folder) if isinstance(model, Network) else None
     if isinstance(model.task, Transduce):
         signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
@@ -86,6 +98,7 @@ def leave_behind(
     (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=1), encoding="utf-8")
     write_bundle(folder / "bundle", model, config["model"], data.bundle(), tracker.run_id)
     tracker.log_files(folder)
+    tracker.set_tags({NOTE: f"{what_ran(config, model)}\n\n{what_came_out(tracker, model, found, extra)}"})
     if checkpoint is not None:
         tracker.set_tags({"checkpoint": str(checkpoint)})
         tracker.log_files(checkpoint, "checkpoint")
@@ -93,6 +106,38 @@ def leave_behind(
         requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
         columns = SERVED_COLUMNS[str(data.bundle()["kind"])]
         tracker.log_model(PACKAGE / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
+    return diagnosis
+
+
+def _diagnosed(tracker: Tracker, model: Network, config: Config, folder: Path) -> Diagnosis:
+    """Say from the logged curves how the training went; the verdict is a tag, the words are an artifact."""
+    diagnosis = diagnose({name: tracker.history(name) for name in ("train/loss", "val/loss")}, model.spec, config)
+    tracker.set_tags({"diagnosis": diagnosis.verdict})
+    (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
+    return diagnosis
+
+
+def what_ran(config: Config, model: Predictor) -> str:
+    """Describe a run by what asked for it, in Markdown; nothing in it comes from data."""
+    choices, study = config["choices"], config["study"]
+    method = f" ({model.kind})" if isinstance(model, FittedOnce) else ""
+    job = f", a job of study **{study['name']}**" if study["parent"] and study["name"] else ""
+    trial = f", trial {str(study['trial']).rpartition(':')[2]}" if study["trial"] else f", {study['setting']}" if study["setting"] else ""
+    own = [word for word in config["words"] if not word.lstrip("+~").startswith(("study", "tracking.", "paths.", "hydra", "resume"))]
+    typed = code(" ".join(["python src/train.py", *own]))
+    return f"**{choices['model']}**{method} on **{choices['data']}**, seed {config['seed']}{job}{trial}.\n\n{typed}"
+
+
+def what_came_out(tracker: Tracker, model: Predictor, found: Mapping[str, Evaluation], extra: Mapping[str, float]) -> str:
+    """Describe a finished run by its result, how to make it again and where its files are, in Markdown."""
+    name, val, test = model.task.compared.name, found["val"].numbers, found["test"].numbers
+    unit = "share" if unit_of(name, model.task) == "share" else ""
+    interval = _interval(name, test, 100 if unit else 1).strip(" []").replace(", ", " to ")
+    between = f", 95 % interval {interval}" if interval else ""
+    cost = f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters, {extra['time/fit_seconds']:.0f} s"
+    again, files = code(f"python src/reproduce.py run={tracker.run_id}"), code(str(tracker.folder))
+    result = f"test {shown(test[name], unit)}{between}; validation {shown(val[name], unit)}"
+    return f"{name}: **{result}**; {cost}.\n\nAgain: {again}  \nFiles: {files}"
 
 
 def environment() -> dict[str, str]:
@@ -209,8 +254,9 @@ def print_summary(
     found: dict[str, Evaluation],
     extra: dict[str, float],
     words: list[str],
+    diagnosis: Diagnosis | None,
 ) -> None:
-    """Print what a person wants to know, how it stands to the best baseline, and how to look further."""
+    """Print what a person wants to know, how it stands to the best baseline, how the training went, and how to look further."""
     val, test = found["val"].numbers, found["test"].numbers
     table = Table(title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False)
     for heading in ("", "validation", "test"):
@@ -224,11 +270,13 @@ def print_summary(
     if verdict := solved_or_not(model.task, test):
         console.print(f"\n{verdict}", highlight=False)
     console.print(f"\n{beside_baseline(tracker, model, data, test, words)}", highlight=False)
+    if diagnosis is not None and diagnosis.verdict != "unknown":
+        console.print(f"\n{escape(str(diagnosis))}", highlight=False)
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     size = f"{num_parameters:,} parameters, " if num_parameters else ""
     console.print(
         f"\n{size}{extra['time/fit_seconds']:.0f} s, {extra['speed/examples_per_second']:,.0f} examples/s, "
-        f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui\n"
+        f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui, then {tracker.link}\n"
         f"  predict:  python src/predict.py run={tracker.run_id} {_example(data)}\n  files:    {tracker.folder}",
         highlight=False,
     )

@@ -4,13 +4,8 @@ check everything that needs no data -> data -> model -> fit -> best checkpoint -
 """
 
 import contextlib
-import ctypes
 import functools
-import logging
-import os
-import sys
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,21 +22,25 @@ from rnnlab import distributed, results
 from rnnlab.budget import at_budget, sized_parts
 from rnnlab.callbacks import Interrupted, Pruned, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
-from rnnlab.config import Config, ConfigError, flatten, nearest, recipe, refuse_foreign_targets
+from rnnlab.config import OWN_GROUPS, TARGET, Config, ConfigError, Failed, flatten, naming_recipe, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources import SourceUnavailable
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation import Evaluation, measure
 from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash
-from rnnlab.launching import is_leader, launched, num_local_processes, num_processes
+from rnnlab.launching import is_leader, launched, num_processes
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
+from rnnlab.process import quieten, tune_process
 from rnnlab.settings import check_settings
-from rnnlab.tracking import Client, Tracker, connect, get_run, read_artifact
+from rnnlab.tracking import Client, Tracker, TrackingError, connect, get_run, read_artifact
 from rnnlab.training import count_of, init_from, load_weights, make_trainer, read_checkpoint
+from rnnlab.views import NOTE
 
-NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "study")
+COPIES = tuple(f"model.{group}." for group in (*OWN_GROUPS, "decoder_cell"))
+"""Parameters that stand under a name of their own, too."""
+SAY_NOTHING = ("study", "tracking")  # choices that change no number; the study's name is a tag
+NOT_RECORDED = ("paths", "choices", "words", "resume", "tracking", "epochs", "warmup_fraction", "study")
 console = Console(stderr=True, soft_wrap=True)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,11 @@ def check(config: Config) -> Recipes:
     Raises:
         ConfigError: names the key, what was given, what is allowed.
     """
+    with naming_recipe(CONF, config["choices"].get("tuned")):
+        return _check(config)
+
+
+def _check(config: Config) -> Recipes:
     budget = config.get("budget")
     if budget is not None and (not isinstance(budget, int) or budget < 1):
         raise ConfigError(f"model.budget={budget} is not allowed: a whole number of parameters from 1, or null")
@@ -67,7 +71,7 @@ def check(config: Config) -> Recipes:
     wanted = getattr(model.func, "cell_class", None)  # only networks have one
     if wanted is not None and model.keywords["cell"].func is not wanted:
         name = config["choices"].get("model", "model")
-        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=srnn|lstm|gru")
+        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=...")
     trainer = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
@@ -80,6 +84,8 @@ def check(config: Config) -> Recipes:
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"optimizer: {error}") from None
     optimization = Optimization(optimizer, recipe(config["scheduler"], "scheduler"))
+    if config["callbacks"].get("insight"):
+        recipe(config["callbacks"]["insight"], "callbacks.insight")
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ConfigError(f"seed={config['seed']} is not allowed: a whole number from 0")
     return Recipes(model, recipe(config["data"], "data"), optimization, distributed.placed(recipe(trainer, "trainer")))
@@ -109,7 +115,7 @@ def train(config: Config) -> float | None:
         ValueError: the user's to mend; the message says how.
         SystemExit: 130 after an interrupt.
     """
-    _quiet()
+    quieten()
     if launched(config, config["words"]):
         return None
     with distributed.joined():
@@ -190,11 +196,11 @@ def _train_under(config: Config, recipes: Recipes, client: Client, data: Sequenc
         else:
             extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
         found = _measure_both(config, model, data)
-        results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
+        diagnosis = results.leave_behind(tracker, model, data, found, extra, config, checkpoint)
         if config["study"]["parent"]:
             results.print_line(tracker, model, found, extra)
         else:
-            results.print_summary(tracker, model, data, found, extra, config["words"])
+            results.print_summary(tracker, model, data, found, extra, config["words"], diagnosis)
         value = found["val"].numbers[model.task.measure.name]
     return value
 
@@ -207,14 +213,18 @@ def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDat
             refuse_changed_data(client, config["resume"], data)
         return Tracker.resume(client, begun.run_id, outputs, HOME)
     if config["init_from"]:
-        init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+        try:
+            init_from(cast(Network, model), Path(get_run(client, config["init_from"]).data.tags["outputs"]))
+        except TrackingError as error:
+            raise ConfigError(f"init_from={config['init_from']}: {error}") from None
     study = config["study"]
     tags = {"identity": job, "mlflow.parentRunId": study["parent"], "study": study["name"], "setting": study["setting"]}
-    trial = str(study["trial"] or "").rpartition(":")[2]
-    tags |= {"trial": trial}
+    search, _, trial = str(study["trial"] or "").rpartition(":")
+    tags |= {"search": search, "trial": trial}
     if config.get("reproduces"):  # such a run is no study's job
         tags |= {"identity": None, "reproduces": config["reproduces"]}
-    name = (config["name"] or run_name(config, model)) + (f"-t{trial}" if trial else "")
+    which = f"-t{trial}" if trial else f"-{study['setting']}" if study["setting"] else ""
+    name = (config["name"] or run_name(config, model)) + which
     given = {key: value for key, value in tags.items() if value}
     return Tracker.start(client, config["tracking"]["experiment"] or data.name, name, outputs, ROOT, HOME, given)
 
@@ -286,7 +296,7 @@ def _fit_network(
     try:
         trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     except OSError as error:
-        raise ValueError(
+        raise Failed(
             f"cannot write in {tracker.folder} ({error.strerror or error}): free some space, then go on from the last checkpoint with "
             f"resume={tracker.run_id}"
         ) from error
@@ -345,8 +355,11 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
     if data.source != config["data"].get("source", data.source):  # the sample stood in: what is recorded is what was used
         recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
-    chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in unused}
-    tracker.log_params({key: value for key, value in {**flatten(recorded), **chosen}.items() if key not in known})
+    chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in (*unused, *SAY_NOTHING)}
+    if not (CONF / "tuned" / f"{config['choices'].get('tuned')}.yaml").is_file():  # most pairs have no recipe
+        chosen.pop("tuned", None)
+    settings = {key: value for key, value in flatten(recorded).items() if not key.endswith(TARGET) and not key.startswith(COPIES)}
+    tracker.log_params({key: value for key, value in {**settings, **chosen}.items() if key not in known})
     file = tracker.folder / "config.yaml"
     kept = {**recorded, "choices": config["choices"], "words": config["words"]}
     file.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
@@ -357,8 +370,9 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
          "metric": model.task.compared.name, "metric_direction": model.task.compared.direction,
          "target_unit": model.task.compared.unit,
          "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()),
-         "num_processes": str(num_processes()), "num_parameters": str(num_parameters)}
+         "num_processes": str(num_processes()), "num_parameters": str(num_parameters), NOTE: results.what_ran(config, model)}
     )  # fmt: skip
+    tracker.show(model.task.compared.name, model.task.compared.direction)
     tracker.log_dataset(data.name, data.hashes["source_hash"], data.source)
     if isinstance(model, FittedOnce):
         tracker.set_tags({"baseline": model.kind})
@@ -410,28 +424,7 @@ def _ending(tracker: Tracker) -> Iterator[None]:
         raise SystemExit(130) from None
     except BaseException as error:
         tracker.finish("FAILED", f"{type(error).__name__}: {error}")
+        if isinstance(error, ValueError) and not isinstance(error, Failed):
+            raise Failed(str(error)) from error
         raise
     tracker.finish("FINISHED")
-
-
-def tune_process(config: Config) -> None:
-    """Choose threads, and let the allocator keep what it freed: handing each batch's memory back costs a sixth of a step."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-            libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-    torch.set_num_threads(config["trainer"]["num_threads"] or max(1, (os.cpu_count() or 1) // num_local_processes()))
-    torch.set_flush_denormal(True)  # gradients that fade through time end in numbers that cost a hundred times more
-
-
-def _quiet() -> None:
-    """Silence what a user can do nothing about."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # ours is: see LastCheckpoint
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # of several processes each measures the whole
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

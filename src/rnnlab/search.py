@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pytorch_lightning.callbacks import Callback
 
 from rnnlab.callbacks import Pruned
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import Config, ConfigError, Failed
 from rnnlab.distributed import from_leader, leaders
 
 NUM_STARTUP = 6
@@ -60,9 +60,9 @@ def as_choice(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def search_name(job: str, space: Mapping[str, Any], seeds: list[int]) -> str:
-    """Name a search by what it follows from: the job as given (its identity), space, seeds."""
-    return hashlib.sha256(json.dumps([job, space, seeds], sort_keys=True).encode()).hexdigest()[:16]
+def search_name(job: str, space: Mapping[str, Any], seeds: list[int], metric: str) -> str:
+    """Name a search by what it follows from: the job as given (its identity), space, seeds, what settings are chosen by."""
+    return hashlib.sha256(json.dumps([job, space, seeds, metric], sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Search:
@@ -123,10 +123,10 @@ class Search:
         """Return number, value and setting of the best complete trial.
 
         Raises:
-            ValueError: where none is complete.
+            Failed: where none is complete.
         """
         if not any(trial.state == TrialState.COMPLETE for trial in self.trials):
-            raise ValueError("no trial of the search was completed: see the failures above")
+            raise Failed("no trial of the search was completed: see the failures above")
         best = self.study.best_trial
         return best.number, float(best.value or 0.0), dict(best.params)
 

@@ -45,6 +45,8 @@ RANGES: dict[str, Any] = {
     "trainer.gradient_clip_val": PositiveFloat | None,
     "trainer.gradient_clip_algorithm": Literal["norm", "value"] | None,
     "trainer.accumulate_grad_batches": PositiveInt,
+    "optimizer.lr": PositiveFloat,
+    "optimizer.weight_decay": NonNegativeFloat,
     "optimizer.momentum": Annotated[float, Field(ge=0, lt=1)],
 }
 

@@ -27,10 +27,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from rnnlab.command_line import CONF, HOME, ROOT, as_config
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.command_line import CONF, FLAGS, HOME, ROOT, as_config
+from rnnlab.config import Config, ConfigError, Failed, recipe
 from rnnlab.contracts import DataSpec
-from rnnlab.jobs import Job, State, identity, state_of
+from rnnlab.jobs import Job, State, counted, identity, state_of
 from rnnlab.parents import Parent, Plan
 from rnnlab.report.runs import REPEATED
 from rnnlab.run import check, find_data
@@ -48,16 +48,14 @@ def sweep(context: HydraContext, task: TaskFunction, config: DictConfig, argumen
     """Run what a user's words ask for.
 
     Raises:
-        SystemExit: 2 where the words are wrong, 1 where jobs failed, 130 after an interrupt.
+        SystemExit: 2 where words, files or data are wrong, before any job; 1 where jobs failed; 130 after an interrupt.
     """
     try:
         Sweep(context, task, config, arguments).run()
-    except ConfigError as error:
-        _leave(str(error), 2)
     except ValueError as error:
         if os.environ.get("RNNLAB_TRACEBACK"):
             raise
-        _leave(str(error), 1)
+        _leave(str(error), 1 if isinstance(error, Failed) else 2)
 
 
 class Sweep:
@@ -86,6 +84,9 @@ class Sweep:
         self.outputs = Path(base["paths"]["outputs"])
         jobs = self.make_jobs({})
         name = study_name(self.study["name"], self.axes)
+        tuning = Tuning(self, self.study, self.axes)
+        if self.study["tuning_trials"]:
+            tuning.check(jobs)
         if self.study["dry_run"]:
             self.show(jobs)
             return
@@ -95,7 +96,6 @@ class Sweep:
         with FileLock(self._locks() / f"parent-{plan.key}.lock"):
             self.parent = Parent.open(self.client, plan, [job.config for job in jobs], self.outputs, ROOT, HOME)
         with self._closing():
-            tuning = Tuning(self, self.study, self.axes)
             if self.study["tuning_trials"]:
                 jobs = tuning.tuned(jobs)
             self.parent.plan_jobs([(job.identity, list(job.words), job.config) for job in jobs])
@@ -108,7 +108,9 @@ class Sweep:
     def compose(self, words: list[str]) -> Config:
         """Compose the configuration of a job."""
         try:
-            composed = self.context.config_loader.load_sweep_config(self.hydra_config, [*self.fixed, *words])
+            composed = self.context.config_loader.load_sweep_config(
+                self.hydra_config, [FLAGS.get(word, word) for word in (*self.fixed, *words)]
+            )
         except HydraException as error:
             raise ConfigError(" ".join(str(error).split())) from None
         return as_config(composed, composed.hydra.runtime.choices, list(composed.hydra.overrides.task))
@@ -154,7 +156,7 @@ class Sweep:
         """Run the jobs that are left, and say what became of the others.
 
         Raises:
-            ValueError: lists the jobs that failed.
+            Failed: lists the jobs that failed.
         """
         states = {job.identity: self.state(job) for job in jobs}
         left = [job for job in jobs if states[job.identity] in ("left", "cut off") or self._is_retried(states[job.identity])]
@@ -184,7 +186,7 @@ class Sweep:
 
     def state(self, job: Job) -> State:
         """Say what became of a job so far."""
-        return state_of([run for run in find_runs(self.client, f"tags.identity = '{job.identity}'") if not run.data.tags.get("pruned")])
+        return state_of(counted(find_runs(self.client, f"tags.identity = '{job.identity}'")))
 
     def _is_retried(self, state: State) -> bool:
         return state == "failed" and bool(self.study["retry_failed"])
@@ -231,7 +233,7 @@ class Sweep:
         """Say what became of the jobs.
 
         Raises:
-            ValueError: lists the jobs that failed.
+            Failed: lists the jobs that failed.
         """
         states = {job.identity: self.state(job) for job in jobs}
         failed = [f"{' '.join(self._varying(job))}: {_error(result)}" for job, result in zip(left, results, strict=False) if _error(result)]
@@ -249,7 +251,7 @@ class Sweep:
             rest = len(left) - len(results)
             stopped = f"\n{rest} jobs were not begun (study.on_failure=stop)" if rest else ""
             again = "\nRun the study again with study.retry_failed=true to repeat them; what is finished is not repeated."
-            raise ValueError("these jobs failed:\n  " + "\n  ".join(failed) + stopped + again)
+            raise Failed("these jobs failed:\n  " + "\n  ".join(failed) + stopped + again)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -269,6 +271,9 @@ class Sweep:
             self.parent.close("KILLED", "interrupted")
             console.print("\ninterrupted; the same command goes on where it stopped", highlight=False)
             raise SystemExit(130) from None
+        except ValueError as error:
+            self.parent.close("FAILED", str(error))
+            raise Failed(str(error)) from error
         except BaseException as error:
             self.parent.close("FAILED", str(error))
             raise
@@ -333,6 +338,8 @@ def _check_study(study: Config) -> None:
     if study["on_failure"] not in ("continue", "stop"):
         raise ConfigError(f"study.on_failure={study['on_failure']} is not allowed. Allowed: continue, stop")
     trials = study["tuning_trials"]
+    if study["metric"] is not None and not trials:
+        raise ConfigError(f"study.metric={study['metric']} is what a search chooses by: give study.tuning_trials, too, or leave it out")
     if not isinstance(trials, int) or trials < 0:
         raise ConfigError(f"study.tuning_trials={trials} is not allowed: a whole number from 0")
     if trials and not study["space"]:

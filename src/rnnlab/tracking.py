@@ -35,6 +35,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
+from rnnlab import views
+
 Client = MlflowClient
 FLUSH_EVERY_S = 5.0
 FLUSH_EVERY_METRICS = 500
@@ -105,6 +107,7 @@ class Tracker:
         self.run_id = run_id
         self.name = name
         self.folder = folder
+        self.experiment_id = ""
         self._metrics: list[Metric] = []
         self._flushed_at = self._beaten_at = time.monotonic()
         self._is_warned = False
@@ -128,7 +131,7 @@ class Tracker:
             raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
         run = client.create_run(experiment_id(client, experiment, root), run_name=name, tags={**tags, **_process()})
         tracker = cls(client, run.info.run_id, name, outputs / run.info.run_id)
-        tracker._settle(home)
+        tracker._settle(home, run)
         return tracker
 
     @classmethod
@@ -140,11 +143,12 @@ class Tracker:
         tracker.set_tags(_process())
         if "failure" in run.data.tags:
             client.delete_tag(run_id, "failure")
-        tracker._settle(home)
+        tracker._settle(home, run)
         return tracker
 
-    def _settle(self, home: Path) -> None:
+    def _settle(self, home: Path, run: Run) -> None:
         """Make the run's folder, and say where it runs."""
+        self.experiment_id = str(run.info.experiment_id)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "run_id").write_text(self.run_id + "\n", encoding="utf-8")
         self.set_tags({"outputs": str(self.folder), **_whereabouts(home)})
@@ -183,9 +187,18 @@ class Tracker:
         return sorted(points.items())
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags (the UI's columns)."""
-        items = [RunTag(name, str(value)) for name, value in tags.items()]
+        """Set tags (the UI's columns); empty ones are left out."""
+        items = [RunTag(name, str(value)) for name, value in tags.items() if str(value)]
         self._try(lambda: self.client.log_batch(self.run_id, tags=items))
+
+    def show(self, metric: str, direction: str) -> None:
+        """Let the UI show the run's experiment by what matters, this metric among it."""
+        self._try(lambda: offer_views(self.client, self.experiment_id, metric, direction))
+
+    @property
+    def link(self) -> str:
+        """Where the UI shows the run's experiment."""
+        return views.link(ui_address(self.client), self.experiment_id)
 
     def log_dataset(self, name: str, digest: str, source: str) -> None:
         """Say which data a run saw (the UI's column and filter)."""
@@ -340,6 +353,32 @@ def experiment_id(client: MlflowClient, name: str, root: Path) -> str:
             return str(found.experiment_id)
         location = (root / "mlartifacts" / name).as_uri() if is_local else None
         return str(client.create_experiment(name, artifact_location=location))
+
+
+def offer_views(client: MlflowClient, experiment: str, metric: str, direction: str) -> None:
+    """Give an experiment its views in the UI, where it was not given them for this metric before (see `views`)."""
+    found = client.get_experiment(experiment)
+    for name, value in views.missing_tags(str(found.name), found.tags, metric, direction, int(time.time() * 1000)).items():
+        client.set_experiment_tag(experiment, name, value)
+
+
+def shown_experiments(client: MlflowClient) -> dict[str, str]:
+    """Return the experiments that have runs, id to name, the latest first; those of before there were views are given theirs."""
+    shown = {}
+    for experiment in client.search_experiments():
+        is_known = views.KNOWN in experiment.tags
+        tags = [] if is_known else [run.data.tags for run in client.search_runs([experiment.experiment_id], max_results=20)]
+        for metric, direction in sorted({(found["metric"], found["metric_direction"]) for found in tags if "metric_direction" in found}):
+            offer_views(client, experiment.experiment_id, metric, direction)
+        if is_known or tags:
+            shown[str(experiment.experiment_id)] = str(experiment.name)
+    return shown
+
+
+def ui_address(client: MlflowClient) -> str:
+    """Return where runs are shown: by the tracking server, or by `make ui`."""
+    address = public(client.tracking_uri)
+    return address.rstrip("/") if address.startswith("http") else views.UI
 
 
 @contextmanager

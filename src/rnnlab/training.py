@@ -18,12 +18,13 @@ from torch import Tensor
 
 from rnnlab.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.config import Config, ConfigError, nearest
+from rnnlab.config import recipe as checked
 from rnnlab.constraints import weight_constraint
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.distributed import spread
 from rnnlab.launching import is_leader
 from rnnlab.models.base import Network
-from rnnlab.tasks import Transduce
+from rnnlab.tasks import Measure, Transduce, direction_of
 from rnnlab.tracking import Tracker
 
 console = Console(stderr=True, soft_wrap=True)
@@ -45,12 +46,13 @@ def make_trainer(
         StepSeed(config["seed"]),
         FiniteGuard(),
         meter,
+        *_insight(config, tracker, data),
         *weight_constraint(config["callbacks"], model),
         *_weight_average(config),
         best,
         *_early_stopping(config, best),
         *_stop_when_solved(config, model),
-        *_pruning(config, f"val/{measure.name}", measure.direction),
+        *_pruning(config, model),
         LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
         ProgressLine(f"val/{measure.name}", measure.unit),
         *(
@@ -125,6 +127,28 @@ def _logged_names(model: Network) -> list[str]:
         return ["val/loss", *(f"val/{name}" for name in model.task.flatten(model.task.metrics().compute()))]
 
 
+def chosen_by(model: Network, asked: str | None) -> Measure:
+    """Return the metric that a search chooses settings by, on validation.
+
+    Args:
+        model: any of the network's settings.
+        asked: `study.metric`; None for the task's own.
+
+    Raises:
+        ConfigError: where it is not measured while training, or says nothing of what is better.
+    """
+    own = model.task.measure
+    if asked in (None, own.name):
+        return own
+    logged = [name.removeprefix("val/") for name in _logged_names(model)]
+    known = {name: direction for name in logged if (direction := direction_of(name))}
+    if asked not in known:
+        why = "neither more nor less of it is better" if asked in logged else "it is not measured on validation while training"
+        short = ", ".join(name for name in known if "/" not in name)
+        raise ConfigError(f"study.metric={asked} is not allowed: {why}.{nearest(str(asked), known)} Allowed: {short}")
+    return Measure(str(asked), known[str(asked)], "")
+
+
 def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStopping]:
     settings = config["callbacks"]["early_stopping"]
     if settings["patience"] is not None:
@@ -145,12 +169,19 @@ def _stop_when_solved(config: Config, model: Network) -> Iterator[StopWhenSolved
         yield StopWhenSolved(model.task)
 
 
-def _pruning(config: Config, metric: str, direction: str) -> Iterator[Callback]:
+def _pruning(config: Config, model: Network) -> Iterator[Callback]:
     """Report to the search whose trial this run is, by what settings are chosen by (checkpoints may follow something else)."""
     if config["study"]["trial"] is not None and config["study"]["pruning"]:
         from rnnlab.search import Pruning
 
-        yield Pruning(config, metric, direction)
+        measure = chosen_by(model, config["study"]["metric"])
+        yield Pruning(config, f"val/{measure.name}", measure.direction)
+
+
+def _insight(config: Config, tracker: Tracker, data: SequenceDataModule) -> Iterator[Callback]:
+    """Look into the training, where it is asked (callbacks=insight); of several processes the leader does."""
+    if config["callbacks"].get("insight") and is_leader():
+        yield checked(config["callbacks"]["insight"], "callbacks.insight")(tracker, data)
 
 
 def _weight_average(config: Config) -> Iterator[WeightAveraging]:

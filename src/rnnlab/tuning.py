@@ -9,14 +9,15 @@ import yaml
 from rich.console import Console
 
 from rnnlab.budget import sized_parts
-from rnnlab.config import Config, ConfigError, flatten, recipe
+from rnnlab.config import Config, ConfigError, Failed, flatten, recipe
 from rnnlab.contracts import DataSpec
-from rnnlab.jobs import Job, state_of
+from rnnlab.jobs import Job, counted, state_of
 from rnnlab.parents import Parent, group_of
 from rnnlab.report.runs import REPEATED
 from rnnlab.search import Search, Setting, as_choice, read_space, search_name
 from rnnlab.tasks.base import Measure
 from rnnlab.tracking import Client, find_runs
+from rnnlab.training import chosen_by
 
 console = Console(stderr=True, soft_wrap=True)
 
@@ -69,6 +70,17 @@ class Tuning:
             found += [self._set(job, "tuned", best) for job in group]
         return found
 
+    def check(self, jobs: list[Job]) -> None:
+        """Refuse what cannot be searched, before any trial.
+
+        Raises:
+            ConfigError: where a network has no key of the space, or nothing to choose settings by.
+        """
+        for network, *_ in _groups(jobs):
+            if "recurrence" in network.config["model"]:
+                self._space(network)
+                self._measure(network)
+
     def write(self) -> None:
         """Write each network's best setting to `conf/tuned`: at the end of the study, whose jobs are composed from what was there."""
         for network, best, where in self.found:
@@ -84,15 +96,12 @@ class Tuning:
 
     def search(self, network: Job) -> Setting:
         """Run the trials of one network that are left, and return its best setting."""
-        flat = flatten(network.config)
-        space = {key: value for key, value in self.study["space"].items() if key in flat}
+        flat, space = flatten(network.config), self._space(network)
         if left := sorted(set(self.study["space"]) - set(space)):
             console.print(f"not searched, since {self._label(network)} has no such keys: {', '.join(left)}", highlight=False)
-        if not space:
-            raise ConfigError(f"study.space has no key of {self._label(network)}: {', '.join(left)}; its keys: add --cfg job")
         seeds = list(self.study["search_seeds"])
         measure, label = self._measure(network), self._label(network)
-        name = search_name(network.identity, space, seeds)
+        name = search_name(network.identity, space, seeds, measure.name)
         start = {key: as_choice(flat[key]) for key in space}
         search = Search(self.runner.outputs / "searches", name, measure.direction, read_space(space), start)
         self.runner.parent.note_search(label, name)
@@ -112,7 +121,7 @@ class Tuning:
         """Run one trial, its seeds one after another, and tell the search.
 
         Raises:
-            ValueError: where another process is running it.
+            Failed: where another process is running it.
         """
         total = self.study["tuning_trials"]
         console.print(f"\n[bold]trial {number + 1} of {total}[/] of {self._label(network)}: {_shown(setting)}", highlight=False)
@@ -124,7 +133,7 @@ class Tuning:
                 console.print(f"  trial {number + 1} failed: {error}", highlight=False)
                 search.tell(number, None, "failed")
                 return
-            tried = find_runs(self.runner.client, f"tags.identity = '{job.identity}'")
+            tried = counted(find_runs(self.runner.client, f"tags.identity = '{job.identity}'"), search.name)
             finished = [run for run in tried if run.info.status == "FINISHED"]
             if not finished and state_of(tried) == "pruned":
                 search.tell(number, None, "pruned")
@@ -133,15 +142,21 @@ class Tuning:
                 search.tell(number, None, "failed")
                 return
             if not finished:
-                raise ValueError(f"trial {number + 1} is {state_of(tried)} elsewhere: run the study again when it has ended")
+                raise Failed(f"trial {number + 1} is {state_of(tried)} elsewhere: run the study again when it has ended")
             values.append(finished[0].data.metrics[f"best/{measure.name}"])
         search.tell(number, sum(values) / len(values), "complete")
 
+    def _space(self, network: Job) -> dict[str, Any]:
+        """Return what may be chosen for each key that a network has."""
+        flat, asked = flatten(network.config), self.study["space"]
+        space = {key: value for key, value in asked.items() if key in flat}
+        if not space:
+            raise ConfigError(f"study.space has no key of {self._label(network)}: {', '.join(sorted(asked))}; its keys: add --cfg job")
+        return space
+
     def _measure(self, job: Job) -> Measure:
         """Return the metric that settings are chosen by."""
-        model = recipe(job.config["model"], "model")(self.runner.spec(job))
-        measure: Measure = model.task.measure
-        return measure
+        return chosen_by(recipe(job.config["model"], "model")(self.runner.spec(job)), self.study["metric"])
 
     def _label(self, job: Job) -> str:
         """Name a network by what varies between groups."""

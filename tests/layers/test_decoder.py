@@ -1,24 +1,24 @@
 """Claims about the decoder: a whole target at once equals step by step, and its first state comes from the encoder."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from rnnlab.cells.base import Cell
 from rnnlab.cells.gru import GRUCell
 from rnnlab.cells.lstm import LSTMCell
-from rnnlab.cells.srnn import SRNNCell
+from rnnlab.config import recipe
 from rnnlab.layers.attention import AttentionKind
 from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState
 
-
-def srnn(input_size: int, hidden_size: int) -> SRNNCell:
-    return SRNNCell(input_size, hidden_size, "tanh")
-
-
-CELLS: dict[str, Callable[..., Cell]] = {"srnn": srnn, "gru": GRUCell, "lstm": LSTMCell}
+CONF = Path(__file__).resolve().parents[2] / "conf"
+CELLS: dict[str, Callable[..., Cell]] = {
+    file.stem: recipe(yaml.safe_load(file.read_text(encoding="utf-8")), "cell") for file in sorted((CONF / "cell").glob("*.yaml"))
+}
 KINDS: tuple[AttentionKind, ...] = ("none", "bahdanau", "luong_dot", "luong_general")
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.contracts import Batch
-from rnnlab.layers.frontends import Convolution, Direct, Embedding, MaskedBatchNorm
+from rnnlab.layers.frontends import Convolution, Direct, Embedding
+from rnnlab.layers.norms import MaskedBatchNorm
 
 B, T, F = 2, 5, 3
 LENGTHS = torch.tensor([3, 5])

@@ -25,6 +25,7 @@ VARIANTS = [
     ("lstm", "srnn", "bahdanau", False),
     ("srnn", "lstm", "none", False),
     ("gru", "lstm", "luong_dot", True),
+    ("mingru", "lstm_layer_norm", "bahdanau", True),
 ]
 
 
@@ -91,6 +92,18 @@ def test_padding_changes_neither_loss_nor_answer(variant: tuple[str, str, str, b
     assert float(together.loss) == pytest.approx(total / 13, rel=1e-5)
     for row, one in enumerate(alone):
         assert [h.tokens for h in together.hypotheses[row]] == [h.tokens for h in one.hypotheses[0]]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_step_by_step_encoder_and_decoder_answer_and_learn_the_same(variant: tuple[str, str, str, bool]) -> None:
+    batch, found = batch_of(SOURCES, TARGETS), []
+    for backend in ("fused", "reference"):
+        model = make(TOKENS, variant, **{"recurrence.backend": backend}).double()
+        assert all(cell.backend == backend for cell in model.decoder.cells)
+        loss = model.training_loss(batch)
+        found.append([loss, *torch.autograd.grad(loss, list(model.parameters()))])
+    for fused, written in zip(*found, strict=True):
+        torch.testing.assert_close(fused, written, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

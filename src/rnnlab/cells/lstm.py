@@ -1,16 +1,36 @@
 """Long short-term memory: Hochreiter and Schmidhuber (1997) with the forget gate of Gers et al. (2000), no peepholes.
 
-i_t = sigmoid(W_ii x_t + b_ii + W_hi h_{t-1} + b_hi)        input gate
-f_t = sigmoid(W_if x_t + b_if + W_hf h_{t-1} + b_hf)        forget gate
-g_t = tanh(W_ig x_t + b_ig + W_hg h_{t-1} + b_hg)           candidate
-o_t = sigmoid(W_io x_t + b_io + W_ho h_{t-1} + b_ho)        output gate
-c_t = f_t * c_{t-1} + i_t * g_t
-h_t = o_t * tanh(c_t)
+    p_t = W_i x_t + b_i                             four blocks: i, f, g, o
+    i_t = sigmoid(p_i + W_hi h_{t-1} + b_hi)        input gate
+    f_t = sigmoid(p_f + W_hf h_{t-1} + b_hf)        forget gate
+    g_t = tanh(p_g + W_hg h_{t-1} + b_hg)           candidate
+    o_t = sigmoid(p_o + W_ho h_{t-1} + b_ho)        output gate
+    c_t = f_t * c_{t-1} + i_t * g_t                 memory
+    h_t = o_t * tanh(c_t)
+
+Gradient of a step, from dh = dL/dh_t and dc = dL/dc_t (total: see `base`):
+
+    do       = dh * tanh(c_t)                       da_o = do * o * (1 - o)
+    dm       = dc + dh * o * (1 - tanh(c_t)^2)      all that reaches c_t
+    di       = dm * g                               da_i = di * i * (1 - i)
+    df       = dm * c_{t-1}                         da_f = df * f * (1 - f)
+    dg       = dm * i                               da_g = dg * (1 - g^2)
+    dp       = [da_i, da_f, da_g, da_o]             whence dW_i = dp x_t^T, db_i = dp
+    dc_{t-1} = dm * f
+    dh_{t-1} = W_h^T dp
+    dW_h     = dp h_{t-1}^T,  db_h = dp = db_i
+
+Through the memory alone a gradient is multiplied by f at each step, by no matrix: it lasts as long as f stays near 1. At PyTorch's
+first weights f is about 1/2, hence `forget_bias` and `chrono`.
 """
 
-from torch import Tensor, lstm_cell, nn, sigmoid, tanh
+import torch
+from torch import Tensor, nn, sigmoid, tanh
 
-from rnnlab.cells.base import Cell, State
+from rnnlab.cells.base import Cell, State, StepGradient
+from rnnlab.cells.weights import Initialisation, Timescale, refuse_two_memories, remember
+
+INPUT, FORGET = 0, 1
 
 
 class LSTMCell(Cell):
@@ -19,20 +39,41 @@ class LSTMCell(Cell):
     Args:
         input_size: F.
         hidden_size: H.
+        forget_bias: first bias of the forget gate (the sum of PyTorch's two), or None for biases as drawn.
+        chrono: longest time in steps that the first biases of forget and input gate spread over, or None for biases as drawn.
     """
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(nn.LSTM(input_size, hidden_size, batch_first=True), 4, 2)
+    gate_names = ("input", "forget", "candidate", "output")
 
-    def step(self, input_BF: Tensor, state: State) -> State:
-        """Advance one time step; see the equations at the top."""
-        hidden_BH, memory_BH = state
-        from_input, from_hidden = self.gate_inputs(input_BF, hidden_BH)
-        i, f, g, o = (a + b for a, b in zip(from_input, from_hidden, strict=True))
-        memory_BH = sigmoid(f) * memory_BH + sigmoid(i) * tanh(g)
-        return sigmoid(o) * tanh(memory_BH), memory_BH
+    def __init__(self, input_size: int, hidden_size: int, forget_bias: float | None = None, chrono: Timescale | None = None) -> None:
+        super().__init__(nn.LSTM(input_size, hidden_size, batch_first=True), 4, 2, torch.lstm_cell)
+        refuse_two_memories(forget_bias, chrono)
+        self.forget_bias, self.chrono = forget_bias, chrono
 
-    def advance(self, input_BF: Tensor, state: State) -> State:
-        """Advance one time step on the kernel's single step."""
-        hidden_BH, memory_BH = lstm_cell(input_BF, state, *self.kernel_weights)
-        return hidden_BH, memory_BH
+    def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
+        """Return i, f, g, o."""
+        i, f, g, o = (projected_BP + self.recur(entering_BH)).chunk(4, -1)
+        return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+
+    def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
+        """Return the state after a step; see the equations at the top."""
+        i, f, g, o = self.gates(projected_BP, state, entering_BH)
+        memory_BH = f * state[1] + i * g
+        return o * tanh(memory_BH), memory_BH
+
+    def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
+        """Return the gradient of a step; see the equations at the top."""
+        (h, c), (dh, dc) = state, after
+        i, f, g, o = self.gates(projected_BP, state, h)
+        shown = tanh(f * c + i * g)
+        dm = dc + dh * o * (1 - shown * shown)
+        da_i, da_f = dm * g * i * (1 - i), dm * c * f * (1 - f)
+        da_g, da_o = dm * i * (1 - g * g), dh * shown * o * (1 - o)
+        dp = torch.cat([da_i, da_f, da_g, da_o], -1)
+        entering, weights = self.recur_backward(h, dp)
+        return StepGradient(dp, (entering, dm * f), weights)
+
+    def initialise(self, initialisation: Initialisation) -> None:
+        """Draw the weights anew, then the biases that `forget_bias` or `chrono` ask for."""
+        super().initialise(initialisation)
+        remember(self.kernel, self.forget_bias, self.chrono, FORGET, INPUT)

@@ -254,7 +254,10 @@ class TextData(LabelledData):
         """Read the word vectors to begin with, rows of NaN for words that have none; say how many have one."""
         if self.loader.vectors is None:
             return None
-        vectors, counts = read_vectors(Path(self.loader.vectors).expanduser(), self.vocabulary.words)
+        try:
+            vectors, counts = read_vectors(Path(self.loader.vectors).expanduser(), self.vocabulary.words)
+        except ValueError as error:
+            raise ValueError(f"data.loader.vectors={self.loader.vectors}: {error}") from None
         found = counts["num_found"] + counts["num_found_lower"]
         words = f"{found:,} of {len(self.vocabulary):,} words have one, {vectors.shape[1]} numbers each"
         self.console.print(f"  vectors       {words}", highlight=False)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells.base import Cell, Initialisation, State
+from rnnlab.cells.base import Cell, State
+from rnnlab.cells.weights import Initialisation
 from rnnlab.contracts import Fraction, PositiveInt
 from rnnlab.layers.attention import Attention, AttentionKind, Memory
 
@@ -31,7 +32,7 @@ class DecoderSettings:
         dropout: on what enters each layer.
         has_input_feeding: whether the last readout enters the next step.
         attention_size: A of `bahdanau`.
-        initialisation: see `Cell.initialise`.
+        initialisation: see `cells.weights.draw`.
     """
 
     hidden_size: PositiveInt

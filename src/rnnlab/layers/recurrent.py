@@ -7,21 +7,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells.base import Cell, Initialisation
-from rnnlab.contracts import Fraction, PositiveInt, zero_padding
+from rnnlab.cells.base import Backend, Cell
+from rnnlab.cells.weights import Initialisation
+from rnnlab.contracts import Fraction, PositiveInt, valid_mask, zero_padding
 from rnnlab.layers.base import SequenceLayer
+from rnnlab.layers.norms import MaskedBatchNorm
 
 
 @dataclass(frozen=True)
 class Recurrence:
     """Say what the stack of recurrent layers is (`model.recurrence`).
 
+    What stands here as a default is what runs have that were recorded before there was such a key; conf/model/stack says the same.
+
     Args:
         hidden_size: H of each layer and direction.
         num_layers: how many.
         dropout: on what passes from one layer to the next.
         has_layer_norm: normalise each layer's output over H (Ba et al. 2016).
-        initialisation: see `Cell.initialise`.
+        initialisation: see `cells.weights.draw`.
+        has_batch_norm: normalise each number of a layer's output over the batch and its valid steps instead (Ioffe and Szegedy 2015).
+        has_residual: add what enters each layer but the first to what it gives (He et al. 2016; Wu et al. 2016, section 3.1).
+        recurrent_dropout: see `Cell.run_with`.
+        zoneout: see `Cell.run_with`.
+        backend: `fused` (at once, where the cell has a kernel) or `reference` (step by step), of all cells of the model: the same outputs
+            and gradients up to rounding, by which two trainings in float32 drift apart.
     """
 
     hidden_size: PositiveInt
@@ -29,28 +39,42 @@ class Recurrence:
     dropout: Fraction
     has_layer_norm: bool
     initialisation: Initialisation
+    has_batch_norm: bool = False
+    has_residual: bool = False
+    recurrent_dropout: Fraction = 0.0
+    zoneout: Fraction = 0.0
+    backend: Backend = "fused"
+
+    def __post_init__(self) -> None:
+        """Refuse two norms at one place, which would undo each other."""
+        if self.has_layer_norm and self.has_batch_norm:
+            raise ValueError("model.recurrence.has_layer_norm and has_batch_norm normalise the same numbers: set one of them to false")
 
 
 class RecurrentStack(SequenceLayer):
     """Map (values, lengths) to (values, lengths): (B, T, F) to (B, T, D*H), D directions.
 
-    A bidirectional layer is two one-way passes on the fused kernel, the second over each sequence reversed within its own length,
-    so that padding never enters: no packing, and no result that depends on longer neighbours.
+    A bidirectional layer is two one-way passes, the second over each sequence reversed within its own length, so that padding never
+    enters: no packing, and no result that depends on longer neighbours.
+
+    Layer l: `x_l = norm([forwards; backwards](dropout(x_{l-1}))) + x_{l-1}`, the norm, dropout (l > 1) and residual (l > 1) where asked.
     """
 
     def __init__(self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool) -> None:
         super().__init__()
         self.num_directions, self.is_causal = (2, False) if is_bidirectional else (1, True)
         self.output_size = self.num_directions * recurrence.hidden_size
+        self.has_residual = recurrence.has_residual
         sizes = [input_size] + [self.output_size] * (recurrence.num_layers - 1)
         self.layers = nn.ModuleList(
             nn.ModuleList(cell(input_size=size, hidden_size=recurrence.hidden_size) for _ in range(self.num_directions)) for size in sizes
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(self.output_size) if recurrence.has_layer_norm else nn.Identity() for _ in sizes)
+        self.norms = nn.ModuleList(_norm(recurrence, self.output_size) for _ in sizes)
         self.dropout = nn.Dropout(recurrence.dropout)
         for part in self.layers.modules():
             if isinstance(part, Cell):
                 part.initialise(recurrence.initialisation)
+                part.run_with(recurrence.backend, recurrence.recurrent_dropout, recurrence.zoneout)
 
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers; what lies beyond a length is zero in the result."""
@@ -65,17 +89,34 @@ class RecurrentStack(SequenceLayer):
         values, finals = values_BTF, []
         rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            values = self.dropout(values) if index else values
+            entering = self.dropout(values) if index else values
             cells = list(layer.children())
-            outputs = [cells[0](values)]
+            outputs = [cells[0](entering)]
             last = [outputs[0][rows_B, lengths_B - 1]]
             if self.num_directions == 2:
-                backward = cells[1](reverse_within_length(values, lengths_B))
+                backward = cells[1](reverse_within_length(entering, lengths_B))
                 outputs.append(reverse_within_length(backward, lengths_B))
                 last.append(backward[rows_B, lengths_B - 1])
             finals.append(torch.cat(last, -1))
-            values = zero_padding(norm(torch.cat(outputs, -1)), lengths_B)
+            normalised = _normalised(norm, torch.cat(outputs, -1), lengths_B)
+            values = normalised + values if index and self.has_residual else normalised
         return values, finals
+
+
+def _norm(recurrence: Recurrence, size: int) -> nn.Module:
+    if recurrence.has_batch_norm:
+        return MaskedBatchNorm(size)
+    return nn.LayerNorm(size) if recurrence.has_layer_norm else nn.Identity()
+
+
+def _normalised(norm: nn.Module, values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
+    """Normalise, and zero what lies beyond a length."""
+    if not isinstance(norm, MaskedBatchNorm):
+        return zero_padding(norm(values_BTX), lengths_B)
+    mask_BT = valid_mask(lengths_B, values_BTX.shape[1])
+    channels_first = zero_padding(values_BTX, lengths_B).transpose(1, 2)[..., None]
+    normalised = norm(channels_first, mask_BT[:, None, :, None].to(values_BTX))
+    return zero_padding(normalised[..., 0].transpose(1, 2), lengths_B)
 
 
 def reverse_within_length(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:

@@ -10,6 +10,6 @@ from rnnlab.models.base import RecurrentModule
 
 @final
 class BiRNN(RecurrentModule):
-    """A bidirectional recurrent network; choose its cell with `cell=srnn|lstm|gru`."""
+    """A bidirectional recurrent network; choose its cell with `cell=...` (conf/cell)."""
 
     is_bidirectional: ClassVar[bool] = True

@@ -97,6 +97,8 @@ class Seq2Seq(Network):
         self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
         readout_size = decoder.embedding_size if tied_embeddings != "none" else decoder.hidden_size
         self.decoder = Decoder(self.recurrence.output_size, decoder_cell, attention, decoder, readout_size)
+        for layer in self.decoder.cells:  # dropout and zoneout are the encoder's
+            layer.run_with(recurrence.backend, recurrent_dropout=0.0, zoneout=0.0)
         self.bridge = Bridge(self.recurrence.output_size, recurrence.num_layers, self.recurrence.num_directions, self.decoder)
         self.dropout = nn.Dropout(head.dropout)
         size = decoder.embedding_size

@@ -9,40 +9,18 @@ import pandas as pd
 
 from rnnlab.report.contents import Group, Metric, RunResult
 from rnnlab.report.units import rights, unit_sums
+from rnnlab.tasks import direction_of
 from rnnlab.tracking import Client, Run, TrackingError, metric_history, read_artifact
 
 FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "optimizer", "scheduler", "budget")
 """Parameters that name what varies, before those that follow from them."""
+COPIES = ("model.cell.", "model.frontend.", "model.decoder_cell.")
+"""Parameters that older runs have twice."""
 REPEATED = ("seed", "data.fold")
 CURVES = ("train/loss", "val/loss")
-MORE_IS_BETTER = (
-    "accuracy",
-    "frame_accuracy",
-    "f1",
-    "precision",
-    "recall",
-    "skill",
-    "direction",
-    "ic",
-    "rank_ic",
-    "sacrebleu",
-    "bleu",
-    "chrf",
-    "rouge",
-)
 SHARES = (
-    "accuracy",
-    "frame_accuracy",
-    "rouge",
-    "f1",
-    "precision",
-    "recall",
-    "wer",
-    "cer",
-    "per",
-    "sentence_error",
-    "direction",
-    "coverage",
+    *("accuracy", "frame_accuracy", "rouge", "f1", "precision", "recall", "wer", "cer", "per"),
+    *("sentence_error", "direction", "coverage"),
 )
 """Metrics that are written as per cent."""
 
@@ -63,10 +41,7 @@ def metric_of(runs: Sequence[Run], asked: str | None) -> Metric:
         raise ValueError(f"these runs are not measured by one metric ({listed}): choose runs of one task, or metric=NAME")
     name, direction = next(iter(found))
     if asked and asked != name:
-        name, direction = (
-            asked,
-            "max" if asked.startswith(MORE_IS_BETTER) else "min",
-        )
+        name, direction = asked, direction_of(asked) or "min"
     lacking = [str(run.info.run_name) for run in runs if f"test/{name}" not in run.data.metrics]
     if lacking:
         known = sorted({key.removeprefix("test/") for key in runs[0].data.metrics if key.startswith("test/")})
@@ -123,7 +98,12 @@ def varying(runs: Sequence[Run]) -> list[str]:
     A parameter that is the same wherever those before it are the same says nothing new (the hidden size that meets a budget follows
     from the model).
     """
-    keys = {key for run in runs for key in run.data.params if not key.endswith("_target_") and key not in REPEATED}
+    keys = {
+        key
+        for run in runs
+        for key in run.data.params
+        if not key.endswith("_target_") and not key.startswith(COPIES) and key not in REPEATED
+    }
     differing = [key for key in keys if len({run.data.params.get(key) for run in runs}) > 1]
     rank = {key: number for number, key in enumerate(FIRST)}
     chosen: list[str] = []

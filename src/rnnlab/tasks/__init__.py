@@ -20,6 +20,7 @@ from rnnlab.tasks.base import Loss as Loss
 from rnnlab.tasks.base import Measure as Measure
 from rnnlab.tasks.base import Regularisation as Regularisation
 from rnnlab.tasks.base import Task as Task
+from rnnlab.tasks.base import direction_of as direction_of
 from rnnlab.tasks.classify import Classify as Classify
 from rnnlab.tasks.classify import Label as Label
 from rnnlab.tasks.classify import class_weights as class_weights

@@ -1,5 +1,6 @@
 """What every task answers: the size of its output, its loss, its metrics and how its output is read."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,18 @@ class Regularisation:
     label_smoothing: Fraction
     class_weights: ClassWeights
     l1: NonNegativeFloat
+
+
+BETTER = {
+    "max": "accuracy frame_accuracy f1 precision recall skill direction_accuracy ic rank_ic sacrebleu bleu chrf rouge",
+    "min": "loss nll qlike mse rmse mae pinball wer cer per sentence_error ece",
+}
+
+
+def direction_of(name: str) -> Literal["min", "max"] | None:
+    """Return whether more or less of a metric is better, by its name; None where neither is (`coverage` has a level to meet)."""
+    is_one_of = {way: re.match(rf"({'|'.join(names.split())})(?![a-z])", name) for way, names in BETTER.items()}
+    return "max" if is_one_of["max"] else "min" if is_one_of["min"] else None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,202 @@
+"""Climb: the longest T that each cell and initialisation solves in at least 4 of 5 seeds, within a fixed number of optimizer steps.
+
+python experiments/memory/climb.py
+python experiments/memory/climb.py --data adding --settings "lstm chrono" "gru default" --processes 1
+
+Every training is a job of a study: tracked, run exactly once, gone on with where it was cut off. Killed, the same command goes on;
+finished, it trains nothing. Afterwards `summarise.py` writes results.csv, the pictures and README.md.
+
+A ladder is climbed with as few trainings as the question allows. Going up, a rung is passed as soon as one of the first two seeds solves
+it: if both fail, 4 of 5 cannot be had, and nothing longer is tried. From the highest rung so passed it goes down until one is solved in 4
+of 5 seeds. Shorter rungs are taken to be solvable where a longer one is.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from rnnlab.command_line import HOME, ROOT, compose_config
+from rnnlab.config import Config
+from rnnlab.jobs import identity
+from rnnlab.parents import Parent, Plan, finished_run
+from rnnlab.run import check, find_data, train
+from rnnlab.tracking import connect, find_runs
+
+STUDY = "memory"
+NUM_SEEDS, NUM_NEEDED = 5, 4
+LOOK_AT = 200
+"""T at which gradient horizons of all are looked at before the first step."""
+SETTINGS = {
+    "srnn default": ("model=srnn",),
+    "srnn orthogonal": ("model=srnn", "model.recurrence.initialisation=orthogonal"),
+    "srnn identity": ("model=srnn", "model.recurrence.initialisation=identity"),
+    "srnn identity relu": ("model=srnn", "model.recurrence.initialisation=identity", "cell.activation=relu"),
+    "lstm default": ("model=lstm",),
+    "lstm orthogonal": ("model=lstm", "model.recurrence.initialisation=orthogonal"),
+    "lstm forget bias 1": ("model=lstm", "cell.forget_bias=1"),
+    "lstm chrono": ("model=lstm", "cell.chrono={longest}"),
+    "gru default": ("model=gru",),
+    "gru orthogonal": ("model=gru", "model.recurrence.initialisation=orthogonal"),
+    "gru chrono": ("model=gru", "cell.chrono={longest}"),
+}
+"""Cells with their initialisations; `longest` is the number of steps of a sequence."""
+LADDERS = {
+    "adding": (25, 50, 100, 200, 400, 600),
+    "copying": (5, 10, 25, 50, 100, 200),
+    "parity": (4, 6, 8, 12, 16, 24, 32),
+}
+EPOCHS = {"adding": 20, "copying": 60, "parity": 40}
+"""Of 100 steps each: the budget."""
+MORE_STEPS = {"adding": 0, "copying": 20, "parity": 0}
+"""By how much sequences are longer than T."""
+JobOfParent = tuple[str, list[str], Config]
+"""What a parent run lists of a job: identity, words, configuration."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Hold one job.
+
+    Args:
+        data: name of the task.
+        setting: key of `SETTINGS`.
+        num_steps: T.
+        seed: of the training.
+        is_look: whether it is only looked at, before and after one step.
+    """
+
+    data: str
+    setting: str
+    num_steps: int
+    seed: int
+    is_look: bool = False
+
+    def words(self, epochs: int) -> list[str]:
+        """Return the words of the command line that make it."""
+        longest = self.num_steps + MORE_STEPS[self.data]
+        name = f"{self.setting.replace(' ', '_')}-{self.data}-{self.num_steps}-s{self.seed}"
+        return [
+            f"study={STUDY}",
+            f"data={self.data}",
+            *(word.format(longest=longest) for word in SETTINGS[self.setting]),
+            f"data.num_steps={self.num_steps}",
+            f"seed={self.seed}",
+            f"epochs={epochs}",
+            f"name={name}{'-look' if self.is_look else ''}",
+            *(["callbacks=insight", "trainer.max_steps=1"] if self.is_look else []),
+        ]
+
+
+# The ladder -----------------------------------------------------------------------------------------------------------------------
+
+
+def climb(
+    is_solved: Callable[[int, int], bool], lengths: Sequence[int], num_seeds: int = NUM_SEEDS, num_needed: int = NUM_NEEDED
+) -> int | None:
+    """Return the longest length that enough seeds solve, None where none is.
+
+    Args:
+        is_solved: of (length, seed); asked again it knows.
+        lengths: rising.
+        num_seeds: how many decide.
+        num_needed: how many must solve it.
+    """
+    num_allowed = num_seeds - num_needed
+    passed: list[int] = []
+    for length in lengths:
+        if not any(is_solved(length, seed) for seed in range(num_allowed + 1)):
+            break
+        passed.append(length)
+    return next((length for length in reversed(passed) if is_solved_by_enough(is_solved, length, num_seeds, num_needed)), None)
+
+
+def is_solved_by_enough(is_solved: Callable[[int, int], bool], length: int, num_seeds: int, num_needed: int) -> bool:
+    """Ask seeds in order until it is decided."""
+    num_solved = 0
+    for number in range(num_seeds):
+        num_solved += is_solved(length, number)
+        num_left = num_seeds - number - 1
+        if num_solved >= num_needed or num_solved + num_left < num_needed:
+            break
+    return num_solved >= num_needed
+
+
+# Jobs -----------------------------------------------------------------------------------------------------------------------------
+
+
+def ensure(rung: Rung, epochs: int, parent: str) -> tuple[bool, JobOfParent]:
+    """Train a job unless that was done; return whether it is solved (what failed is not), and what the parent lists."""
+    words = rung.words(epochs)
+    config = compose_config("config", [*words, f"study.parent={parent}", f"tracking.experiment={STUDY}"])
+    data = find_data(check(config).data, config)
+    job = identity(config, data.hashes["source_hash"])
+    client = connect(config["tracking"]["uri"], ROOT)
+    wanted = f"tags.identity = '{job}'"
+    run = finished_run(find_runs(client, wanted))
+    if run is None:
+        try:
+            train(config)
+        except ValueError as error:  # it diverged: tracked as failed
+            print(f"{config['name']}: {error}", file=sys.stderr)
+        run = finished_run(find_runs(client, wanted))
+    return run is not None and run.data.metrics["test/solved"] == 1, (job, words, config)
+
+
+def climb_one(data: str, setting: str, lengths: Sequence[int], epochs: int, parent: str) -> tuple[int | None, list[JobOfParent]]:
+    """Climb with one setting; return the longest T, and all jobs that were needed."""
+    jobs: dict[Rung, tuple[bool, JobOfParent]] = {}
+
+    def known(rung: Rung) -> bool:
+        if rung not in jobs:
+            jobs[rung] = ensure(rung, epochs, parent)
+        return jobs[rung][0]
+
+    for seed in range(NUM_SEEDS):
+        known(Rung(data, setting, LOOK_AT, seed, is_look=True))
+    longest = climb(lambda length, seed: known(Rung(data, setting, length, seed)), lengths)
+    return longest, [job for _, job in jobs.values()]
+
+
+def open_parent(data: str, settings: Sequence[str], lengths: Sequence[int], epochs: int) -> Parent:
+    """Find the parent run of a task's jobs, or make it."""
+    config = compose_config("config", [*Rung(data, settings[0], lengths[0], 0).words(epochs), f"tracking.experiment={STUDY}"])
+    axes = {"setting": list(settings), "data.num_steps": [str(length) for length in lengths], "seed": [str(s) for s in range(NUM_SEEDS)]}
+    plan = Plan(STUDY, axes, [f"data={data}", f"epochs={epochs}"], config["study"], "python experiments/memory/climb.py")
+    return Parent.open(connect(config["tracking"]["uri"], ROOT), plan, [config], Path(config["paths"]["outputs"]), ROOT, HOME)
+
+
+def main() -> None:
+    """Climb all ladders, several at once."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=LADDERS, default=list(LADDERS))
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--lengths", nargs="+", type=int, help="of one task's ladder, in place of its own")
+    parser.add_argument("--epochs", type=int, help="in place of a task's own budget")
+    parser.add_argument("--processes", type=int, default=2)
+    given = parser.parse_args()
+    ladders = {data: given.lengths or LADDERS[data] for data in given.data}
+    budgets = {data: given.epochs or EPOCHS[data] for data in given.data}
+    parents = {data: open_parent(data, given.settings, lengths, budgets[data]) for data, lengths in ladders.items()}
+    jobs: dict[str, list[JobOfParent]] = {data: [] for data in ladders}
+    with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
+        climbs = {
+            pool.submit(climb_one, data, setting, lengths, budgets[data], parents[data].run_id): (data, setting)
+            for setting in given.settings
+            for data, lengths in ladders.items()
+        }
+        for climbed in as_completed(climbs):
+            data, setting = climbs[climbed]
+            longest, needed = climbed.result()
+            jobs[data] += needed
+            parents[data].plan_jobs(jobs[data])  # `summarise.py` and compare.py's status=true know them from here on
+            print(f"{data} {setting}: {f'T = {longest}' if longest else 'not even the shortest'}", flush=True)
+    for parent in parents.values():
+        parent.close("FINISHED")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Under- and overfitting in words, from the curves that every run logs.
+
+Of each validation i at step s_i: v_i is the validation loss, t_i the mean training loss since the validation before. Training losses are
+measured with dropout and on augmented examples, each while its weights still change; so they may lie above the validation loss.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rnnlab.config import Config, flatten
+from rnnlab.contracts import DataSpec
+from rnnlab.insight.remedies import remedies
+
+Points = list[tuple[int, float]]
+Verdict = Literal["overfitting", "memorising", "learned nothing", "still learning", "underfitting", "fitting", "unknown"]
+FEWEST = 4
+"""Validations below which nothing is said."""
+RISE, GAP, FALL, CHANCE, HIGH = 0.05, 0.1, 0.02, 0.97, 0.3
+"""Of losses, as shares: a rise that counts; a gap that counts; a fall over the last quarter that counts; of the classes' entropy, what is
+no better than guessing, and what is still high."""
+
+
+NOISES = 3
+"""A rise counts from so many times the noise on: of curves that are flat but noisy, 1 to 8 % pass for rising (10 to 100 validations)."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Say how a training went.
+
+    Args:
+        verdict: in a word or two.
+        words: in sentences.
+        remedies: what may help, as typed behind the command, each to be tried alone.
+    """
+
+    verdict: Verdict
+    words: str
+    remedies: tuple[str, ...]
+
+    def __str__(self) -> str:
+        advice = f" Try, one at a time: {'  '.join(self.remedies)}" if self.remedies else ""
+        return f"{self.verdict}: {self.words}{advice}"
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Hold losses at each validation.
+
+    Args:
+        steps: of the optimizer, (N,).
+        val: v_i, (N,).
+        train: t_i, (N,).
+    """
+
+    steps: np.ndarray
+    val: np.ndarray
+    train: np.ndarray
+
+    @property
+    def best(self) -> int:
+        """Where the validation loss was lowest."""
+        return int(self.val.argmin())
+
+    @property
+    def end(self) -> float:
+        """The validation loss at the end: the median of the last three."""
+        return float(np.median(self.val[-3:]))
+
+    @property
+    def noise(self) -> float:
+        """How far a validation loss lies beside its neighbours' mean, typically."""
+        middle = (self.val[:-2] + self.val[2:]) / 2
+        return float(np.median(np.abs(self.val[1:-1] - middle)))
+
+    @property
+    def lowest(self) -> float:
+        """The lowest validation loss, a single lucky one aside: that of medians of three."""
+        return float(np.median(np.stack([self.val[:-2], self.val[1:-1], self.val[2:]]), 0).min())
+
+    def gap_opened(self) -> int | None:
+        """Return from where on the validation loss stays more than a tenth above the training loss; None where it doesn't."""
+        is_open = self.val - self.train > GAP * np.abs(self.val)
+        closed = np.flatnonzero(~is_open)
+        first = closed[-1] + 1 if len(closed) else 0
+        return int(first) if first < len(is_open) else None
+
+    def fall(self) -> float:
+        """Return by which share the validation loss fell over the last quarter, by a straight line."""
+        num = max(3, len(self.val) // 4)
+        slope, _ = np.polyfit(np.arange(num), self.val[-num:], 1)
+        return float(-slope * (num - 1) / max(abs(self.val[-num:].mean()), 1e-12))
+
+
+def curves(history: Mapping[str, Points]) -> Curves:
+    """Join `train/loss` and `val/loss`: of each validation the mean of the training losses since the one before."""
+    train = history.get("train/loss", [])
+    found, before = [], 0
+    for step, value in history.get("val/loss", []):
+        losses = [loss for at, loss in train if before < at <= step]
+        if losses and math.isfinite(value):
+            found.append((step, value, float(np.mean(losses))))
+        before = step
+    steps, val, train_means = (np.array(column, dtype=float) for column in zip(*found, strict=True)) if found else (np.zeros(0),) * 3
+    return Curves(steps.astype(int), val, train_means)
+
+
+def diagnose(history: Mapping[str, Points], spec: DataSpec, config: Config) -> Diagnosis:
+    """Say how a training went, and which keys of its configuration fit.
+
+    Args:
+        history: metric name to (step, value).
+        spec: of the data.
+        config: of the run, as composed.
+    """
+    found = curves(history)
+    if len(found.steps) < FEWEST:
+        return Diagnosis("unknown", f"{len(found.steps)} validations are too few to say how the training went.", ())
+    verdict = _verdict(found, _entropy(spec))
+    words = f"{_words(verdict, found)} {_of_gap(found)}".strip()
+    epochs = int(found.steps[found.best] / found.steps[-1] * (config["trainer"]["max_epochs"] or 0))
+    return Diagnosis(verdict, words, tuple(remedies(verdict, flatten(config), epochs)))
+
+
+def _verdict(found: Curves, entropy: float | None) -> Verdict:
+    lowest = found.val[found.best]
+    if entropy is not None and lowest > CHANCE * entropy:
+        return "learned nothing"
+    is_higher = found.end - found.lowest > max(RISE * abs(found.lowest), NOISES * found.noise)
+    if is_higher and found.train[-1] < found.train[found.best]:
+        return "overfitting"
+    if found.fall() > FALL:
+        return "still learning"
+    if found.gap_opened() is not None:
+        return "memorising"
+    if entropy is not None and found.train[-1] < HIGH * entropy:
+        return "fitting"
+    return "underfitting"
+
+
+def _words(verdict: Verdict, found: Curves) -> str:
+    best, lowest, last = found.steps[found.best], found.val[found.best], found.steps[-1]
+    if verdict == "overfitting":
+        return (
+            f"the validation loss was lowest ({lowest:.4g}) at step {best:,} of {last:,} and ended at {found.end:.4g}, "
+            f"{found.end / lowest - 1:.0%} higher, while the training loss fell from {found.train[found.best]:.4g} to "
+            f"{found.train[-1]:.4g}."
+        )
+    if verdict == "memorising":
+        return (
+            f"the validation loss no longer falls ({lowest:.4g} at step {best:,} of {last:,}), the training loss is {found.train[-1]:.4g}."
+        )
+    if verdict == "learned nothing":
+        return f"the validation loss, {lowest:.4g} at best, is that of guessing by how frequent the classes are."
+    if verdict == "still learning":
+        return f"the validation loss still fell by {found.fall():.1%} over the last quarter, to {found.end:.4g} at step {last:,}."
+    if verdict == "underfitting":
+        return (
+            f"training and validation loss ended alike ({found.train[-1]:.4g} and {found.end:.4g}) and no longer fall: the network is too "
+            "small or held back too much, or what is left is noise."
+        )
+    return f"the training loss ended at {found.train[-1]:.4g}, the validation loss at {found.end:.4g}, neither rising."
+
+
+def _of_gap(found: Curves) -> str:
+    opened = found.gap_opened()
+    if opened is None:
+        return ""
+    gap = 1 - found.train[-1] / found.val[-1]
+    where = "was there at the first validation" if opened == 0 else f"opened at step {found.steps[opened]:,}"
+    return f"The gap between them {where}; at the end the training loss is {gap:.0%} below the validation loss."
+
+
+def _entropy(spec: DataSpec) -> float | None:
+    """Return the loss of guessing by the classes' frequencies, in nats; None where there are no classes."""
+    if spec.target_kind != "class" or not spec.class_counts:
+        return None
+    shares = np.array(spec.class_counts) / sum(spec.class_counts)
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
