@@ -52,7 +52,7 @@ def test_nothing_is_reached_where_the_first_rung_fails_twice() -> None:
     assert climbed({5: {2, 3, 4}}) == (None, [(5, 0), (5, 1)])
 
 
-@pytest.mark.parametrize(("setting", "data"), zip(CLIMB["SETTINGS"], 4 * list(CLIMB["LADDERS"]), strict=False))
+@pytest.mark.parametrize(("setting", "data"), list(zip(CLIMB["SETTINGS"], 4 * list(CLIMB["LADDERS"]), strict=False)))
 def test_every_job_of_the_study_composes(setting: str, data: str, compose: Callable[..., object]) -> None:
     config = compose(*CLIMB["Rung"](data, setting, 12, 3).words(7))
     assert config["data"]["num_steps"] == 12 and config["seed"] == 3 and config["trainer"]["max_epochs"] == 7  # type: ignore[index]

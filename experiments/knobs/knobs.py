@@ -280,8 +280,8 @@ def report() -> None:
     main = {data: [one for one in turned if one.data == data and one.knob in MAIN[data]] for data in MAIN}
     for data, knobs in main.items():
         judge(knobs)
-        fill(HERE / "README.md", data, table(knobs))
         picture(knobs, HERE / f"{data}.png")
+        fill(HERE / "README.md", data, f"{table(knobs)}\n\n![Each knob's values on {TITLES[data]}, the widest range on top]({data}.png)")
         print(f"{TITLES[data]}\n{table(knobs)}\n")
     fill_column(HOME / "docs/knobs.md", measured(turned))
     with (HERE / "results.csv").open("w", newline="", encoding="utf-8") as file:
