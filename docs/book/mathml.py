@@ -20,7 +20,8 @@ def drawn(latex: str, is_block: bool) -> str:
     Raises:
         PluginError: where it holds a word that is not known.
     """
-    mathml = convert(latex.strip(), display="block" if is_block else "inline")
-    if "\\" in html.unescape(re.sub(r"<[^>]*>", "", mathml)):
+    aligned = latex.strip().replace("{aligned}", "{align*}")  # the name that the converter knows
+    mathml = convert(aligned, display="block" if is_block else "inline")
+    if re.search(r"[\\&]", html.unescape(re.sub(r"<[^>]*>", "", mathml))):
         raise PluginError(f"cannot be drawn: {latex}")
     return f'<div class="equation">{mathml}</div>' if is_block else mathml
