@@ -165,6 +165,8 @@ def _claimed(config: Config, client: Client, job: str) -> Iterator[Begun | None]
 def _train_under(config: Config, recipes: Recipes, client: Client, data: SequenceDataModule, job: str, begun: Begun) -> float | None:
     """Make the model, train it under a run, new or taken up, and measure it."""
     spec = data.make_spec()
+    if spec.solved_at is None and config["callbacks"]["early_stopping"].get("when_solved", False):
+        raise ConfigError(f"callbacks.early_stopping.when_solved: data={spec.name} don't say when they are solved: leave it out")
     if config.get("budget") and sized_parts(config["model"]):
         sized = at_budget(config["model"], config["budget"], spec)
         console.print(

@@ -57,11 +57,12 @@ def check_settings(config: Config) -> None:
     Raises:
         ConfigError: names the key, what was given, what is allowed.
     """
-    callbacks = config["callbacks"]
-    checked({name: callbacks[name] for name in Watchers.__dataclass_fields__ if name in callbacks}, Watchers, "callbacks")
+    callbacks = config.get("callbacks", {})  # of a simple method that was recorded, these groups are left out
+    if callbacks:
+        checked({name: callbacks[name] for name in Watchers.__dataclass_fields__ if name in callbacks}, Watchers, "callbacks")
     for key, hint in RANGES.items():
         group, _, name = key.partition(".")
-        if name in config[group]:
+        if name in config.get(group, {}):
             checked(config[group][name], hint, key)
     epochs = config["trainer"].get("max_epochs")
     if isinstance(epochs, int) and (epochs == 0 or epochs < -1):

@@ -162,10 +162,7 @@ def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStop
 
 
 def _stop_when_solved(config: Config, model: Network) -> Iterator[StopWhenSolved]:
-    is_asked = config["callbacks"]["early_stopping"].get("when_solved", False)
-    if is_asked and model.spec.solved_at is None:
-        raise ConfigError(f"callbacks.early_stopping.when_solved: data={model.spec.name} don't say when they are solved: leave it out")
-    if is_asked:
+    if config["callbacks"]["early_stopping"].get("when_solved", False):
         yield StopWhenSolved(model.task)
 
 
