@@ -64,7 +64,7 @@ class Bundle:
         """
         tables = [pd.DataFrame({"input": names}).join(answer(self.model, batch)) for names, batch in self.batches(inputs)]
         table = pd.concat(tables, ignore_index=True)
-        if self.model.task.is_per_step:
+        if self.model.spec.target_kind == "class_per_step":
             labels = self.model.spec.label_names
             between = "" if all(len(label) == 1 for label in labels) else " "
             table["prediction"] = [between.join(labels[number] for number in numbers) for numbers in table["prediction"]]
