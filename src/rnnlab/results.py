@@ -88,7 +88,7 @@ def leave_behind(
     for split, evaluation in found.items():
         evaluation.table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
     draw(tracker, model, data, found["test"].table, folder)
-    if config["callbacks"].get("insight") and refusal(model) is None:
+    if config.get("callbacks", {}).get("insight") and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
     diagnosis = _diagnosed(tracker, model, config, folder) if isinstance(model, Network) else None
     if isinstance(model.task, Transduce):

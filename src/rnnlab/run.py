@@ -84,7 +84,7 @@ def _check(config: Config) -> Recipes:
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"optimizer: {error}") from None
     optimization = Optimization(optimizer, recipe(config["scheduler"], "scheduler"))
-    if config["callbacks"].get("insight"):
+    if config.get("callbacks", {}).get("insight"):
         recipe(config["callbacks"]["insight"], "callbacks.insight")
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ConfigError(f"seed={config['seed']} is not allowed: a whole number from 0")
@@ -165,7 +165,7 @@ def _claimed(config: Config, client: Client, job: str) -> Iterator[Begun | None]
 def _train_under(config: Config, recipes: Recipes, client: Client, data: SequenceDataModule, job: str, begun: Begun) -> float | None:
     """Make the model, train it under a run, new or taken up, and measure it."""
     spec = data.make_spec()
-    if spec.solved_at is None and config["callbacks"]["early_stopping"].get("when_solved", False):
+    if spec.solved_at is None and config.get("callbacks", {}).get("early_stopping", {}).get("when_solved", False):
         raise ConfigError(f"callbacks.early_stopping.when_solved: data={spec.name} don't say when they are solved: leave it out")
     if config.get("budget") and sized_parts(config["model"]):
         sized = at_budget(config["model"], config["budget"], spec)

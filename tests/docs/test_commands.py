@@ -20,6 +20,7 @@ PAGES = sorted(file for file in (HOME / "docs").rglob("*.md") if not {"zh", "boo
 BLOCK = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<file>[^\"]+)\")?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 COMPOSED = re.compile(r"study=|--status|filter=|trainer=ddp|tracking.uri=|hydra/launcher=|resume=|^RNNLAB_ROOT=")
 ELSEWHERE = ("experiments/", "rnnlab.principles")  # their own tests run them
+RECORDING = HOME / "data/samples/speech/recordings/7/7_f2_gb_1.flac"
 ROOTED = (apply, command_line, compare, reproduce, run, sweep, two_runs)
 
 
@@ -98,7 +99,7 @@ def test_a_page_runs_as_typed_from_top_to_bottom(
     for line in lines_of(page):
         if is_composed(line):
             continue
-        _, (_, *words) = words_of(line)
+        _, (_, *words) = words_of(line.replace("input=FILE", f"input={RECORDING}"))
         while "RUN_ID" in (line := shlex.join(words)):
             words = shlex.split(line.replace("RUN_ID", runs[-1 - line.count("RUN_ID,")], 1))
         runs += re.findall(r"^run ([0-9a-f]{32})$", typed(words, capsys, monkeypatch), re.MULTILINE)
