@@ -1,13 +1,16 @@
 """Every command of the README is typed here; long ones are shortened by `trainer=smoke` or composed only, never left out."""
 
 import re
+import runpy
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
+import torch
 
+from rnnlab import apply, command_line, compare, reproduce, run, sweep, two_runs
 from rnnlab.command_line import as_hydra_reads, check_words
 
 HOME = Path(__file__).resolve().parents[1]
@@ -57,47 +60,88 @@ def shortened(line: str) -> str:
     for word, file in OWN.items():
         typed = typed.replace(f"={word}", f"={file}")
     if "train.py" in typed:
-        typed += " trainer=smoke tracking.log_model=false" + ("" if "data.source" in typed else " data.source=sample")
+        typed += " trainer=smoke trainer.num_threads=1 tracking.log_model=false" + ("" if "data.source" in typed else " data.source=sample")
         typed = typed.replace(" trainer.max_epochs=20", "").replace("study.tuning_trials=20", "study.tuning_trials=1 seed=0,1")
         typed += " model=gru,baseline seed=0,1" if "study=cells" in typed else ""
         typed += " data.prepare.subword_size=400" if "subword" in typed else ""
     return typed + (" data.source=sample" if "prepare.py" in typed else "")
 
 
+@dataclass(frozen=True)
+class Done:
+    """Hold what a command did.
+
+    Args:
+        code: it exited with.
+        out: it printed.
+        err: it printed there.
+    """
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Done]:
+    """Run a script of src/ as a user types it, in this process: a fresh one needs six seconds for its imports."""
+
+    def typed(line: str) -> Done:
+        script, *words = shlex.split(line)
+        code, threads = 0, torch.get_num_threads()
+        with monkeypatch.context() as patch:
+            for module in (apply, command_line, compare, reproduce, run, sweep, two_runs):
+                patch.setattr(module, "ROOT", root)
+            for name in ("RNNLAB_MIRROR", "HYDRA_FULL_ERROR"):
+                patch.delenv(name, raising=False)
+            patch.setenv("COLUMNS", "200")
+            patch.setenv("RNNLAB_ROOT", str(root))
+            patch.setattr("sys.argv", [script, *words])
+            patch.chdir(root)
+            try:
+                runpy.run_path(str(HOME / script), run_name="__main__")
+            except SystemExit as left:
+                code = int(left.code or 0)
+        torch.set_num_threads(threads)
+        return Done(code, *capsys.readouterr())
+
+    return typed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in TYPED if "RUN_ID" not in line and line not in STUDIED])
-def test_a_command_runs_as_typed(line: str, command: Callable[..., "CompletedProcess[str]"]) -> None:
+def test_a_command_runs_as_typed(line: str, command: Callable[[str], Done]) -> None:
     done = command(shortened(line))
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
 
 
 @pytest.mark.slow
-def test_a_study_is_run_and_compared_as_typed(command: Callable[..., "CompletedProcess[str]"]) -> None:
+def test_a_study_is_run_and_compared_as_typed(command: Callable[[str], Done]) -> None:
     assert len(STUDIED) >= 3
     for line in STUDIED:  # the first runs it
         done = command(shortened(line))
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
-    assert "3 jobs: 3 finished" in done.stdout
+        assert done.code == 0, f"{line}\n{done.err}"
+    assert "3 jobs: 3 finished" in done.out
 
 
 @pytest.mark.slow
-def test_the_commands_on_a_run_run_as_typed(command: Callable[..., "CompletedProcess[str]"]) -> None:
+def test_the_commands_on_a_run_run_as_typed(command: Callable[[str], Done]) -> None:
     trained = command("src/train.py model=gru data=speech trainer=smoke data.source=sample")
-    (run_id,) = re.findall(r"^run ([0-9a-f]{32})$", trained.stdout, re.MULTILINE)
+    (run_id,) = re.findall(r"^run ([0-9a-f]{32})$", trained.out, re.MULTILINE)
     for line in (line for line in TYPED if "RUN_ID" in line and "text=" not in line):
         done = command(shortened(line).replace("RUN_ID", run_id))
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.code == 0, f"{line}\n{done.err}"
 
 
 @pytest.mark.slow
-def test_the_commands_on_a_text_run_as_typed(command: Callable[..., "CompletedProcess[str]"]) -> None:
+def test_the_commands_on_a_text_run_as_typed(command: Callable[[str], Done]) -> None:
     trained = command("src/train.py model=seq2seq data=translation trainer=smoke data.source=sample tracking.log_model=false")
-    (run_id,) = re.findall(r"^run ([0-9a-f]{32})$", trained.stdout, re.MULTILINE)
+    (run_id,) = re.findall(r"^run ([0-9a-f]{32})$", trained.out, re.MULTILINE)
     lines = [line for line in TYPED if "RUN_ID" in line and "text=" in line]
     assert lines
     for line in lines:
         done = command(shortened(line).replace("RUN_ID", run_id))
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.code == 0, f"{line}\n{done.err}"
 
 
 def test_the_picture_is_there() -> None:

@@ -479,7 +479,8 @@ def test_of_two_processes_that_start_the_same_study_at_once_each_job_is_run_by_o
 
 
 def test_a_study_of_several_data_sets_is_summarised_by_data_set_each_by_its_own_metric(place: Place) -> None:
-    said = place.typed("-m model=baseline data=text,stock data.source=sample baseline.kind=mean study.name=both", is_small=False)
+    words = f"data.source=sample trainer=smoke tracking.log_model=false study.name=both {place.words[-1]}"
+    said = place.typed(f"-m model=baseline data=text,stock baseline.kind=mean {words}", is_small=False)
     assert said.code == 0, said.text
     by_data = {run.data.params["data"]: run.data.metrics for run in said.new}
     assert said.parent.data.metrics == pytest.approx(

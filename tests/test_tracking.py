@@ -51,6 +51,7 @@ def test_a_server_tracks_a_run_and_one_that_dies_in_the_middle_loses_nothing(
 def test_writers_that_start_at_once_share_one_new_database(tmp_path: Path) -> None:
     def write(number: int) -> str:
         tracker = Tracker.start(connect(None, tmp_path), "together", f"writer-{number}", tmp_path / "outputs", tmp_path, HOME, {})
+        tracker.show("accuracy", "max")
         tracker.log_metrics({f"m/{step}": step for step in range(20)}, number)
         tracker.finish("FINISHED")
         return tracker.run_id
@@ -62,7 +63,8 @@ def test_writers_that_start_at_once_share_one_new_database(tmp_path: Path) -> No
         found = get_run(client, run_id)
         assert found.info.status == "FINISHED"
         assert len(found.data.metrics) == 20
-    assert len({get_run(client, run_id).info.experiment_id for run_id in runs}) == 1
+    (experiment,) = {get_run(client, run_id).info.experiment_id for run_id in runs}
+    assert client.get_experiment(experiment).tags["views"] == "1 accuracy:max"
 
 
 def test_an_address_is_shown_without_its_credentials() -> None:

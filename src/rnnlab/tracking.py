@@ -192,8 +192,9 @@ class Tracker:
         self._try(lambda: self.client.log_batch(self.run_id, tags=items))
 
     def show(self, metric: str, direction: str) -> None:
-        """Let the UI show the run's experiment by what matters, this metric among it."""
-        self._try(lambda: offer_views(self.client, self.experiment_id, metric, direction))
+        """Let the UI show the run's experiment by what matters, this metric among it; where that fails, it is shown as before."""
+        with suppress(MlflowException, OSError):
+            offer_views(self.client, self.experiment_id, metric, direction)
 
     @property
     def link(self) -> str:
@@ -357,9 +358,15 @@ def experiment_id(client: MlflowClient, name: str, root: Path) -> str:
 
 def offer_views(client: MlflowClient, experiment: str, metric: str, direction: str) -> None:
     """Give an experiment its views in the UI, where it was not given them for this metric before (see `views`)."""
-    found = client.get_experiment(experiment)
-    for name, value in views.missing_tags(str(found.name), found.tags, metric, direction, int(time.time() * 1000)).items():
-        client.set_experiment_tag(experiment, name, value)
+
+    def missing() -> dict[str, str]:
+        found = client.get_experiment(experiment)
+        return views.missing_tags(str(found.name), found.tags, metric, direction, int(time.time() * 1000))
+
+    if missing():
+        with _creation_lock(client.tracking_uri):  # of several jobs that begin at once, one
+            for name, value in missing().items():
+                client.set_experiment_tag(experiment, name, value)
 
 
 def shown_experiments(client: MlflowClient) -> dict[str, str]:
