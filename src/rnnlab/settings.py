@@ -68,3 +68,15 @@ def check_settings(config: Config) -> None:
     if isinstance(epochs, int) and (epochs == 0 or epochs < -1):
         key = "epochs" if epochs == config.get("epochs") else "trainer.max_epochs"
         raise ConfigError(f"{key}={epochs} is not allowed: a whole number from 1 (-1: until trainer.max_steps)")
+    _check_mixed(config)
+
+
+def _check_mixed(config: Config) -> None:
+    """Refuse clipping of gradients that a fused optimizer takes scaled: Lightning would, after data are prepared."""
+    trainer, optimizer = config["trainer"], config["optimizer"]
+    precision = str(trainer.get("precision", ""))
+    if precision.endswith("-mixed") and optimizer.get("fused") and trainer.get("gradient_clip_val") is not None:
+        raise ConfigError(
+            f"trainer.precision={precision} does not go with clipping and a fused optimizer together: add optimizer.fused=false, "
+            "or trainer.gradient_clip_val=null"
+        )
