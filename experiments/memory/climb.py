@@ -46,11 +46,13 @@ SETTINGS = {
 """Cells with their initialisations; `longest` is the number of steps of a sequence."""
 LADDERS = {
     "adding": (25, 50, 100, 200, 400, 600),
-    "copying": (5, 10, 25, 50, 100, 200),
-    "parity": (4, 6, 8, 12, 16, 24, 32),
+    "copying": (10, 25, 50, 100, 200),
+    "parity": (3, 4, 5, 6, 8, 12),
 }
-EPOCHS = {"adding": 20, "copying": 60, "parity": 40}
+EPOCHS = {"adding": 20, "copying": 80, "parity": 40}
 """Of 100 steps each: the budget."""
+RATES = {"adding": 0.005, "copying": 0.01, "parity": 0.005}
+"""The learning rate of every setting."""
 MORE_STEPS = {"adding": 0, "copying": 20, "parity": 0}
 """By how much sequences are longer than T."""
 JobOfParent = tuple[str, list[str], Config]
@@ -86,6 +88,7 @@ class Rung:
             f"data.num_steps={self.num_steps}",
             f"seed={self.seed}",
             f"epochs={epochs}",
+            f"optimizer.lr={RATES[self.data]}",
             f"name={name}{'-look' if self.is_look else ''}",
             *(["callbacks=insight", "trainer.max_steps=1"] if self.is_look else []),
         ]
