@@ -49,7 +49,10 @@ def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, messa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("model=gru cell=lstm", r"error: model=gru fixes its cell; for both directions of any cell use model=birnn"),
+        (
+            "model=gru cell=lstm",
+            r"error: model=gru does not take cell=lstm, but: gru, mingru. For both directions of any cell: model=birnn",
+        ),
         ("model.recurrence.hidden_size=-3", r"error: model.recurrence.hidden_size=-3 is not allowed: it should be greater than"),
         ("model.recurrence.hidden_size=many", r"error: model.recurrence.hidden_size=many is not allowed: it should be a valid integer"),
         ("model.head.pooling=maen", r"error: model.head.pooling=maen is not allowed. Did you mean 'mean'\? Allowed: last, mean,"),

@@ -225,13 +225,13 @@ def test_every_schedule_takes_every_optimizer(optimizer: str, scheduler: str, pa
 @pytest.mark.parametrize("model", NETWORKS)
 def test_a_network_takes_its_own_cell_or_where_it_has_none_any(model: str, cell: str) -> None:
     found = model_class(model)
-    fixed = found.cell_class if issubclass(found, RecurrentModule) else None
-    config = compose_config("config", [f"model={model}", *([] if fixed else [f"cell={cell}"])])
+    own = found.cell_classes if issubclass(found, RecurrentModule) else ()
+    config = compose_config("config", [f"model={model}", *([] if own else [f"cell={cell}"])])
     if "cell" not in inspect.signature(found).parameters:
         assert "cell" not in config["model"]
         return
     chosen = locate(config["model"]["cell"]["_target_"], "model.cell")
-    assert chosen is (fixed or locate(config["cell"]["_target_"], "cell"))
+    assert chosen is (own[0] if own else locate(config["cell"]["_target_"], "cell"))
     assert config["choices"]["model"] == model
 
 

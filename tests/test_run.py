@@ -131,6 +131,7 @@ def test_a_run_is_named_by_what_matters(compose: Callable[..., Config]) -> None:
     assert run_name(compose("model=lstm", "seed=2")) == "lstm-h128-speech-s2"
     words = ("model=birnn", "cell=srnn", "data=fsdd", "data.split=speaker", "data.fold=4", "model.recurrence.hidden_size=8")
     assert run_name(compose(*words)) == "birnn-srnn-h8-fsdd-f4-s0"
+    assert run_name(compose("model=lstm", "cell=lstm_peephole")) == "lstm-lstm_peephole-h128-speech-s0"
     assert run_name(compose("data=stock", "data.horizon_days=[1,5]", "data.target=close")) == "gru-h32-stock-close1-5d-s0"
     assert run_name(compose("data=series", "data.num_folds=3", "data.fold=1")) == "gru-h128-series-f1-s0"
 

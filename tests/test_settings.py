@@ -21,7 +21,7 @@ WRONG = {
     "epochs=-3": r"^epochs=-3 is not allowed: a whole number from 1",
     "trainer.max_epochs=0": r"^trainer.max_epochs=0 is not allowed: a whole number from 1",
     "optimizer=sgd optimizer.momentum=5": r"^optimizer.momentum=5 is not allowed: it should be less than 1",
-    "trainer.precision=bf16-mixed": r"^trainer.precision=bf16-mixed does not go with clipping .*: add optimizer.fused=false, or trainer.grad",
+    "trainer.precision=bf16-mixed": r"^trainer.precision=bf16-mixed does not go with clipping .*: add optimizer.fused=false, or",
     "optimizer=sgd optimizer.momentum=0": r"^optimizer: Nesterov momentum requires a momentum",
 }
 

@@ -106,7 +106,7 @@ def in_words(row: dict[str, object]) -> str:
 def main() -> None:
     """Train what is asked, and write everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=6, help="100 optimizer steps each (6)")
+    parser.add_argument("--epochs", type=int, default=20, help="100 optimizer steps each (20)")
     num_epochs = parser.parse_args().epochs
     rows, curves = [], {}
     for setting, words in SETTINGS.items():

@@ -68,10 +68,7 @@ def _check(config: Config) -> Recipes:
     if budget is not None and (not isinstance(budget, int) or budget < 1):
         raise ConfigError(f"model.budget={budget} is not allowed: a whole number of parameters from 1, or null")
     model = recipe(config["model"], "model")
-    wanted = getattr(model.func, "cell_class", None)  # only networks have one
-    if wanted is not None and model.keywords["cell"].func is not wanted:
-        name = config["choices"].get("model", "model")
-        raise ConfigError(f"model={name} fixes its cell; for both directions of any cell use model=birnn cell=...")
+    _check_cell(model, config["choices"])
     trainer = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
     threads = config["trainer"]["num_threads"]
     if threads is not None and (not isinstance(threads, int) or threads < 1):
@@ -89,6 +86,18 @@ def _check(config: Config) -> Recipes:
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ConfigError(f"seed={config['seed']} is not allowed: a whole number from 0")
     return Recipes(model, recipe(config["data"], "data"), optimization, distributed.placed(recipe(trainer, "trainer")))
+
+
+def _check_cell(model: "functools.partial[Predictor]", choices: Mapping[str, str]) -> None:
+    """Refuse a cell of another family than the model's."""
+    taken = getattr(model.func, "cell_classes", ())  # only recurrent networks say
+    if not taken or model.keywords["cell"].func in taken:
+        return
+    names = ", ".join(cell.__module__.rpartition(".")[2] for cell in taken)
+    given = f"cell={choices['cell']}" if "cell" in choices else "this cell"
+    raise ConfigError(
+        f"model={choices.get('model')} does not take {given}, but: {names}. For both directions of any cell: model=birnn cell=..."
+    )
 
 
 @dataclass(frozen=True)
@@ -341,7 +350,7 @@ def run_name(config: Config, model: Predictor | None = None) -> str:
     if isinstance(model, FittedOnce):
         size = [model.kind]
     else:
-        cell = [choices["cell"]] if choices.get("model") in ("birnn", "seq2seq") else []
+        cell = [choices["cell"]] if choices.get("cell", choices["model"]) != choices["model"] and "cell" in config["model"] else []
         size = [*cell, f"h{config['model'][sized_parts(config['model'])[0]]['hidden_size']}"]
     target = [f"{data['target']}{'-'.join(map(str, data['horizon_days']))}d"] if "horizon_days" in data else []
     has_folds = data.get("split") == "speaker" or data.get("num_folds", 1) > 1

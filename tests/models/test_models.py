@@ -53,7 +53,9 @@ def variants() -> Iterator[str]:
     for file in sorted((CONF / "model").glob("*.yaml")):
         found, name = class_of("model", file.stem), f"model={file.stem}"
         if issubclass(found, RecurrentModule):
-            yield from [name] if found.cell_class else [f"{name} cell={cell}" for cell in CELLS]
+            relatives = {cell for cell in CELLS if class_of("cell", cell) in found.cell_classes[1:]}
+            yield from [name] if found.cell_classes else []
+            yield from (f"{name} cell={cell}" for cell in (sorted(relatives) if found.cell_classes else CELLS))
         elif issubclass(found, SequenceModule):
             yield from [f"{name} model.{SIZED[file.stem]}.is_causal={choice}" for choice in ("true", "false")]
 

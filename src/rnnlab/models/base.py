@@ -306,7 +306,8 @@ class RecurrentModule(SequenceModule, ABC):
         ValueError: where the cell or the front end does not fit, or CTC cannot train such targets.
     """
 
-    cell_class: ClassVar[type[Cell] | None] = None
+    cell_classes: ClassVar[tuple[type[Cell], ...]] = ()
+    """Which cells it takes, its own first; none: any."""
     is_bidirectional: ClassVar[bool] = False
 
     def __init__(

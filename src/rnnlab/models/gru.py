@@ -4,6 +4,7 @@ from typing import ClassVar, final
 
 from rnnlab.cells.base import Cell
 from rnnlab.cells.gru import GRUCell
+from rnnlab.cells.mingru import MinGRUCell
 from rnnlab.models.base import RecurrentModule
 
 
@@ -11,4 +12,4 @@ from rnnlab.models.base import RecurrentModule
 class GRU(RecurrentModule):
     """A gated recurrent network, one direction."""
 
-    cell_class: ClassVar[type[Cell] | None] = GRUCell
+    cell_classes: ClassVar[tuple[type[Cell], ...]] = (GRUCell, MinGRUCell)

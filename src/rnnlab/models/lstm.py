@@ -4,6 +4,9 @@ from typing import ClassVar, final
 
 from rnnlab.cells.base import Cell
 from rnnlab.cells.lstm import LSTMCell
+from rnnlab.cells.lstm_coupled import CoupledLSTMCell
+from rnnlab.cells.lstm_layer_norm import LayerNormLSTMCell
+from rnnlab.cells.lstm_peephole import PeepholeLSTMCell
 from rnnlab.models.base import RecurrentModule
 
 
@@ -11,4 +14,4 @@ from rnnlab.models.base import RecurrentModule
 class LSTM(RecurrentModule):
     """A long short-term memory network, one direction."""
 
-    cell_class: ClassVar[type[Cell] | None] = LSTMCell
+    cell_classes: ClassVar[tuple[type[Cell], ...]] = (LSTMCell, CoupledLSTMCell, LayerNormLSTMCell, PeepholeLSTMCell)

@@ -3,6 +3,7 @@
 from typing import ClassVar, final
 
 from rnnlab.cells.base import Cell
+from rnnlab.cells.irnn import IRNNCell
 from rnnlab.cells.srnn import SRNNCell
 from rnnlab.models.base import RecurrentModule
 
@@ -11,4 +12,4 @@ from rnnlab.models.base import RecurrentModule
 class SRNN(RecurrentModule):
     """A simple (Elman) recurrent network, one direction."""
 
-    cell_class: ClassVar[type[Cell] | None] = SRNNCell
+    cell_classes: ClassVar[tuple[type[Cell], ...]] = (SRNNCell, IRNNCell)
