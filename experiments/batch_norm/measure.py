@@ -1,0 +1,99 @@
+"""Train a GRU on questions with no, batch and layer normalisation, at learning rates from too small to too large, without clipping.
+
+python experiments/batch_norm/measure.py          the sweeps (no job that was run before), then results.csv, the picture, README.md's table
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rnnlab.command_line import HOME, ROOT
+from rnnlab.parents import finished_run, read_plan
+from rnnlab.report.style import COLOURS
+from rnnlab.tracking import Client, connect, find_runs
+
+HERE = Path(__file__).resolve().parent
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
+CENTRE = "model=gru data=trec model.recurrence.hidden_size=64 epochs=6 trainer.gradient_clip_val=null tracking.log_model=false seed=0,1,2"
+KINDS = {"none": "", "batch": "model.recurrence.has_batch_norm=true", "layer": "model.recurrence.has_layer_norm=true"}
+START, END = "<!-- made by measure.py -->", "<!-- end -->"
+
+
+def run(kind: str) -> None:
+    """Start a kind's sweep; what has run before is not run again.
+
+    Raises:
+        SystemExit: where it failed.
+    """
+    rates = ",".join(map(str, RATES))
+    words = [*CENTRE.split(), *KINDS[kind].split(), f"optimizer.lr={rates}", f"study.name=steady_{kind}"]
+    if code := subprocess.run([sys.executable, str(HOME / "src/train.py"), "-m", *words]).returncode:
+        raise SystemExit(code)
+
+
+def read(client: Client, kind: str) -> list[dict[str, object]]:
+    """Return a row a job of a kind's sweep."""
+    (parent, *_) = find_runs(client, f"tags.study = 'steady_{kind}' and tags.kind = 'study'")
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        jobs = read_plan(client, parent.info.run_id, Path(scratch))["jobs"]
+    for job in jobs:
+        finished = finished_run(find_runs(client, f"tags.identity = '{job['identity']}'"))
+        if finished is None:
+            raise SystemExit(f"a job of steady_{kind} is not done: run this command again")
+        params, metrics = finished.data.params, finished.data.metrics
+        found = {"rate": float(params["optimizer.lr"]), "seed": int(params["seed"]), "validation": metrics["best/accuracy"]}
+        rows.append({"kind": kind, **found, "test": metrics["test/accuracy"], "run_id": finished.info.run_id})
+    return rows
+
+
+def draw(table: pd.DataFrame, file: Path) -> None:
+    """Draw each kind's accuracy against the learning rate, a dot a seed."""
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for (kind, rows), colour in zip(table.groupby("kind", sort=False), COLOURS, strict=False):
+        axes.plot(rows["rate"], 100 * rows["test"], "o", color=colour, markersize=3)
+        axes.plot(
+            RATES, 100 * rows.groupby("rate")["test"].mean(), color=colour, label=f"{kind} normalisation" if kind != "none" else "none"
+        )
+    axes.set(xscale="log", xlabel="learning rate", ylabel="test accuracy, %")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=120)
+
+
+def written(table: pd.DataFrame) -> str:
+    """Write one row a kind: mean at each rate, and how steady it is."""
+    lines = [
+        f"| normalisation | {' | '.join(f'rate {rate:g}' for rate in RATES)} | widest range over three seeds | range over rates |",
+        "|---" * (len(RATES) + 3) + "|",
+    ]
+    for kind, rows in table.groupby("kind", sort=False):
+        by_rate = 100 * rows.groupby("rate")["test"].agg(["mean", "min", "max"])
+        means = " | ".join(f"{mean:.1f} %" for mean in by_rate["mean"])
+        widest = (by_rate["max"] - by_rate["min"]).max()
+        lines.append(f"| {kind} | {means} | {widest:.1f} points | {by_rate['mean'].max() - by_rate['mean'].min():.1f} points |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run and write everything."""
+    for kind in KINDS:
+        run(kind)
+    client = connect(None, ROOT)
+    table = pd.DataFrame([row for kind in KINDS for row in read(client, kind)])
+    table.to_csv(HERE / "results.csv", index=False)
+    draw(table, HERE / "rates.png")
+    readme = HERE / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(re.sub(f"{START}.*{END}", lambda _: f"{START}\n{written(table)}\n{END}", text, flags=re.DOTALL), encoding="utf-8")
+    print(written(table))
+
+
+if __name__ == "__main__":
+    main()
