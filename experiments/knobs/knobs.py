@@ -54,15 +54,21 @@ class Knob:
     words: str = ""
 
 
-COMMON = (
-    Knob("rate", "optimizer.lr", ("0.001", "0.003", "0.01")),
-    Knob("size", "model.recurrence.hidden_size", ("24", "64", "160")),
-    Knob("dropout", "model.head.dropout", ("0.0", "0.2", "0.5")),
-    Knob("pooling", "model.head.pooling", ("last", "mean_max", "attention")),
-)
 MAIN = {
-    "speech": (*COMMON, Knob("augmentation", "data.loader.is_augmented", ("false", "true"))),
-    "trec": (*COMMON, Knob("augmentation", "data.loader.word_dropout", ("0.0", "0.1", "0.3"))),
+    "speech": (
+        Knob("rate", "optimizer.lr", ("0.001", "0.003", "0.01")),
+        Knob("size", "model.recurrence.hidden_size", ("24", "64")),
+        Knob("dropout", "model.head.dropout", ("0.2", "0.5")),
+        Knob("pooling", "model.head.pooling", ("last", "mean_max")),
+        Knob("augmentation", "data.loader.is_augmented", ("false", "true")),
+    ),
+    "trec": (
+        Knob("rate", "optimizer.lr", ("0.001", "0.003", "0.01")),
+        Knob("size", "model.recurrence.hidden_size", ("24", "64", "160")),
+        Knob("dropout", "model.head.dropout", ("0.0", "0.2", "0.5")),
+        Knob("pooling", "model.head.pooling", ("last", "mean_max", "attention")),
+        Knob("augmentation", "data.loader.word_dropout", ("0.0", "0.1", "0.3")),
+    ),
 }
 EXAMPLES = (  # one more value of every other knob, on questions only
     Knob("layers", "model.recurrence.num_layers", ("1", "2")),
