@@ -191,7 +191,7 @@ def gates_in_time(means: dict[str, np.ndarray], step_ms: float | None, file: Pat
             times = np.arange(len(mean)) * (1.0 if step_ms is None else step_ms / 1000)
             axes.plot(times, mean, label=gate, color=COLOURS[place % len(COLOURS)])
         axes.set(xlabel="recurrent step" if step_ms is None else "time (s)", ylabel=f"{_spoken(layer)}\nmean over units")
-        axes.legend(fontsize=8, frameon=False, ncols=len(found))
+        axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _finish(figure, file)
 
 
