@@ -6,7 +6,7 @@ python experiments/knobs/knobs.py report                           results.csv, 
 
 import csv
 import re
-import subprocess
+import runpy
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +33,7 @@ SEEDS = {"main": "seed=0,1,2", "examples": "seed=0,1"}
 CENTRE = {
     "speech": "model=gru data=speech data.split=speaker data.fold=0,1,2,3,4,5 model.recurrence.hidden_size=64 epochs=4",
     "trec": "model=gru data=trec model.recurrence.hidden_size=64 epochs=6",
+    "examples": "model=gru data=trec model.recurrence.hidden_size=64 epochs=3",
 }
 TITLES = {"speech": "spoken digits, speaker unknown", "trec": "TREC questions"}
 
@@ -80,7 +81,7 @@ EXAMPLES = (  # one more value of every other knob, on questions only
     Knob("momentum", "optimizer.momentum", ("0.0", "0.9"), "optimizer=sgd optimizer.nesterov=false"),
     Knob("schedule", "scheduler", ("cosine", "none")),
     Knob("batch", "data.loader.batch_size", ("64", "256")),
-    Knob("epochs", "epochs", ("2", "6")),
+    Knob("epochs", "epochs", ("3", "6")),
     Knob("loss", "model.loss.kind", ("null", "focal", "brier")),
     Knob("input_dropout", "frontend.dropout", ("0.0", "0.3")),
     Knob("variational", "frontend.variational_dropout", ("0.0", "0.3")),
@@ -114,7 +115,7 @@ def words_of(data: str, knob: Knob) -> list[str]:
     """Return the words of a sweep: the centre's, but those that the knob or its own words replace; two seeds for examples, else three."""
     own = [*knob.words.split(), f"{knob.key}={','.join(knob.levels)}"]
     replaced = {word.partition("=")[0] for word in own}
-    centre = [word for word in CENTRE[data].split() if word.partition("=")[0] not in replaced]
+    centre = [word for word in CENTRE["examples" if knob in EXAMPLES else data].split() if word.partition("=")[0] not in replaced]
     return [*centre, *own, SEEDS["examples" if knob in EXAMPLES else "main"]]
 
 
@@ -124,11 +125,14 @@ def run(asked: list[str]) -> None:
     Raises:
         SystemExit: where a sweep failed.
     """
-    fixed = ["tracking.log_model=false", "hydra/launcher=joblib"]
+    script = str(HOME / "src/train.py")
     for data, knob in sweeps(asked):
-        command = [sys.executable, str(HOME / "src/train.py"), "-m", *words_of(data, knob), f"study.name=knobs_{knob.name}", *fixed]
-        if code := subprocess.run(command).returncode:
-            raise SystemExit(code)
+        sys.argv = [script, "-m", *words_of(data, knob), f"study.name=knobs_{knob.name}", "tracking.log_model=false"]
+        try:
+            runpy.run_path(script, run_name="__main__")  # in this process: starting one takes as long as a training
+        except SystemExit as ended:
+            if ended.code:
+                raise
 
 
 # -- what came of it ---------------------------------------------------------------------------------------------------
