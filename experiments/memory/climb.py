@@ -49,7 +49,7 @@ LADDERS = {
     "copying": (10, 25, 50, 100, 200),
     "parity": (3, 4, 5, 6, 8, 12),
 }
-EPOCHS = {"adding": 20, "copying": 80, "parity": 40}
+EPOCHS = {"adding": 20, "copying": 60, "parity": 40}
 """Of 100 steps each: the budget."""
 RATES = {"adding": 0.005, "copying": 0.01, "parity": 0.005}
 """The learning rate of every setting."""
