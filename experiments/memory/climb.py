@@ -45,7 +45,7 @@ SETTINGS = {
 }
 """Cells with their initialisations; `longest` is the number of steps of a sequence."""
 LADDERS = {
-    "adding": (25, 50, 100, 200, 400, 600),
+    "adding": (25, 50, 100, 200, 400),
     "copying": (10, 25, 50, 100, 200),
     "parity": (3, 4, 5, 6, 8, 12),
 }
