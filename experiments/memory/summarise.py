@@ -165,9 +165,14 @@ def table_of(found: pd.DataFrame) -> str:
                 cells += ["not run", "", ""]
                 continue
             row = part.iloc[0]
-            cells += [f"**{row['longest']}**" if row["longest"] else "none", shown(row["horizon_before"]), shown(row["horizon_after"])]
+            cells += [f"**{reached(data, row['longest'])}**", shown(row["horizon_before"]), shown(row["horizon_after"])]
         lines.append(f"| {setting} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def reached(data: str, longest_steps: int) -> str:
+    """Write a longest T; at the ladder's end it may be more."""
+    return f"{longest_steps} or more" if longest_steps == max(CLIMB["LADDERS"][data]) else str(longest_steps or "none")
 
 
 def shown(value: float) -> str:
@@ -185,8 +190,11 @@ def sentences(found: pd.DataFrame) -> str:
         rho, p, count = correlation(part)
         top = f"T = {best['longest'].iloc[0]} ({', '.join(best['setting'])})" if best["longest"].iloc[0] else "no length at all"
         said = [
-            f"- **{data}**: tried up to T = {max(ladder)}, within {100 * CLIMB['EPOCHS'][data]:,} optimizer steps. Reached at most {top}."
+            f"- **{data}**: the ladder is T = {', '.join(map(str, ladder))}, the budget {100 * CLIMB['EPOCHS'][data]:,} optimizer steps. "
+            f"Reached at most {top}."
         ]
+        if best["longest"].iloc[0] > max(ladder):
+            said.append(f"T = {best['longest'].iloc[0]} was tried with no other.")
         if len(far) and CLIMB["LOOK_AT"] in ladder:
             said.append(f"T = {CLIMB['LOOK_AT']} or more: {', '.join(far['setting'])}.")
         if not np.isnan(rho):
