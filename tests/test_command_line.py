@@ -124,8 +124,10 @@ def test_a_sweep_over_all_models_trains_scores_and_predicts_as_typed(command: Co
     assert "all 600 examples of sample" in scored.stdout
 
     recording = Path(CONF).parent / "data/samples/speech/recordings/7/7_f2_gb_1.flac"
-    predicted = command(f"src/predict.py run={runs[2]} input={recording} format=json")
+    predicted = command(f"src/predict.py run={runs[2]} input={recording} format=json explain={root}/why")
     assert predicted.returncode == 0, predicted.stderr
+    assert "written: pictures of 1 answer and shares.csv in" in predicted.stderr
+    assert {file.name for file in (root / "why").iterdir()} == {"001.png", "shares.csv"}
     (row,) = json.loads(predicted.stdout)
     scores = [value for name, value in row.items() if name.startswith("score/")]
     assert abs(sum(scores) - 1) < 1e-5
