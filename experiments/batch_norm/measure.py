@@ -19,7 +19,7 @@ from rnnlab.tracking import Client, connect, find_runs
 
 HERE = Path(__file__).resolve().parent
 RATES = (0.001, 0.01, 0.1)
-CENTRE = "model=gru data=trec model.recurrence.hidden_size=64 epochs=6 trainer.gradient_clip_val=null tracking.log_model=false seed=0,1,2"
+CENTRE = "model=gru data=trec model.recurrence.hidden_size=64 epochs=3 trainer.gradient_clip_val=null tracking.log_model=false seed=0,1,2"
 KINDS = {"none": "", "batch": "model.recurrence.has_batch_norm=true", "layer": "model.recurrence.has_layer_norm=true"}
 START, END = "<!-- made by measure.py -->", "<!-- end -->"
 
