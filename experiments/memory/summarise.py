@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from rnnlab.command_line import ROOT
 from rnnlab.parents import finished_run, read_plan
 from rnnlab.report.style import COLOURS
-from rnnlab.tracking import Client, Run, connect, find_runs, metric_history
+from rnnlab.tracking import Client, Run, TrackingError, connect, find_runs, metric_history
 
 HERE = Path(__file__).parent
 CLIMB = runpy.run_path(str(HERE / "climb.py"), run_name="climb")
@@ -32,7 +32,11 @@ def jobs(client: Client) -> pd.DataFrame:
     found: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for parent in find_runs(client, f"tags.kind = 'study' and tags.study = '{CLIMB['STUDY']}'"):
-            for job in read_plan(client, parent.info.run_id, Path(scratch) / parent.info.run_id)["jobs"]:
+            try:
+                plan = read_plan(client, parent.info.run_id, Path(scratch) / parent.info.run_id)
+            except TrackingError:  # nothing of it is climbed yet
+                continue
+            for job in plan["jobs"]:
                 runs = find_runs(client, f"tags.identity = '{job['identity']}'")
                 if runs and job["identity"] not in found:
                     found[job["identity"]] = row_of(client, finished_run(runs) or runs[0], job["words"])
@@ -65,7 +69,6 @@ def row_of(client: Client, run: Run, words: list[str]) -> dict[str, object]:
         "optimizer_steps": curve[-1][0] if curve else 0,
         "fit_seconds": round(metrics.get("time/fit_seconds", np.nan), 1),
         "horizon_before": horizons[0][1] if horizons and horizons[0][0] == 0 else np.nan,
-        "horizon_after": horizons[-1][1] if horizons else np.nan,
         "num_parameters": int(tags.get("num_parameters", 0)),
         "test_hash": tags.get("test_hash", ""),
         "git_commit": tags.get("git_commit", "")[:10] + ("+" if tags.get("git_dirty") == "true" else ""),
@@ -94,7 +97,6 @@ def longest(table: pd.DataFrame) -> pd.DataFrame:
                 "num_trained": len(climbed),
                 "optimizer_steps": at_top["optimizer_steps"].median(),
                 "horizon_before": looks["horizon_before"].median(),
-                "horizon_after": at_top["horizon_after"].median(),
                 "minutes": climbed["fit_seconds"].sum() / 60,
             }
         )
@@ -137,14 +139,20 @@ def draw_horizons(found: pd.DataFrame, file: Path) -> None:
     tasks = list(dict.fromkeys(found["data"]))
     figure = Figure(figsize=(4.2 * len(tasks), 4), layout="constrained")
     for axes, data in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
-        part = found[(found["data"] == data) & found["horizon_before"].notna()]
-        for row in part.itertuples():
-            axes.plot(max(row.horizon_before, 0.1), row.longest, "o", color=colour_of(row.setting))
-            axes.annotate(row.setting, (max(row.horizon_before, 0.1), row.longest), fontsize=7, xytext=(4, 3), textcoords="offset points")
+        part = found[(found["data"] == data) & found["horizon_before"].notna()].sort_values("horizon_before")
+        ladder = CLIMB["LADDERS"][data]
+        none = ladder[0] / 2
+        for number, row in enumerate(part.itertuples()):
+            place = max(row.horizon_before, 0.1), row.longest or none
+            axes.plot(*place, "o", color=colour_of(row.setting))
+            axes.annotate(row.setting, place, fontsize=7, xytext=(4, 5 if number % 2 else -9), textcoords="offset points")
         rho, p, _ = correlation(part)
-        axes.set(xscale="log", xlabel="gradient horizon before training (steps)", ylabel="longest T solved")
+        axes.set(xscale="log", yscale="log", xlabel="gradient horizon before training (steps)", ylabel="longest T solved")
         axes.set_title(data if np.isnan(rho) else f"{data}: rank correlation {rho:.2f} (p = {p:.2g})", fontsize=10)
-        axes.set_yscale("symlog", linthresh=5)
+        ticks = [none, *sorted({*ladder, part["longest"].max()} - {0})]
+        axes.set_yticks(ticks, ["none", *map(str, ticks[1:])])
+        axes.minorticks_off()
+        axes.set(ylim=(none / 1.4, 1.4 * ticks[-1]), xlim=(1, 1500))
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=120)
 
@@ -153,19 +161,19 @@ def draw_horizons(found: pd.DataFrame, file: Path) -> None:
 
 
 def table_of(found: pd.DataFrame) -> str:
-    """Write one row a setting: longest T of each task, steps to it, horizons."""
+    """Write one row a setting: longest T of each task, and the horizon before training."""
     tasks = list(dict.fromkeys(found["data"]))
-    lines = ["| cell and initialisation | " + " | ".join(f"{data}: longest T | horizon before | after" for data in tasks) + " |"]
-    lines.append("|---" * (1 + 3 * len(tasks)) + "|")
+    lines = ["| cell and initialisation | " + " | ".join(f"{data}: longest T | horizon" for data in tasks) + " |"]
+    lines.append("|---" * (1 + 2 * len(tasks)) + "|")
     for setting in dict.fromkeys(found["setting"]):
         cells = []
         for data in tasks:
             part = found[(found["data"] == data) & (found["setting"] == setting)]
             if part.empty:
-                cells += ["not run", "", ""]
+                cells += ["not run", ""]
                 continue
             row = part.iloc[0]
-            cells += [f"**{reached(data, row['longest'])}**", shown(row["horizon_before"]), shown(row["horizon_after"])]
+            cells += [f"**{reached(data, row['longest'])}**", shown(row["horizon_before"])]
         lines.append(f"| {setting} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
