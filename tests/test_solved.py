@@ -68,11 +68,18 @@ def test_only_data_that_say_when_they_are_solved_can_be_stopped_at_there(compose
         run.train(compose("data=parity", "trainer=smoke", f"{asked}='yes please'"))
 
 
-@pytest.mark.parametrize(("value", "should_stop"), [(0.0099, True), (0.01, False)])
+@pytest.mark.parametrize(("value", "should_stop"), [(0.0089, True), (0.0091, False)])
 def test_the_value_that_counts_is_validations(value: float, should_stop: bool) -> None:
     trainer = SimpleNamespace(callback_metrics={"val/mse": value, "val/loss": 0.0, "train/loss": 0.0}, should_stop=False)
     StopWhenSolved(make_task(SPEC, Regularisation(0.0, "none", 0.0))).on_validation_end(trainer, None)  # type: ignore[arg-type]
     assert trainer.should_stop is should_stop
+
+
+@pytest.mark.parametrize(("accuracy", "solved"), [(0.9899, (False, False)), (0.9905, (True, False)), (0.9915, (True, True))])
+def test_where_more_is_better_the_tenth_to_spare_is_of_the_errors(accuracy: float, solved: tuple[bool, bool]) -> None:
+    spec = DataSpec("parity", "features", 1, "class", 2, ("even", "odd"), (1, 1), solved_at=0.99)
+    task = make_task(spec, Regularisation(0.0, "none", 0.0))
+    assert (task.is_solved({"accuracy": accuracy}), task.is_solved({"accuracy": accuracy}, 0.1)) == solved
 
 
 @pytest.mark.parametrize(

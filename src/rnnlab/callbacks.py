@@ -138,11 +138,15 @@ class LastCheckpoint(Callback):
 
 
 class StopWhenSolved(Callback):
-    """Stop training after the first validation that is beyond what the data call solved.
+    """Stop training after the first validation that is beyond what the data call solved, with a tenth of the error to spare.
+
+    Stopped just where validation is solved, test would be by chance.
 
     Args:
         task: tells.
     """
+
+    to_spare = 0.1
 
     def __init__(self, task: Task[Any]) -> None:
         self.task = task
@@ -150,7 +154,8 @@ class StopWhenSolved(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at what was measured."""
         name = self.task.compared.name
-        trainer.should_stop = trainer.should_stop or bool(self.task.is_solved({name: float(trainer.callback_metrics[f"val/{name}"])}))
+        measured = {name: float(trainer.callback_metrics[f"val/{name}"])}
+        trainer.should_stop = trainer.should_stop or bool(self.task.is_solved(measured, self.to_spare))
 
 
 class FiniteGuard(Callback):

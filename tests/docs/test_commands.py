@@ -51,7 +51,9 @@ WITH_COMMANDS = [page for page in PAGES if lines_of(page)]
 
 def test_there_are_pages_with_commands() -> None:
     names = {page.relative_to(HOME / "docs").as_posix() for page in WITH_COMMANDS}
-    assert {f"how-to/{name}.md" for name in ("own-data", "sweep", "compare", "gpu-and-cluster", "series", "dna", "sentiment", "music", "cells")} <= names
+    assert {
+        f"how-to/{name}.md" for name in ("own-data", "sweep", "compare", "gpu-and-cluster", "series", "dna", "sentiment", "music", "cells")
+    } <= names
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)

@@ -117,12 +117,17 @@ class Task(ABC, Generic[Outputs]):
         """By what results of different models are compared."""
         return self.measure
 
-    def is_solved(self, numbers: Mapping[str, float]) -> bool | None:
-        """Tell whether these metrics are beyond what the data call solved; None where they don't say."""
+    def is_solved(self, numbers: Mapping[str, float], to_spare: float = 0.0) -> bool | None:
+        """Tell whether these metrics are beyond what the data call solved; None where they don't say.
+
+        Args:
+            numbers: metrics by name.
+            to_spare: share of the error allowed (1 - value, where more is better) by which they are beyond.
+        """
         if self.spec.solved_at is None:
             return None
-        value = numbers[self.compared.name]
-        return value < self.spec.solved_at if self.compared.direction == "min" else value > self.spec.solved_at
+        value, limit, share = numbers[self.compared.name], self.spec.solved_at, 1 - to_spare
+        return value < limit * share if self.compared.direction == "min" else value > 1 - (1 - limit) * share
 
     @abstractmethod
     def loss(self, outputs: Outputs, batch: Batch, is_training: bool = True) -> Tensor:
