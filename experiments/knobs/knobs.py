@@ -31,7 +31,7 @@ from matplotlib import pyplot as plt
 HERE = Path(__file__).parent
 SEEDS = {"main": "seed=0,1,2", "examples": "seed=0,1"}
 CENTRE = {
-    "speech": "model=gru data=speech data.split=speaker data.fold=0,1,2 model.recurrence.hidden_size=64 epochs=4",
+    "speech": "model=gru data=speech data.split=speaker data.fold=0,1,2,3,4,5 model.recurrence.hidden_size=64 epochs=4",
     "trec": "model=gru data=trec model.recurrence.hidden_size=64 epochs=6",
     "examples": "model=gru data=trec model.recurrence.hidden_size=64 epochs=3",
 }
