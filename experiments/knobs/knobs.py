@@ -264,7 +264,8 @@ def measured(turned: list[Turned]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for one in turned:
         means = " / ".join(f"{100 * level.sample.mean:.1f}" for level in one.levels)
-        found.setdefault(one.knob.key, []).append(f"{names[one.data]} {means} % at {' / '.join(level.value for level in one.levels)}")
+        name = f"{names[one.data]}, 3 epochs:" if one.knob in EXAMPLES else names[one.data]
+        found.setdefault(one.knob.key, []).append(f"{name} {means} % at {' / '.join(level.value for level in one.levels)}")
     (rate,) = (one for one in turned if one.data == "trec" and one.knob.name == "rate")
     by_seed = [100 * run.metrics[f"test/{rate.metric.name}"] for run in rate.levels[1].runs]
     found["seed"] = [f"TREC, the centre: {' / '.join(f'{value:.1f}' for value in by_seed)} %"]
