@@ -205,9 +205,13 @@ def sentences(found: pd.DataFrame) -> str:
             said.append(f"T = {best['longest'].iloc[0]} was tried with no other.")
         if len(far) and CLIMB["LOOK_AT"] in ladder:
             said.append(f"T = {CLIMB['LOOK_AT']} or more: {', '.join(far['setting'])}.")
+        if len(part) < len(CLIMB["SETTINGS"]):
+            said.append(f"{len(part)} of {len(CLIMB['SETTINGS'])} settings are climbed so far.")
         if not np.isnan(rho):
             said.append(f"Rank correlation of horizon before training and longest T: {rho:.2f} (p = {p:.2g}, {count} settings).")
         lines.append(" ".join(said))
+    left = [data for data in CLIMB["LADDERS"] if data not in set(found["data"])]
+    lines += [f"- **{data}**: not climbed yet; `python experiments/memory/climb.py --data {data}` does." for data in left]
     return "\n".join(lines)
 
 
