@@ -34,6 +34,8 @@ SETTINGS = {
     "gru, uniform": "model=gru",
     "gru, chrono": f"model=gru cell.chrono={NUM_STEPS}",
 }
+REACH = 0.25
+"""A gradient reaches over the sequence where its horizon is longer than this share of it."""
 GUESSING = 1 / 6
 """Mean squared error of the best constant answer, 1, to the sum of two numbers from U(0, 1)."""
 
@@ -46,6 +48,13 @@ def train(words: str, num_epochs: int) -> str:
     if found is None:
         sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
     return found[1]
+
+
+def first_beyond(history: list[tuple[int, float]], limit: float) -> int | None:
+    """Return the optimizer step from which on a curve stays beyond a limit; None where it ends below."""
+    below = [number for number, (_, value) in enumerate(history) if value <= limit]
+    place = below[-1] + 1 if below else 0
+    return history[place][0] if place < len(history) else None
 
 
 def measured(setting: str, run_id: str) -> tuple[dict[str, object], pd.DataFrame]:
@@ -63,6 +72,8 @@ def measured(setting: str, run_id: str) -> tuple[dict[str, object], pd.DataFrame
         "horizon_longest": round(max(value for _, value in horizons), 2),
         "first_step_share_before": f"{ends[first]:.1e}",
         "first_step_share_after": f"{ends[last]:.1e}",
+        "reached_at": first_beyond([(step, value / NUM_STEPS) for step, value in horizons], REACH),
+        "half_error_at": first_beyond([(step, -value) for step, value in metric_history(client, run_id, "val/mse")], -GUESSING / 2),
         "test_mse": round(run.data.metrics["test/mse"], 4),
         "optimizer_steps": last,
         "fit_seconds": round(run.data.metrics["time/fit_seconds"]),
@@ -99,8 +110,14 @@ def in_words(row: dict[str, object]) -> str:
         f"- **{row['setting']}**: at the beginning the gradient loses a factor e every {row['horizon_before']} steps, so that the first of "
         f"{NUM_STEPS} steps gets {row['first_step_share_before']} of what the last one gets; after {row['optimizer_steps']} optimizer "
         f"steps every {row['horizon_after']} steps ({row['first_step_share_after']}; longest on the way {row['horizon_longest']}). It "
-        f"{learned} (test MSE {row['test_mse']})."
+        f"{learned} (test MSE {row['test_mse']}; horizon above {REACH * NUM_STEPS:.0f} steps for good: "
+        f"{since(row['reached_at'])}; error below half of guessing for good: {since(row['half_error_at'])})."
     )
+
+
+def since(step: object) -> str:
+    """Write from which optimizer step on something is so."""
+    return "never" if step is None else f"from step {step} on"
 
 
 def main() -> None:
@@ -113,7 +130,7 @@ def main() -> None:
         row, curves[setting] = measured(setting, train(words, num_epochs))
         rows.append(row)
         print(in_words(row), flush=True)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).astype({"reached_at": "Int64", "half_error_at": "Int64"})
     table.to_csv(FOLDER / "results.csv", index=False)
     draw(curves, FOLDER / "gradient_flow.png")
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
