@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import ttest_ind
 
 from rnnlab.command_line import HOME, ROOT
 from rnnlab.parents import finished_run, read_plan
@@ -67,6 +68,19 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
+def against_none(table: pd.DataFrame) -> str:
+    """Say at each rate how either normalisation differs from none (Welch's t-test over seeds, not corrected)."""
+    lines = []
+    for rate, rows in table.groupby("rate"):
+        test = {kind: 100 * part["test"] for kind, part in rows.groupby("kind")}
+        said = []
+        for kind in sorted(test.keys() - {"none"}):
+            p_value = ttest_ind(test[kind], test["none"], equal_var=False).pvalue
+            said.append(f"{kind} {test[kind].mean() - test['none'].mean():+.1f} points (p = {p_value:.2g})")
+        lines.append(f"- rate {rate:g}, against none: {', '.join(said)}")
+    return "\n".join(lines)
+
+
 def written(table: pd.DataFrame) -> str:
     """Write one row a kind: mean at each rate, and how steady it is."""
     lines = [
@@ -78,7 +92,7 @@ def written(table: pd.DataFrame) -> str:
         means = " | ".join(f"{mean:.1f} %" for mean in by_rate["mean"])
         widest = (by_rate["max"] - by_rate["min"]).max()
         lines.append(f"| {kind} | {means} | {widest:.1f} points | {by_rate['mean'].max() - by_rate['mean'].min():.1f} points |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", against_none(table)])
 
 
 def main() -> None:
