@@ -1,4 +1,4 @@
-"""Draw the principles' figures from real runs: `python docs/book/figures.py` (about a minute on one core; runs go to build/figures).
+"""Draw the principles' figures from real runs: `python docs/book/figures.py` (three minutes on one core; runs go to build/figures).
 
 python docs/book/figures.py forecast gradients     some of them
 """
@@ -157,6 +157,38 @@ def gradients() -> None:
     save("gradients")
 
 
+def alignment() -> None:
+    """Which letter says which phone: posterior of each token at each step given the transcript, before and after learning."""
+    from rnnlab.bundle import load_bundle
+    from rnnlab.layers.ctc import BLANK, ctc_loss, greedy
+
+    run_id = trained("model=birnn data=pronunciation epochs=2")
+    bundle = load_bundle(artifact(run_id, "bundle"))
+    word, phones = "phishers", ["F", "IH", "SH", "ER", "Z"]  # a word that CMUdict does not have
+    ((_, batch),) = bundle.batches([word])
+    with torch.no_grad():
+        logits_1TV, length_1 = bundle.model.with_lengths(batch.inputs, batch.input_lengths)
+    tokens = list(bundle.model.spec.label_names)
+    target_1S = torch.tensor([[tokens.index(phone) for phone in phones]])
+    rows = [BLANK, *dict.fromkeys(target_1S[0].tolist())]
+    print(word, "said as", *(tokens[token] for token in greedy(logits_1TV, length_1)[0].tokens))
+    _, panels = plt.subplots(2, 1, figsize=(8, 5), sharex=True)
+    beginnings = {"every token as probable as any other": torch.zeros_like(logits_1TV), "after two epochs": logits_1TV}
+    for axis, (name, logits) in zip(panels, beginnings.items(), strict=True):
+        logits.requires_grad_()
+        loss = ctc_loss(logits, length_1, target_1S, torch.tensor([len(phones)])).loss * len(phones)
+        (gradient,) = torch.autograd.grad(loss, logits)
+        posterior_TV = (logits.softmax(-1) - gradient)[0].detach()  # the loss's gradient is the difference of the two
+        image = axis.imshow(posterior_TV[:, rows].T, aspect="auto", cmap="Blues", vmin=0, vmax=1)
+        axis.set_yticks(range(len(rows)), ["blank", *(tokens[row] for row in rows[1:])])
+        axis.set_title(f"{name}: the transcript has probability {np.exp(-loss.item()):.2g}", fontsize=10, loc="left")
+        plt.colorbar(image, ax=axis, label="posterior")
+    panels[1].set_xticks(range(len(posterior_TV)), [*word, "end"])
+    panels[1].set_xlabel("letters of the word, one step each")
+    plt.tight_layout()
+    save("alignment")
+
+
 def leakage() -> None:
     """Two splits of the same recordings."""
     table = pd.read_csv(EXPERIMENTS / "first_light_speech/results.csv")
@@ -179,7 +211,9 @@ def music() -> None:
     shutil.copy(sorted(artifact(run_id, "continued").glob("*.png"))[-1], IMAGES / "music.png")
 
 
-FIGURES: dict[str, Callable[[], None]] = {figure.__name__: figure for figure in (forecast, states, lstm_gates, gradients, leakage, music)}
+FIGURES: dict[str, Callable[[], None]] = {
+    figure.__name__: figure for figure in (forecast, states, lstm_gates, gradients, alignment, leakage, music)
+}
 
 if __name__ == "__main__":
     for wanted in sys.argv[1:] or FIGURES:
