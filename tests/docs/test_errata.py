@@ -134,6 +134,13 @@ def test_the_rest_says_what_the_page_says(answers: dict[str, Any]) -> None:
     assert answers["sigmoid_everywhere"]["h / o, lowest and highest (tanh: -1 to 1)"][0] >= 0.5
 
 
+def test_recorded_verdicts_are_printed_whole(answers: dict[str, Any]) -> None:
+    found = answers["lstm_and_gru"]
+    verdicts = {name: found[name] for name in ("djia", "jsb", "speech", "trec")}
+    assert all(re.search(r"\(.*p [=<] [\d.]+ after correction\)$", verdict) for verdict in verdicts.values()), verdicts
+    assert found["GRU trained on this CPU by oneDNN's kernel"] == "no"
+
+
 def test_the_page_shows_every_check(answers: dict[str, Any]) -> None:
     page = (HOME / "docs/errata.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\[output: python experiments/errata/check.py (\w+)\]", page, re.MULTILINE)) == set(answers)
