@@ -44,13 +44,15 @@ def jobs(client: Client) -> pd.DataFrame:
         sys.exit(f"no jobs of the study in {ROOT / 'mlflow.db'}: run experiments/memory/climb.py first")
     table = pd.DataFrame(found.values())
     order = {name: place for place, name in enumerate(CLIMB["SETTINGS"])}
-    return table.sort_values(["data", "setting", "is_look", "num_steps", "seed"], key=lambda c: c.map(order) if c.name == "setting" else c)
+    return table.sort_values(
+        ["data", "setting", "is_look", "budget", "num_steps", "seed"], key=lambda c: c.map(order) if c.name == "setting" else c
+    )
 
 
 def row_of(client: Client, run: Run, words: list[str]) -> dict[str, object]:
     """Return what is said of one job."""
-    name = next(word.removeprefix("name=") for word in words if word.startswith("name="))
-    setting, data, length, seed, *look = name.split("-")
+    said = dict(word.split("=", 1) for word in words)
+    setting, data, length, seed, *look = said["name"].split("-")
     metrics, tags = run.data.metrics, run.data.tags
     metric = tags["metric"]
     curve = metric_history(client, run.info.run_id, f"val/{metric}")
@@ -61,6 +63,7 @@ def row_of(client: Client, run: Run, words: list[str]) -> dict[str, object]:
         "num_steps": int(length),
         "seed": int(seed.removeprefix("s")),
         "is_look": bool(look),
+        "budget": 100 * int(said["epochs"]),
         "status": run.info.status,
         "is_solved": metrics.get("test/solved") == 1,
         "metric": metric,
@@ -78,7 +81,8 @@ def row_of(client: Client, run: Run, words: list[str]) -> dict[str, object]:
 def longest(table: pd.DataFrame) -> pd.DataFrame:
     """Return for each task and setting the longest T that enough seeds solve, and the horizons beside it; unfinished ones are left out."""
     rows = []
-    for (data, setting), part in table.groupby(["data", "setting"], sort=False):
+    budgets = table["data"].map(lambda data: 100 * CLIMB["EPOCHS"][data])
+    for (data, setting), part in table[table["budget"] == budgets].groupby(["data", "setting"], sort=False):
         climbed = part[~part["is_look"]].set_index(["num_steps", "seed"])
         looks = part[part["is_look"]]
         try:
@@ -215,6 +219,20 @@ def sentences(found: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def with_more_steps(table: pd.DataFrame) -> str:
+    """Say what came of trainings with another budget than their task's."""
+    budgets = table["data"].map(lambda data: 100 * CLIMB["EPOCHS"][data])
+    others = table[(table["budget"] != budgets) & ~table["is_look"]]
+    lines = []
+    for (data, setting, length, budget), part in others.groupby(["data", "setting", "num_steps", "budget"], sort=False):
+        solved = part[part["is_solved"]]
+        after = f", after {', '.join(f'{steps:,}' for steps in sorted(solved['optimizer_steps']))}" if len(solved) else ""
+        lines.append(
+            f"- **{data}** with {budget:,} optimizer steps: {setting} solves T = {length} in {len(solved)} of {len(part)} seeds{after}."
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Write everything."""
     table = jobs(connect(None, ROOT))
@@ -226,7 +244,7 @@ def main() -> None:
     minutes = table["fit_seconds"].sum() / 60
     text = (HERE / "README.md.in").read_text(encoding="utf-8")
     filled = text.format(
-        table=table_of(found), sentences=sentences(found), minutes=f"{minutes:.0f}", jobs=len(table),
+        table=table_of(found), sentences=f"{sentences(found)}\n{with_more_steps(table)}".strip(), minutes=f"{minutes:.0f}", jobs=len(table),
         failed=int((table["status"] == "FAILED").sum()), commits=", ".join(sorted(set(table["git_commit"]))),
         parameters=f"{table['num_parameters'].min():,} to {table['num_parameters'].max():,}",
     )  # fmt: skip
