@@ -2,6 +2,7 @@
 
 python experiments/memory/climb.py
 python experiments/memory/climb.py --data adding --settings "lstm chrono" "gru default" --processes 1
+python experiments/memory/climb.py --data copying --settings "gru chrono" --lengths 200 --epochs 120 --rate 0.005
 
 Every training is a job of a study: tracked, run exactly once, gone on with where it was cut off. Killed, the same command goes on;
 finished, it trains nothing. Afterwards `summarise.py` writes results.csv, the pictures and README.md.
@@ -60,6 +61,19 @@ JobOfParent = tuple[str, list[str], Config]
 
 
 @dataclass(frozen=True)
+class Budget:
+    """Hold how long a training may take, and how fast it goes.
+
+    Args:
+        epochs: of 100 optimizer steps each.
+        rate: the learning rate.
+    """
+
+    epochs: int
+    rate: float
+
+
+@dataclass(frozen=True)
 class Rung:
     """Hold one job.
 
@@ -77,7 +91,7 @@ class Rung:
     seed: int
     is_look: bool = False
 
-    def words(self, epochs: int) -> list[str]:
+    def words(self, budget: Budget) -> list[str]:
         """Return the words of the command line that make it."""
         longest = self.num_steps + MORE_STEPS[self.data]
         name = f"{self.setting.replace(' ', '_')}-{self.data}-{self.num_steps}-s{self.seed}"
@@ -87,8 +101,8 @@ class Rung:
             *(word.format(longest=longest) for word in SETTINGS[self.setting]),
             f"data.num_steps={self.num_steps}",
             f"seed={self.seed}",
-            f"epochs={epochs}",
-            f"optimizer.lr={RATES[self.data]}",
+            f"epochs={budget.epochs}",
+            f"optimizer.lr={budget.rate}",
             f"name={name}{'-look' if self.is_look else ''}",
             *(["callbacks=insight", "trainer.max_steps=1"] if self.is_look else []),
         ]
@@ -131,9 +145,9 @@ def is_solved_by_enough(is_solved: Callable[[int, int], bool], length: int, num_
 # Jobs -----------------------------------------------------------------------------------------------------------------------------
 
 
-def ensure(rung: Rung, epochs: int, parent: str) -> tuple[bool, JobOfParent]:
+def ensure(rung: Rung, budget: Budget, parent: str) -> tuple[bool, JobOfParent]:
     """Train a job unless that was done; return whether it is solved (what failed is not), and what the parent lists."""
-    words = rung.words(epochs)
+    words = rung.words(budget)
     config = compose_config("config", [*words, f"study.parent={parent}", f"tracking.experiment={STUDY}"])
     data = find_data(check(config).data, config)
     job = identity(config, data.hashes["source_hash"])
@@ -149,13 +163,13 @@ def ensure(rung: Rung, epochs: int, parent: str) -> tuple[bool, JobOfParent]:
     return run is not None and run.data.metrics["test/solved"] == 1, (job, words, config)
 
 
-def climb_one(data: str, setting: str, lengths: Sequence[int], epochs: int, parent: str) -> tuple[int | None, list[JobOfParent]]:
+def climb_one(data: str, setting: str, lengths: Sequence[int], budget: Budget, parent: str) -> tuple[int | None, list[JobOfParent]]:
     """Climb with one setting; return the longest T, and all jobs that were needed."""
     jobs: dict[Rung, tuple[bool, JobOfParent]] = {}
 
     def known(rung: Rung) -> bool:
         if rung not in jobs:
-            jobs[rung] = ensure(rung, epochs, parent)
+            jobs[rung] = ensure(rung, budget, parent)
         return jobs[rung][0]
 
     for seed in range(NUM_SEEDS):
@@ -164,11 +178,17 @@ def climb_one(data: str, setting: str, lengths: Sequence[int], epochs: int, pare
     return longest, [job for _, job in jobs.values()]
 
 
-def open_parent(data: str, settings: Sequence[str], lengths: Sequence[int], epochs: int) -> Parent:
+def open_parent(data: str, settings: Sequence[str], lengths: Sequence[int], budget: Budget) -> Parent:
     """Find the parent run of a task's jobs, or make it."""
-    config = compose_config("config", [*Rung(data, settings[0], lengths[0], 0).words(epochs), f"tracking.experiment={STUDY}"])
+    config = compose_config("config", [*Rung(data, settings[0], lengths[0], 0).words(budget), f"tracking.experiment={STUDY}"])
     axes = {"setting": list(settings), "data.num_steps": [str(length) for length in lengths], "seed": [str(s) for s in range(NUM_SEEDS)]}
-    plan = Plan(STUDY, axes, [f"data={data}", f"epochs={epochs}"], config["study"], "python experiments/memory/climb.py")
+    plan = Plan(
+        STUDY,
+        axes,
+        [f"data={data}", f"epochs={budget.epochs}", f"optimizer.lr={budget.rate}"],
+        config["study"],
+        "python experiments/memory/climb.py",
+    )
     return Parent.open(connect(config["tracking"]["uri"], ROOT), plan, [config], Path(config["paths"]["outputs"]), ROOT, HOME)
 
 
@@ -178,11 +198,12 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", choices=LADDERS, default=list(LADDERS))
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--lengths", nargs="+", type=int, help="of one task's ladder, in place of its own")
-    parser.add_argument("--epochs", type=int, help="in place of a task's own budget")
+    parser.add_argument("--epochs", type=int, help="of 100 optimizer steps, in place of a task's own budget")
+    parser.add_argument("--rate", type=float, help="in place of a task's own learning rate")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     ladders = {data: given.lengths or LADDERS[data] for data in given.data}
-    budgets = {data: given.epochs or EPOCHS[data] for data in given.data}
+    budgets = {data: Budget(given.epochs or EPOCHS[data], given.rate or RATES[data]) for data in given.data}
     parents = {data: open_parent(data, given.settings, lengths, budgets[data]) for data, lengths in ladders.items()}
     jobs: dict[str, list[JobOfParent]] = {data: [] for data in ladders}
     with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:

@@ -64,6 +64,7 @@ def row_of(client: Client, run: Run, words: list[str]) -> dict[str, object]:
         "seed": int(seed.removeprefix("s")),
         "is_look": bool(look),
         "budget": 100 * int(said["epochs"]),
+        "rate": float(said["optimizer.lr"]),
         "status": run.info.status,
         "is_solved": metrics.get("test/solved") == 1,
         "metric": metric,
@@ -78,11 +79,16 @@ def row_of(client: Client, run: Run, words: list[str]) -> dict[str, object]:
     }
 
 
+def has_own_budget(table: pd.DataFrame) -> pd.Series:
+    """Say of each training whether it had its task's own number of steps and learning rate."""
+    steps, rates = ({data: factor * value for data, value in CLIMB[name].items()} for name, factor in (("EPOCHS", 100), ("RATES", 1)))
+    return (table["budget"] == table["data"].map(steps)) & (table["rate"] == table["data"].map(rates))
+
+
 def longest(table: pd.DataFrame) -> pd.DataFrame:
     """Return for each task and setting the longest T that enough seeds solve, and the horizons beside it; unfinished ones are left out."""
     rows = []
-    budgets = table["data"].map(lambda data: 100 * CLIMB["EPOCHS"][data])
-    for (data, setting), part in table[table["budget"] == budgets].groupby(["data", "setting"], sort=False):
+    for (data, setting), part in table[has_own_budget(table)].groupby(["data", "setting"], sort=False):
         climbed = part[~part["is_look"]].set_index(["num_steps", "seed"])
         looks = part[part["is_look"]]
         try:
@@ -219,17 +225,15 @@ def sentences(found: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def with_more_steps(table: pd.DataFrame) -> str:
-    """Say what came of trainings with another budget than their task's."""
-    budgets = table["data"].map(lambda data: 100 * CLIMB["EPOCHS"][data])
-    others = table[(table["budget"] != budgets) & ~table["is_look"]]
+def with_other_budgets(table: pd.DataFrame) -> str:
+    """Say what came of trainings with another budget or rate than their task's."""
+    others = table[~has_own_budget(table) & ~table["is_look"]]
     lines = []
-    for (data, setting, length, budget), part in others.groupby(["data", "setting", "num_steps", "budget"], sort=False):
+    for (data, setting, length, budget, rate), part in others.groupby(["data", "setting", "num_steps", "budget", "rate"], sort=False):
         solved = part[part["is_solved"]]
         after = f", after {', '.join(f'{steps:,}' for steps in sorted(solved['optimizer_steps']))}" if len(solved) else ""
-        lines.append(
-            f"- **{data}** with {budget:,} optimizer steps: {setting} solves T = {length} in {len(solved)} of {len(part)} seeds{after}."
-        )
+        given = f"**{data}** at a rate of {rate:g}, {budget:,} optimizer steps"
+        lines.append(f"- {given}: {setting} solves T = {length} in {len(solved)} of {len(part)} seeds{after}.")
     return "\n".join(lines)
 
 
@@ -242,15 +246,16 @@ def main() -> None:
     draw_longest(found, HERE / "longest.png")
     draw_horizons(found, HERE / "horizons.png")
     minutes = table["fit_seconds"].sum() / 60
+    said = f"{sentences(found)}\n{with_other_budgets(table)}".strip()
     text = (HERE / "README.md.in").read_text(encoding="utf-8")
     filled = text.format(
-        table=table_of(found), sentences=f"{sentences(found)}\n{with_more_steps(table)}".strip(), minutes=f"{minutes:.0f}", jobs=len(table),
+        table=table_of(found), sentences=said, minutes=f"{minutes:.0f}", jobs=len(table),
         failed=int((table["status"] == "FAILED").sum()), commits=", ".join(sorted(set(table["git_commit"]))),
         parameters=f"{table['num_parameters'].min():,} to {table['num_parameters'].max():,}",
     )  # fmt: skip
     (HERE / "README.md").write_text(filled, encoding="utf-8")
     print(table_of(found))
-    print(sentences(found))
+    print(said)
 
 
 if __name__ == "__main__":
