@@ -90,7 +90,8 @@ def leave_behind(
     draw(tracker, model, data, found["test"].table, folder)
     if config.get("callbacks", {}).get("insight") and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
-    diagnosis = _diagnosed(tracker, model, config, folder) if isinstance(model, Network) else None
+    is_solved = found["val"].numbers.get("solved") == 1
+    diagnosis = _diagnosed(tracker, model, config, folder, is_solved=is_solved) if isinstance(model, Network) else None
     if isinstance(model.task, Transduce):
         signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
@@ -109,9 +110,10 @@ def leave_behind(
     return diagnosis
 
 
-def _diagnosed(tracker: Tracker, model: Network, config: Config, folder: Path) -> Diagnosis:
+def _diagnosed(tracker: Tracker, model: Network, config: Config, folder: Path, *, is_solved: bool) -> Diagnosis:
     """Say from the logged curves how the training went; the verdict is a tag, the words are an artifact."""
-    diagnosis = diagnose({name: tracker.history(name) for name in ("train/loss", "val/loss")}, model.spec, config)
+    curves = {name: tracker.history(name) for name in ("train/loss", "val/loss")}
+    diagnosis = diagnose(curves, model.spec, config, is_solved=is_solved)
     tracker.set_tags({"diagnosis": diagnosis.verdict})
     (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
     return diagnosis
@@ -270,7 +272,7 @@ def print_summary(
     if verdict := solved_or_not(model.task, test):
         console.print(f"\n{verdict}", highlight=False)
     console.print(f"\n{beside_baseline(tracker, model, data, test, words)}", highlight=False)
-    if diagnosis is not None and diagnosis.verdict != "unknown":
+    if diagnosis is not None and diagnosis.verdict not in ("unknown", "solved"):
         console.print(f"\n{escape(str(diagnosis))}", highlight=False)
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     size = f"{num_parameters:,} parameters, " if num_parameters else ""

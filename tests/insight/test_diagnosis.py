@@ -49,6 +49,18 @@ def test_each_kind_of_curve_has_its_verdict(verdict: str) -> None:
     assert diagnose(history(train, val), spec, CONFIG).verdict == verdict
 
 
+@pytest.mark.parametrize("verdict", ["still learning", "underfitting"])
+def test_where_the_task_is_solved_nothing_more_is_advised(verdict: str) -> None:
+    spec, train, val = CASES[verdict]
+    told = diagnose(history(train, val), spec, CONFIG, is_solved=True)
+    assert told.verdict == "solved" and not told.remedies and "which is enough" in told.words
+
+
+def test_a_solved_task_may_be_overfitted() -> None:
+    spec, train, val = CASES["overfitting"]
+    assert diagnose(history(train, val), spec, CONFIG, is_solved=True).verdict == "overfitting"
+
+
 def test_a_training_loss_is_the_mean_since_the_validation_before() -> None:
     found = curves({"train/loss": [(1, 4.0), (2, 2.0), (3, 7.0), (5, 1.0), (6, 3.0)], "val/loss": [(3, 5.0), (6, 3.0)]})
     assert found.steps.tolist() == [3, 6]

@@ -16,7 +16,7 @@ from rnnlab.contracts import DataSpec
 from rnnlab.insight.remedies import remedies
 
 Points = list[tuple[int, float]]
-Verdict = Literal["overfitting", "memorising", "learned nothing", "still learning", "underfitting", "fitting", "unknown"]
+Verdict = Literal["overfitting", "memorising", "learned nothing", "still learning", "underfitting", "fitting", "solved", "unknown"]
 FEWEST = 4
 """Validations below which nothing is said."""
 RISE, GAP, FALL, CHANCE, HIGH = 0.05, 0.1, 0.02, 0.97, 0.3
@@ -109,18 +109,21 @@ def curves(history: Mapping[str, Points]) -> Curves:
     return Curves(steps.astype(int), val, train_means)
 
 
-def diagnose(history: Mapping[str, Points], spec: DataSpec, config: Config) -> Diagnosis:
+def diagnose(history: Mapping[str, Points], spec: DataSpec, config: Config, *, is_solved: bool = False) -> Diagnosis:
     """Say how a training went, and which keys of its configuration fit.
 
     Args:
         history: metric name to (step, value).
         spec: of the data.
         config: of the run, as composed.
+        is_solved: whether validation is, of a task that says when it counts as solved; then nothing more is advised.
     """
     found = curves(history)
     if len(found.steps) < FEWEST:
         return Diagnosis("unknown", f"{len(found.steps)} validations are too few to say how the training went.", ())
     verdict = _verdict(found, _entropy(spec))
+    if is_solved and verdict in ("still learning", "underfitting", "fitting"):
+        verdict = "solved"
     words = f"{_words(verdict, found)} {_of_gap(found)}".strip()
     epochs = int(found.steps[found.best] / found.steps[-1] * (config["trainer"]["max_epochs"] or 0))
     return Diagnosis(verdict, words, tuple(remedies(verdict, flatten(config), epochs)))
@@ -156,6 +159,8 @@ def _words(verdict: Verdict, found: Curves) -> str:
         )
     if verdict == "learned nothing":
         return f"the validation loss, {lowest:.4g} at best, is that of guessing by how frequent the classes are."
+    if verdict == "solved":
+        return f"the validation loss ended at {found.end:.4g} at step {last:,}, which is enough."
     if verdict == "still learning":
         return f"the validation loss still fell by {found.fall():.1%} over the last quarter, to {found.end:.4g} at step {last:,}."
     if verdict == "underfitting":
