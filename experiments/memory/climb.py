@@ -146,7 +146,11 @@ def is_solved_by_enough(is_solved: Callable[[int, int], bool], length: int, num_
 
 
 def ensure(rung: Rung, budget: Budget, parent: str) -> tuple[bool, JobOfParent]:
-    """Train a job unless that was done; return whether it is solved (what failed is not), and what the parent lists."""
+    """Train a job unless that was done; return whether it is solved (what failed is not), and what the parent lists.
+
+    Raises:
+        RuntimeError: where another process is training it.
+    """
     words = rung.words(budget)
     config = compose_config("config", [*words, f"study.parent={parent}", f"tracking.experiment={STUDY}"])
     data = find_data(check(config).data, config)
@@ -159,7 +163,10 @@ def ensure(rung: Rung, budget: Budget, parent: str) -> tuple[bool, JobOfParent]:
             train(config)
         except ValueError as error:  # it diverged: tracked as failed
             print(f"{config['name']}: {error}", file=sys.stderr)
-        run = finished_run(find_runs(client, wanted))
+        made = find_runs(client, wanted)
+        run = finished_run(made)
+        if run is None and made and made[0].info.status == "RUNNING":
+            raise RuntimeError(f"{config['name']} is being trained by another process: when that is done, run this again")
     return run is not None and run.data.metrics["test/solved"] == 1, (job, words, config)
 
 

@@ -152,17 +152,17 @@ def draw_horizons(found: pd.DataFrame, file: Path) -> None:
         part = found[(found["data"] == data) & found["horizon_before"].notna()].sort_values("horizon_before")
         ladder = CLIMB["LADDERS"][data]
         none = ladder[0] / 2
-        for number, row in enumerate(part.itertuples()):
+        for row, number in zip(part.itertuples(), part.groupby("longest").cumcount(), strict=True):
             place = max(row.horizon_before, 0.1), row.longest or none
             axes.plot(*place, "o", color=colour_of(row.setting))
-            axes.annotate(row.setting, place, fontsize=7, xytext=(4, 5 if number % 2 else -9), textcoords="offset points")
+            axes.annotate(row.setting, place, fontsize=7, xytext=(4, (5, -10, -18, 13)[number % 4]), textcoords="offset points")
         rho, p, _ = correlation(part)
         axes.set(xscale="log", yscale="log", xlabel="gradient horizon before training (steps)", ylabel="longest T solved")
         axes.set_title(data if np.isnan(rho) else f"{data}: rank correlation {rho:.2f} (p = {p:.2g})", fontsize=10)
         ticks = [none, *sorted({*ladder, part["longest"].max()} - {0})]
         axes.set_yticks(ticks, ["none", *map(str, ticks[1:])])
         axes.minorticks_off()
-        axes.set(ylim=(none / 1.4, 1.4 * ticks[-1]), xlim=(1, 1500))
+        axes.set(ylim=(none / 1.4, 1.4 * ticks[-1]), xlim=(1, 3000))
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=120)
 
