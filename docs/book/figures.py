@@ -1,4 +1,4 @@
-"""Draw the principles' figures from real runs: `python docs/book/figures.py` (three minutes on one core; runs go to build/figures).
+"""Draw the principles' figures from real runs: `python docs/book/figures.py` (under four minutes on one core; runs go to build/figures).
 
 python docs/book/figures.py forecast gradients     some of them
 """
@@ -216,5 +216,7 @@ FIGURES: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    if unknown := set(sys.argv[1:]) - set(FIGURES):
+        sys.exit(f"no figure is called {', '.join(sorted(unknown))}: {', '.join(FIGURES)}")
     for wanted in sys.argv[1:] or FIGURES:
         FIGURES[wanted]()

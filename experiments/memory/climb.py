@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from rnnlab.command_line import HOME, ROOT, compose_config
-from rnnlab.config import Config
+from rnnlab.config import Config, ConfigError
 from rnnlab.jobs import identity
 from rnnlab.parents import Parent, Plan, finished_run
 from rnnlab.run import check, find_data, train
@@ -165,7 +165,7 @@ def ensure(rung: Rung, budget: Budget, parent: str) -> tuple[bool, JobOfParent]:
             print(f"{config['name']}: {error}", file=sys.stderr)
         made = find_runs(client, wanted)
         run = finished_run(made)
-        if run is None and made and made[0].info.status == "RUNNING":
+        if run is None and any(each.info.status == "RUNNING" for each in made):
             raise RuntimeError(f"{config['name']} is being trained by another process: when that is done, run this again")
     return run is not None and run.data.metrics["test/solved"] == 1, (job, words, config)
 
@@ -210,7 +210,17 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     ladders = {data: given.lengths or LADDERS[data] for data in given.data}
-    budgets = {data: Budget(given.epochs or EPOCHS[data], given.rate or RATES[data]) for data in given.data}
+    if given.lengths and len(given.data) > 1:
+        parser.error(f"--lengths is one task's ladder, but there are {len(given.data)}: add --data {given.data[0]}, say")
+    epochs = EPOCHS if given.epochs is None else dict.fromkeys(given.data, given.epochs)
+    rates = RATES if given.rate is None else dict.fromkeys(given.data, given.rate)
+    budgets = {data: Budget(epochs[data], rates[data]) for data in given.data}
+    try:
+        for data, lengths in ladders.items():
+            for length in lengths:
+                check(compose_config("config", Rung(data, given.settings[0], length, 0).words(budgets[data])))
+    except ConfigError as error:
+        parser.error(str(error))
     parents = {data: open_parent(data, given.settings, lengths, budgets[data]) for data, lengths in ladders.items()}
     jobs: dict[str, list[JobOfParent]] = {data: [] for data in ladders}
     with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
@@ -221,7 +231,11 @@ def main() -> None:
         }
         for climbed in as_completed(climbs):
             data, setting = climbs[climbed]
-            longest, needed = climbed.result()
+            try:
+                longest, needed = climbed.result()
+            except RuntimeError as error:
+                pool.shutdown(cancel_futures=True)
+                sys.exit(str(error))
             jobs[data] += needed
             parents[data].plan_jobs(jobs[data])  # `summarise.py` and compare.py's status=true know them from here on
             print(f"{data} {setting}: {f'T = {longest}' if longest else 'not even the shortest'}", flush=True)
