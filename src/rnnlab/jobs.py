@@ -19,7 +19,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from rnnlab.config import Config, ConfigError
-from rnnlab.data.prepared import code_hash
+from rnnlab.data.hashing import code_hash
 from rnnlab.tracking import Client, Run, find_runs, process_name
 
 PACKAGE = Path(__file__).parent
@@ -27,6 +27,13 @@ NO_PART = ("tracking", "paths", "choices", "words", "resume", "name", "study", "
 """Keys that change no number: where things go, what they are called, how they are shown (`epochs` is in the trainer, `warmup_fraction` in
 the scheduler)."""
 OF_BASELINES = ("model", "baseline", "data")
+NUMBERS = (
+    *("baselines", "cells", "data", "layers", "models", "tasks", "contracts.py", "budget.py", "callbacks.py", "constraints.py"),
+    *("distributed.py", "evaluation.py", "measures.py", "process.py", "schedules.py", "training.py"),
+)
+"""What numbers follow from, in the package."""
+BEFORE_NUMBERS = ("sources.py", "archives.py", "corpora.py")
+"""What brings data here: their content has a hash of its own."""
 ALIVE_S = 180.0
 """A run on another machine that has given a sign of life within so many seconds is running."""
 
@@ -74,8 +81,9 @@ def identity(config: Config, source_hash: str) -> str:
 
 @cache
 def package_hash() -> str:
-    """Hash what the package does (comments and layout aside), `report/` left out: reports don't change a run."""
-    return code_hash(*sorted(f for f in PACKAGE.rglob("*.py") if "report" not in f.relative_to(PACKAGE).parts), classes=True)
+    """Hash the code that numbers follow from; reports, commands, tracking and messages are no part of it."""
+    files = (file for name in NUMBERS for file in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py")))
+    return code_hash(*(file for file in files if file.name not in BEFORE_NUMBERS), classes=True)
 
 
 @contextmanager

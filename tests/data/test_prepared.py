@@ -1,4 +1,4 @@
-"""Prepared folders and the hashes that tell variants apart."""
+"""Prepared folders."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rnnlab.contracts import valid_mask
-from rnnlab.data.prepared import code_hash, digest, open_prepared, pad_rows, prepare_once, read_meta, write_prepared
+from rnnlab.data.prepared import open_prepared, pad_rows, prepare_once, read_meta, write_prepared
 
 LENGTHS = (3, 5, 2)
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64
@@ -157,71 +157,7 @@ def test_processes_that_want_the_same_folder_at_once_build_it_once(tmp_path: Pat
     assert log.read_text() == "built\n"
 
 
-# Hashes
-
-
-def test_a_digest_is_that_of_sorted_json() -> None:
-    # printf '{"a": [1, "é"], "b": null}' | sha256sum | head -c 16
-    assert digest({"b": None, "a": [1, "é"]}) == digest({"a": [1, "é"], "b": None}) == "67bede5415afadc6"
-    assert digest({"a": ["é", 1], "b": None}) != digest({"a": [1, "é"], "b": None})
-
-
-CODE = '''"""Words about the module."""
-
-LIMIT = 3
-"""Words about the limit."""
-
-
-def prepare(x: int) -> int:
-    """Words about the function."""
-    return x + LIMIT  # a comment
-
-
-class Settings:
-    """Words about the settings."""
-
-    rate: int
-    """Words about the rate."""
-
-
-class Loader(Settings):
-    """Words about the loader."""
-
-    def load(self) -> int:
-        return 1
-'''
-
-
-def hash_of(folder: Path, text: str, classes: bool = False) -> str:
-    (folder / "module.py").write_text(text, encoding="utf-8")
-    return code_hash(folder / "module.py", classes=classes)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        *[(f"Words about the {noun}.", "Other words.") for noun in ("module", "limit", "function", "settings", "rate", "loader")],
-        ("  # a comment", ""),
-        ("x + LIMIT", "(x  +\n        LIMIT)"),
-        ('    """Words about the function."""\n', ""),
-        ("return 1", "return 2"),
-        ("class Loader(Settings)", "class Reader(Settings)"),
-    ],
-)
-def test_words_layout_and_loaders_do_not_change_the_hash_of_code(tmp_path: Path, old: str, new: str) -> None:
-    assert CODE.count(old) == 1
-    assert hash_of(tmp_path, CODE.replace(old, new)) == hash_of(tmp_path, CODE)
-
-
-@pytest.mark.parametrize(("old", "new"), [("LIMIT = 3", "LIMIT = 4"), ("x + LIMIT", "LIMIT + x"), ("rate: int", "rate: float")])
-def test_code_changes_the_hash_of_code(tmp_path: Path, old: str, new: str) -> None:
-    assert hash_of(tmp_path, CODE.replace(old, new)) != hash_of(tmp_path, CODE)
-
-
-def test_the_hash_of_a_package_follows_derived_classes_too(tmp_path: Path) -> None:
-    whole = hash_of(tmp_path, CODE, classes=True)
-    assert hash_of(tmp_path, CODE.replace("return 1", "return 2"), classes=True) != whole
-    assert hash_of(tmp_path, CODE.replace("Words about the loader.", "Other words."), classes=True) == whole
+# Batches
 
 
 @pytest.mark.parametrize(("max_steps", "lengths"), [(None, [2, 3]), (3, [2, 3]), (1, [1, 1])])

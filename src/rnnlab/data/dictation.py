@@ -22,8 +22,9 @@ from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Fraction, NonNe
 from rnnlab.data import audio, recordings, sound, tokens
 from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps
+from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.labelled import shortened
-from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_prepared
+from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.recordings import find_transcribed, hash_recordings
 from rnnlab.data.sound import SoundData, SoundLoader, SoundPrepare, read_frames, read_sounds
 from rnnlab.data.sources import Upstream

@@ -26,7 +26,8 @@ from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec, PositiveInt, Refer
 from rnnlab.data import batches
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
-from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_flat
+from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.prepared import Json, Prepared, write_flat
 
 NUM_COPIED, NUM_SYMBOLS = 10, 8
 BLANK, DELIMITER = 0, NUM_SYMBOLS + 1

@@ -17,8 +17,9 @@ from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeInt, Positive
 from rnnlab.data import rolls
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
+from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.labelled import shortened
-from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_prepared
+from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.rolls import find_rolls, hash_rolls, refuse_other_keys, roll_of
 from rnnlab.data.sources import AnyUpstream, UpstreamFiles
 

@@ -5,12 +5,9 @@ A prepared folder holds `values.npy` (all sequences end to end), `offsets.npy` (
 `targets.npy` and `target_offsets.npy`.
 """
 
-import ast
-import hashlib
 import json
 import os
 import shutil
-import threading
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,7 +20,6 @@ from filelock import FileLock
 from torch import Tensor
 
 Json = dict[str, object]
-_PARSING = threading.Lock()  # of several threads that parse at once, Python 3.11 may raise SystemError
 
 
 @dataclass(frozen=True)
@@ -150,38 +146,6 @@ def read_meta(folder: Path) -> Json | None:
         return meta if isinstance(meta, dict) else None
     except (OSError, ValueError):
         return None
-
-
-def digest(value: object) -> str:
-    """Hash anything that JSON can hold, independent of key order; 16 hex digits."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
-
-
-def code_hash(*files: Path, classes: bool = False) -> str:
-    """Hash what modules' functions and constants do: not comments, docstrings or layout, nor (unless asked) derived classes.
-
-    Preparation is functions and frozen settings, loading is a class derived from another: so changing a loader prepares nothing anew.
-    """
-    parts = []
-    for file in files:
-        with _PARSING:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and node.bases and not classes:
-                continue
-            if _is_text(node):
-                continue
-            for inner in ast.walk(node):
-                if isinstance(inner, ast.FunctionDef | ast.ClassDef):
-                    inner.body = [statement for statement in inner.body if not _is_text(statement)] or [ast.Pass()]
-            parts.append(ast.dump(node))
-    return digest(parts)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    """Whether a statement is nothing but a string: a docstring, or words below a constant."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def pad_rows(prepared: Prepared, rows: np.ndarray, max_steps: int | None = None) -> tuple[Tensor, Tensor]:

@@ -21,8 +21,9 @@ from rnnlab.data import tokens
 from rnnlab.data.base import SPLITS as ALL_SPLITS
 from rnnlab.data.base import Split
 from rnnlab.data.batches import BudgetOrder
+from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.labelled import shortened
-from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_flat
+from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources import AnyUpstream, UpstreamFiles
 from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnlab.data.prepared import digest
+from rnnlab.data.hashing import digest
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".au", ".opus", ".w64", ".caf"}
 MANIFEST = "manifest.csv"

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 
-from rnnlab.data.prepared import digest
+from rnnlab.data.hashing import digest
 from rnnlab.data.recordings import natural_order
 from rnnlab.data.tables import read_table
 from rnnlab.data.texts import SPLITS

@@ -9,7 +9,8 @@ import pandas as pd
 from rnnlab.contracts import Batch, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.data import tables
 from rnnlab.data.calendar_splits import Walk
-from rnnlab.data.prepared import Json, code_hash, digest
+from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.prepared import Json
 from rnnlab.data.tables import Table, as_numbers, as_times, match_column, read_table
 from rnnlab.data.windowed import DateSplit, WindowedData, WindowLoader, forecast_inputs
 from rnnlab.data.windows import Series

@@ -14,8 +14,9 @@ from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data import audio, recordings, sound
 from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps
+from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.labelled import LabelledData, shortened
-from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_prepared
+from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.recordings import find_recordings, hash_recordings, natural_order
 from rnnlab.data.sound import SoundData, SoundPrepare, num_steps, read_frames, read_sounds
 from rnnlab.data.sources import Upstream

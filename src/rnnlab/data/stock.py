@@ -9,8 +9,9 @@ import pandas as pd
 from rnnlab.contracts import Batch, Fraction, NonNegativeInt, PositiveInt
 from rnnlab.data import prices, tables
 from rnnlab.data.calendar_splits import Walk
+from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.indicators import FEATURES, Estimator, TargetKind, compute_features, daily_variance, persistence, targets
-from rnnlab.data.prepared import Json, code_hash, digest
+from rnnlab.data.prepared import Json
 from rnnlab.data.prices import clean, find_prices
 from rnnlab.data.sources import UpstreamFiles
 from rnnlab.data.windowed import DateSplit, WindowedData, WindowLoader, forecast_inputs

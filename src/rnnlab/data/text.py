@@ -21,8 +21,9 @@ from rnnlab.data import texts, tokens
 from rnnlab.data.base import Split
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.corpora import CORPORA
+from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.labelled import LabelledData, shortened
-from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_flat
+from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.recordings import natural_order
 from rnnlab.data.splits import assign_splits, refuse_unseen_labels
 from rnnlab.data.texts import TextColumns, clean_text, find_texts, hash_texts

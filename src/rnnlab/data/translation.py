@@ -21,6 +21,7 @@ from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Fraction,
 from rnnlab.data import pairs, tokens
 from rnnlab.data.batches import BudgetOrder
 from rnnlab.data.corpora import PAIRS
+from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.pairs import (
     REPEATED,
     Languages,
@@ -36,7 +37,7 @@ from rnnlab.data.pairs import (
     with_groups,
     without_repeated,
 )
-from rnnlab.data.prepared import Json, Prepared, code_hash, digest, write_flat
+from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.targets import TokenTargets, console, count_types, fit_with_ends, pad_tokens, warn_unseen
 from rnnlab.data.tokens import UNSPACED, TextTokens, Vocabulary, encode_subwords, index, moses_words, tokenize, train_subwords
 

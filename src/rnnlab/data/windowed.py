@@ -16,9 +16,10 @@ from rnnlab.contracts import Batch, DataSpec, Fraction, Link, NonNegativeInt, Po
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
 from rnnlab.data.calendar_splits import Walk, date_splits
+from rnnlab.data.hashing import digest
 from rnnlab.data.indicators import LeakageError, audit_features
 from rnnlab.data.labelled import shortened
-from rnnlab.data.prepared import Json, Prepared, digest, write_flat
+from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.windows import Scales, Series, WindowAugment, augment, cut, ends_of, fit_scales, list_windows
 
 NUM_AUDITED, NUM_CUTS = 2, 2
