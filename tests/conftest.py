@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.config import Config
-
-HOME = Path(__file__).resolve().parents[1]
+from rnnlab.paths import HOME
 
 
 @pytest.fixture(scope="session")

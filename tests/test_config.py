@@ -2,7 +2,6 @@
 
 import inspect
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +17,8 @@ from rnnlab.layers.frontends import Convolution, Direct
 from rnnlab.layers.recurrent import Recurrence
 from rnnlab.models.base import FittedOnce, Network, Predictor, RecurrentModule
 from rnnlab.models.birnn import BiRNN
+from rnnlab.paths import CONF
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 SPEC = DataSpec("toy", "features", 3, "class", 4, ("a", "b", "c", "d"), (1, 2, 3, 4))
 
 

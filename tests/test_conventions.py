@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from rnnlab.config import TARGET, locate
+from rnnlab.paths import HOME
 
-HOME = Path(__file__).resolve().parents[1]
 PACKAGE, CONF = HOME / "src" / "rnnlab", HOME / "conf"
 SCRIPTS = {file.stem for file in (HOME / "src").glob("*.py")}
 FILES = {file.relative_to(PACKAGE).as_posix(): file for file in sorted(PACKAGE.rglob("*.py"))}

@@ -23,9 +23,9 @@ from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.batches import share
 from rnnlab.models.base import Network
+from rnnlab.paths import HOME
 
 Command = Callable[..., "CompletedProcess[str]"]
-HOME = Path(__file__).resolve().parents[1]
 SPEECH = (
     "model=birnn data=speech frontend.channels=[3,4] frontend.kernel_sizes=[3,3] frontend.time_strides=[2,1] "
     "frontend.frequency_strides=[2,4] data.loader.is_augmented=false data.loader.normalise=none frontend.dropout=0 "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-HOME = Path(__file__).resolve().parents[1]
+from rnnlab.paths import HOME
 
 
 def test_every_named_source_has_its_stages() -> None:

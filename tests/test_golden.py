@@ -24,7 +24,8 @@ import pandas as pd
 import pytest
 import torch
 
-HOME = Path(__file__).resolve().parents[1]
+from rnnlab.paths import HOME
+
 RUNS, CONFIGS = HOME / "tests/golden/runs.json", HOME / "tests/golden/configs.json"
 TINY = (
     *("data.source=sample", "trainer.max_epochs=1", "trainer.limit_train_batches=6", "trainer.limit_val_batches=2"),

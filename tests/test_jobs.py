@@ -16,9 +16,9 @@ import torch
 
 from rnnlab.config import Config, ConfigError
 from rnnlab.jobs import ALIVE_S, checkpoint_of, claim, decide, identity, is_alive, state_of
+from rnnlab.paths import HOME
 from rnnlab.tracking import Client, Run, Tracker, connect, experiment_id, get_run, process_name
 
-HOME = Path(__file__).resolve().parents[1]
 JOB = {"trial": None, "retry_failed": False}
 FORK = multiprocessing.get_context("fork")
 

@@ -14,8 +14,9 @@ from rnnlab import run
 from rnnlab.command_line import check_words
 from rnnlab.config import Config, ConfigError, flatten, recipe
 from rnnlab.contracts import DataSpec
+from rnnlab.paths import HOME
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/knobs.md"
+PAGE = HOME / "docs/knobs.md"
 ROWS = [line.split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ") and " | `" in line]
 NAMED = re.compile(r"`([^`]+)`(?: of `([^`]+)`)?")
 GROUPS = ("model", "cell", "optimizer", "scheduler")

@@ -6,7 +6,6 @@ RNNLAB_WRITE=1 python -m pytest tests/test_matrix.py   writes the table anew
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,8 @@ from rnnlab.contracts import SPECIALS, DataSpec, Decoded
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.models.base import FittedOnce, Network
 from rnnlab.models.baseline import METHODS, _make
+from rnnlab.paths import HOME
 
-HOME = Path(__file__).resolve().parents[1]
 ORDER = ["srnn", "lstm", "gru", "birnn", "tcn", "transformer", "seq2seq", "baseline"]
 MODELS = sorted((file.stem for file in (HOME / "conf/model").glob("*.yaml")), key=ORDER.index)
 DATA = sorted(file.stem for file in (HOME / "conf/data").glob("*.yaml"))

@@ -2,11 +2,12 @@
 
 import runpy
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-CLIMB = runpy.run_path(str(Path(__file__).resolve().parents[1] / "experiments/memory/climb.py"), run_name="climb")
+from rnnlab.paths import HOME
+
+CLIMB = runpy.run_path(str(HOME / "experiments/memory/climb.py"), run_name="climb")
 LENGTHS = (5, 10, 20, 40)
 
 

@@ -13,7 +13,7 @@ from rnnlab import apply, run
 from rnnlab.command_line import CONF
 from rnnlab.config import Config, ConfigError, recipe
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.data.rolls import read_roll
+from rnnlab.data.music.piano_rolls import read_roll
 from rnnlab.models.base import SequenceModule
 from rnnlab.report.contents import Metric
 from rnnlab.report.runs import read_groups

@@ -12,8 +12,8 @@ import torch
 
 from rnnlab import apply, command_line, compare, reproduce, run, sweep, two_runs
 from rnnlab.command_line import as_hydra_reads, check_words
+from rnnlab.paths import HOME
 
-HOME = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (HOME / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 PYTHON = [line for line in LINES if line.startswith("python src/")]

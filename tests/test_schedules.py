@@ -1,7 +1,6 @@
 """Each schedule in conf/scheduler, at moments worked out by hand, for 100 steps of a learning rate of 0.5."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from rnnlab import schedules
 from rnnlab.config import recipe
+from rnnlab.paths import CONF
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 SCHEDULES = sorted(file.stem for file in (CONF / "scheduler").glob("*.yaml"))
 LR, STEPS = 0.5, 100
 COMMON = {"warmup_fraction": yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["warmup_fraction"]}

@@ -105,7 +105,7 @@ def test_the_baseline_of_copying_has_the_cross_entropy_of_theory(compose: Compos
 
 def test_the_baseline_of_adding_errs_by_a_sixth_and_that_of_parity_half_the_time(compose: Compose, root: Path) -> None:
     found = metrics(train(compose("model=baseline", "data=adding", "data.num_test=5000", *SMALL[:2], *SMALL[3:])), root)
-    assert found["test/mse"] == pytest.approx(1 / 6, abs=4 * (7 / 180 / 5000) ** 0.5)  # see tests/data/test_memory.py for the variance
+    assert found["test/mse"] == pytest.approx(1 / 6, abs=4 * (7 / 180 / 5000) ** 0.5)  # variance: tests/data/synthetic
     assert found["test/skill"] == 0
     found = metrics(train(compose("model=baseline", "data=parity", "data.num_test=5000", *SMALL[:2], *SMALL[3:])), root)
     assert found["test/accuracy"] == pytest.approx(0.5, abs=4 * 0.5 / 5000**0.5) and found["test/loss"] == pytest.approx(log(2))

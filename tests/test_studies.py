@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from scipy.stats import t
 
-HOME = Path(__file__).resolve().parents[1]
+from rnnlab.paths import HOME
+
 STUDIES = HOME / "experiments"
 
 

@@ -22,10 +22,10 @@ import pytorch_lightning as pl
 from rnnlab import callbacks, command_line, results, run, sweep
 from rnnlab.config import ConfigError
 from rnnlab.parents import means_of, read_plan
+from rnnlab.paths import HOME
 from rnnlab.sweep import read_axes, study_name
 from rnnlab.tracking import Run, connect, find_runs
 
-HOME = Path(__file__).resolve().parents[1]
 SMALL = (
     *("data=speech", "data.source=sample", "trainer=smoke", "frontend=direct", "model.recurrence.hidden_size=3"),
     *("data.loader.batch_size=8", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.limit_test_batches=1"),

@@ -11,9 +11,8 @@ import pytorch_lightning as pl
 
 from rnnlab import callbacks, run
 from rnnlab.config import Config
+from rnnlab.paths import HOME
 from rnnlab.tracking import Tracker, TrackingError, connect, get_run, public
-
-HOME = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.slow

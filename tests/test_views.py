@@ -11,10 +11,10 @@ import yaml
 from playwright.sync_api import sync_playwright
 
 from rnnlab import ui, views
+from rnnlab.paths import HOME
 from rnnlab.tracking import Client, Tracker, connect, offer_views, shown_experiments
 from rnnlab.views import NOTE, VIEWS, code, describe, link, missing_tags, state_of
 
-HOME = Path(__file__).resolve().parents[1]
 MOST_CHARACTERS = 20_000
 """What MLflow lets a tag of an experiment hold."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -18,8 +18,8 @@ from rnnlab.bundle import Bundle, load_bundle
 from rnnlab.command_line import ROOT
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, Reference
-from rnnlab.data.stock import StockData
-from rnnlab.data.windows import Scales
+from rnnlab.data.series.stock import StockData
+from rnnlab.data.series.windows import Scales
 from rnnlab.tracking import Client, connect, read_artifact
 
 EXPERIMENT, HORIZONS = "stock_several_days", [1, 2, 3, 4, 5]

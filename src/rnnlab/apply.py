@@ -17,10 +17,10 @@ from rnnlab.callbacks import shown
 from rnnlab.command_line import CONF, ROOT
 from rnnlab.config import Config, ConfigError, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.data.recordings import AUDIO_SUFFIXES
-from rnnlab.data.rolls import ROLL_SUFFIXES, write_roll
+from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, write_roll
+from rnnlab.data.sound.recordings import AUDIO_SUFFIXES
 from rnnlab.data.tables import match_column, read_table
-from rnnlab.data.texts import TABLE_SUFFIXES, TEXT_NAMES
+from rnnlab.data.text.readers import TABLE_SUFFIXES, TEXT_NAMES
 from rnnlab.evaluation import measure
 from rnnlab.insight.attribution import refusal
 from rnnlab.insight.explaining import explain

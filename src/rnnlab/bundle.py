@@ -152,39 +152,39 @@ def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
 def reader(kind: str) -> Reader:
     """Return the function that turns raw inputs of this kind into a batch, and the name of each of its rows."""
     if kind == "speech":
-        from rnnlab.data.speech import read_inputs
+        from rnnlab.data.sound.speech import read_inputs
 
         return read_inputs
     if kind == "text":
-        from rnnlab.data.text import read_inputs as read_texts
+        from rnnlab.data.text.classification import read_inputs as read_texts
 
         return read_texts
     if kind == "dictation":
-        from rnnlab.data.dictation import read_inputs as read_dictation
+        from rnnlab.data.sound.dictation import read_inputs as read_dictation
 
         return read_dictation
     if kind == "translation":
-        from rnnlab.data.translation import read_inputs as read_sentences
+        from rnnlab.data.text.translation import read_inputs as read_sentences
 
         return read_sentences
     if kind == "pronunciation":
-        from rnnlab.data.pronunciation import read_inputs as read_words
+        from rnnlab.data.text.pronunciation import read_inputs as read_words
 
         return read_words
     if kind == "stock":
-        from rnnlab.data.stock import read_inputs as read_stock
+        from rnnlab.data.series.stock import read_inputs as read_stock
 
         return read_stock
     if kind == "series":
-        from rnnlab.data.series import read_inputs as read_series
+        from rnnlab.data.series.series import read_inputs as read_series
 
         return read_series
     if kind in ("adding", "copying", "parity"):
-        from rnnlab.data.memory import read_inputs as read_sequences
+        from rnnlab.data.synthetic.memory import read_inputs as read_sequences
 
         return read_sequences
     if kind == "music":
-        from rnnlab.data.music import read_inputs as read_rolls
+        from rnnlab.data.music.music import read_inputs as read_rolls
 
         return read_rolls
     raise ConfigError(f"the bundle's data are of the kind {kind!r}, which this version cannot read")

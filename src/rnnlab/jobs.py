@@ -32,8 +32,8 @@ NUMBERS = (
     *("distributed.py", "evaluation.py", "measures.py", "process.py", "schedules.py", "training.py"),
 )
 """What numbers follow from, in the package."""
-BEFORE_NUMBERS = ("sources.py", "archives.py", "corpora.py")
-"""What brings data here: their content has a hash of its own."""
+BEFORE_NUMBERS = "sources"
+"""The room that brings data to this machine: their content has a hash of its own."""
 ALIVE_S = 180.0
 """A run on another machine that has given a sign of life within so many seconds is running."""
 
@@ -83,7 +83,7 @@ def identity(config: Config, source_hash: str) -> str:
 def package_hash() -> str:
     """Hash the code that numbers follow from; reports, commands, tracking and messages are no part of it."""
     files = (file for name in NUMBERS for file in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py")))
-    return code_hash(*(file for file in files if file.name not in BEFORE_NUMBERS), classes=True)
+    return code_hash(*(file for file in files if file.parent.name != BEFORE_NUMBERS), classes=True)
 
 
 @contextmanager

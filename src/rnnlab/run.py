@@ -24,7 +24,7 @@ from rnnlab.callbacks import Interrupted, Pruned, peak_memory_mb
 from rnnlab.command_line import CONF, HOME, ROOT
 from rnnlab.config import OWN_GROUPS, TARGET, Config, ConfigError, Failed, flatten, naming_recipe, nearest, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.data.sources import SourceUnavailable
+from rnnlab.data.sources.fetching import SourceUnavailable
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation import Evaluation, measure
 from rnnlab.jobs import checkpoint_of, claim, decide, identity, package_hash

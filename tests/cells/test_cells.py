@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from math import log, sqrt
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -16,8 +15,8 @@ from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.srnn import Activation, SRNNCell
 from rnnlab.cells.weights import Initialisation
 from rnnlab.config import ConfigError, recipe
+from rnnlab.paths import CONF
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 CELLS = sorted(file.stem for file in (CONF / "cell").glob("*.yaml"))
 VARIANTS = [*CELLS, "gru reset=before", *(f"srnn activation={name}" for name in get_args(Activation) if name != "tanh")]
 WITH_KERNEL = ["gru", "irnn", "lstm", "srnn", "srnn activation=relu"]

@@ -1,7 +1,6 @@
 """Gradients by hand, of a step and through time, equal autograd's and finite differences, for every cell that conf/cell offers."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -15,9 +14,9 @@ from rnnlab.cells.srnn import Activation
 from rnnlab.config import recipe
 from rnnlab.contracts import valid_mask
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack, reverse_within_length
+from rnnlab.paths import CONF
 from rnnlab.principles import numpy_rnn
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 CELLS = sorted(file.stem for file in (CONF / "cell").glob("*.yaml"))
 VARIANTS = [*CELLS, "gru reset=before", *(f"srnn activation={name}" for name in get_args(Activation) if name != "tanh")]
 B, T, F, H = 3, 6, 4, 5

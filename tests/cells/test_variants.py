@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from math import e, erfc, exp, pi, sqrt, tanh
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -12,8 +11,8 @@ import yaml
 
 from rnnlab.cells.srnn import Activation
 from rnnlab.config import recipe
+from rnnlab.paths import CONF
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 CELLS = sorted(file.stem for file in (CONF / "cell").glob("*.yaml"))
 T, F, H = 5, 3, 4
 Array = np.ndarray

@@ -8,8 +8,7 @@ import yaml
 
 from rnnlab.config import Config, recipe
 from rnnlab.data.base import SequenceDataModule
-
-HOME = Path(__file__).resolve().parents[2]
+from rnnlab.paths import HOME
 
 
 @pytest.fixture

@@ -16,15 +16,16 @@ from rnnlab.contracts import IGNORED_TARGET, PAD, SPECIALS, UNKNOWN, Batch, Data
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
 from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Prepared
-from rnnlab.data.sources import SourceError, SourceUnavailable
+from rnnlab.data.series.base import WindowedData
+from rnnlab.data.sources.fetching import SourceError, SourceUnavailable
 from rnnlab.data.targets import TokenTargets
-from rnnlab.data.windowed import WindowedData
+from rnnlab.paths import HOME
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+SAMPLES = HOME / "data" / "samples"
 
 # What every data set of conf/data answers, offline: from the bundled sample of its kind, where it is not generated
 
-NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "data").glob("*.yaml"))
+NAMES = sorted(path.stem for path in (HOME / "conf" / "data").glob("*.yaml"))
 MODULES: dict[str, SequenceDataModule] = {}
 CONFIGS: dict[str, Config] = {}
 

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, sync_playwright
 
-HOME = Path(__file__).resolve().parents[2]
+from rnnlab.paths import HOME
+
 BOOK, CONF = HOME / "docs" / "book", HOME / "conf"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

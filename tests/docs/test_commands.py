@@ -14,8 +14,8 @@ import pytest
 
 from rnnlab import apply, command_line, compare, reproduce, run, sweep, two_runs
 from rnnlab.command_line import as_hydra_reads, check_words
+from rnnlab.paths import HOME
 
-HOME = Path(__file__).resolve().parents[2]
 PAGES = sorted(file for file in (HOME / "docs").rglob("*.md") if not {"zh", "book"} & set(file.parts) and file.name != "decisions.md")
 BLOCK = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<file>[^\"]+)\")?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 COMPOSED = re.compile(r"study=|--status|filter=|trainer=ddp|tracking.uri=|hydra/launcher=|resume=|^RNNLAB_ROOT=")

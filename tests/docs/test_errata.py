@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-HOME = Path(__file__).resolve().parents[2]
+from rnnlab.paths import HOME
+
 CHECK = HOME / "experiments/errata/check.py"
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+from rnnlab.paths import HOME
+
+DOCS = HOME / "docs"
 PAGES = sorted(file.relative_to(DOCS / "zh") for file in (DOCS / "zh").rglob("*.md"))
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 NAMED = re.compile(r"^\[((?:code|test|output): [^\]]+|equations)\]\((?:\.\./)+([^)]+)\)$", re.MULTILINE)

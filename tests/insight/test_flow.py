@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from rnnlab.contracts import Batch
 from rnnlab.insight.flow import flow, horizon, relative, typical
 from rnnlab.insight.replay import cells_of, evaluating, replay
 from rnnlab.models.base import Network
+from rnnlab.paths import CONF
 
 Make = Callable[..., Network]
 MakeBatch = Callable[..., Batch]
@@ -22,7 +22,6 @@ CONVOLUTION = (
     "frontend=convolution frontend.channels=[2,3] frontend.kernel_sizes=[5,3] frontend.time_strides=[2,1] frontend.frequency_strides=[2,2]"
 )
 NUDGE = 1e-5
-CONF = Path(__file__).resolve().parents[2] / "conf"
 CASES = [
     ("class", "model=srnn model.head.pooling=last"),
     ("class", "model=gru model.head.pooling=mean_max model.recurrence.num_layers=2 model.recurrence.has_layer_norm=true"),

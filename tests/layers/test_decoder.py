@@ -1,7 +1,6 @@
 """Claims about the decoder: a whole target at once equals step by step, and its first state comes from the encoder."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +13,8 @@ from rnnlab.cells.lstm import LSTMCell
 from rnnlab.config import recipe
 from rnnlab.layers.attention import AttentionKind
 from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState
+from rnnlab.paths import CONF
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 CELLS: dict[str, Callable[..., Cell]] = {
     file.stem: recipe(yaml.safe_load(file.read_text(encoding="utf-8")), "cell") for file in sorted((CONF / "cell").glob("*.yaml"))
 }

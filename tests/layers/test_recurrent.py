@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -19,8 +18,8 @@ from rnnlab.cells.srnn import SRNNCell
 from rnnlab.config import recipe
 from rnnlab.contracts import valid_mask
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack, reverse_within_length
+from rnnlab.paths import CONF
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 BACKENDS = get_args(Backend)
 B, T, F, H = 2, 5, 3, 4
 LENGTHS = torch.tensor([3, 5])

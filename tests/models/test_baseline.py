@@ -14,8 +14,8 @@ from rnnlab.config import Config
 from rnnlab.contracts import Batch, DataSpec, Decoded, Hypothesis, Reference
 from rnnlab.evaluation import answer
 from rnnlab.models.baseline import METHODS, Baseline
+from rnnlab.paths import CONF
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 VOLATILITY = ("log_return", "log_volatility")
 SOUNDS = DataSpec("speech", "features", 2, "class", 2, ("a", "b"), (5, 5))
 TEXTS = DataSpec("text", "tokens", 9, "class", 2, ("a", "b"), (5, 5))

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -21,9 +20,9 @@ from rnnlab.layers.frontends import Embedding
 from rnnlab.layers.pooling import PoolingKind
 from rnnlab.layers.search import Decoding
 from rnnlab.models.base import Optimization, RecurrentModule, SequenceModule
+from rnnlab.paths import CONF
 from rnnlab.schedules import constant, plateau
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 CELLS = sorted(file.stem for file in (CONF / "cell").glob("*.yaml"))
 POOLINGS = get_args(PoolingKind)
 F, H, C, V = 6, 4, 3, 7

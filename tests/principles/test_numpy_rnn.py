@@ -2,18 +2,18 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from rnnlab.paths import HOME
 from rnnlab.principles.numpy_rnn import CELLS, draw_weights, run, run_backward, train
 from rnnlab.principles.worked_example import INPUTS, READOUT, TARGETS, WEIGHTS, shown, work
 
 B, T, F, H = 2, 5, 3, 4
-SOURCE = Path(__file__).resolve().parents[2] / "src"
+SOURCE = HOME / "src"
 
 
 @pytest.mark.parametrize("name", CELLS)

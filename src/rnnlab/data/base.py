@@ -14,7 +14,7 @@ from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.batches import BatchLoader, EpochOrder
 from rnnlab.data.hashing import digest
 from rnnlab.data.prepared import Json, Prepared, open_prepared, prepare_once, read_meta
-from rnnlab.data.sources import AnyUpstream, SourceError, fetch, mirror_folder
+from rnnlab.data.sources.fetching import AnyUpstream, SourceError, fetch, mirror_folder
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

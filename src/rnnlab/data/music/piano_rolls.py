@@ -1,0 +1,261 @@
+"""Piano rolls: which keys sound at each step, read strictly from CSV, NumPy and MATLAB files.
+
+A roll is a matrix of zeros and ones, one row a step, one column a key. A piece is a file of one's own (CSV or npy), or a cell of a MATLAB
+file whose cell arrays `traindata`, `validdata` and `testdata` hold a split each, as Boulanger-Lewandowski et al. (2012) published theirs.
+"""
+
+import csv
+import hashlib
+import io
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.io import loadmat, whosmat
+from scipy.io.matlab import MatReadError
+
+from rnnlab.data.hashing import digest
+from rnnlab.data.labelled import natural_order
+from rnnlab.data.splits import SPLIT_WORDS
+from rnnlab.data.tables import read_table
+
+TABLES, ARRAY, MATLAB = (".csv", ".tsv"), ".npy", ".mat"
+ROLL_SUFFIXES = {*TABLES, ARRAY}
+PARTS = {"traindata": "train", "validdata": "val", "testdata": "test"}
+NUM_PIANO_KEYS, LOWEST_PIANO_KEY = 88, 21
+PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+WANTED = "a piano roll has one row a step, one column a key, 1 where the key sounds and 0 where not"
+BINARY = ("", "0", "1", "0.0", "1.0")
+
+
+@dataclass(frozen=True)
+class Roll:
+    """Hold one piece as it was read.
+
+    Args:
+        id: names it.
+        place: where it was read, for messages.
+        values: (T, K) uint8.
+        keys: K names, or none where the file does not say.
+        split: train, val, test, or "" where not given.
+    """
+
+    id: str
+    place: str
+    values: np.ndarray
+    keys: tuple[str, ...] = ()
+    split: str = ""
+
+
+def find_rolls(raw: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """List the pieces of a file or folder.
+
+    Args:
+        raw: a MATLAB file, or a folder with one; a CSV or npy file; or a folder of such, also below `train/`, `val/`, `test/`.
+
+    Returns:
+        One row a piece: id, values ((T, K) uint8), split ("" where not given), content (a hash of the values); and the names of the keys.
+
+    Raises:
+        ValueError: for what is no piano roll, pieces of different numbers of keys, and pieces of fewer than two steps; says where.
+    """
+    rolls = list(_matlab(raw)) if raw.suffix.lower() == MATLAB else list(_folder(raw)) if raw.is_dir() else [read_roll(raw)]
+    keys = _agreed_keys(rolls)
+    for roll in rolls:
+        if len(roll.values) < 2:
+            raise ValueError(f"{roll.place} has one step: at least 2 are needed, since the keys of a step are predicted from those before")
+    contents = [hashlib.sha256(roll.values.tobytes()).hexdigest()[:16] for roll in rolls]
+    values = pd.Series([roll.values for roll in rolls], dtype=object)
+    ids, splits = [roll.id for roll in rolls], [roll.split for roll in rolls]
+    return pd.DataFrame({"id": ids, "values": values, "split": splits, "content": contents}), keys
+
+
+def read_roll(file: Path, shown: str = "") -> Roll:
+    """Read one piece, of one step at least.
+
+    Args:
+        file: CSV, TSV or npy.
+        shown: what messages call it (its path unless given).
+
+    Raises:
+        ValueError: for what is no piano roll; says where.
+    """
+    place = shown or str(file)
+    if file.suffix.lower() not in ROLL_SUFFIXES:
+        raise ValueError(f"{place} is no piano roll that can be read: wanted {', '.join(sorted(ROLL_SUFFIXES))}; {WANTED}")
+    if file.suffix.lower() == ARRAY:
+        return Roll(file.stem, place, check_roll(_array(file, place), place))
+    values, keys = _table(file, place)
+    return Roll(file.stem, place, values, keys)
+
+
+def roll_of(item: str, number: int) -> Roll:
+    """Read a piece from a path or, where it holds a line break, from the content of a CSV file."""
+    if "\n" not in item:
+        return read_roll(Path(item).expanduser())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "roll.csv"
+        file.write_text(item, encoding="utf-8")
+        return read_roll(file, f"input {number}")
+
+
+def hash_rolls(table: pd.DataFrame, keys: Sequence[str]) -> str:
+    """Hash all pieces with their ids and splits, and the names of the keys."""
+    return digest([[table[name].tolist() for name in ("id", "content", "split")], list(keys)])
+
+
+def key_names(num_keys: int) -> tuple[str, ...]:
+    """Name the keys of a roll whose file does not: of 88 keys the piano's (A0 to C8), of others by number from 0."""
+    if num_keys != NUM_PIANO_KEYS:
+        return tuple(str(number) for number in range(num_keys))
+    pitches = range(LOWEST_PIANO_KEY, LOWEST_PIANO_KEY + NUM_PIANO_KEYS)
+    return tuple(f"{PITCHES[pitch % 12]}{pitch // 12 - 1}" for pitch in pitches)
+
+
+def write_roll(values_TK: np.ndarray, keys: Sequence[str], file: Path) -> None:
+    """Write a piece as a CSV file that `read_roll` reads."""
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerows([list(keys), *values_TK.astype(int).tolist()])
+
+
+def check_roll(values: np.ndarray, place: str) -> np.ndarray:
+    """Return a matrix as (T, K) uint8.
+
+    Raises:
+        ValueError: where it is no matrix of zeros and ones with a step and a key at least.
+    """
+    if values.ndim != 2:
+        raise ValueError(f"{place} has {values.ndim} axes {values.shape}, wanted 2 (steps, keys): {WANTED}")
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{place} holds {values.dtype} values, not numbers: {WANTED}")
+    if 0 in values.shape:
+        raise ValueError(f"{place} is empty ({values.shape[0]} steps, {values.shape[1]} keys): {WANTED}")
+    is_wrong = (values != 0) & (values != 1)
+    if is_wrong.any():
+        step, key = map(int, np.argwhere(is_wrong)[0])
+        raise ValueError(
+            f"{place} is not binary: step {step} (from 0), column {key} holds {values[step, key]:g} ({int(is_wrong.sum()):,} such values); "
+            f"{WANTED}. Of loudness take (roll > 0); a column of times leave out"
+        )
+    return values.astype(np.uint8)
+
+
+# Files
+
+
+def _array(file: Path, place: str) -> np.ndarray:
+    try:
+        found = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError) as error:
+        raise ValueError(f"{place} cannot be read as an array that numpy.save wrote ({str(error).splitlines()[0]})") from None
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{place} is an archive of arrays (npz): give one .npy a piece")
+    return found
+
+
+def _table(file: Path, place: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Read a table; its first line names the keys unless it is a step itself."""
+    try:
+        table = read_table(file, has_header=False)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(file), place)) from None
+    rows = np.char.strip(table.frame.to_numpy(str))
+    keys: tuple[str, ...] = ()
+    if not np.isin(rows[0], BINARY).all():
+        keys, rows = _named_keys(rows[0], place), rows[1:]
+    if not len(rows):
+        raise ValueError(f"{place} names {len(keys)} keys but has no steps: {WANTED}")
+    try:
+        values = np.where(rows == "", "nan", rows).astype(float)
+    except ValueError:
+        step, key = map(int, np.argwhere(~np.isin(rows, BINARY))[0])
+        line = int(table.lines[step + len(table.lines) - len(rows)])
+        raise ValueError(f"{place}, line {line}: column {key + 1} holds {str(rows[step, key])!r}, neither 0 nor 1; {WANTED}") from None
+    return check_roll(values, place), keys
+
+
+def _named_keys(first: np.ndarray, place: str) -> tuple[str, ...]:
+    names = tuple("_".join(str(name).split()) for name in first)
+    if "" in names or len(set(names)) < len(names):
+        what = "has a key without a name" if "" in names else f"names the key {max(names, key=names.count)!r} twice"
+        raise ValueError(f"{place}: its first line {what}; name every column once, or none")
+    return names
+
+
+def _folder(folder: Path) -> Iterator[Roll]:
+    """Read each piece of a folder; what lies below `train/`, `val/` or `test/` is of that split."""
+    files = sorted(
+        (file for file in folder.rglob("*") if file.suffix.lower() in {*ROLL_SUFFIXES, MATLAB} and not file.name.startswith(".")),
+        key=lambda file: natural_order(file.relative_to(folder).as_posix()),
+    )
+    of_matlab = [file for file in files if file.suffix.lower() == MATLAB]
+    if len(files) == 1 and of_matlab:
+        yield from _matlab(files[0])
+        return
+    if not files or of_matlab:
+        what = f"{of_matlab[0].name} and {len(files) - 1} more" if of_matlab else "none"
+        raise ValueError(
+            f"{folder} should hold piano rolls ({', '.join(sorted(ROLL_SUFFIXES))}), also below train/, val/ and test/, or one .mat file; "
+            f"found: {what}"
+        )
+    for file in files:
+        name = file.relative_to(folder)
+        roll = read_roll(file)
+        split = SPLIT_WORDS.get(name.parts[0].lower(), "") if len(name.parts) > 1 else ""
+        yield Roll(name.with_suffix("").as_posix(), roll.place, roll.values, roll.keys, split)
+
+
+def _matlab(file: Path) -> Iterator[Roll]:
+    """Read the cells of a MATLAB file, up to version 7."""
+    try:
+        names = [name for name, _, _ in whosmat(str(file))]
+        if missing := [name for name in PARTS if name not in names]:
+            raise LookupError(f"it lacks {', '.join(missing)}; it has: {', '.join(names) or 'nothing'}")
+        content = loadmat(str(file), variable_names=list(PARTS))
+    except NotImplementedError:
+        raise ValueError(f"{file} is of MATLAB's version 7.3 (HDF5), which is not read: save it with -v7") from None
+    except (LookupError, ValueError, TypeError, OSError, MatReadError, zlib.error) as error:
+        reason = str(error.args[0] if error.args else error)
+        raise ValueError(f"{file} is no MATLAB file of piano rolls, with the cell arrays {', '.join(PARTS)}: {reason}") from None
+    for name, split in PARTS.items():
+        cells = content[name]
+        if cells.dtype != object:
+            raise ValueError(f"{file}: {name} is a matrix {cells.shape} of {cells.dtype}, wanted a cell array with one matrix a piece")
+        for number, values in enumerate(cells.ravel(), start=1):
+            place = f"{file}, {name}{{{number}}}"
+            yield Roll(f"{split}-{number:04d}", place, check_roll(np.asarray(values), place), split=split)
+
+
+def _agreed_keys(rolls: Sequence[Roll]) -> tuple[str, ...]:
+    """Return the names of the keys; refuse pieces that disagree.
+
+    Raises:
+        ValueError: names two pieces that do.
+    """
+    if not rolls:
+        raise ValueError("there is no piece")
+    first = rolls[0]
+    for roll in rolls:
+        refuse_other_keys(roll, first.values.shape[1], first.keys, f"{first.place} has")
+    named = next((roll.keys for roll in rolls if roll.keys), ())
+    return named or key_names(first.values.shape[1])
+
+
+def refuse_other_keys(roll: Roll, num_keys: int, keys: Sequence[str], whose: str) -> None:
+    """Refuse a piece with another number of keys, or whose own names of them are others.
+
+    Raises:
+        ValueError: says how many it has, and whether it seems to lie on its side.
+    """
+    if roll.values.shape[1] != num_keys:
+        is_turned = roll.values.shape[0] == num_keys
+        advice = "; it seems to lie on its side: transpose it" if is_turned else f": {WANTED}"
+        raise ValueError(f"{roll.place} has {roll.values.shape[1]} keys, {whose} {num_keys}{advice}")
+    if roll.keys and keys and roll.keys != tuple(keys):
+        place = next(place for place, (mine, theirs) in enumerate(zip(roll.keys, keys, strict=True)) if mine != theirs)
+        raise ValueError(f"{roll.place} names key {place} {roll.keys[place]!r}, {whose} {keys[place]!r}: give all pieces the same keys")

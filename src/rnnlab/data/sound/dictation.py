@@ -1,0 +1,354 @@
+"""`data=dictation`: recordings and what is said in them, from a named set, the bundled sample, or a manifest of one's own.
+
+Preparation (above) turns sound into frames and cuts transcripts into characters or subwords; nothing is fitted in it, except where
+subwords are learned, and then from training transcripts alone. The data module (below) splits, fits the vocabulary on training
+transcripts, augments, normalises and batches.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, final
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.markup import escape
+
+from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Fraction, NonNegativeInt, PositiveInt
+from rnnlab.data import tokens
+from rnnlab.data.base import Split
+from rnnlab.data.batches import round_up_steps
+from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.labelled import shortened
+from rnnlab.data.prepared import Json, Prepared, write_prepared
+from rnnlab.data.sound import audio, base, recordings
+from rnnlab.data.sound.base import SoundData, SoundLoader, SoundPrepare, read_frames, read_sounds
+from rnnlab.data.sound.recordings import find_transcribed, hash_recordings
+from rnnlab.data.sources.fetching import Upstream
+from rnnlab.data.splits import SplitKind, assign_splits
+from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends
+from rnnlab.data.tokens import BLANK, TextTokens, Vocabulary, encode_subwords, index, tokenize
+
+AN4 = Upstream(
+    name="an4",
+    url="https://github.com/cmusphinx/an4/archive/b567d132f43304e70a2b2eca6077f22255311812.tar.gz",
+    mirror_file="an4.tar.gz",
+    keep=(
+        *("etc/an4_train.fileids", "etc/an4_train.transcription", "etc/an4_test.fileids", "etc/an4_test.transcription"),
+        "wav/*/*/*.wav",
+    ),
+    content_hash="ee8383d84f8f04bf0808377b194c31742f481f325b700ffa3d869bd13a1e12b6",
+    licence="Carnegie Mellon University's, like BSD: free for any purpose",
+    max_files=10_000,
+    max_bytes=400_000_000,
+)
+UPSTREAMS = {source.name: source for source in (AN4,)}
+
+
+@dataclass(frozen=True)
+class DictationPrepare(SoundPrepare):
+    """Say how recordings and transcripts are prepared (`data.prepare`); see `SoundPrepare`.
+
+    Args:
+        units: what a model writes: Unicode characters (`char`), or pieces that SentencePiece learns from training transcripts (`subword`).
+        subword_size: pieces in the SentencePiece model, the unknown one counted.
+        is_lower: whether transcripts are lower-cased, those that are right included.
+        alphabet: the characters that transcripts may have, beside blanks; another one is refused (None: any).
+    """
+
+    units: Literal["char", "subword"]
+    subword_size: PositiveInt
+    is_lower: bool
+    alphabet: str | None
+
+
+def split_utterances(
+    examples: pd.DataFrame, kind: SplitKind, fold: int, split_seed: int, val_fraction: float
+) -> tuple[dict[Split, np.ndarray], str]:
+    """Assign every utterance to a split, see `rnnlab.data.splits`; transcripts have no part in it."""
+    if len(examples) < 3:
+        raise ValueError(f"there are {len(examples)} recordings; at least 3 are needed: one each for training, validation and test")
+    rows, words = assign_splits(examples.assign(label=""), kind, fold, split_seed, val_fraction, "speaker")
+    return rows, words.replace("within each label", "utterance by utterance")
+
+
+def prepare(
+    table: pd.DataFrame,
+    settings: DictationPrepare,
+    choose_training: Callable[[pd.DataFrame], np.ndarray],
+    subwords: bytes | None,
+    folder: Path,
+    meta: Json,
+    console: Console,
+) -> None:
+    """Decode all recordings, extract features, cut the transcripts, and write a prepared folder.
+
+    Args:
+        table: see `find_transcribed`.
+        settings: see `DictationPrepare`.
+        choose_training: tells from the examples which rows subwords are learned from.
+        subwords: a SentencePiece model that is given; None: it is learned, where one is needed.
+        folder: the folder to write.
+        meta: what it says of itself beside.
+        console: where progress is shown.
+    """
+    texts = table["text"].str.lower() if settings.is_lower else table["text"]
+    if settings.alphabet is not None:
+        refuse_others(texts, table["place"], settings.alphabet.lower() if settings.is_lower else settings.alphabet)
+    frames, examples, found = read_frames(table.assign(text=texts), settings, console)
+    if settings.units == "subword" and subwords is None:
+        subwords = tokens.train_subwords(examples["text"].iloc[choose_training(examples)], settings.subword_size)
+    lists = list(cut(examples["text"], settings, subwords))
+    written = [joined(pieces) for pieces in lists]
+    if empty := [place for place, target in zip(examples["place"], written, strict=True) if target == ""]:
+        raise ValueError(f"{empty[0]}: the text holds no character that can be written")
+    types, values, offsets = index(lists)
+    examples = examples.drop(columns=["text", "place"]).assign(target=written)
+    encoded = None if subwords is None else base64.b64encode(subwords).decode()
+    write_prepared(folder, frames, examples, {**meta, **found, "types": types, "subwords": encoded}, (values, offsets))
+
+
+def cut(texts: Iterable[str], settings: DictationPrepare, subwords: bytes | None) -> Iterable[list[str]]:
+    """Cut transcripts into what a model writes; a blank is `▁`."""
+    if settings.units == "subword" and subwords is not None:
+        return encode_subwords(subwords, texts)
+    if settings.units == "char":
+        return tokenize(texts, TextTokens("char"))
+    raise ValueError(f"data.prepare.units={settings.units!r} is not one of char, subword, or its SentencePiece model is missing")
+
+
+def joined(pieces: Iterable[str]) -> str:
+    """Put characters or pieces together as text."""
+    return "".join(pieces).replace(BLANK, " ").strip()
+
+
+def refuse_others(texts: pd.Series, places: pd.Series, alphabet: str) -> None:
+    """Raise ValueError where a transcript has a character that is not of the alphabet; names its place."""
+    allowed = {*alphabet, " "}
+    for text, place in zip(texts, places, strict=True):
+        if other := [character for character in text if character not in allowed]:
+            raise ValueError(
+                f"{place}: the text has the character {other[0]!r} (U+{ord(other[0]):04X}), which data.prepare.alphabet={alphabet!r} "
+                "lacks: add it there, take it out of the text, or set data.prepare.alphabet=null"
+            )
+
+
+@final
+class DictationData(SoundData, TokenTargets):
+    """Give batches of recordings with what is said in them.
+
+    Args:
+        paths, seed, name, mirror, offline: see `rnnlab.data.base.SequenceDataModule`.
+        source: `an4`, `sample`, or the path of a manifest or of a folder with a manifest.csv.
+        split, fold, split_seed, val_fraction, loader: see `rnnlab.data.sound.base.SoundData`.
+        prepare: see `DictationPrepare`.
+    """
+
+    upstreams = UPSTREAMS
+    more_steps = "Take smaller frontend.time_strides, a smaller data.prepare.hop_ms, or data.prepare.units=subword"
+    sample = "dictation"
+    is_cut = False
+    settings: DictationPrepare
+
+    def __init__(
+        self,
+        paths: dict[str, str],
+        seed: int,
+        name: str,
+        source: str,
+        mirror: str | None,
+        offline: bool,
+        split: SplitKind,
+        fold: NonNegativeInt,
+        split_seed: int,
+        val_fraction: Fraction,
+        prepare: DictationPrepare,
+        loader: SoundLoader,
+    ) -> None:
+        super().__init__(paths, seed, name, source, mirror, offline, split, fold, split_seed, val_fraction, prepare, loader)
+        self.subwords: bytes | None = None
+        self.too_long: list[str] = []
+        """Ids of training utterances that last longer than `loader.max_seconds`."""
+
+    # -- where the data are --------------------------------------------------------------------------------------------
+
+    def read_raw(self, raw: Path) -> pd.DataFrame:
+        """List the recordings and what is said in them."""
+        return find_transcribed(self.source, raw)
+
+    def hash_raw(self, table: pd.DataFrame) -> str:
+        """Hash the sound files with their ids, transcripts, speakers and splits."""
+        return hash_recordings(table, "text")
+
+    def prepared_key(self, source_hash: str) -> str:
+        """Hash source, settings, code; for subwords also the split that they are learned from, or the model that is given."""
+        files = [Path(str(module.__file__)) for module in (audio, recordings, base, tokens)] + [Path(__file__)]
+        fitted: list[object] = []
+        if self.settings.units == "subword":
+            given = None if self.subwords is None else hashlib.sha256(self.subwords).hexdigest()
+            fitted = [self.split, self.fold, self.split_seed, self.val_fraction, given]
+        return digest([source_hash, asdict(self.settings), code_hash(*files), fitted])
+
+    def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
+        """Decode, extract features, cut transcripts, write; learn subwords from the training transcripts first."""
+        whole = {**meta, "settings": asdict(self.settings)}
+        prepare(table, self.settings, lambda examples: self._split(examples)[0]["train"], self.subwords, folder, whole, self.console)
+
+    # -- what the data are ---------------------------------------------------------------------------------------------
+
+    def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
+        """Split, leave long utterances out of training, and fit the vocabulary on its transcripts."""
+        self._open(prepared)
+        rows, self.split_used = self._split(prepared.examples)
+        texts = prepared.examples["target"].to_numpy(object)
+        self.seen = {_mark(str(text)) for text in texts[np.concatenate([rows["train"], rows["val"]])]}
+        rows["train"] = self._without_long(prepared.examples, rows["train"])
+        counts = count_types(prepared.targets, prepared.target_offsets, rows["train"], len(self.types))
+        self.target_vocabulary, self.target_numbers = fit_with_ends(self.types, counts, 1, None)
+        self.fit_normalisation(prepared, rows["train"])
+        return rows
+
+    def setup_as_test(self, bundle: Json) -> None:
+        """Open the recordings and take all of them as test, with another run's vocabulary, subwords and statistics; say what is unknown."""
+        encoded = bundle["subwords"]
+        self.subwords = None if encoded is None else base64.b64decode(str(encoded))
+        self.prepared = self.ensure_prepared()
+        self._open(self.prepared)
+        self.target_vocabulary = Vocabulary(tuple(bundle["label_names"]))  # type: ignore[arg-type]
+        numbers = self.target_vocabulary.encode(self.types)
+        self.target_numbers = np.where(np.isin(self.types, SPECIALS), UNKNOWN, numbers).astype(np.int32)
+        self.seen = set(bundle["seen"])  # type: ignore[call-overload]
+        self.take_normalisation(bundle)
+        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
+        for name, count in self._unknown().items():
+            self.console.print(f"[yellow]{count}[/] {escape(name)}", highlight=False)
+
+    def _open(self, prepared: Prepared) -> None:
+        self.types: list[str] = prepared.meta["types"]  # type: ignore[assignment]
+        encoded = prepared.meta["subwords"]
+        self.subwords = self.subwords if encoded is None else base64.b64decode(str(encoded))
+
+    def _split(self, examples: pd.DataFrame) -> tuple[dict[Split, np.ndarray], str]:
+        return split_utterances(examples, self.split, self.fold, self.split_seed, self.val_fraction)
+
+    def _without_long(self, examples: pd.DataFrame, train: np.ndarray) -> np.ndarray:
+        """Leave out what is too long: cut sound would no longer hold what its transcript says."""
+        is_long = examples["seconds"].to_numpy()[train] > self.loader.max_seconds
+        if is_long.all():
+            raise ValueError(
+                f"all {len(train)} training recordings last longer than data.loader.max_seconds={self.loader.max_seconds:g}: "
+                "raise it, or cut the recordings and their transcripts"
+            )
+        self.too_long = examples["id"].iloc[train[is_long]].tolist()
+        return train[~is_long]
+
+    @property
+    def speedup(self) -> float:
+        """By which share augmentation may at most speed up training utterances."""
+        augment = self.loader.augment
+        return (1 + augment.tempo_percent / 100) * (1 + augment.speed_percent / 100) - 1 if self.loader.is_augmented else 0.0
+
+    def notes(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return whether each transcript is new."""
+        return {"is_new": self.is_new(rows)}
+
+    def is_new(self, rows: np.ndarray) -> np.ndarray:
+        """Tell which transcripts occur neither in training nor in validation, (N,) bool; in another run's eyes, in that run's."""
+        texts = self.examples["target"].to_numpy(object)
+        return np.array([_mark(str(texts[row])) not in self.seen for row in rows], dtype=bool)
+
+    def make_spec(self) -> DataSpec:
+        """Describe recordings and transcripts to a model."""
+        return DataSpec(
+            name=self.name,
+            input_kind="features",
+            input_size=int(self.data.values.shape[1]),
+            target_kind="tokens",
+            target_size=len(self.target_vocabulary),
+            label_names=self.target_vocabulary.words,
+            step_ms=self.settings.hop_ms,
+            goal="transcribe",
+            joined="pieces",
+            max_target_length=int(self.target_lengths[self.rows["train"]].max(initial=0)),
+            is_monotonic=True,
+        )
+
+    # -- batches -------------------------------------------------------------------------------------------------------
+
+    def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
+        """Return a padded batch, augmented while training."""
+        values_BTF, lengths_B = self.pad_frames(rows, epoch, is_training)
+        targets_BS, target_lengths_B = self.pad_targets(rows)
+        references = None if is_training else self.references(rows)
+        ids_B = torch.from_numpy(rows)
+        return Batch(round_up_steps(values_BTF), lengths_B, targets_BS, target_lengths_B, ids_B, references=references)
+
+    # -- what a person and another process are told --------------------------------------------------------------------
+
+    def describe_targets(self) -> list[tuple[str, str]]:
+        """Describe transcripts, the vocabulary, what is new in the test, and what was left out."""
+        examples, lengths, test = self.examples, self.target_lengths, self.rows["test"]
+        hours = [f"{split} {examples['seconds'].iloc[rows].sum() / 3600:.2f} h" for split, rows in self.rows.items() if len(rows)]
+        words = examples["target"].str.split().map(len).sum()
+        known = list(self.target_vocabulary.words[len(SPECIALS) :])
+        lines = [
+            ("hours", ", ".join(hours)),
+            ("transcripts", f"{examples['target'].nunique():,} different, {words:,} words, {lengths.sum():,} {self.settings.units} tokens"),
+            ("tokens each", f"{lengths.min()} to {lengths.max()}, median {np.median(lengths):.0f}"),
+            ("vocabulary", f"{len(known)} {self.settings.units}s: {shortened(known, 32)}"),
+            ("new in test", f"{self.is_new(test).sum()} of {len(test)} test transcripts are in neither training nor validation"),
+        ]
+        for ids, reason in ((self.too_long, f"longer than {self.loader.max_seconds:g} s"), (list(self.infeasible), "too short for CTC")):
+            if ids:
+                lines.append(("left out", f"{len(ids)} {reason}: {shortened(ids)}"))
+        return lines
+
+    def oddities(self) -> dict[str, int]:
+        """Count what is odd, also what validation and test have that training lacks."""
+        speakers = self.examples["speaker"].to_numpy(str)
+        known = set(speakers[self.rows["train"]]) - {""}
+        heard = {
+            f"{split} utterances of speakers who are in training, too": int(np.isin(speakers[self.rows[split]], list(known)).sum())
+            for split in ("val", "test")
+        }
+        return {**super().oddities(), **heard, **self._unknown()}
+
+    def _unknown(self) -> dict[str, int]:
+        """Count tokens that the vocabulary lacks, by words that name the first of them."""
+        counts = {}
+        for split, rows in self.rows.items():
+            occurring = count_types(self.data.targets, self.data.target_offsets, rows, len(self.types))
+            unknown = np.flatnonzero((self.target_numbers == UNKNOWN) & (occurring > 0))
+            if len(unknown):
+                named = shortened([self.types[number] for number in unknown])
+                counts[f"{split} tokens that no training transcript has, read as <unk> ({named})"] = int(occurring[unknown].sum())
+        return counts
+
+    def bundle(self) -> Json:
+        """Return what turning sound into batches, and transcripts into tokens, needs."""
+        return {
+            "kind": "dictation",
+            "label_names": list(self.target_vocabulary.words),
+            "subwords": None if self.subwords is None else base64.b64encode(self.subwords).decode(),
+            "seen": sorted(self.seen),
+            **self.bundle_sound(),
+        }
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def read_inputs(bundle: Json, inputs: list[str | bytes]) -> tuple[list[str], Batch]:
+    """Turn sound files (paths or bytes) into a batch without targets, as the bundle's run prepared its own; name its rows.
+
+    Raises:
+        BrokenRecording: names the input.
+    """
+    names, values_BTF, lengths_B = read_sounds(bundle, DictationPrepare(**bundle["prepare"]), inputs, None)  # type: ignore[arg-type]
+    ids_B = torch.arange(len(names))
+    return names, Batch(values_BTF, lengths_B, torch.zeros(len(names), 0, dtype=torch.int64), torch.zeros_like(ids_B), ids_B)

@@ -1,0 +1,392 @@
+"""Where raw data come from: a mirror folder or the upstream address, unpacked safely and checked by a pinned hash.
+
+A data set is published as an archive (`Upstream`) or as plain files (`UpstreamFiles`); `fetch` takes both.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Literal
+from urllib.error import HTTPError
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import urlopen
+
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from rnnlab.data.sources.archives import CHUNK_BYTES, UNREADABLE, Guard, UnsafeArchive, members
+from rnnlab.data.sources.archives import SourceError as SourceError
+
+TIMEOUT_S = 5.0
+
+
+class SourceUnavailable(SourceError):
+    """Say that a source cannot be had: offline, no network, or not in the mirror."""
+
+
+class SourceCorrupt(SourceError):
+    """Say that content is not what was pinned."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Name an archive (tar.gz, tar.xz or zip) and the files in it that a data set consists of.
+
+    Args:
+        name: the data set's name.
+        url: its public address; a user name, password or query in it is never shown or recorded, nor sent.
+        mirror_file: its name inside a mirror folder.
+        keep: glob patterns of the files to keep, relative to the archive's top folder; `*` never crosses a `/`.
+        content_hash: `content_hash` of the kept files.
+        licence: under which terms they are published.
+        max_files: most members that the archive may have, kept or not, folders included.
+        max_bytes: most bytes that it may have, packed or unpacked, kept or not.
+    """
+
+    name: str
+    url: str
+    mirror_file: str
+    keep: tuple[str, ...]
+    content_hash: str
+    licence: str
+    max_files: int
+    max_bytes: int
+
+    def is_kept(self, name: str) -> bool:
+        """Tell whether a file of the archive belongs to the data set."""
+        parts = name.split("/")
+        patterns = (pattern.split("/") for pattern in self.keep)
+        return any(len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern)) for pattern in patterns)
+
+
+@dataclass(frozen=True)
+class UpstreamFiles:
+    """Name the plain files that a data set consists of.
+
+    Args:
+        name: the data set's name.
+        urls: each file's name and its public address.
+        mirror_file: the name of the folder that holds them inside a mirror folder.
+        content_hash: `content_hash` of the files.
+        licence: under which terms they are published.
+        max_bytes: most bytes that all may have.
+    """
+
+    name: str
+    urls: Mapping[str, str]
+    mirror_file: str
+    content_hash: str
+    licence: str
+    max_bytes: int
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Names of the files."""
+        return tuple(self.urls)
+
+    def is_kept(self, name: str) -> bool:
+        """Tell whether a file belongs to the data set."""
+        return name in self.urls
+
+
+AnyUpstream = Upstream | UpstreamFiles
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Record where content came from: the mirror's file, the upstream address, or the folder where it already was."""
+
+    kind: Literal["mirror", "upstream", "present"]
+    where: str
+    content_hash: str
+
+
+def fetch(upstream: AnyUpstream, destination: Path, mirror: Path | None, is_offline: bool, show_progress: bool = True) -> Provenance:
+    """Put the kept files of `upstream` under `destination`, all of them or none.
+
+    Args:
+        upstream: what to fetch.
+        destination: the folder to make; what it already holds is checked, not replaced.
+        mirror: the folder asked first, or None.
+        is_offline: whether the network may not be used.
+        show_progress: whether a download shows a bar on the terminal.
+
+    Returns:
+        where the content came from.
+
+    Raises:
+        SourceUnavailable: neither the mirror nor the upstream address has it.
+        SourceCorrupt: the content there, or in `destination`, is not the pinned one.
+        UnsafeArchive: the archive is refused.
+        SourceError: `destination` cannot be written.
+    """
+    destination = destination.absolute()
+    # The folder is renamed into place complete: it can be read without the lock, also on a read-only disk.
+    if present := _present(upstream, destination):
+        return present
+    check_writable(destination.parent)
+    with FileLock(destination.with_name(f".{destination.name}.lock")), _workshop(destination) as workshop:
+        if present := _present(upstream, destination):
+            return present
+        if isinstance(upstream, UpstreamFiles):
+            names, provenance = _copy(upstream, workshop / "content", mirror, is_offline, show_progress)
+        else:
+            archive, provenance = _obtain(upstream, workshop, mirror, is_offline, show_progress)
+            names = _unpack(archive, upstream, workshop / "content", provenance.where)
+        _verify(upstream, workshop / "content", names, provenance.where, _advice(upstream))
+        with _writing_to(destination):
+            if destination.exists():
+                destination.rmdir()  # it is empty, and not every system renames onto an empty folder
+            os.replace(workshop / "content", destination)
+        return provenance
+
+
+def content_hash(folder: Path, names: Iterable[str]) -> str:
+    """Hash the content of files: the SHA-256 of the lines `<sha256 of the file>  <name>` in name order.
+
+    Args:
+        folder: where the files are.
+        names: their paths relative to it, with `/`.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    lines = hashlib.sha256()
+    for name in sorted(names):
+        with (folder / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        lines.update(f"{digest}  {name}\n".encode(errors="surrogateescape"))
+    return lines.hexdigest()
+
+
+def mirror_folder(configured: str | None) -> Path | None:
+    """Return the mirror folder: the configured one, else the environment's RNNLAB_MIRROR, else None.
+
+    Args:
+        configured: the value of `data.mirror`.
+
+    Returns:
+        an existing folder, or None where none is named.
+
+    Raises:
+        SourceUnavailable: there is no such folder.
+    """
+    setting = "data.mirror" if configured else "RNNLAB_MIRROR"
+    given = configured or os.environ.get("RNNLAB_MIRROR")
+    if not given:
+        return None
+    if not (folder := Path(given).expanduser()).is_dir():
+        raise SourceUnavailable(f"{setting}={given} is not a folder: give one that exists, or none")
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Create `folder` if it is missing and prove that a file can be written in it.
+
+    Args:
+        folder: where something is about to be written.
+
+    Raises:
+        SourceError: it cannot.
+    """
+    with _writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+
+
+@contextlib.contextmanager
+def _writing_to(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        advice = "free some space or give another place with paths.data=FOLDER"
+        raise SourceError(f"cannot write to {place} ({reason}): {advice}") from error
+
+
+@contextlib.contextmanager
+def _workshop(destination: Path) -> Iterator[Path]:
+    """Make a folder beside `destination` that is removed again; the name is fixed, so a killed run's is removed too."""
+    folder = destination.with_name(f".{destination.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with _writing_to(folder):
+            (folder / "content").mkdir(parents=True)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _present(upstream: AnyUpstream, destination: Path) -> Provenance | None:
+    if destination.exists() and not destination.is_dir():
+        raise SourceError(f"{destination} is a file where {upstream.name} needs a folder: move it away")
+    if not destination.exists() or not any(destination.iterdir()):
+        return None
+    files = [path.relative_to(destination).as_posix() for path in destination.rglob("*") if path.is_file()]
+    kept = [name for name in files if upstream.is_kept(name)]
+    _verify(upstream, destination, kept, str(destination), f"Delete the folder {destination} and run again")
+    return Provenance("present", str(destination), upstream.content_hash)
+
+
+def _obtain(upstream: Upstream, workshop: Path, mirror: Path | None, is_offline: bool, show_progress: bool) -> tuple[Path, Provenance]:
+    tried = []
+    if mirror is None:
+        tried.append("no mirror folder is set")
+    elif (archive := mirror / upstream.mirror_file).is_file():
+        return archive, Provenance("mirror", str(archive), upstream.content_hash)
+    else:
+        tried.append(f"the mirror {mirror} holds no {upstream.mirror_file}")
+    url = _public(upstream.url)
+    if is_offline:
+        tried.append(f"{url} was not asked (offline)")
+    else:
+        try:
+            _download(url, workshop / "archive", upstream.max_bytes, show_progress)
+            return workshop / "archive", Provenance("upstream", url, upstream.content_hash)
+        except SourceUnavailable as error:
+            tried.append(f"{url} failed ({error})")
+    raise SourceUnavailable(f"{upstream.name} cannot be had: {'; '.join(tried)}. {_advice(upstream)}")
+
+
+def _copy(
+    upstream: UpstreamFiles, folder: Path, mirror: Path | None, is_offline: bool, show_progress: bool
+) -> tuple[list[str], Provenance]:
+    """Bring plain files, from the mirror if it has them all, else from their addresses."""
+    tried = []
+    if mirror is None:
+        tried.append("no mirror folder is set")
+    elif missing := [name for name in upstream.urls if not (mirror / upstream.mirror_file / name).is_file()]:
+        tried.append(f"the mirror {mirror} holds no {upstream.mirror_file}/{missing[0]}")
+    else:
+        for name in upstream.urls:
+            with (mirror / upstream.mirror_file / name).open("rb") as file:
+                _store(iter(partial(file.read, CHUNK_BYTES), b""), folder / name)
+        return list(upstream.urls), Provenance("mirror", str(mirror / upstream.mirror_file), upstream.content_hash)
+    address = _public(next(iter(upstream.urls.values())))
+    if is_offline:
+        tried.append(f"{address} was not asked (offline)")
+    else:
+        try:
+            num_left = upstream.max_bytes
+            for name, url in upstream.urls.items():
+                address = _public(url)
+                _download(address, folder / name, num_left, show_progress)
+                num_left -= (folder / name).stat().st_size
+            return list(upstream.urls), Provenance("upstream", address.rpartition("/")[0], upstream.content_hash)
+        except SourceUnavailable as error:
+            tried.append(f"{address} failed ({error})")
+    raise SourceUnavailable(f"{upstream.name} cannot be had: {'; '.join(tried)}. {_advice(upstream)}")
+
+
+def _verify(upstream: AnyUpstream, folder: Path, names: list[str], where: str, advice: str) -> None:
+    if (found := content_hash(folder, names)) != upstream.content_hash:
+        raise SourceCorrupt(
+            f"{where} does not hold {upstream.name} as published: expected content hash {upstream.content_hash}, "
+            f"found {found} over {len(names)} files matching {', '.join(upstream.keep)}. {advice}"
+        )
+
+
+def _advice(upstream: AnyUpstream) -> str:
+    return (
+        f"What to do: set data.mirror=FOLDER (or RNNLAB_MIRROR) to a folder that holds {upstream.mirror_file}, "
+        "give your own files with data.source=PATH, or use the bundled sample with data.source=sample"
+    )
+
+
+def _public(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+
+
+def _store(chunks: Iterable[bytes], target: Path) -> None:
+    with _writing_to(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+
+
+# Downloading
+
+
+def _download(url: str, target: Path, max_bytes: int, show_progress: bool) -> None:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, console=console, disable=not (show_progress and console.is_terminal))
+    with _answer(url) as response, bar:
+        task = bar.add_task(url.rsplit("/", 1)[-1], total=response.length)
+        _store(_received(response, url, max_bytes, partial(bar.advance, task)), target)
+
+
+def _answer(url: str) -> HTTPResponse:
+    """Open `url` in a thread of its own: name resolution and redirects know no deadline."""
+    answer: Future[HTTPResponse] = Future()
+    threading.Thread(target=_ask, args=(url, answer), daemon=True).start()
+    try:
+        return answer.result(timeout=TIMEOUT_S)
+    except TimeoutError as error:
+        answer.add_done_callback(_close_late)
+        raise SourceUnavailable(f"no answer within {TIMEOUT_S:g} s") from error
+    except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
+        raise SourceUnavailable(str(error).strip("<>") or type(error).__name__) from error
+
+
+def _ask(url: str, answer: Future[HTTPResponse]) -> None:
+    try:
+        answer.set_result(urlopen(url, timeout=TIMEOUT_S))
+    except Exception as error:
+        answer.set_exception(error)
+
+
+def _close_late(answer: Future[HTTPResponse]) -> None:
+    if answer.exception() is None:
+        answer.result().close()
+
+
+def _received(response: HTTPResponse, url: str, max_bytes: int, advance: Callable[[float], None]) -> Iterator[bytes]:
+    num_expected, num_received = response.length, 0
+    try:
+        while chunk := response.read1(CHUNK_BYTES):
+            num_received += len(chunk)
+            if num_received > max_bytes:
+                raise UnsafeArchive(f"{url} sends more than the {max_bytes:,} bytes allowed")
+            advance(len(chunk))
+            yield chunk
+    except (OSError, HTTPException) as error:
+        raise SourceUnavailable(f"broke off after {num_received:,} bytes: {error}") from error
+    if num_expected is not None and num_received < num_expected:
+        raise SourceUnavailable(f"broke off after {num_received:,} of {num_expected:,} bytes")
+
+
+# Unpacking
+
+
+def _unpack(archive: Path, upstream: Upstream, folder: Path, where: str) -> list[str]:
+    guard, kept = Guard(where, upstream.max_files, upstream.max_bytes), []
+    try:
+        with archive.open("rb") as file, contextlib.closing(members(file, guard)) as found:
+            for path, chunks in found:
+                name = path.partition("/")[2]
+                if name and upstream.is_kept(name):
+                    kept.append(name)
+                    _store(chunks, folder / name)
+                else:
+                    deque(chunks, maxlen=0)  # a zip's sizes are only known by reading
+    except UNREADABLE as error:
+        raise SourceCorrupt(f"{where} cannot be unpacked ({error}). {_advice(upstream)}") from error
+    return kept

@@ -1,0 +1,374 @@
+"""`data=text`: labelled texts, from a named set, the bundled sample, or tables and folders of one's own.
+
+Preparation (above) cuts texts into tokens and numbers every distinct one; nothing is fitted in it, except where subwords are learned, and
+then from training texts alone. The data module (below) splits, fits the vocabulary on training texts, truncates and batches.
+"""
+
+import base64
+import hashlib
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, final
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.progress import track
+
+from rnnlab.contracts import Batch, DataSpec, Fraction, PositiveInt
+from rnnlab.data import tokens
+from rnnlab.data.base import Split
+from rnnlab.data.batches import BudgetOrder, ExampleRandom
+from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.labelled import LabelledData, natural_order, shortened
+from rnnlab.data.prepared import Json, Prepared, write_flat
+from rnnlab.data.sources.catalogue import CORPORA
+from rnnlab.data.splits import assign_splits, refuse_unseen_labels
+from rnnlab.data.text import readers
+from rnnlab.data.text.readers import TextColumns, clean_text, find_texts, hash_texts
+from rnnlab.data.tokens import (
+    PAD,
+    SPECIALS,
+    UNKNOWN,
+    TextTokens,
+    Vocabulary,
+    decode_subwords,
+    encode_subwords,
+    index,
+    read_vectors,
+    tokenize,
+)
+
+TextSplit = Literal["auto", "official", "random"]
+
+
+@dataclass(frozen=True)
+class TextPrepare:
+    """Say what the texts are and how they are cut (`data.prepare`); see `TextColumns` and `TextTokens`."""
+
+    text_column: str
+    label_column: str
+    split_column: str | None
+    delimiter: str | None
+    has_header: bool
+    tokens: Literal["word", "char", "subword"]
+    ngrams: PositiveInt
+    subword_size: PositiveInt
+    is_lower: bool
+
+    @property
+    def columns(self) -> TextColumns:
+        """Where a table keeps what."""
+        return TextColumns(self.text_column, self.label_column, self.split_column, self.delimiter, self.has_header)
+
+    @property
+    def cutting(self) -> TextTokens:
+        """What a token is."""
+        return TextTokens(self.tokens, self.ngrams, self.subword_size, self.is_lower)
+
+
+@dataclass(frozen=True)
+class TextLoader:
+    """Say how prepared texts become batches (`data.loader`).
+
+    Args:
+        batch_size: most texts in a batch.
+        batch_tokens: most tokens in a batch, padding included.
+        num_buckets: texts of like length are batched together, in so many groups.
+        min_frequency: rarer tokens of the training split are unknown.
+        max_size: most words in the vocabulary (None: no limit).
+        max_tokens: longer texts are cut to so many (None: never).
+        truncate: what of a longer text stays: its `head`, its `tail`, or half from `both` ends.
+        drop_duplicates: leave out training texts that are also in validation or test (and validation texts that are in test).
+        word_dropout: share of a training text's tokens that are made unknown, each time anew.
+        vectors: a file of word vectors in GloVe's text format to begin with (None: none).
+    """
+
+    batch_size: PositiveInt
+    batch_tokens: PositiveInt
+    num_buckets: PositiveInt
+    min_frequency: PositiveInt
+    max_size: PositiveInt | None
+    max_tokens: PositiveInt | None
+    truncate: Literal["head", "tail", "both"]
+    drop_duplicates: bool
+    word_dropout: Fraction
+    vectors: str | None
+
+
+def prepare(table: pd.DataFrame, settings: TextPrepare, subwords: bytes | None, folder: Path, meta: Json) -> None:
+    """Cut all texts into tokens, number them, and write a prepared folder."""
+    shown = track(table["text"].tolist(), "preparing", transient=True, disable=len(table) < 5000)
+    lists = tokenize(shown, settings.cutting) if subwords is None else encode_subwords(subwords, shown)
+    types, values, offsets = index(cut or [SPECIALS[UNKNOWN]] for cut in lists)
+    contents = [hashlib.sha256(text.casefold().encode()).hexdigest()[:16] for text in table["text"]]
+    examples = table[["id", "label", "split"]].assign(content=contents)
+    labels = sorted(examples["label"].unique(), key=natural_order)
+    encoded = None if subwords is None else base64.b64encode(subwords).decode()
+    write_flat(folder, values, offsets, examples, {**meta, "label_names": labels, "types": types, "subwords": encoded})
+
+
+def split_texts(examples: pd.DataFrame, kind: TextSplit, split_seed: int, val_fraction: float) -> tuple[dict[Split, np.ndarray], str]:
+    """Assign every text to a split; texts that are the same stay together where the split is random."""
+    examples = examples.assign(author="")
+    if kind == "random" or (kind == "auto" and not (examples["split"] == "test").any()):
+        rarest_first = examples.assign(count=examples["label"].map(examples["label"].value_counts())).sort_values("count", kind="stable")
+        first = rarest_first.drop_duplicates("content").sort_index().reset_index(drop=True)  # of several labels the rarest decides
+        rows, words = assign_splits(first, kind, 0, split_seed, val_fraction, "author")
+        of_content = {content: split for split, part in rows.items() for content in first["content"].iloc[part]}
+        splits = examples["content"].map(of_content).to_numpy(str)
+        return {split: np.flatnonzero(splits == split) for split in rows}, words
+    return assign_splits(examples, kind, 0, split_seed, val_fraction, "author")
+
+
+def without_duplicates(examples: pd.DataFrame, rows: dict[Split, np.ndarray]) -> tuple[dict[Split, np.ndarray], dict[str, int]]:
+    """Leave out of training what is in validation or test, and of validation what is in test; count both."""
+    contents = examples["content"].to_numpy(str)
+    in_test = np.isin(contents[rows["val"]], contents[rows["test"]])
+    val = rows["val"][~in_test]
+    later = np.concatenate([contents[val], contents[rows["test"]]])
+    in_later = np.isin(contents[rows["train"]], later)
+    counts = {"training texts also in validation or test": int(in_later.sum()), "validation texts also in test": int(in_test.sum())}
+    return {"train": rows["train"][~in_later], "val": val, "test": rows["test"]}, counts
+
+
+@final
+class TextData(LabelledData):
+    """Give batches of labelled texts.
+
+    Args:
+        paths, seed, name, mirror, offline: see `SequenceDataModule`.
+        source: `imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `sample`, or the path of a table or folder.
+        split: `official` (as the source says, validation carved from training where it gives none), `random`, or `auto`.
+        split_seed: decides random splits.
+        val_fraction: share carved off for validation (and, in random splits, for test).
+        prepare: see `TextPrepare`.
+        loader: see `TextLoader`.
+    """
+
+    group_column = "content"
+    upstreams = CORPORA
+    sample = "text"
+
+    def __init__(
+        self,
+        paths: dict[str, str],
+        seed: int,
+        name: str,
+        source: str,
+        mirror: str | None,
+        offline: bool,
+        split: TextSplit,
+        split_seed: int,
+        val_fraction: Fraction,
+        prepare: TextPrepare,
+        loader: TextLoader,
+    ) -> None:
+        super().__init__(paths, seed, name, source, mirror, offline)
+        self.split: TextSplit = split
+        self.split_seed, self.val_fraction = split_seed, val_fraction
+        self.settings, self.loader = prepare, loader
+        self.cutting = prepare.cutting  # refuses settings that don't go together
+        self.subwords: bytes | None = None
+        if loader.vectors is not None and prepare.tokens != "word":
+            raise ValueError(f"data.loader.vectors are of words, but data.prepare.tokens={prepare.tokens}: leave one of them out")
+
+    # -- where the data are --------------------------------------------------------------------------------------------
+
+    def read_raw(self, raw: Path) -> pd.DataFrame:
+        """List the texts."""
+        table, self.odd = find_texts(self.source, raw, self.settings.columns)
+        return table
+
+    def hash_raw(self, table: pd.DataFrame) -> str:
+        """Hash texts, ids, labels and splits."""
+        return hash_texts(table)
+
+    def prepared_key(self, source_hash: str) -> str:
+        """Hash source, settings, code; for subwords also the split that they are learned from, or the model that is given."""
+        files = [Path(str(module.__file__)) for module in (readers, tokens)] + [Path(__file__)]
+        fitted: list[object] = []
+        if self.settings.tokens == "subword":
+            given = None if self.subwords is None else hashlib.sha256(self.subwords).hexdigest()
+            fitted = [self.split, self.split_seed, self.val_fraction, self.loader.drop_duplicates, given]
+        source = self.source if self.source in self.upstreams else ""
+        return digest([source_hash, source, asdict(self.settings), code_hash(*files), fitted])
+
+    def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
+        """Cut, number, write; learn subwords from the training texts first."""
+        subwords = self.subwords
+        if self.settings.tokens == "subword" and subwords is None:
+            contents = table.assign(content=table["text"].str.casefold())
+            rows, _ = split_texts(contents, self.split, self.split_seed, self.val_fraction)
+            train = without_duplicates(contents, rows)[0]["train"] if self.loader.drop_duplicates else rows["train"]
+            subwords = tokens.train_subwords(table["text"].iloc[train], self.settings.subword_size, is_lower=self.settings.is_lower)
+        odd = {name.removeprefix("num_").replace("_", " "): count for name, count in self.odd.items()}
+        prepare(table, self.settings, subwords, folder, {**meta, "settings": asdict(self.settings), "odd": odd})
+
+    # -- what the data are ---------------------------------------------------------------------------------------------
+
+    def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
+        """Split, count duplicates, and fit the vocabulary on the training split."""
+        self._open(prepared)
+        self.number_labels(tuple(prepared.meta["label_names"]), prepared.examples["label"])  # type: ignore[arg-type]
+        rows, self.split_used = split_texts(prepared.examples, self.split, self.split_seed, self.val_fraction)
+        thinned, self.duplicates = without_duplicates(prepared.examples, rows)
+        rows = thinned if self.loader.drop_duplicates else rows
+        refuse_unseen_labels(prepared.examples, rows)
+        is_train = np.zeros(len(prepared.examples), dtype=bool)
+        is_train[rows["train"]] = True
+        counts = np.bincount(prepared.values[np.repeat(is_train, prepared.lengths)], minlength=len(self.types))
+        self.vocabulary, self.numbers = Vocabulary.fit(self.types, counts, self.loader.min_frequency, self.loader.max_size)
+        return rows
+
+    def setup_as_test(self, bundle: Json) -> None:
+        """Open the texts and take all of them as test, with another run's labels, vocabulary and subwords."""
+        encoded = bundle["subwords"]
+        self.subwords = None if encoded is None else base64.b64decode(str(encoded))
+        self.prepared = self.ensure_prepared()
+        self._open(self.prepared)
+        self.number_labels(tuple(bundle["label_names"]), self.prepared.examples["label"])  # type: ignore[arg-type]
+        self.vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
+        self.numbers = self.vocabulary.encode(self.types).astype(np.int32)
+        self.duplicates = {}
+        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
+
+    def _open(self, prepared: Prepared) -> None:
+        self.types: list[str] = prepared.meta["types"]  # type: ignore[assignment]
+        encoded = prepared.meta["subwords"]
+        self.subwords = self.subwords if encoded is None else base64.b64decode(str(encoded))
+
+    def make_spec(self) -> DataSpec:
+        """Describe the texts to a model."""
+        return DataSpec(
+            name=self.name,
+            input_kind="tokens",
+            input_size=len(self.vocabulary),
+            target_kind="class",
+            target_size=len(self.label_names),
+            label_names=self.label_names,
+            class_counts=self.class_counts(),
+        )
+
+    def input_vectors(self) -> np.ndarray | None:
+        """Read the word vectors to begin with, rows of NaN for words that have none; say how many have one."""
+        if self.loader.vectors is None:
+            return None
+        try:
+            vectors, counts = read_vectors(Path(self.loader.vectors).expanduser(), self.vocabulary.words)
+        except ValueError as error:
+            raise ValueError(f"data.loader.vectors={self.loader.vectors}: {error}") from None
+        found = counts["num_found"] + counts["num_found_lower"]
+        words = f"{found:,} of {len(self.vocabulary):,} words have one, {vectors.shape[1]} numbers each"
+        self.console.print(f"  vectors       {words}", highlight=False)
+        return vectors
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what a person wants to know of the data, as (name, text)."""
+        examples, lengths = self.data.examples, self.data.lengths
+        counts = Counter(examples["label"])
+        odd = {name: count for name, count in {**dict(self.data.meta["odd"]), **self.duplicates}.items() if count}  # type: ignore[call-overload]
+        most = self.loader.max_tokens
+        cut = f"; {(lengths > most).mean():.1%} are cut to {most} ({self.loader.truncate})" if most else ""
+        dropped = " (left out)" if self.loader.drop_duplicates and any(self.duplicates.values()) else ""
+        return [
+            ("texts", f"{len(examples):,}, {lengths.sum():,} {self.settings.tokens} tokens"),
+            ("tokens each", f"{lengths.min()} to {lengths.max():,}, median {np.median(lengths):.0f}{cut}"),
+            ("labels", f"{len(self.label_names)}: " + shortened([f"{n} ({counts[n]:,})" for n in self.label_names])),
+            ("split", self.split_used),
+            ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
+            ("vocabulary", f"{len(self.vocabulary) - len(SPECIALS):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}"),
+            ("odd", ("; ".join(f"{count:,} {name}" for name, count in odd.items()) or "nothing") + dropped),
+        ]
+
+    def _unknown(self) -> str:
+        by_text = np.add.reduceat(self.numbers[self.data.values] == UNKNOWN, self.data.offsets[:-1], dtype=np.int64)
+        shares = [(split, by_text[rows].sum() / max(1, self.data.lengths[rows].sum())) for split, rows in self.rows.items() if len(rows)]
+        return ", ".join(f"{split} {share:.1%}" for split, share in shares)
+
+    def bundle(self) -> Json:
+        """Return what turning texts into batches needs."""
+        return {
+            "kind": "text",
+            "prepare": asdict(self.settings),
+            "loader": {"max_tokens": self.loader.max_tokens, "truncate": self.loader.truncate},
+            "label_names": list(self.label_names),
+            "vocabulary": list(self.vocabulary.words),
+            "subwords": None if self.subwords is None else base64.b64encode(self.subwords).decode(),
+        }
+
+    def shown(self, rows: np.ndarray) -> list[str]:
+        """Return texts as a model reads them: truncated, unknown tokens marked."""
+        return [self._joined([self.vocabulary.words[number] for number in self._numbers(row)]) for row in rows]
+
+    def _joined(self, words: list[str]) -> str:
+        if self.settings.tokens == "subword" and self.subwords is not None:
+            return decode_subwords(self.subwords, words)
+        return "".join(words).replace(tokens.BLANK, " ") if self.settings.tokens == "char" else " ".join(words)
+
+    # -- batches -------------------------------------------------------------------------------------------------------
+
+    def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
+        """Put texts of like length together, under a budget of tokens."""
+        lengths = self.data.lengths[rows].clip(max=self.loader.max_tokens)
+        num_buckets = self.loader.num_buckets if is_training else 0
+        return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)
+
+    def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
+        """Return a padded batch; while training some words are made unknown."""
+        inputs_BT, lengths_B = pad([self._numbers(row) for row in rows])
+        if is_training and self.loader.word_dropout:
+            is_dropped = ExampleRandom(self.seed, epoch, rows).uniform(inputs_BT.shape[1]) < self.loader.word_dropout
+            inputs_BT = inputs_BT.masked_fill(is_dropped & (inputs_BT != PAD), UNKNOWN)
+        targets_B = torch.from_numpy(self.labels[rows])
+        return Batch(inputs_BT, lengths_B, targets_B, torch.ones_like(lengths_B), torch.from_numpy(rows))
+
+    def _numbers(self, row: int) -> np.ndarray:
+        """Return one text's vocabulary numbers, truncated."""
+        start, end = self.data.offsets[row : row + 2]
+        kept = truncated(self.data.values[start:end], self.loader.max_tokens, self.loader.truncate)
+        numbers: np.ndarray = self.numbers[kept]
+        return numbers
+
+
+def truncated(values: np.ndarray, most: int | None, side: str) -> np.ndarray:
+    """Keep at most so many values, from the head, the tail, or half from both ends (the head has one more where the count is odd)."""
+    if most is None or len(values) <= most:
+        return values
+    if side == "head":
+        return values[:most]
+    if side == "tail":
+        return values[-most:]
+    if side == "both":
+        return np.concatenate([values[: most - most // 2], values[len(values) - most // 2 :]])
+    raise ValueError(f"data.loader.truncate={side!r} is not one of head, tail, both")
+
+
+def pad(rows: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad rows of numbers to (B, T) int64; return lengths (B,) too."""
+    lengths = np.array([len(row) for row in rows])
+    values_BT = np.full((len(rows), lengths.max()), PAD, dtype=np.int64)
+    values_BT[np.arange(lengths.max())[None] < lengths[:, None]] = np.concatenate(rows)
+    return torch.from_numpy(values_BT), torch.from_numpy(lengths)
+
+
+def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
+    """Turn texts into a batch, as the bundle's run prepared its own; name its rows.
+
+    Raises:
+        ValueError: for an empty text.
+    """
+    lines = [clean_text(str(text)) for text in inputs]
+    if "" in lines:
+        raise ValueError(f"text {lines.index('') + 1} of {len(lines)} is empty: leave it out")
+    settings = TextPrepare(**bundle["prepare"])  # type: ignore[arg-type]
+    encoded = bundle["subwords"]
+    cut = tokenize(lines, settings.cutting) if encoded is None else encode_subwords(base64.b64decode(str(encoded)), lines)
+    vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
+    loader: dict[str, object] = bundle["loader"]  # type: ignore[assignment]
+    most, side = loader["max_tokens"], str(loader["truncate"])
+    rows = [truncated(vocabulary.encode(words or [SPECIALS[UNKNOWN]]), most, side) for words in cut]  # type: ignore[arg-type]
+    inputs_BT, lengths_B = pad(rows)
+    ids_B = torch.arange(len(rows))
+    return lines, Batch(inputs_BT, lengths_B, torch.full_like(ids_B, -1), torch.ones_like(ids_B), ids_B)

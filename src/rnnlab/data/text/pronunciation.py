@@ -1,0 +1,413 @@
+"""`data=pronunciation`: the letters of a word to its phones, from CMUdict, the bundled sample, or a dictionary or table of one's own.
+
+Preparation (above) numbers letters and phones; nothing is fitted in it. The data module (below) splits by word, fits vocabularies on
+training words, and batches. In training each pronunciation is an example; in validation and test each word is, and all of them are right.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple, final
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, PositiveInt
+from rnnlab.data import tokens
+from rnnlab.data.base import SPLITS, Split
+from rnnlab.data.batches import BudgetOrder
+from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.labelled import shortened
+from rnnlab.data.prepared import Json, Prepared, write_flat
+from rnnlab.data.sources.fetching import AnyUpstream, UpstreamFiles
+from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
+from rnnlab.data.tables import match_column, read_table
+from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
+from rnnlab.data.text.readers import TABLE_SUFFIXES
+from rnnlab.data.tokens import Vocabulary, index
+
+CMUDICT = UpstreamFiles(
+    name="cmudict",
+    urls={"cmudict.dict": "https://raw.githubusercontent.com/cmusphinx/cmudict/0f8072f814306c5ee4fbf992ed853601b12c01f9/cmudict.dict"},
+    mirror_file="cmudict",
+    content_hash="29375dd647e64e4f044d16deb745de5eb5373492dacdcc56497801e583bff15f",
+    licence="BSD, two clauses",
+    max_bytes=20_000_000,
+)
+MOST_SHARE = 10  # one word in so many is validation, one is test, at most
+WORD_NAMES = ("grapheme", "graphemes", "spelling")
+PHONE_NAMES = ("pronunciations", "phones", "phonemes", "arpabet")
+
+_PHONE = re.compile(r"[^\W\d_]+[0-9]?")
+_MARKED = re.compile(r"(.*)\(\d+\)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class PronunciationPrepare:
+    """Say what a phone is (`data.prepare`).
+
+    `has_stress`: whether the digit at the end of a vowel stays: AA0, AA1 and AA2, or AA.
+    """
+
+    has_stress: bool
+
+
+@dataclass(frozen=True)
+class PronunciationLoader:
+    """Say how words become batches (`data.loader`).
+
+    Args:
+        batch_size: most words in a batch.
+        batch_tokens: most letters, or phones, in a batch, padding included.
+        num_buckets: words of like length are batched together, in so many groups.
+    """
+
+    batch_size: PositiveInt
+    batch_tokens: PositiveInt
+    num_buckets: PositiveInt
+
+
+# Reading
+
+
+class _Raw(NamedTuple):
+    """One pronunciation as it stands in a file; `place` is for messages."""
+
+    word: str
+    phones: list[str]
+    split: str
+    place: str
+
+
+def find_pronunciations(raw: Path) -> pd.DataFrame:
+    """List the pronunciations of a dictionary or table.
+
+    Args:
+        raw: a file in CMUdict's format, a table (by its suffix), or a folder with `cmudict.dict` or `words.csv`.
+
+    Returns:
+        One row a pronunciation, in the file's order: word (see `clean_word`), target (phones, a blank between), split ("" if not given).
+
+    Raises:
+        ValueError: for what cannot be read; says where.
+    """
+    file = next((raw / name for name in ("cmudict.dict", "words.csv") if (raw / name).is_file()), raw)
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: name a file in it, in CMUdict's format or a table (.csv, .tsv or .jsonl)")
+    is_table = Path(file.name.lower().removesuffix(".gz")).suffix in TABLE_SUFFIXES
+    rows = []
+    for found in _from_table(file) if is_table else _from_dictionary(file):
+        word = clean_word(found.word)
+        _check(found, word)
+        rows.append((word, " ".join(found.phones), found.split))
+    if not rows:
+        raise ValueError(f"{file} holds no pronunciations: wanted lines such as `abacus AE B AH K AH S`")
+    table = pd.DataFrame(rows, columns=["word", "target", "split"], dtype="str")
+    _refuse_words_in_two_splits(table, file)
+    return table
+
+
+def clean_word(word: str) -> str:
+    """Return a word in Unicode's NFC and lower case, runs of blanks as one, the mark of a further pronunciation taken off."""
+    whole = " ".join(unicodedata.normalize("NFC", word).lower().split())
+    marked = _MARKED.fullmatch(whole)
+    return whole if marked is None else marked[1].rstrip()
+
+
+def _check(raw: _Raw, word: str) -> None:
+    """Refuse what is no word or has no pronunciation."""
+    if not word:
+        raise ValueError(f"{raw.place}: the word is empty. Fill it in or remove the line")
+    if not word.isprintable():
+        raise ValueError(f"{raw.place}: the word {word!r} holds a control character. Remove it")
+    if not raw.phones:
+        raise ValueError(f"{raw.place}: the word {word!r} has no phones. Write them after it, a blank between, or remove the line")
+    if wrong := [phone for phone in raw.phones if not _PHONE.fullmatch(phone)]:
+        raise ValueError(f"{raw.place}: {wrong[0]!r} is no phone. Wanted letters and perhaps one digit of stress, such as `AE1 B AH0`")
+
+
+def _from_dictionary(file: Path) -> Iterator[_Raw]:
+    """Read `word PH PH ... # comment`; lines that begin with `;;;` (as in older releases) or `#` and a blank are comments."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read as a pronouncing dictionary ({error.strerror or error})") from error
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        place = f"{file}, line {number}"
+        try:
+            fields = line.decode("utf-8").split()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{place}: byte {error.start + 1} is not UTF-8. Save it as UTF-8 (`iconv -f latin1 -t utf-8`)") from error
+        if fields and fields[0] != "#" and not fields[0].startswith(";;;"):
+            end = next((at for at, field in enumerate(fields) if at and field.startswith("#")), len(fields))
+            yield _Raw(fields[0], fields[1:end], "", place)
+
+
+def _from_table(file: Path) -> Iterator[_Raw]:
+    """Read the columns word, pronunciation and, where there is one, split."""
+    table = read_table(file)
+    word = str(match_column(table, "word", WORD_NAMES))
+    pronunciation = str(match_column(table, "pronunciation", PHONE_NAMES))
+    split = match_column(table, SPLIT_COLUMNS[0], SPLIT_COLUMNS[1:], is_needed=False)
+    splits = [""] * len(table.frame) if split is None else table.frame[split].str.strip().str.lower().tolist()
+    for line, spelled, phones, part in zip(table.lines, table.frame[word], table.frame[pronunciation], splits, strict=True):
+        place = f"{file}, line {line}"
+        if part and part not in SPLIT_WORDS:
+            raise ValueError(
+                f"{place}: the split {part!r} is not one of {', '.join(SPLIT_WORDS)}. Rename it, or leave it empty for training"
+            )
+        yield _Raw(spelled, phones.split(), SPLIT_WORDS[part] if part else "", place)
+
+
+def _refuse_words_in_two_splits(table: pd.DataFrame, file: Path) -> None:
+    several = table.groupby("word", sort=False)["split"].nunique()
+    if len(wrong := several[several > 1]):
+        raise ValueError(f"{file}: the word {wrong.index[0]!r} is in several splits ({len(wrong)} such words). Put all its rows in one")
+
+
+# Preparing
+
+
+def distinct(table: pd.DataFrame, has_stress: bool) -> tuple[pd.DataFrame, int]:
+    """Take stress off, leave out pronunciations that a word already has, and name the rest.
+
+    Returns:
+        One row a pronunciation: id (`word`, `word(2)`, ... by what is left), word, target, split; and how many were left out.
+    """
+    targets = table["target"] if has_stress else table["target"].str.replace(r"[0-9](?= |$)", "", regex=True)
+    kept = table.assign(target=targets).drop_duplicates(["word", "target"]).reset_index(drop=True)
+    place = kept.groupby("word").cumcount() + 1
+    ids = kept["word"].where(place == 1, kept["word"] + "(" + place.astype("str") + ")")
+    return kept.assign(id=ids)[["id", "word", "target", "split"]], len(table) - len(kept)
+
+
+def prepare(table: pd.DataFrame, settings: PronunciationPrepare, folder: Path, meta: Json) -> None:
+    """Number letters and phones, and write a prepared folder."""
+    examples, num_dropped = distinct(table, settings.has_stress)
+    types, values, offsets = index(list(word) for word in examples["word"])
+    target_types, targets, target_offsets = index(target.split() for target in examples["target"])
+    found: Json = {"types": types, "target_types": target_types, "num_dropped": num_dropped, "settings": asdict(settings)}
+    write_flat(folder, values, offsets, examples, {**meta, **found}, (targets, target_offsets))
+
+
+# Splitting
+
+
+def by_hash(words: np.ndarray) -> np.ndarray:
+    """Return the places of these (distinct) words in the order of the SHA-256 of their lower-cased UTF-8."""
+    hashes = [hashlib.sha256(word.lower().encode()).hexdigest() for word in words]
+    return np.argsort(hashes, kind="stable")
+
+
+def split_words(examples: pd.DataFrame, test_words: int, val_words: int) -> tuple[dict[Split, np.ndarray], str]:
+    """Split by word: as the source says, else those with the smallest hash are test, those that follow validation.
+
+    Returns:
+        Sorted rows, in training of every pronunciation, else of each word's first; and in words what was done.
+
+    Raises:
+        ValueError: where the source names other words but none of test, or there are too few to split.
+    """
+    first = examples.drop_duplicates("word")
+    words, given = first["word"].to_numpy(object), first["split"].to_numpy(str)
+    splits = np.where(given == "", "train", given).astype("<U5")
+    if not (is_given := bool((given == "test").any())) and (given != "").any():
+        raise ValueError("the source has a `split` column but names no test words: add some, or remove the column")
+    if len(words) < 3:
+        raise ValueError(f"{len(words)} words are too few: one each is needed for training, validation and test")
+    most = max(1, len(words) // MOST_SHARE)
+    if not is_given:
+        order = by_hash(words)
+        num_test, num_val = min(test_words, most), min(val_words, most)
+        splits[order[:num_test]], splits[order[num_test : num_test + num_val]] = "test", "val"
+        how = f"by hash of the word: the {num_test:,} with the smallest are test, the next {num_val:,} validation"
+    elif (given == "val").any():
+        how = "official (train, val and test as given)"
+    else:
+        left = np.flatnonzero(splits == "train")
+        num_val = min(val_words, max(1, len(left) // MOST_SHARE))
+        splits[left[by_hash(words[left])[:num_val]]] = "val"
+        how = f"official test; validation is the {num_val:,} other words with the smallest hash"
+    of_row = examples["word"].map(dict(zip(words, splits, strict=True))).to_numpy(str)
+    of_row[examples.duplicated("word").to_numpy() & (of_row != "train")] = ""
+    return {split: np.flatnonzero(of_row == split) for split in SPLITS}, how
+
+
+@final
+class PronunciationData(TokenTargets):
+    """Give batches of words and their pronunciations.
+
+    Args:
+        paths, seed, name, mirror, offline: see `SequenceDataModule`.
+        source: `cmudict`, `sample`, or the path of a file in CMUdict's format or of a table with the columns word and pronunciation.
+        test_words: how many words are test where the source does not say, a tenth of all at most.
+        val_words: how many words are validation, likewise.
+        prepare: see `PronunciationPrepare`.
+        loader: see `PronunciationLoader`.
+    """
+
+    group_column = "word"
+    upstreams: ClassVar[Mapping[str, AnyUpstream]] = {"cmudict": CMUDICT}
+    sample = "pronunciation"
+    more_steps = "Set frontend.repeats higher"
+
+    def __init__(
+        self,
+        paths: dict[str, str],
+        seed: int,
+        name: str,
+        source: str,
+        mirror: str | None,
+        offline: bool,
+        test_words: PositiveInt,
+        val_words: PositiveInt,
+        prepare: PronunciationPrepare,
+        loader: PronunciationLoader,
+    ) -> None:
+        super().__init__(paths, seed, name, source, mirror, offline)
+        self.test_words, self.val_words = test_words, val_words
+        self.settings, self.loader = prepare, loader
+
+    # -- where the data are --------------------------------------------------------------------------------------------
+
+    def read_raw(self, raw: Path) -> pd.DataFrame:
+        """List the pronunciations."""
+        return find_pronunciations(raw)
+
+    def hash_raw(self, table: pd.DataFrame) -> str:
+        """Hash words, pronunciations and splits."""
+        return digest([table[name].tolist() for name in ("word", "target", "split")])
+
+    def prepared_key(self, source_hash: str) -> str:
+        """Hash source, settings, code."""
+        return digest([source_hash, asdict(self.settings), code_hash(Path(str(tokens.__file__)), Path(__file__))])
+
+    def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
+        """Number letters and phones, and write."""
+        prepare(table, self.settings, folder, meta)
+
+    # -- what the data are ---------------------------------------------------------------------------------------------
+
+    def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
+        """Split by word, and fit both vocabularies on the training split."""
+        self._open(prepared)
+        rows, self.split_used = split_words(prepared.examples, self.test_words, self.val_words)
+        counts = count_types(prepared.values, prepared.offsets, rows["train"], len(self.types))
+        self.vocabulary, self.numbers = fit_with_ends(self.types, counts, 1, None)
+        target_counts = count_types(prepared.targets, prepared.target_offsets, rows["train"], len(self.target_types))
+        self.target_vocabulary, self.target_numbers = fit_with_ends(self.target_types, target_counts, 1, None)
+        return rows
+
+    def setup_as_test(self, bundle: Json) -> None:
+        """Open the words and take all of them as test, with another run's vocabularies."""
+        self.prepared = self.ensure_prepared()
+        self._open(self.prepared)
+        self.vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
+        self.target_vocabulary = Vocabulary(tuple(bundle["label_names"]))  # type: ignore[arg-type]
+        self.numbers = self.vocabulary.encode(self.types).astype(np.int32)
+        self.target_numbers = self.target_vocabulary.encode(self.target_types).astype(np.int32)
+        first = np.flatnonzero(~self.examples.duplicated("word").to_numpy())
+        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": first}
+
+    def _open(self, prepared: Prepared) -> None:
+        self.types: list[str] = prepared.meta["types"]  # type: ignore[assignment]
+        self.target_types: list[str] = prepared.meta["target_types"]  # type: ignore[assignment]
+        self.answers: dict[str, tuple[str, ...]] = {}
+        for word, target in zip(prepared.examples["word"].tolist(), prepared.examples["target"].tolist(), strict=True):
+            self.answers[word] = (*self.answers.get(word, ()), target)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Letters of each example, the stop counted, (N,) int64."""
+        return self.data.lengths + 1
+
+    def references(self, rows: np.ndarray) -> tuple[tuple[str, ...], ...]:
+        """Return all pronunciations of the words of these rows."""
+        return tuple(self.answers[word] for word in self.examples["word"].iloc[rows])
+
+    def make_spec(self) -> DataSpec:
+        """Describe words and phones to a model."""
+        return DataSpec(
+            name=self.name,
+            input_kind="tokens",
+            input_size=len(self.vocabulary),
+            target_kind="tokens",
+            target_size=len(self.target_vocabulary),
+            label_names=self.target_vocabulary.words,
+            feature_names=self.vocabulary.words,
+            goal="pronounce",
+            max_target_length=int(self.target_lengths[self.rows["train"]].max(initial=0)),
+            is_monotonic=True,
+        )
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what a person wants to know of the data, as (name, text)."""
+        each = {"letters": self.data.lengths, "phones": self.target_lengths}
+        several = sum(len(answers) > 1 for answers in self.answers.values())
+        sizes = (f"{split} {len(rows):,} {'pronunciations' if split == 'train' else 'words'}" for split, rows in self.rows.items())
+        return [
+            ("words", f"{len(self.answers):,}, {len(self.examples):,} pronunciations; {several:,} words have several"),
+            *((f"{name} each", f"{num.min()} to {num.max()}, median {np.median(num):.0f}") for name, num in each.items()),
+            ("split", self.split_used or "all of them as test"),
+            ("", ", ".join(sizes)),
+            ("letters", shortened(list(self.vocabulary.words[len(SPECIALS) :]), 40)),
+            ("phones", shortened(list(self.target_vocabulary.words[len(SPECIALS) :]), 40)),
+            ("odd", "; ".join(self._odd()) or "nothing"),
+        ]
+
+    def _odd(self) -> Iterator[str]:
+        if num_dropped := self.data.meta["num_dropped"]:
+            yield f"{num_dropped:,} pronunciations that their word already has (left out)"
+        for what, types, numbers in (("letters", self.types, self.numbers), ("phones", self.target_types, self.target_numbers)):
+            if unseen := [types[place] for place in np.flatnonzero(numbers == UNKNOWN)]:
+                yield f"{what} never seen in training: {shortened(unseen)}"
+
+    def bundle(self) -> Json:
+        """Return what turning words into batches needs."""
+        return {
+            "kind": "pronunciation",
+            "prepare": asdict(self.settings),
+            "vocabulary": list(self.vocabulary.words),
+            "label_names": list(self.target_vocabulary.words),
+        }
+
+    def shown(self, rows: np.ndarray) -> list[str]:
+        """Return the words."""
+        return [str(word) for word in self.examples["word"].iloc[rows]]
+
+    # -- batches -------------------------------------------------------------------------------------------------------
+
+    def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
+        """Put words of like length together, under a budget of tokens."""
+        lengths = np.maximum(self.lengths, self.target_lengths)[rows]
+        num_buckets = self.loader.num_buckets if is_training else 0
+        return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)
+
+    def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
+        """Return a padded batch; inputs end with `contracts.STOP`."""
+        places = zip(self.data.offsets[rows], self.data.offsets[rows + 1], strict=True)
+        inputs_BT, lengths_B = pad_tokens([np.append(self.numbers[self.data.values[start:end]], STOP) for start, end in places])
+        targets_BS, target_lengths_B = self.pad_targets(rows)
+        references = None if is_training else self.references(rows)
+        return Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.from_numpy(rows), references=references)
+
+
+def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
+    """Turn words into a batch, as the bundle's run prepared its own; name its rows. Tell on stderr which letters the run never saw.
+
+    Raises:
+        ValueError: for an empty word.
+    """
+    words = [clean_word(str(word)) for word in inputs]
+    if "" in words:
+        raise ValueError(f"word {words.index('') + 1} of {len(words)} is empty: leave it out")
+    vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
+    rows = [np.append(vocabulary.encode(list(word)), STOP) for word in words]
+    warn_unseen(letter for word in words for letter in word if letter not in vocabulary.words)
+    inputs_BT, lengths_B = pad_tokens(rows)
+    targets_BS, target_lengths_B = pad_tokens([np.zeros(0, dtype=np.int64) for _ in rows])
+    return words, Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.arange(len(rows)))

@@ -1,0 +1,409 @@
+"""Lists of labelled texts: what is in a known set or in a user's own files, cleaned, and what of it was odd.
+
+Every text is cleaned on the way in (`clean_text`); nothing is left out, but for the names, which are told once a language.
+"""
+
+import csv
+import hashlib
+import html
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from rnnlab.data.labelled import natural_order
+from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
+from rnnlab.data.tables import Table, match_column, read_table
+
+TEXT_NAMES = ("text", "sentence", "review", "content", "title", "body", "question", "tweet", "message", "headline")
+LABEL_NAMES = ("label", "class", "category", "sentiment", "topic", "target", "y")
+TABLE_SUFFIXES = {".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}  # in a folder; a table named by itself may be called anything
+NEWS = ("World", "Sports", "Business", "Sci/Tech")
+SENTIMENTS = ("negative", "positive")
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """Say where a user's tables keep what.
+
+    Args:
+        text_column: its name; while it is `text`, the other names in TEXT_NAMES are recognised too.
+        label_column: its name; while it is `label`, the other names in LABEL_NAMES are recognised too.
+        split_column: its name; None for one of SPLIT_COLUMNS where there is one.
+        delimiter: between fields; None to find out.
+        has_header: whether the first line names the columns.
+    """
+
+    text_column: str = "text"
+    label_column: str = "label"
+    split_column: str | None = None
+    delimiter: str | None = None
+    has_header: bool = True
+
+
+class _Raw(NamedTuple):
+    """One text as it lies in its source; `place` is for messages."""
+
+    id: str
+    text: str
+    label: str
+    split: str
+    place: str
+
+
+def find_texts(source: str, folder: Path, columns: TextColumns) -> tuple[pd.DataFrame, dict[str, int]]:
+    """List a source's texts.
+
+    Args:
+        source: a named set (`imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `sample`), or anything else.
+        folder: the set's folder; else a table, a folder of tables named `train.*`, `val.*`, `test.*`, or a folder with one subfolder
+            of .txt files per label (also below `train/`, `val/`, `test/`).
+        columns: of a user's tables.
+
+    Returns:
+        One row a text: id, text (cleaned), label, split ("train", "val", "test" or "" where not given), in the order of ids, numbers
+        counted as numbers; and how often each oddity was met.
+
+    Raises:
+        ValueError: for what cannot be read, empty texts and labels, unknown splits and labels that are no classes.
+    """
+    counts: Counter[str] = Counter()
+    if source in _NAMED:
+        table = _cleaned(_NAMED[source](folder, counts), counts)
+    elif source == "sample":
+        table = _cleaned(_from_table(folder / "headlines.csv", TextColumns(split_column="split"), counts), counts)
+    else:
+        table = _cleaned(_from_user(folder, columns, counts), counts)
+        _check_labels(folder, table["label"])
+    return table, dict(counts)
+
+
+def hash_texts(table: pd.DataFrame) -> str:
+    """Hash all texts with their ids, labels and splits, in the order of rows; 16 hex digits."""
+    found = hashlib.sha256()
+    for row in zip(*(table[name] for name in ("id", "text", "label", "split")), strict=True):
+        for field in row:
+            content = str(field).encode()
+            found.update(len(content).to_bytes(8, "big") + content)
+    return found.hexdigest()[:16]
+
+
+# Cleaning
+
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_BREAK = re.compile(r"<br\s*/?\s*>", re.IGNORECASE)
+_ODD = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff]")
+
+
+def clean_text(text: str) -> str:
+    """Mend what the way of a text through web pages and encodings left in it.
+
+    HTML entities (also those encoded twice) become their characters, `<br />` a blank; C1 controls become the Windows-1252 characters
+    that they were (as in HTML: U+0096 a dash, U+0085 three dots); other control characters, the replacement character, byte order
+    and direction marks, soft hyphens and zero-width spaces go (the zero-width joiners stay: scripts and emoji need them). Then NFC,
+    and every run of blanks is one blank, none at the ends. An entity counts only with its semicolon: `R&Don` has none.
+    """
+    return _clean(text, Counter())
+
+
+def _clean(text: str, counts: Counter[str]) -> str:
+    whole = _BREAK.sub(" ", _unescaped(text)) if "&" in text or "<" in text else text
+    counts["num_html"] += whole != text
+    mended = _ODD.sub(_from_windows, whole)
+    counts["num_odd_characters"] += mended != whole
+    return " ".join(unicodedata.normalize("NFC", mended).split())
+
+
+def _unescaped(text: str) -> str:
+    while (once := _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)) != text:
+        text = once
+    return text
+
+
+def _from_windows(odd: re.Match[str]) -> str:
+    return odd[0].encode("latin-1").decode("cp1252", "ignore") if "\x80" <= odd[0] <= "\x9f" else ""
+
+
+def _cleaned(raws: Iterable[_Raw], counts: Counter[str]) -> pd.DataFrame:
+    """Clean and order what was read; refuse what is empty."""
+    counts.update(num_html=0, num_odd_characters=0)
+    rows, no_text, no_label = [], [], []
+    for raw in raws:
+        text, label = _clean(raw.text, counts), clean_text(raw.label)
+        no_text += [] if text else [raw.place]
+        no_label += [] if label else [raw.place]
+        rows.append((raw.id, text, label, raw.split))
+    for places, name in ((no_text, "text"), (no_label, "label")):
+        if places:
+            more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+            raise ValueError(f"{places[0]}: the {name} is empty{more}. Fill it in or remove the row")
+    counts.update(_repeats(rows))
+    rows.sort(key=lambda row: (natural_order(row[0]), row[0]))
+    return pd.DataFrame(rows, columns=["id", "text", "label", "split"], dtype="str")
+
+
+def _repeats(rows: list[tuple[str, str, str, str]]) -> dict[str, int]:
+    """Count texts that come again in their split, texts of several splits, and texts of several labels."""
+    of_split = {(text, split) for _, text, _, split in rows}
+    of_label = {(text, label) for _, text, label, _ in rows}
+    in_several = [sum(count > 1 for count in Counter(text for text, _ in pairs).values()) for pairs in (of_split, of_label)]
+    return {
+        "num_repeated": len(rows) - len(of_split),
+        "num_in_several_splits": in_several[0],
+        "num_of_several_labels": in_several[1],
+    }
+
+
+# Known sets
+
+
+def _imdb(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
+    for split in ("train", "test"):
+        for short, label in (("neg", "negative"), ("pos", "positive")):
+            files = sorted((folder / split / short).glob("*.txt"))
+            if not files:
+                raise ValueError(f"{folder} holds no {split}/{short}/*.txt: it is not the whole of imdb. Remove the folder and run again")
+            yield from (_Raw(f"{split}/{short}/{file.stem}", _content(file), label, split, str(file)) for file in files)
+
+
+def _sst2(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
+    for name in ("train", "dev", "test"):
+        file = folder / f"stsa.binary.{name}"
+        for number, line in _lines(file):
+            digit, _, text = line.partition(" ")
+            label = _named(SENTIMENTS, digit, 0, file, number)
+            yield _Raw(f"{file.name}:{number}", text, label, SPLIT_WORDS[name], _place(file, number))
+
+
+def _trec(folder: Path, counts: Counter[str], is_fine: bool = False) -> Iterator[_Raw]:
+    for split in ("train", "test"):
+        file = folder / f"TREC.{split}"
+        for number, line in _lines(file, "latin-1"):  # upstream's encoding: one line of training is no UTF-8
+            counts["num_not_ascii"] += not line.isascii()
+            fine, _, text = line.partition(" ")
+            coarse, colon, _ = fine.partition(":")
+            if not colon:
+                raise ValueError(f"{_place(file, number)}: {fine!r} is not COARSE:fine. Remove the folder {folder} and run again")
+            yield _Raw(f"{file.name}:{number}", text, fine if is_fine else coarse, split, _place(file, number))
+
+
+def _trec_fine(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
+    return _trec(folder, counts, is_fine=True)
+
+
+def _ag_news(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
+    """Read two files of different order: text, label 0-3; and class 1-4, title, description."""
+    for name, split, num_fields in (("train_sample5000.csv", "train", 2), ("test.csv", "test", 3)):
+        file = folder / name
+        reader = csv.reader(line + "\n" for _, line in _lines(file))
+        for fields in reader:
+            number = reader.line_num
+            if len(fields) != num_fields:
+                raise ValueError(f"{_place(file, number)}: {len(fields)} fields where {num_fields} were due. Remove {folder} and run again")
+            digit, text = (fields[1], fields[0]) if split == "train" else (fields[0], f"{fields[1]} {fields[2]}")
+            label = _named(NEWS, digit, 0 if split == "train" else 1, file, number)
+            yield _Raw(f"{name}:{number}", _mended_news(text, counts), label, split, _place(file, number))
+
+
+_BARE = re.compile(r" ?(?<![&\w])(?<!amp;)(?:quot|amp|lt|gt|apos|hellip|nbsp|#\d{2,5});")
+_TAG = re.compile(r"&lt;/?(?:a|b|br|cite|em|font|i|img|nobr|p|strong|u)\b.*?&gt;", re.IGNORECASE)
+
+
+def _mended_news(text: str, counts: Counter[str]) -> str:
+    r"""Undo what upstream's scraping did to AG News.
+
+    An entity's `&` became a blank (`Haiti #39;s` was `Haiti&#39;s`); a line break became a backslash, and a dollar was escaped by one
+    (`\$5`); known tags (not `<TXN.N>`, a ticker) were left in, escaped: those become blanks.
+    """
+    whole = _TAG.sub(" ", _BARE.sub(lambda bare: "&" + bare[0].lstrip(), text))
+    counts["num_remnants"] += whole != text or "&lt;" in text or "&gt;" in text
+    counts["num_backslashes"] += "\\" in text
+    return whole.replace("\\$", "$").replace("\\", " ")
+
+
+def _thucnews(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
+    classes = [name.strip() for _, name in _lines(folder / "class.txt")]
+    for name, split in (("dev.txt", "train"), ("test.txt", "test")):
+        file = folder / name
+        for number, line in _lines(file):
+            text, _, digit = line.rpartition("\t")
+            counts["num_tabs_in_text"] += "\t" in text
+            label = _named(classes, digit, 0, file, number)
+            yield _Raw(f"{name}:{number}", text, label, split, _place(file, number))
+
+
+def _names(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
+    files = sorted(folder.glob("*.txt"))
+    if not files:
+        raise ValueError(f"{folder} holds no *.txt, one a language: it is not the set `names`. Remove the folder and run again")
+    for file in files:
+        known: set[str] = set()
+        for number, line in _lines(file):
+            name = clean_text(line)
+            counts["num_blanks_at_ends"] += line != line.strip()
+            counts["num_repeats_dropped"] += name in known
+            if name not in known:
+                known.add(name)
+                yield _Raw(f"{file.name}:{number}", name, file.stem, "", _place(file, number))
+
+
+_NAMED: dict[str, Callable[[Path, Counter[str]], Iterator[_Raw]]] = {
+    "imdb": _imdb,
+    "sst2": _sst2,
+    "trec": _trec,
+    "trec_fine": _trec_fine,
+    "ag_news": _ag_news,
+    "thucnews": _thucnews,
+    "names": _names,
+}
+
+
+def _named(classes: Iterable[str], digit: str, first: int, file: Path, number: int) -> str:
+    names = {str(place): name for place, name in enumerate(classes, first)}
+    if digit not in names:
+        raise ValueError(f"{_place(file, number)}: class {digit!r} is not one of {', '.join(names)}. Remove {file.parent} and run again")
+    return names[digit]
+
+
+# The user's own
+
+
+def _from_user(source: Path, columns: TextColumns, counts: Counter[str]) -> Iterator[_Raw]:
+    if source.is_file():
+        return _from_table(source, columns, counts)
+    if not source.is_dir():
+        raise ValueError(f"there is no file or folder {source}: set data.source to a table of texts or a folder of them")
+    tables = sorted(
+        file for file in source.iterdir() if file.is_file() and _table_name(file)[1] in TABLE_SUFFIXES and not file.name.startswith(".")
+    )
+    of_split = _by_split(source, [file for file in tables if _table_name(file)[0] in SPLIT_WORDS])
+    if of_split:
+        return chain.from_iterable(_from_table(file, columns, counts, split) for split, file in of_split.items())
+    if not tables:
+        return _from_folders(source)
+    if len(tables) > 1 or _text_files(source, "*/*") or _text_files(source, "*/*/*"):
+        names = ", ".join(file.name for file in tables[:5])
+        raise ValueError(f"{source} holds {names} and more: set data.source to one of them, or name the tables train.*, val.* and test.*")
+    return _from_table(tables[0], columns, counts)
+
+
+def _table_name(file: Path) -> tuple[str, str]:
+    """Return stem and suffix in lower case, the suffix of a packed file that of what is in it."""
+    inner = Path(file.name.lower().removesuffix(".gz"))
+    return inner.stem, inner.suffix
+
+
+def _by_split(folder: Path, tables: list[Path]) -> dict[str, Path]:
+    of_split: dict[str, Path] = {}
+    for file in tables:
+        split = SPLIT_WORDS[_table_name(file)[0]]
+        if split in of_split:
+            raise ValueError(f"{of_split[split]} and {file.name} are both the {split} split: keep one of them")
+        of_split[split] = file
+    if of_split and "train" not in of_split:
+        names = ", ".join(file.name for file in tables)
+        raise ValueError(f"{folder} holds {names} but no training texts: add train.csv (or .tsv, .jsonl)")
+    return of_split
+
+
+def _from_table(file: Path, columns: TextColumns, counts: Counter[str], split: str = "") -> Iterator[_Raw]:
+    """Read one table; the split that its file's name says goes before a column."""
+    table = read_table(file, delimiter=columns.delimiter, has_header=columns.has_header)
+    counts.update(table.notes)
+    text_name, label_name, split_name = _match(table, columns, is_split_known=bool(split))
+    num_rows = len(table.frame)
+    splits = [split] * num_rows if split_name is None else table.frame[split_name].tolist()
+    rows = zip(table.lines.tolist(), table.frame[text_name].tolist(), table.frame[label_name].tolist(), splits, strict=True)
+    for line, text, label, given in rows:
+        known = given.strip().lower()
+        if known and known not in SPLIT_WORDS:
+            raise ValueError(
+                f"{_place(file, line)}: {split_name} {given!r} is not one of {', '.join(SPLIT_WORDS)}. Write it as one of these, rename "
+                "the column if it says something else, or set data.prepare.split_column to the one that says the split"
+            )
+        yield _Raw(f"{file.name}:{line}", text, label, SPLIT_WORDS[known] if known else "", _place(file, line))
+
+
+def _match(table: Table, columns: TextColumns, is_split_known: bool) -> tuple[str | None, str | None, str | None]:
+    """Find the columns of text, label and split; other names go only for what the user has not named."""
+    text_names = TEXT_NAMES[1:] if columns.text_column == TEXT_NAMES[0] else ()
+    label_names = LABEL_NAMES[1:] if columns.label_column == LABEL_NAMES[0] else ()
+    text = match_column(table, columns.text_column, text_names, key="data.prepare.text_column")
+    label = match_column(table, columns.label_column, label_names, key="data.prepare.label_column")
+    if text == label:
+        raise ValueError(
+            f"{table.file}: {text!r} is the column of the texts and of the labels: set "
+            "data.prepare.text_column and data.prepare.label_column"
+        )
+    if is_split_known:
+        return text, label, None
+    if columns.split_column is None:
+        return text, label, match_column(table, SPLIT_COLUMNS[0], SPLIT_COLUMNS, is_needed=False, key="data.prepare.split_column")
+    return text, label, match_column(table, columns.split_column, key="data.prepare.split_column")
+
+
+def _from_folders(folder: Path) -> Iterator[_Raw]:
+    deep = [file for file in _text_files(folder, "*/*/*") if file.parts[-3].lower() in SPLIT_WORDS]
+    flat = [file for file in _text_files(folder, "*/*") if not deep or file.parts[-2].lower() not in SPLIT_WORDS]
+    if not deep and not flat:
+        raise ValueError(
+            f"no texts in {folder}: wanted train.csv (or .tsv, .jsonl) and, if known, val.* and test.*; or one subfolder per label with "
+            ".txt files in it, also below train/, val/ and test/; or set data.source to one table"
+        )
+    if deep and flat:
+        raise ValueError(f"{deep[0]} is below a split, {flat[0]} is not: put all labels below train/, val/ and test/, or none")
+    for file in deep or flat:
+        name = file.relative_to(folder).as_posix().removesuffix(".txt")
+        yield _Raw(name, _content(file), file.parent.name, SPLIT_WORDS[file.parts[-3].lower()] if deep else "", str(file))
+
+
+def _text_files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(file for file in folder.glob(pattern) if file.suffix.lower() == ".txt" and not file.name.startswith("."))
+
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+
+
+def _check_labels(folder: Path, labels: "pd.Series[str]") -> None:
+    """Refuse labels that are no classes."""
+    distinct = sorted(set(labels), key=natural_order)
+    if len(distinct) < 2:
+        raise ValueError(
+            f"{folder}: all {len(labels)} labels are {distinct[0]!r}; a classifier needs two classes or more. "
+            "Set data.prepare.label_column to the column that tells them apart"
+        )
+    are_amounts = all(_NUMBER.fullmatch(label) for label in distinct) and not all(float(label).is_integer() for label in distinct)
+    if len(distinct) > 20 and (len(distinct) > 0.5 * len(labels) or are_amounts):
+        raise ValueError(
+            f"{folder}: {len(distinct)} different labels in {len(labels)} rows ({', '.join(distinct[:3])}, ...) are no classes. "
+            "Set data.prepare.label_column to the column that holds classes; for numbers to predict use data=series"
+        )
+
+
+# Files
+
+
+def _content(file: Path, encoding: str = "utf-8-sig") -> str:
+    try:
+        return file.read_bytes().decode(encoding)
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"{_place(file, line)}: not UTF-8 ({error.reason}): save the file as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read ({error.strerror})") from error
+
+
+def _lines(file: Path, encoding: str = "utf-8-sig") -> Iterator[tuple[int, str]]:
+    """Number a file's lines; only a line feed ends one (text may hold U+0085 and the like)."""
+    lines = _content(file, encoding).removesuffix("\n").split("\n")
+    return ((number, line.removesuffix("\r")) for number, line in enumerate(lines, start=1))
+
+
+def _place(file: Path, line: int) -> str:
+    return f"{file}, line {line}"

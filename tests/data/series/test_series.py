@@ -1,0 +1,228 @@
+"""Claims about any table of numbers over time: which columns are found, how gaps are filled, what is refused and counted."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from rnnlab.config import Config, recipe
+from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series, read_inputs, read_numbers
+from rnnlab.paths import HOME
+
+NAN = np.nan
+Make = Callable[..., SeriesData]
+
+
+def table(num_rows: int = 80, step: str = "h", seed: int = 0) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    times = pd.date_range("2021-03-01", periods=num_rows, freq=step)
+    load = 50 + 10 * np.sin(np.arange(num_rows) / 4) + generator.normal(0, 1, num_rows)
+    return pd.DataFrame({"time": times, "load": load.round(3), "wind": generator.normal(5, 1, num_rows).round(3)})
+
+
+def write(file: Path, frame: pd.DataFrame) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(file, index=False, sep="\t" if file.suffix == ".tsv" else ",")
+    return file
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Make a data module from conf/data/series.yaml and changed keys: short windows, `load` to forecast, no calendar."""
+    defaults: Config = yaml.safe_load((HOME / "conf" / "data" / "series.yaml").read_text())
+    short = {"target_column": "load", "window_steps": 6, "has_calendar": False}
+
+    def made(source: Path | str, **changed: object) -> SeriesData:
+        config = copy.deepcopy(defaults) | {"source": str(source)} | short
+        assert not set(changed) - set(config)
+        paths = {"data": str(tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
+        module: SeriesData = recipe(config | changed, "data")(paths, 0)
+        return module
+
+    return made
+
+
+def set_up(module: SeriesData) -> SeriesData:
+    module.setup()
+    return module
+
+
+# Columns
+
+
+def test_all_other_columns_of_numbers_help_and_words_are_passed_over(tmp_path: Path, make: Make) -> None:
+    frame = table().assign(place="north", half=[f"{n}" if n % 2 else "" for n in range(80)], mostly=["x"] * 60 + ["1"] * 20)
+    module = set_up(make(write(tmp_path / "t.csv", frame)))
+    assert module.feature_names == ("target", "wind", "half")
+    assert ("look at", "columns without numbers were passed over: place, mostly") in module.describe()
+
+
+def test_covariates_are_those_that_are_named(tmp_path: Path, make: Make) -> None:
+    source = write(tmp_path / "t.csv", table().assign(rain=1.5, Air_Temp=2.0))
+    assert set_up(make(source, covariates=["rain"])).feature_names == ("target", "rain")
+    assert set_up(make(source, covariates=[])).feature_names == ("target",)
+    assert set_up(make(source, covariates=["air temp"])).feature_names == ("target", "Air_Temp")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"target_column": "power"},
+            r"t.csv lacks a column 'power'; it has: time, load, wind\. Rename one, or set data.target_column=NAME$",
+        ),
+        ({"target_column": "laod"}, r"it has: time, load, wind\. Did you mean 'load'\? Rename one, or set data.target_column=NAME$"),
+        ({"time_column": "when"}, r"t.csv lacks a column 'when'; it has: time, load, wind\. Rename one, or set data.time_column=NAME$"),
+        ({"covariates": ["rain"]}, r"t.csv lacks a column 'rain'; it has: time, load, wind\. Rename one, or set data.covariates=NAME$"),
+        ({"series_column": "town"}, r"t.csv lacks a column 'town'; it has: time, load, wind\. Rename one, or set data.series_column=NAME$"),
+    ],
+)
+def test_a_missing_column_lists_what_was_found(tmp_path: Path, make: Make, changed: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(write(tmp_path / "t.csv", table()), **changed).setup()
+
+
+def test_the_time_goes_by_other_names_and_two_of_them_are_refused(tmp_path: Path, make: Make) -> None:
+    source = write(tmp_path / "t.csv", table().rename(columns={"time": "Timestamp"}))
+    assert set_up(make(source)).index["date"].is_monotonic_increasing
+    both = table().rename(columns={"time": "date"}).assign(day=1)
+    claim = r"two.csv has several columns that may be meant by 'time': date, day; set data.time_column to one of them$"
+    with pytest.raises(ValueError, match=claim):
+        make(write(tmp_path / "two.csv", both)).setup()
+    assert set_up(make(tmp_path / "two.csv", time_column="date")).feature_names == ("target", "wind", "day")
+
+
+def test_a_column_that_is_called_target_is_no_trouble(tmp_path: Path, make: Make) -> None:
+    module = set_up(make(write(tmp_path / "t.csv", table().rename(columns={"wind": "target"}))))
+    assert len(set(module.feature_names)) == 2 and module.make_spec().label_names == ("target_1",)
+
+
+def test_words_among_numbers_name_their_line(tmp_path: Path, make: Make) -> None:
+    frame = table().astype({"load": object})
+    frame.loc[7, "load"] = "about 5"
+    with pytest.raises(ValueError, match=r"t.csv, line 9: 'load' holds 'about 5', which is no number: write a finite number alone"):
+        make(write(tmp_path / "t.csv", frame)).setup()
+
+
+def test_a_target_without_numbers_is_refused(tmp_path: Path, make: Make) -> None:
+    with pytest.raises(ValueError, match=r"t.csv: the column 'load' holds fewer than two finite numbers"):
+        make(write(tmp_path / "t.csv", table().assign(load=""))).setup()
+
+
+def test_a_folder_is_told_to_be_one_table(tmp_path: Path, make: Make) -> None:
+    with pytest.raises(ValueError, match=r"is a folder: data=series takes one table \(data=stock takes a folder of prices\)$"):
+        make(tmp_path).setup()
+
+
+# Gaps and order
+
+
+def numbers(values: list[float], other: list[float] | None = None) -> pd.DataFrame:
+    frame = pd.DataFrame({"date": pd.date_range("2021-01-01", periods=len(values), freq="h"), "target": values})
+    return frame if other is None else frame.assign(x=other)
+
+
+def test_gaps_repeat_the_last_known_value_and_never_one_from_the_future() -> None:
+    found = features_of(numbers([1, NAN, NAN, 4, 5], [NAN, NAN, 7, NAN, 9]), has_calendar=False)
+    assert found["target"].tolist() == [1, 1, 1, 4, 5]
+    assert found["x"].tolist() == pytest.approx([NAN, NAN, 7, 7, 9], nan_ok=True)
+
+
+def test_long_gaps_are_the_mean_of_what_was_known_until_then() -> None:
+    found = features_of(numbers([2.0, 6.0] + [NAN] * (MAX_REPEATS + 2) + [100.0]), has_calendar=False)["target"]
+    assert found.iloc[2 : 2 + MAX_REPEATS].eq(6).all() and found.iloc[2 + MAX_REPEATS : -1].eq(4).all()
+
+
+def test_unknown_targets_make_no_window_and_are_counted(tmp_path: Path, make: Make) -> None:
+    frame = table()
+    frame.loc[[30, 31], "load"] = NAN
+    module, whole = set_up(make(write(tmp_path / "t.csv", frame))), set_up(make(write(tmp_path / "w.csv", table())))
+    assert len(whole.index) - len(module.index) == 2
+    assert dict(module.describe())["odd"] == "2 missing values"
+    assert np.isfinite(module.windows.values[module.windows.ends]).all()
+
+
+def test_rows_in_any_order_and_repeated_times_are_mended_and_counted(tmp_path: Path) -> None:
+    frame = table(20)
+    shuffled = pd.concat([frame.iloc[10:], frame.iloc[:10], frame.iloc[[3]].assign(load=99.0)])
+    found, notes = read_numbers(write(tmp_path / "t.csv", shuffled), "load", "time", None, None)
+    assert found["date"].tolist() == frame["time"].tolist() and found["target"].iloc[3] == 99
+    odd = notes["odd"]
+    assert isinstance(odd, dict) and odd["unsorted rows"] == 11 and odd["rows of a time that comes again (the last is kept)"] == 1
+
+
+def test_irregular_steps_are_counted_against_the_usual_one(tmp_path: Path, make: Make) -> None:
+    module = set_up(make(write(tmp_path / "t.csv", table().drop(index=[20, 21, 50]))))
+    assert dict(module.describe())["odd"] == "2 steps that are not of 0 days 01:00:00"
+
+
+def test_times_closer_than_a_minute_are_examples_of_their_own(tmp_path: Path, make: Make) -> None:
+    module = set_up(make(write(tmp_path / "t.csv", table(step="10s"))))
+    assert module.index["id"].is_unique
+
+
+# Windows
+
+
+def test_a_forecast_starts_from_the_last_value_and_targets_are_rows_ahead() -> None:
+    one = make_series("A", numbers([1, 2, 4, 8, 16]), [1, 3], has_calendar=False)
+    assert one.targets[:, 0] == pytest.approx([2, 4, 8, 16, NAN], nan_ok=True)
+    assert one.targets[:, 1] == pytest.approx([8, 16, NAN, NAN, NAN], nan_ok=True)
+    assert one.base.tolist() == one.persistence.tolist() == [[value, value] for value in (1, 2, 4, 8, 16)]
+    assert (one.size == 1).all()
+
+
+def test_the_calendar_places_day_week_and_year_on_circles() -> None:
+    frame = pd.DataFrame({"date": pd.to_datetime(["2021-01-04 06:00", "2021-01-04 18:00"]), "target": [1.0, 2.0]})
+    found = features_of(frame, has_calendar=True)
+    assert found["time_of_day_sin"].tolist() == pytest.approx([1, -1]) and found["time_of_day_cos"].tolist() == pytest.approx(
+        [0, 0], abs=1e-12
+    )
+    assert found["weekday_sin"].tolist() == pytest.approx([np.sin(2 * np.pi * 0.25 / 7), np.sin(2 * np.pi * 0.75 / 7)])
+    assert found["yearday_cos"].tolist() == pytest.approx([np.cos(2 * np.pi * 3 / 366)] * 2)
+    assert not [name for name in features_of(frame, has_calendar=False) if name != "target"]
+
+
+def test_several_series_in_one_table_are_windows_of_their_own(tmp_path: Path, make: Make) -> None:
+    towns = pd.concat([table(seed=seed).assign(town=name) for seed, name in enumerate(("north", "south"))]).sample(frac=1, random_state=0)
+    module = set_up(make(write(tmp_path / "t.csv", towns), series_column="Town"))
+    assert set(module.index["series"]) == {"north", "south"} and module.feature_names == ("target", "wind")
+    alone = set_up(make(write(tmp_path / "south.csv", table(seed=1))))
+    ours = np.flatnonzero(module.index["series"] == "south")
+    assert module.targets(ours) == alone.targets(np.arange(len(alone.index)))
+
+
+def test_the_same_times_in_one_series_ask_for_no_series_column(tmp_path: Path, make: Make) -> None:
+    module = set_up(make(write(tmp_path / "load.tsv", table())))
+    assert set(module.index["series"]) == {"load"} and module.make_spec().unit == ""
+    assert module.index["id"].iloc[0] == "load 2021-03-01T05:00"
+
+
+def test_values_of_test_times_change_no_scale(tmp_path: Path, make: Make) -> None:
+    frame = table()
+    ours = set_up(make(write(tmp_path / "a.csv", frame)))
+    later = frame["time"] >= ours.index["date"].iloc[ours.rows["test"]].min()
+    frame.loc[later, ["load", "wind"]] *= 3
+    other = set_up(make(write(tmp_path / "b.csv", frame)))
+    for name, value in vars(ours.scales).items():
+        assert np.array_equal(value, vars(other.scales)[name])
+
+
+def test_too_few_rows_for_a_window_say_how_many_there_are(tmp_path: Path, make: Make) -> None:
+    claim = r"the longest series has 6 steps, too few for one window of 6 .* and 1 more to forecast: .* a smaller data.window_steps$"
+    with pytest.raises(ValueError, match=claim):
+        make(write(tmp_path / "t.csv", table(6))).setup()
+
+
+def test_a_raw_table_is_forecast_from_its_last_window_also_where_its_end_is_unknown(tmp_path: Path, make: Make) -> None:
+    module = set_up(make(write(tmp_path / "t.csv", table())))
+    frame = table()
+    frame.loc[79, "load"] = NAN
+    names, batch = read_inputs(module.bundle(), [str(write(tmp_path / "new.csv", frame))])
+    assert names == ["new 2021-03-04T07:00"] and batch.reference is not None
+    assert batch.reference.persistence[0, 0] == pytest.approx(frame["load"].iloc[78])
+    assert batch.inputs.shape == (1, 6, 2) and batch.inputs.isfinite().all()

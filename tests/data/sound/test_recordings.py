@@ -1,0 +1,224 @@
+"""Claims about lists of recordings: what is in a folder or a manifest, and what of it can be wrong."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rnnlab.data.labelled import natural_order
+from rnnlab.data.sound.recordings import find_recordings, find_transcribed, hash_recordings
+
+
+def folder_with(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def manifest(folder: Path, text: str, name: str = "manifest.csv") -> Path:
+    folder_with(folder, "a.wav", "b/c.flac")
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+# Folders
+
+
+def test_subfolders_are_labels_and_only_sound_files_in_them_count(tmp_path: Path) -> None:
+    folder_with(tmp_path, "yes/b.wav", "yes/a.FLAC", "no/c.mp3", "no/notes.txt", "loose.wav", "no/deeper/d.wav")
+    table = find_recordings(str(tmp_path), tmp_path)
+    assert table["id"].tolist() == ["no/c.mp3", "yes/a.FLAC", "yes/b.wav"]
+    assert table["label"].tolist() == ["no", "yes", "yes"]
+    assert table["file"].tolist() == [str(tmp_path / name) for name in table["id"]]
+    assert set(table["speaker"]) == set(table["split"]) == {""}
+
+
+@pytest.mark.parametrize("names", [(), ("loose.wav",), ("yes/notes.txt",)], ids=["empty", "no subfolder", "no sound"])
+def test_a_folder_without_recordings_says_what_was_wanted(tmp_path: Path, names: tuple[str, ...]) -> None:
+    folder_with(tmp_path, *names)
+    claim = r"^no recordings in .*: wanted one subfolder per label with sound files in it \(.*\.wav\), or a manifest.csv with the columns "
+    with pytest.raises(ValueError, match=claim + r"path,label and, if known, speaker,split$"):
+        find_recordings(str(tmp_path), tmp_path)
+
+
+def test_fsdd_file_names_say_everything_and_indices_0_to_4_are_the_test_split(tmp_path: Path) -> None:
+    folder_with(tmp_path, *(f"recordings/{digit}_{who}_{index}.wav" for digit in (3, 7) for who in ("ann", "bo") for index in range(13)))
+    table = find_recordings("fsdd", tmp_path).set_index("id")
+    assert len(table) == 2 * 2 * 13
+    assert table.loc["7_bo_4"].tolist() == [str(tmp_path / "recordings" / "7_bo_4.wav"), "7", "bo", "test"]
+    assert sorted(table[table["split"] == "test"].index.str.rsplit("_").str[-1].unique()) == ["0", "1", "2", "3", "4"]
+    assert set(table["split"]) == {"train", "test"}
+
+
+# Manifests
+
+
+def test_a_manifest_says_everything_and_goes_before_the_folders(tmp_path: Path) -> None:
+    file = manifest(tmp_path, "label,path,speaker,split,mood\nno,b/c.flac,bo,test,glad\nyes,a.wav,ann,,\n")
+    for source in (tmp_path, file):
+        table = find_recordings(str(source), source)
+        assert table.to_dict("records") == [
+            {"id": "a.wav", "file": str(tmp_path / "a.wav"), "label": "yes", "speaker": "ann", "split": ""},
+            {"id": "b/c.flac", "file": str(tmp_path / "b/c.flac"), "label": "no", "speaker": "bo", "split": "test"},
+        ]
+
+
+def test_a_manifest_may_have_any_name_and_a_byte_order_mark_and_absolute_paths(tmp_path: Path) -> None:
+    file = manifest(tmp_path / "sounds", "", "other.csv")
+    file.write_text(f"\ufeffpath,label\n{tmp_path / 'sounds' / 'a.wav'},null\n", encoding="utf-8")
+    table = find_recordings(str(file), file)
+    assert table[["file", "label", "speaker"]].to_numpy().tolist() == [[str(tmp_path / "sounds" / "a.wav"), "null", ""]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path,speaker\na.wav,ann\n",
+            r"lacks the column 'label'; it has: path, speaker\. Wanted: path,label and, if known, speaker,split$",
+        ),
+        ("label\nyes\n", r"lacks the column 'path'; it has: label\. Wanted"),
+        ("path;label\na.wav;yes\n", r"lacks the column 'path'; it has: path;label\. Wanted"),
+        ("path,label\na.wav,yes\nd.wav,no\n", r"manifest.csv, line 3: no such file: d\.wav$"),
+        ("path,label\n\na.wav,yes\n", r"manifest.csv, line 2: no such file: $"),
+        ("path,label\na.wav,yes\nb/c.flac,\n", r"manifest.csv, line 3: the label is empty$"),
+        ("path,label\na.wav\n", r"manifest.csv, line 2: the label is empty$"),
+        ("path,label,split\na.wav,yes,dev\n", r"manifest.csv, line 2: split 'dev' is not one of train, val, test$"),
+        ("path,label\n", r"manifest.csv lists no recordings$"),
+        ("path,label\na.wav,yes\nb/c.flac,no\na.wav,no\n", r"manifest.csv lists a\.wav 2 times: list each recording once$"),
+        ("", r"manifest.csv cannot be read as a CSV table: .+"),
+        ("path,label\na.wav,yes\nb/c.flac,no,bo,glad\n", r"cannot be read as a CSV table: .*Expected 2 fields in line 3, saw 4"),
+        ("path,label\nx,a.wav,yes\nx,b/c.flac,no\n", r"has more fields in its rows than its 2 columns: path, label$"),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    file = manifest(tmp_path, text)
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/manifest.csv.*{message.removeprefix('manifest.csv')}"):
+        find_recordings(str(file), tmp_path)
+
+
+def test_a_sound_file_in_the_place_of_a_manifest_cannot_be_read_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"a\.wav cannot be read as a CSV table: "):
+        find_recordings("a.wav", tmp_path / "a.wav")
+
+
+# Transcripts
+
+
+@pytest.mark.parametrize("column", ["text", "transcript", "sentence"])
+def test_transcripts_are_listed_with_their_places_and_tidied(tmp_path: Path, column: str) -> None:
+    file = manifest(tmp_path, f"path,speaker,{column},split\nb/c.flac,bo,cafe\u0301  au \u00a0lait ,test\na.wav,,no,\n")
+    for source in (tmp_path, file):
+        table = find_transcribed(str(source), source)
+        wanted = [
+            {"id": "a.wav", "file": str(tmp_path / "a.wav"), "text": "no", "speaker": "", "split": "", "place": f"{file}, line 3"},
+            {
+                "id": "b/c.flac",
+                "file": str(tmp_path / "b/c.flac"),
+                "text": "caf\u00e9 au lait",
+                "speaker": "bo",
+                "split": "test",
+                "place": f"{file}, line 2",
+            },
+        ]
+        assert table.to_dict("records") == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path,label\na.wav,yes\n",
+            r" lacks the column 'text'; it has: path, label\. Wanted: path,text \(or transcript or sentence\) and, if known, speaker",
+        ),
+        ("text\nyes\n", r" lacks the column 'path'; it has: text\. Wanted"),
+        ("path,text,sentence\na.wav,a,b\n", r" has the columns 'text' and 'sentence', which mean the same: keep one of them$"),
+        ("path,text\na.wav,yes\nd.wav,no\n", r", line 3: no such file: d\.wav$"),
+        ("path,text\na.wav,yes\nb/c.flac,\n", r", line 3: the text is empty$"),
+        ("path,text\na.wav,\u00a0 \n", r", line 2: the text is empty$"),
+        ("path,text,split\na.wav,yes,dev\n", r", line 2: split 'dev' is not one of train, val, test$"),
+        ("path,text\n", r" lists no recordings$"),
+        ("path,text\na.wav,yes\na.wav,no\n", r" lists a\.wav 2 times: list each recording once$"),
+        ("", r" cannot be read as a CSV table: .+"),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_of_transcripts_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    file = manifest(tmp_path, text)
+    with pytest.raises(ValueError, match=rf"^{file}{message}"):
+        find_transcribed(str(file), tmp_path)
+
+
+def test_a_folder_of_labels_is_no_dictation(tmp_path: Path) -> None:
+    folder_with(tmp_path, "yes/a.wav")
+    with pytest.raises(
+        ValueError, match=r"^no transcribed recordings in .*: wanted a manifest.csv with the columns path,text and, if known,"
+    ):
+        find_transcribed(str(tmp_path), tmp_path)
+
+
+def an4(folder: Path, last: str = "TEN (an1-bo-b)") -> Path:
+    """Two training utterances of one speaker, one test utterance of another, and a stale list that nobody should read."""
+    (folder / "etc").mkdir()
+    for name, lines in {
+        "an4_train.fileids": "an4_clstk/ann/cen1-ann-b\nan4_clstk/ann/an9-ann-b",
+        "an4_train.transcription": "<s> A M Y </s> (cen1-ann-b)\n<s> GO </s> (an9-ann-b)",
+        "an4_test.fileids": "an4test_clstk/bo/an1-bo-b",
+        "an4_test.transcription": last,
+        "an4_test.transcription253239": "OTHER (an1-bo-b)",
+    }.items():
+        (folder / "etc" / name).write_text(lines + "\n")
+    return folder
+
+
+def test_an4_lists_name_files_speakers_and_transcripts(tmp_path: Path) -> None:
+    table = find_transcribed("an4", an4(tmp_path))
+    assert table[["id", "text", "speaker", "split"]].to_numpy().tolist() == [
+        ["an1-bo-b", "TEN", "bo", "test"],
+        ["an9-ann-b", "GO", "ann", "train"],
+        ["cen1-ann-b", "A M Y", "ann", "train"],
+    ]
+    assert table["file"][2] == str(tmp_path / "wav" / "an4_clstk" / "ann" / "cen1-ann-b.wav")
+    assert table["place"][1] == f"{tmp_path}/etc/an4_train.transcription, line 2"
+
+
+@pytest.mark.parametrize("last", ["TEN (an2-bo-b)", "TEN", "(an1-bo-b)"])
+def test_an4_transcripts_that_do_not_go_with_their_files_are_refused(tmp_path: Path, last: str) -> None:
+    claim = r"an4_test.transcription, line 1: '.*' is no transcript of an4test_clstk/bo/an1-bo-b, wanted: WORDS \(an1-bo-b\)$"
+    with pytest.raises(ValueError, match=claim):
+        find_transcribed("an4", an4(tmp_path, last))
+
+
+def test_the_hash_follows_transcripts(tmp_path: Path) -> None:
+    table = find_transcribed("mine", manifest(tmp_path, "path,text\na.wav,yes\nb/c.flac,no\n"))
+    assert hash_recordings(table, "text") != hash_recordings(relabelled(table, "text"), "text")
+    assert hash_recordings(table.assign(place=""), "text") == hash_recordings(table, "text")
+
+
+# Hash and order
+
+
+def relabelled(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    return table.assign(**{column: ["other", *table[column][1:]]})
+
+
+def test_the_hash_follows_content_and_every_column_but_not_the_place(tmp_path: Path) -> None:
+    file = manifest(tmp_path / "here", "path,label,speaker,split\na.wav,yes,ann,train\nb/c.flac,no,bo,test\n")
+    table = find_recordings(str(file), file)
+    found = hash_recordings(table)
+    moved = shutil.copytree(tmp_path / "here", tmp_path / "there")
+    assert hash_recordings(find_recordings("there", moved)) == found
+    changed = [hash_recordings(relabelled(table, column)) for column in ("id", "label", "speaker", "split")]
+    (moved / "a.wav").write_bytes(b"other")
+    changed.append(hash_recordings(find_recordings("there", moved)))
+    assert len({found, *changed}) == 6
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [["2", "10", "a"], ["take 2", "take 10", "take 10b"], ["m", "m²", "n"], ["²", "³"]],
+)
+def test_labels_are_sorted_with_numbers_as_numbers(ordered: list[str]) -> None:
+    assert sorted(reversed(ordered), key=natural_order) == ordered
