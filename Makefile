@@ -40,7 +40,7 @@ docs: $(STAMP)  ## build the book (about 20 seconds, no network)
 
 ui: $(STAMP)  ## open the runs in MLflow (loopback only)
 	@echo "open one of these when the server is up (Ctrl+C ends it)"
-	@$(BIN)/python -m rnnlab.ui
+	@$(BIN)/python -m rnnlab.commands.ui
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port 5000
 
 data: $(STAMP)  ## fetch and prepare all data sets by DVC

@@ -7,12 +7,12 @@ python src/compare.py filter="params.data = 'trec'"
 python src/compare.py run=RUN_ID,RUN_ID
 """
 
-from rnnlab.command_line import main
+from rnnlab.cli import main
 
 
 def run(config: dict[str, object]) -> None:
     """Compare what the configuration selects."""
-    from rnnlab.compare import compare
+    from rnnlab.commands.compare import compare
 
     compare(config)
 

@@ -6,12 +6,12 @@ python src/predict.py run=RUN_ID input=FOLDER format=csv output=predictions.csv
 python src/predict.py run=RUN_ID input=FILE explain=FOLDER
 """
 
-from rnnlab.command_line import main
+from rnnlab.cli import main
 
 
 def run(config: dict[str, object]) -> None:
     """Predict what the configuration says."""
-    from rnnlab.apply import predict
+    from rnnlab.commands.predict import predict
 
     predict(config)
 

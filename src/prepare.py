@@ -6,12 +6,12 @@ python src/prepare.py data=fsdd stage=fetch
 python src/prepare.py data=speech data.prepare.num_mels=64
 """
 
-from rnnlab.command_line import main
+from rnnlab.cli import main
 
 
 def run(config: dict[str, object]) -> None:
     """Prepare what the configuration says."""
-    from rnnlab.run import prepare
+    from rnnlab.commands.train import prepare
 
     prepare(config)
 

@@ -4,12 +4,12 @@ python src/reproduce.py run=RUN_ID
 python src/reproduce.py run=RUN_ID check=true
 """
 
-from rnnlab.command_line import main
+from rnnlab.cli import main
 
 
 def run(config: dict[str, object]) -> None:
     """Reproduce the run that the configuration names."""
-    from rnnlab.reproduce import reproduce
+    from rnnlab.commands.reproduce import reproduce
 
     reproduce(config)
 

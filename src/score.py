@@ -5,12 +5,12 @@ python src/score.py run=RUN_ID data.source=PATH
 python src/score.py run=RUN_ID data.source=sample output=predictions.csv
 """
 
-from rnnlab.command_line import main
+from rnnlab.cli import main
 
 
 def run(config: dict[str, object]) -> None:
     """Measure what the configuration says."""
-    from rnnlab.apply import score
+    from rnnlab.commands.predict import score
 
     score(config)
 

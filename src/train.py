@@ -11,17 +11,17 @@ python src/train.py resume=RUN_ID
 python src/train.py --help
 """
 
-from rnnlab.command_line import main
+from rnnlab.cli import main
 from rnnlab.config import Config
 
 
 def run(config: Config) -> float | None:
     """Train what the configuration says; several processes are started before anything heavy is imported."""
-    from rnnlab.launching import launched
+    from rnnlab.training.launching import launched
 
     if launched(config, config["words"]):
         return None
-    from rnnlab.run import train
+    from rnnlab.commands.train import train
 
     return train(config)
 

@@ -29,13 +29,12 @@ def root(tmp_path_factory: pytest.TempPathFactory, worker_id: str = "") -> Path:
 @pytest.fixture
 def compose(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
     """Compose a configuration from a user's words, writing below the session's root, on the bundled sample."""
-    from rnnlab import command_line, run
+    from rnnlab import cli
 
-    monkeypatch.setattr(command_line, "ROOT", root)
-    monkeypatch.setattr(run, "ROOT", root)
+    monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
     def composed(*words: str, config_name: str = "config") -> Config:
-        return command_line.compose_config(config_name, list(words))
+        return cli.compose_config(config_name, list(words))
 
     return composed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnlab import run
+from rnnlab.commands import train as run
 from rnnlab.config import Config
 
 Compose = Callable[..., Config]

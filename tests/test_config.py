@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from rnnlab.cells.gru import GRUCell
-from rnnlab.command_line import compose_config
+from rnnlab.cli import compose_config
 from rnnlab.config import Config, ConfigError, flatten, locate, nearest, recipe, refuse_foreign_targets
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.layers.frontends import Convolution, Direct

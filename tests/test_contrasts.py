@@ -7,10 +7,10 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from rnnlab import run
-from rnnlab.bundle import load_bundle
-from rnnlab.command_line import CONF
+from rnnlab.commands import train as run
 from rnnlab.config import Config
+from rnnlab.evaluation.bundle import load_bundle
+from rnnlab.paths import CONF
 
 PARTS = {"tcn": "convolutions", "transformer": "encoder"}
 WORDS = ("data=text", "data.source=sample", "trainer=smoke", "frontend.embedding_size=3", "tracking.log_model=false")

@@ -62,12 +62,12 @@ def words_of(command: str) -> list[str]:
 
 def train_tiny(compose: Callable[..., Any], command: str) -> dict[str, Any]:
     """Train, and return what must stay: losses by step, and a hash of each table of predictions."""
-    from rnnlab import run
-    from rnnlab.tracking import connect, find_runs, metric_history
+    from rnnlab.commands import train as run
+    from rnnlab.tracking.tracker import connect, find_runs, metric_history
 
     config = compose(*words_of(command), "name=golden", f"tracking.experiment={hashlib.sha256(command.encode()).hexdigest()[:16]}")
     run.train(config)
-    client = connect(None, run.ROOT)
+    client = connect(None, Path(config["paths"]["root"]))
     experiment = client.get_experiment_by_name(config["tracking"]["experiment"])
     (found,) = [each for each in find_runs(client, "tags.mlflow.runName = 'golden'") if each.info.experiment_id == experiment.experiment_id]
     losses = {name: metric_history(client, found.info.run_id, name) for name in ("train/loss", "val/loss")}
@@ -122,7 +122,7 @@ def readme_trainings() -> list[str]:
 
 def composed(compose: Callable[..., Any], line: str) -> dict[str, Any]:
     """Compose a command, and return its keys and values; of classes the names alone, of places nothing."""
-    from rnnlab.command_line import as_hydra_reads
+    from rnnlab.cli import as_hydra_reads
     from rnnlab.config import flatten
 
     words = [as_hydra_reads("config", word) for word in shlex.split(line)[2:]]
@@ -141,14 +141,13 @@ def test_the_readme_composes_what_it_composed_before(compose: Callable[..., Any]
 
 def write() -> None:
     """Record both files anew."""
-    from rnnlab import command_line, run
+    from rnnlab import cli
 
     with tempfile.TemporaryDirectory() as folder:
-        command_line.ROOT = run.ROOT = Path(folder)  # type: ignore[misc]
         os.environ["RNNLAB_ROOT"] = folder
 
         def compose(*words: str) -> Any:
-            return command_line.compose_config("config", list(words))
+            return cli.compose_config("config", list(words))
 
         found = {line: composed(compose, line) for line in readme_trainings()}
         base = next(iter(found.values()))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rnnlab import run
-from rnnlab.command_line import check_words
+from rnnlab.cli import check_words
+from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError, flatten, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.paths import HOME

@@ -13,9 +13,9 @@ import pytest
 import torch
 import yaml
 
-from rnnlab import run
 from rnnlab.baselines.base import BaselineSettings
-from rnnlab.command_line import compose_config
+from rnnlab.cli import compose_config
+from rnnlab.commands import train as run
 from rnnlab.config import Config, recipe
 from rnnlab.contracts import SPECIALS, DataSpec, Decoded
 from rnnlab.data.base import SequenceDataModule

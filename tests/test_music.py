@@ -9,16 +9,17 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from rnnlab import apply, run
-from rnnlab.command_line import CONF
+from rnnlab.commands import predict as apply
+from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError, recipe
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.music.piano_rolls import read_roll
 from rnnlab.models.base import SequenceModule
-from rnnlab.report.contents import Metric
+from rnnlab.paths import CONF
+from rnnlab.report.comparison import Metric
 from rnnlab.report.runs import read_groups
 from rnnlab.report.verdicts import summaries, verdicts
-from rnnlab.tracking import connect
+from rnnlab.tracking.tracker import connect
 
 Compose = Callable[..., Config]
 SAMPLE = CONF.parent / "data/samples/music"
@@ -35,7 +36,7 @@ def store() -> dict[str, Path]:
 @pytest.fixture
 def trained(store: dict[str, Path], compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """Return the folder of a small finished run."""
-    monkeypatch.setattr(apply, "ROOT", root)
+    monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
     def folder(model: str) -> Path:
         if model not in store:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnlab import apply, command_line, compare, reproduce, run, sweep, two_runs
-from rnnlab.command_line import as_hydra_reads, check_words
+from rnnlab.cli import as_hydra_reads, check_words
 from rnnlab.paths import HOME
 
 BLOCKS = re.findall(r"```bash\n(.*?)```", (HOME / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -90,8 +89,7 @@ def command(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         script, *words = shlex.split(line)
         code, threads = 0, torch.get_num_threads()
         with monkeypatch.context() as patch:
-            for module in (apply, command_line, compare, reproduce, run, sweep, two_runs):
-                patch.setattr(module, "ROOT", root)
+            patch.setenv("RNNLAB_ROOT", str(root))
             for name in ("RNNLAB_MIRROR", "HYDRA_FULL_ERROR"):
                 patch.delenv(name, raising=False)
             patch.setenv("COLUMNS", "200")

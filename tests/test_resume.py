@@ -9,8 +9,9 @@ import pytorch_lightning as pl
 import torch
 from mlflow import MlflowClient
 
-from rnnlab import callbacks, run
+from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
+from rnnlab.training import callbacks
 
 WORDS = (
     "data.source=sample", "model=birnn", "cell=lstm", "frontend=convolution", "model.recurrence.hidden_size=7",

@@ -16,9 +16,13 @@ import soundfile
 import torch
 from mlflow import MlflowClient
 
-from rnnlab import apply, callbacks, results, run
-from rnnlab.command_line import CONF, quoted
+from rnnlab.cli import quoted
+from rnnlab.commands import predict as apply
+from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
+from rnnlab.evaluation import artifacts as results
+from rnnlab.paths import CONF
+from rnnlab.training import callbacks
 
 Compose = Callable[..., Config]
 SAMPLES = CONF.parent / "data/samples"
@@ -54,7 +58,7 @@ def store() -> dict[str, Path]:
 @pytest.fixture
 def trained(store: dict[str, Path], compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """Return the folder of a small finished run."""
-    monkeypatch.setattr(apply, "ROOT", root)
+    monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
     def folder(name: str) -> Path:
         if name not in store:
@@ -266,7 +270,7 @@ def test_maps_are_one_picture_an_input(name: str, predict: Callable[..., str], t
 
 @pytest.mark.parametrize("name", ["translation", "nearest", "lstm", "gru"])
 def test_a_served_model_answers_as_predict_does(name: str, trained: Callable[[str], Path], predict: Callable[..., str]) -> None:
-    from rnnlab.served_model import ServedModel
+    from rnnlab.evaluation.served_model import ServedModel
 
     text = {"translation": "a dog sleeps", "nearest": "a dog sleeps", "lstm": "bannich"}.get(name)
     served = ServedModel()

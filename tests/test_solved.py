@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from rnnlab import apply, run
-from rnnlab.callbacks import StopWhenSolved
+from rnnlab.commands import predict as apply
+from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
 from rnnlab.contracts import DataSpec
-from rnnlab.results import solved_or_not
+from rnnlab.evaluation.artifacts import solved_or_not
 from rnnlab.tasks import Regularisation, make_task
+from rnnlab.training.callbacks import StopWhenSolved
 
 Compose = Callable[..., Config]
 SPEC = DataSpec("adding", "features", 2, "real", 1, ("sum",), solved_at=0.01)
@@ -121,7 +122,7 @@ def test_the_baseline_of_adding_errs_by_a_sixth_and_that_of_parity_half_the_time
 def test_a_run_answers_written_sequences_and_is_scored_again(
     data: str, text: str, answer: str, compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(apply, "ROOT", root)
+    monkeypatch.setenv("RNNLAB_ROOT", str(root))
     folder = train(compose("model=baseline", f"data={data}", "data.num_steps=2", *SMALL))
     for words in ((f"text='{text}'",), (f"text='{text}'", "format=json"), (f"input={written(text, root)}", "format=csv")):
         apply.predict(compose(f"run={folder.name}", *words, config_name="predict"))

@@ -45,14 +45,14 @@ def artifact(run_id: str, name: str) -> Path:
 
 def model_of(run_id: str) -> "torch.nn.Module":
     """Load a run's model."""
-    from rnnlab.bundle import load_bundle
+    from rnnlab.evaluation.bundle import load_bundle
 
     return load_bundle(artifact(run_id, "bundle")).model
 
 
 def hours_of(run_id: str, num_hours: int) -> torch.Tensor:
     """Return a stretch of the test part as the network sees it, (1, T, F)."""
-    from rnnlab.command_line import compose_config
+    from rnnlab.cli import compose_config
     from rnnlab.config import recipe
 
     os.environ["RNNLAB_ROOT"] = str(ROOT)
@@ -159,7 +159,7 @@ def gradients() -> None:
 
 def alignment() -> None:
     """Which letter says which phone: posterior of each token at each step given the transcript, before and after learning."""
-    from rnnlab.bundle import load_bundle
+    from rnnlab.evaluation.bundle import load_bundle
     from rnnlab.layers.ctc import BLANK, ctc_loss, greedy
 
     run_id = trained("model=birnn data=pronunciation epochs=2")

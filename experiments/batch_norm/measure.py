@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import ttest_ind
 
-from rnnlab.command_line import HOME, ROOT
-from rnnlab.parents import finished_run, read_plan
+from rnnlab.paths import HOME, root
 from rnnlab.report.style import COLOURS
-from rnnlab.tracking import Client, connect, find_runs
+from rnnlab.tracking.parents import finished_run, read_plan
+from rnnlab.tracking.tracker import Client, connect, find_runs
 
 HERE = Path(__file__).resolve().parent
 RATES = (0.001, 0.01, 0.1)
@@ -99,7 +99,7 @@ def main() -> None:
     """Run and write everything."""
     for kind in KINDS:
         run(kind)
-    client = connect(None, ROOT)
+    client = connect(None, root())
     table = pd.DataFrame([row for kind in KINDS for row in read(client, kind)])
     table.to_csv(HERE / "results.csv", index=False)
     draw(table, HERE / "rates.png")

@@ -12,7 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
-from rnnlab.report.contents import Metric, RunResult, UnitSums
+from rnnlab.report.comparison import Metric, RunResult, UnitSums
 from rnnlab.report.statistics import difference
 
 NUM_SIMULATIONS = 2000

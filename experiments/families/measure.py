@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.budget import at_budget, sized_parts
-from rnnlab.command_line import compose_config
+from rnnlab.cli import compose_config
+from rnnlab.commands.train import tune_process
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.insight.flow import horizon
 from rnnlab.models.base import SequenceModule
-from rnnlab.run import tune_process
+from rnnlab.training.budget import at_budget, sized_parts
 
 BUDGET = 70_000
 NUM_FEATURES, NUM_CLASSES, BATCH_SIZE = 40, 10, 16

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rnnlab.command_line import ROOT
-from rnnlab.tracking import connect
+from rnnlab.paths import root
+from rnnlab.tracking.tracker import connect
 
 EXPERIMENT = "first_light_speech"
 NUM_RESAMPLES = 10_000
@@ -19,10 +19,10 @@ NUM_RESAMPLES = 10_000
 
 def runs() -> pd.DataFrame:
     """Return one row a finished run, in percent where it is a share."""
-    client = connect(None, ROOT)
+    client = connect(None, root())
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        sys.exit(f"no experiment {EXPERIMENT!r} in {ROOT / 'mlflow.db'}: run the commands of README.md first")
+        sys.exit(f"no experiment {EXPERIMENT!r} in {root() / 'mlflow.db'}: run the commands of README.md first")
     rows = []
     for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1000):
         params, metrics, tags = run.data.params, run.data.metrics, run.data.tags

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rnnlab.command_line import HOME, ROOT
-from rnnlab.tracking import connect, get_run, metric_history
+from rnnlab.paths import HOME, root
+from rnnlab.tracking.tracker import connect, get_run, metric_history
 
 matplotlib.use("Agg")
 FOLDER = Path(__file__).resolve().parent
@@ -59,7 +59,7 @@ def first_beyond(history: list[tuple[int, float]], limit: float) -> int | None:
 
 def measured(setting: str, run_id: str) -> tuple[dict[str, object], pd.DataFrame]:
     """Return a row of the results, and the curves behind it."""
-    client = connect(None, ROOT)
+    client = connect(None, root())
     run = get_run(client, run_id)
     horizons = metric_history(client, run_id, "insight/gradient_horizon")
     curves = pd.read_parquet(Path(run.data.tags["outputs"]) / "artifacts/insight/gradient_flow.parquet")

@@ -17,13 +17,13 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from rnnlab.command_line import HOME, ROOT
-from rnnlab.parents import finished_run, read_plan
-from rnnlab.report.contents import Metric, RunResult
+from rnnlab.paths import HOME, root
+from rnnlab.report.comparison import Metric, RunResult
+from rnnlab.report.resampling import Sample, take
 from rnnlab.report.runs import metric_of, read_run
-from rnnlab.report.samples import Sample, take
 from rnnlab.report.statistics import compare, holm, interval_of
-from rnnlab.tracking import Client, connect, find_runs
+from rnnlab.tracking.parents import finished_run, read_plan
+from rnnlab.tracking.tracker import Client, connect, find_runs
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -285,7 +285,7 @@ def fill_column(file: Path, found: dict[str, str]) -> None:
 
 def report() -> None:
     """Write what came of all sweeps."""
-    client, known = connect(None, ROOT), {}
+    client, known = connect(None, root()), {}
     with tempfile.TemporaryDirectory() as folder:
         turned = [read(client, data, knob, Path(folder), known) for data, knob in sweeps([*MAIN, "examples"])]
     main = {data: [one for one in turned if one.data == data and one.knob in MAIN[data]] for data in MAIN}

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from rnnlab.command_line import HOME, ROOT, compose_config
+from rnnlab.cli import compose_config
+from rnnlab.commands.train import check, find_data, train
 from rnnlab.config import Config, ConfigError
-from rnnlab.jobs import identity
-from rnnlab.parents import Parent, Plan, finished_run
-from rnnlab.run import check, find_data, train
-from rnnlab.tracking import connect, find_runs
+from rnnlab.paths import HOME, root
+from rnnlab.studies.jobs import identity
+from rnnlab.tracking.parents import Parent, Plan, finished_run
+from rnnlab.tracking.tracker import connect, find_runs
 
 STUDY = "memory"
 NUM_SEEDS, NUM_NEEDED = 5, 4
@@ -155,7 +156,7 @@ def ensure(rung: Rung, budget: Budget, parent: str) -> tuple[bool, JobOfParent]:
     config = compose_config("config", [*words, f"study.parent={parent}", f"tracking.experiment={STUDY}"])
     data = find_data(check(config).data, config)
     job = identity(config, data.hashes["source_hash"])
-    client = connect(config["tracking"]["uri"], ROOT)
+    client = connect(config["tracking"]["uri"], root())
     wanted = f"tags.identity = '{job}'"
     run = finished_run(find_runs(client, wanted))
     if run is None:
@@ -196,7 +197,7 @@ def open_parent(data: str, settings: Sequence[str], lengths: Sequence[int], budg
         config["study"],
         "python experiments/memory/climb.py",
     )
-    return Parent.open(connect(config["tracking"]["uri"], ROOT), plan, [config], Path(config["paths"]["outputs"]), ROOT, HOME)
+    return Parent.open(connect(config["tracking"]["uri"], root()), plan, [config], Path(config["paths"]["outputs"]), root(), HOME)
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from rnnlab.command_line import ROOT
-from rnnlab.parents import finished_run, read_plan
+from rnnlab.paths import root
 from rnnlab.report.style import COLOURS
-from rnnlab.tracking import Client, Run, TrackingError, connect, find_runs, metric_history
+from rnnlab.tracking.parents import finished_run, read_plan
+from rnnlab.tracking.tracker import Client, Run, TrackingError, connect, find_runs, metric_history
 
 HERE = Path(__file__).parent
 CLIMB = runpy.run_path(str(HERE / "climb.py"), run_name="climb")
@@ -41,7 +41,7 @@ def jobs(client: Client) -> pd.DataFrame:
                 if runs and job["identity"] not in found:
                     found[job["identity"]] = row_of(client, finished_run(runs) or runs[0], job["words"])
     if not found:
-        sys.exit(f"no jobs of the study in {ROOT / 'mlflow.db'}: run experiments/memory/climb.py first")
+        sys.exit(f"no jobs of the study in {root() / 'mlflow.db'}: run experiments/memory/climb.py first")
     table = pd.DataFrame(found.values())
     order = {name: place for place, name in enumerate(CLIMB["SETTINGS"])}
     return table.sort_values(
@@ -239,7 +239,7 @@ def with_other_budgets(table: pd.DataFrame) -> str:
 
 def main() -> None:
     """Write everything."""
-    table = jobs(connect(None, ROOT))
+    table = jobs(connect(None, root()))
     table.to_csv(HERE / "results.csv", index=False)
     found = longest(table)
     found.round(4).to_csv(HERE / "longest.csv", index=False)

@@ -19,13 +19,14 @@ import pandas as pd
 import torch
 import yaml
 
-from rnnlab.bundle import load_bundle
-from rnnlab.command_line import CONF, HOME, ROOT, compose_config
+from rnnlab.cli import compose_config
 from rnnlab.config import recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule, Split
-from rnnlab.evaluation import measure
+from rnnlab.evaluation.bundle import load_bundle
+from rnnlab.evaluation.evaluate import measure
 from rnnlab.models.base import Predictor
-from rnnlab.tracking import connect, read_artifact
+from rnnlab.paths import CONF, HOME, root
+from rnnlab.tracking.tracker import connect, read_artifact
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 
@@ -49,7 +50,7 @@ def epoch(num_batches: int, words: list[str]) -> None:
 
 def beams(run_id: str, sizes: list[int]) -> None:
     """Print a run's scores on validation and test for each size of beam, and what the search alone takes."""
-    client = connect(None, ROOT)
+    client = connect(None, root())
     paths = compose_config("score", [])["paths"]
     fetched = Path(paths["outputs"]) / run_id / "fetched"
     recorded = yaml.safe_load(read_artifact(client, run_id, "config.yaml", fetched).read_text(encoding="utf-8"))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnlab.command_line import ROOT
-from rnnlab.tracking import connect
+from rnnlab.paths import root
+from rnnlab.tracking.tracker import connect
 
 EXPERIMENTS = ("multi30k_translation", "an4_dictation", "cmudict_pronunciation")
 METRICS = (
@@ -20,12 +20,12 @@ METRICS = (
 
 def main() -> None:
     """Write one row a finished run."""
-    client = connect(None, ROOT)
+    client = connect(None, root())
     rows = []
     for name in EXPERIMENTS:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            sys.exit(f"no experiment {name!r} in {ROOT / 'mlflow.db'}: run the commands of README.md first")
+            sys.exit(f"no experiment {name!r} in {root() / 'mlflow.db'}: run the commands of README.md first")
         for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1000):
             params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
             rows.append(

@@ -14,13 +14,13 @@ import yaml
 
 os.environ.setdefault("RNNLAB_HOME", str(Path(__file__).resolve().parents[2]))
 
-from rnnlab.bundle import Bundle, load_bundle
-from rnnlab.command_line import ROOT
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, Reference
 from rnnlab.data.series.stock import StockData
 from rnnlab.data.series.windows import Scales
-from rnnlab.tracking import Client, connect, read_artifact
+from rnnlab.evaluation.bundle import Bundle, load_bundle
+from rnnlab.paths import root
+from rnnlab.tracking.tracker import Client, connect, read_artifact
 
 EXPERIMENT, HORIZONS = "stock_several_days", [1, 2, 3, 4, 5]
 Runs = pd.DataFrame
@@ -30,7 +30,7 @@ def runs(client: Client) -> Runs:
     """Return one row a finished run."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        sys.exit(f"no experiment {EXPERIMENT!r} in {ROOT / 'mlflow.db'}: run the commands of README.md first")
+        sys.exit(f"no experiment {EXPERIMENT!r} in {root() / 'mlflow.db'}: run the commands of README.md first")
     rows = []
     for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1000):
         params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
@@ -81,11 +81,11 @@ def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
 
 def main() -> None:
     """Repeat, write, print."""
-    client = connect(None, ROOT)
+    client = connect(None, root())
     table = runs(client)
-    paths = {"data": str(ROOT / "data"), "samples": str(Path(os.environ["RNNLAB_HOME"]) / "data/samples")}
+    paths = {"data": str(root() / "data"), "samples": str(Path(os.environ["RNNLAB_HOME"]) / "data/samples")}
     for place, row in table[table["way"].str.endswith("(one step)")].iterrows():
-        folder = ROOT / "outputs" / row["run_id"] / "repeated"
+        folder = root() / "outputs" / row["run_id"] / "repeated"
         bundle = load_bundle(read_artifact(client, row["run_id"], "bundle", folder))
         config = yaml.safe_load(read_artifact(client, row["run_id"], "config.yaml", folder).read_text(encoding="utf-8"))
         for name, value in repeated(bundle, several_days(config, paths)).items():

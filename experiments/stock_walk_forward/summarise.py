@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 
-from rnnlab.command_line import ROOT
-from rnnlab.tracking import Client, connect, read_artifact
+from rnnlab.paths import root
+from rnnlab.tracking.tracker import Client, connect, read_artifact
 
 EXPERIMENT = "stock_walk_forward"
 NUM_LAGS = 10
@@ -26,7 +26,7 @@ def runs(client: Client) -> pd.DataFrame:
     """Return one row a finished run."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        sys.exit(f"no experiment {EXPERIMENT!r} in {ROOT / 'mlflow.db'}: run the commands of README.md first")
+        sys.exit(f"no experiment {EXPERIMENT!r} in {root() / 'mlflow.db'}: run the commands of README.md first")
     rows = []
     for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1000):
         params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
@@ -116,7 +116,7 @@ def print_tests(client: Client, table: pd.DataFrame) -> None:
 
 def main() -> None:
     """Write and print."""
-    client = connect(None, ROOT)
+    client = connect(None, root())
     table = runs(client)
     rounded = table.drop(columns="run_id").round(6)
     rounded.to_csv(Path(__file__).with_name("results.csv"), index=False)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
-from rnnlab.command_line import compose_config
+from rnnlab.cli import compose_config
 from rnnlab.config import recipe
 
 NUM_WORDS, SIZE, WINDOW = 30_000, 128, 5

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnlab.command_line import ROOT
-from rnnlab.tracking import connect
+from rnnlab.paths import root
+from rnnlab.tracking.tracker import connect
 
 EXPERIMENTS = {"text_classification": "", "text_classification_vectors": ", vectors"}
 
 
 def runs() -> pd.DataFrame:
     """Return one row a finished run, in percent where it is a share."""
-    client = connect(None, ROOT)
+    client = connect(None, root())
     added = {found.experiment_id: text for name, text in EXPERIMENTS.items() if (found := client.get_experiment_by_name(name))}
     if not added:
-        sys.exit(f"no experiment of {', '.join(EXPERIMENTS)} in {ROOT / 'mlflow.db'}: run the commands of README.md first")
+        sys.exit(f"no experiment of {', '.join(EXPERIMENTS)} in {root() / 'mlflow.db'}: run the commands of README.md first")
     rows = []
     for run in client.search_runs(list(added), "attributes.status = 'FINISHED'", max_results=1000):
         params, metrics, tags = run.data.params, run.data.metrics, run.data.tags

@@ -1,4 +1,4 @@
-"""Where Hydra looks for sweepers: hands a multirun to `rnnlab.sweep`. Imported at every start, so nothing heavy is imported here."""
+"""Hydra's sweeper plugin: hands a multirun to `rnnlab.studies.sweep`. Every start imports this file, so it imports nothing heavy."""
 
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -14,6 +14,6 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the sweep that a user's words ask for."""
-        from rnnlab.sweep import sweep
+        from rnnlab.studies.sweep import sweep
 
         sweep(self.context, self.task, self.config, arguments)

@@ -7,7 +7,7 @@ HOME = Path(__file__).resolve().parents[2]
 """The repository."""
 CONF = HOME / "conf"
 SAMPLES = HOME / "data" / "samples"
-PACKAGE = HOME / "src" / "rnnlab"
+PACKAGE = Path(__file__).resolve().parent
 
 
 def root() -> Path:

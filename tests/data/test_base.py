@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 
-from rnnlab.bundle import reader
 from rnnlab.config import Config, recipe
 from rnnlab.contracts import IGNORED_TARGET, PAD, SPECIALS, UNKNOWN, Batch, DataSpec, valid_mask
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
@@ -19,6 +18,7 @@ from rnnlab.data.prepared import Prepared
 from rnnlab.data.series.base import WindowedData
 from rnnlab.data.sources.fetching import SourceError, SourceUnavailable
 from rnnlab.data.targets import TokenTargets
+from rnnlab.evaluation.bundle import reader
 from rnnlab.paths import HOME
 
 SAMPLES = HOME / "data" / "samples"

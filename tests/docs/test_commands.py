@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab import apply, command_line, compare, reproduce, run, sweep, two_runs
-from rnnlab.command_line import as_hydra_reads, check_words
+from rnnlab.cli import as_hydra_reads, check_words
 from rnnlab.paths import HOME
 
 PAGES = sorted(file for file in (HOME / "docs").rglob("*.md") if not {"zh", "book"} & set(file.parts) and file.name != "decisions.md")
@@ -21,7 +20,6 @@ BLOCK = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<file>[^\"]+)\")?\n(?P<
 COMPOSED = re.compile(r"study=|--status|filter=|trainer=ddp|tracking.uri=|hydra/launcher=|resume=|^RNNLAB_ROOT=")
 ELSEWHERE = ("experiments/", "rnnlab.principles")  # their own tests run them
 RECORDING = HOME / "data/samples/speech/recordings/7/7_f2_gb_1.flac"
-ROOTED = (apply, command_line, compare, reproduce, run, sweep, two_runs)
 
 
 def lines_of(page: Path) -> list[str]:
@@ -88,8 +86,7 @@ def typed(words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 def test_a_page_runs_as_typed_from_top_to_bottom(
     page: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ROOTED:
-        monkeypatch.setattr(module, "ROOT", root)
+    monkeypatch.setenv("RNNLAB_ROOT", str(root))
     monkeypatch.setenv("RNNLAB_SMOKE", "1")
     monkeypatch.delenv("RNNLAB_MIRROR", raising=False)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from rnnlab.command_line import compose_config
+from rnnlab.cli import compose_config
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, DataSpec, Reference
 from rnnlab.models.base import Network

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rnnlab import run
+from rnnlab.commands import train as run
 from rnnlab.config import Config, flatten
 from rnnlab.contracts import DataSpec
 from rnnlab.insight.diagnosis import curves, diagnose

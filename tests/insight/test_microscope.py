@@ -11,8 +11,9 @@ import pytorch_lightning as pl
 import torch
 from mlflow import MlflowClient
 
-from rnnlab import callbacks, run
+from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
+from rnnlab.training import callbacks
 
 WORDS = (
     *("data.source=sample", "model=birnn", "cell=lstm", "frontend=direct", "model.recurrence.hidden_size=5"),

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from rnnlab.baselines.base import BaselineSettings
-from rnnlab.bundle import load_bundle, write_bundle
 from rnnlab.config import Config
 from rnnlab.contracts import Batch, DataSpec, Decoded, Hypothesis, Reference
-from rnnlab.evaluation import answer
+from rnnlab.evaluation.bundle import load_bundle, write_bundle
+from rnnlab.evaluation.evaluate import answer
 from rnnlab.models.baseline import METHODS, Baseline
 from rnnlab.paths import CONF
 

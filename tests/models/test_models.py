@@ -12,16 +12,16 @@ import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rnnlab.command_line import compose_config
+from rnnlab.cli import compose_config
 from rnnlab.config import Config, locate, recipe
 from rnnlab.contracts import SPECIALS, Batch, DataSpec, Decoded
 from rnnlab.layers import ctc
+from rnnlab.layers.beam_search import Decoding
 from rnnlab.layers.frontends import Embedding
 from rnnlab.layers.pooling import PoolingKind
-from rnnlab.layers.search import Decoding
 from rnnlab.models.base import Optimization, RecurrentModule, SequenceModule
 from rnnlab.paths import CONF
-from rnnlab.schedules import constant, plateau
+from rnnlab.training.schedules import constant, plateau
 
 CELLS = sorted(file.stem for file in (CONF / "cell").glob("*.yaml"))
 POOLINGS = get_args(PoolingKind)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.command_line import compose_config
+from rnnlab.cli import compose_config
 from rnnlab.config import Config, recipe
 from rnnlab.contracts import PAD, SPECIALS, START, STOP, Batch, DataSpec, Decoded
 from rnnlab.models.seq2seq import Seq2Seq, shifted, with_stop

@@ -4,7 +4,7 @@ from math import exp
 
 import numpy as np
 
-from rnnlab.report.contents import Comparison, Group, Metric, RunResult, Summary, Trial, UnitSums, Verdict
+from rnnlab.report.comparison import Comparison, Group, Metric, RunResult, Summary, Trial, UnitSums, Verdict
 
 HOSTILE = "<script>alert(1)</script></script>\"'&"
 NUM_EXAMPLES = 60

@@ -7,7 +7,7 @@ import pytest
 from tests.report.example import comparison
 
 from rnnlab.report.agreement import disagreements, rights, won_alone
-from rnnlab.report.contents import Comparison, Group, Metric, RunResult
+from rnnlab.report.comparison import Comparison, Group, Metric, RunResult
 
 Answers = dict[str, float]
 

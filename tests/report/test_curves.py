@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnlab.report.contents import RunResult
+from rnnlab.report.comparison import RunResult
 from rnnlab.report.curves import curves
 
 Points = list[tuple[int, float]]

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from plotly.offline import get_plotlyjs
 from tests.report.example import HOSTILE, comparison
 
-from rnnlab.report.contents import Comparison
+from rnnlab.report.comparison import Comparison
 from rnnlab.report.page import as_json, content_hash, draw, render, write_page
 from rnnlab.report.page_tables import Cell, PageTable, groups_table, metrics_table, runs_table, signs, verdicts_table, web
 

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from tests.report.example import comparison
 
-from rnnlab.report.contents import Comparison, Metric, Trial
+from rnnlab.report.comparison import Comparison, Metric, Trial
 from rnnlab.report.search_figures import axis_of, importance, importances, last_parts, optimisation_history, parallel_coordinates
 
 

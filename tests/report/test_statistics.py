@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower
 
-from rnnlab.report.contents import Metric, RunResult, UnitSums
+from rnnlab.report.comparison import Metric, RunResult, UnitSums
 from rnnlab.report.statistics import (
     Part,
     difference,

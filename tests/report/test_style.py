@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.report.example import comparison, summary
 
-from rnnlab.report.contents import Comparison, Group, Metric
+from rnnlab.report.comparison import Comparison, Group, Metric
 from rnnlab.report.style import (
     COLOURS,
     Look,

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from tests.report.example import HOSTILE, comparison
 
-from rnnlab.report.contents import Comparison, Group
+from rnnlab.report.comparison import Comparison, Group
 from rnnlab.report.tables import latex, markdown, print_table, results_frame, summary_frame
 
 NASTY = "a|b*c_d`e~$#{}[x](http://x.y)<b>\\&%^ \n1"

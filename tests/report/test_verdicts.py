@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnlab.report.contents import Group, Metric, RunResult, UnitSums, Verdict
+from rnnlab.report.comparison import Group, Metric, RunResult, UnitSums, Verdict
 from rnnlab.report.verdicts import conclusions, order, p_text, summaries, verdicts
 
 ACCURACY, QLIKE, WER = Metric("accuracy", "max", "share"), Metric("qlike", "min", ""), Metric("wer", "min", "share")

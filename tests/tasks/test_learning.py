@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from rnnlab.command_line import compose_config
+from rnnlab.cli import compose_config
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, DataSpec, Reference
 from rnnlab.models.base import Optimization, SequenceModule

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.measures import measure_table
+from rnnlab.evaluation.table_metrics import measure_table
 from rnnlab.tasks import MultiLabel, Regularisation, make_task
 
 NONE = Regularisation(0.0, "none", 0.0)

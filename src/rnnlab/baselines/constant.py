@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rnnlab.baselines.base import Arrays, Method, classes, standardise
-from rnnlab.baselines.sets import known_steps
+from rnnlab.baselines.label_sets import known_steps
 from rnnlab.contracts import Batch, InputKind, TargetKind
 
 SMALLEST_PROBABILITY = 1e-60

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 
-from rnnlab.baselines.bag import Bag
+from rnnlab.baselines.bag_of_words import Bag
 from rnnlab.baselines.base import Arrays
 from rnnlab.contracts import PAD, Batch, InputKind, TargetKind
 

@@ -11,16 +11,16 @@ from pytorch_lightning.callbacks import Callback
 
 from rnnlab.contracts import Batch, PositiveInt
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.insight import drawing
+from rnnlab.insight import microscope_figures
 from rnnlab.insight.flow import flow, horizon, relative, typical
 from rnnlab.insight.gates import gate_numbers, gates_by_step
 from rnnlab.insight.gradients import ClipCount, norms, parts_of
+from rnnlab.insight.observations import Sample, flow_table
 from rnnlab.insight.replay import Replay, cells_of, fixed_batch, replay
-from rnnlab.insight.samples import Sample, flow_table
 from rnnlab.insight.spectrum import radii
 from rnnlab.models.base import Network
 from rnnlab.tasks import Classify, Label
-from rnnlab.tracking import Tracker
+from rnnlab.tracking.tracker import Tracker
 
 
 class Insight(Callback):
@@ -136,10 +136,10 @@ class Insight(Callback):
         """Draw what was seen over the training, and write the curves beside it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         flow_table(self.samples).to_parquet(self.folder / "gradient_flow.parquet", index=False)
-        drawing.gradient_flow(self.samples, _step_ms(model), self.folder / "gradient_flow.png")
-        drawing.gradient_norms(self.samples, self.clipping.limit, self.folder / "gradient_norms.png")
-        drawing.recurrent_matrices(self.samples, self.folder / "recurrent_matrices.png")
-        drawing.gates(self.samples, self.folder / "gates.png")
+        microscope_figures.gradient_flow(self.samples, _step_ms(model), self.folder / "gradient_flow.png")
+        microscope_figures.gradient_norms(self.samples, self.clipping.limit, self.folder / "gradient_norms.png")
+        microscope_figures.recurrent_matrices(self.samples, self.folder / "recurrent_matrices.png")
+        microscope_figures.gates(self.samples, self.folder / "gates.png")
 
     def _draw_states(self, trainer: pl.Trainer, model: Network) -> None:
         """Draw what gates and hidden states do within sequences, now that the training has ended."""
@@ -147,8 +147,8 @@ class Insight(Callback):
         with trainer.precision_plugin.forward_context():
             replayed = replay(model, trainer.precision_plugin.convert_input(batch))
         means = {name: mean for trace in replayed.traces for name, mean in gates_by_step(trace).items()}
-        drawing.gates_in_time(means, _step_ms(model), self.folder / "gates_in_time.png")
-        drawing.trajectories(_hidden_of_top(replayed), _labels(model, batch), _step_ms(model), self.folder / "trajectories.png")
+        microscope_figures.gates_in_time(means, _step_ms(model), self.folder / "gates_in_time.png")
+        microscope_figures.trajectories(_hidden_of_top(replayed), _labels(model, batch), _step_ms(model), self.folder / "trajectories.png")
 
 
 def _step_ms(model: Network) -> float | None:

@@ -21,10 +21,10 @@ from rnnlab.cells.base import Cell
 from rnnlab.contracts import Batch, DataSpec, Decoded, Fraction
 from rnnlab.layers import ctc
 from rnnlab.layers.base import SequenceLayer
+from rnnlab.layers.beam_search import Decoding
 from rnnlab.layers.frontends import Frontend
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
-from rnnlab.layers.search import Decoding
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
 
 Outputs = Tensor | Decoded

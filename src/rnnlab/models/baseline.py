@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.baselines.bag import NBSVM, TfIdf
+from rnnlab.baselines.bag_of_words import NBSVM, TfIdf
 from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Memoryless, Persistence
+from rnnlab.baselines.label_sets import FrameLogistic, Markov
 from rnnlab.baselines.linear import HAR, Pooled, Window
 from rnnlab.baselines.nearest import Nearest
-from rnnlab.baselines.sets import FrameLogistic, Markov
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
 from rnnlab.tasks import Regularisation, make_task

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from rnnlab.cells.base import Cell
 from rnnlab.contracts import PAD, SPECIALS, START, STOP, Batch, DataSpec, Decoded, Share, valid_mask
 from rnnlab.layers.attention import AttentionKind, coverage, sharpness
+from rnnlab.layers.beam_search import Decoding, search
 from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState
 from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
-from rnnlab.layers.search import Decoding, search
 from rnnlab.models.base import Head, Network, Outputs
 from rnnlab.tasks import TASKS_OWN, Forecast, Loss, Regularisation, class_weights, make_task
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import final
 
 from rnnlab.contracts import DataSpec
+from rnnlab.layers.beam_search import Decoding
 from rnnlab.layers.frontends import Frontend
-from rnnlab.layers.search import Decoding
 from rnnlab.layers.transformer import Encoder, TransformerEncoder
 from rnnlab.models.base import Head, SequenceModule
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation

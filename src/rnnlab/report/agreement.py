@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rnnlab.report.contents import Comparison, Group
-from rnnlab.report.units import is_loss
+from rnnlab.report.comparison import Comparison, Group
+from rnnlab.report.per_unit import is_loss
 
 
 @dataclass(frozen=True)

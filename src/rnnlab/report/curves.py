@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnlab.report.contents import RunResult
+from rnnlab.report.comparison import RunResult
 
 MOST_POINTS = 200
 

@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from rnnlab.report.agreement import rights, won_alone
-from rnnlab.report.contents import Comparison, Group, Summary, Verdict
+from rnnlab.report.comparison import Comparison, Group, Summary, Verdict
 from rnnlab.report.curves import Curves, curves, thinned
 from rnnlab.report.style import Look, Scale, count, duration, in_unit, looks, p_value, scale_of, shortened, wish
 

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from rnnlab.report import figures, page_tables, search_figures
 from rnnlab.report.agreement import disagreements
-from rnnlab.report.contents import Comparison
+from rnnlab.report.comparison import Comparison
 from rnnlab.report.style import wish
 from rnnlab.report.tables import legend, methods, title
 

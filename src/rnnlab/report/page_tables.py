@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from rnnlab.report.agreement import Disagreements
-from rnnlab.report.contents import Comparison, Group, RunResult, Verdict
+from rnnlab.report.comparison import Comparison, Group, RunResult, Verdict
 from rnnlab.report.style import best_by_validation, count, duration, in_unit, looks, scale_of
 from rnnlab.report.tables import VERDICT_HEADINGS, costs, headings, row, verdict_row
 

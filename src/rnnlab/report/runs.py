@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnlab.report.contents import Group, Metric, RunResult
-from rnnlab.report.units import rights, unit_sums
+from rnnlab.report.comparison import Group, Metric, RunResult
+from rnnlab.report.per_unit import rights, unit_sums
 from rnnlab.tasks import direction_of
-from rnnlab.tracking import Client, Run, TrackingError, metric_history, read_artifact
+from rnnlab.tracking.tracker import Client, Run, TrackingError, metric_history, read_artifact
 
 FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "optimizer", "scheduler", "budget")
 """Parameters that name what varies, before those that follow from them."""

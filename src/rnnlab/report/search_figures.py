@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-from rnnlab.report.contents import Comparison, Trial
+from rnnlab.report.comparison import Comparison, Trial
 from rnnlab.report.figures import GREY, blank, label, plain, rows, switch
 from rnnlab.report.style import in_unit, looks, scale_of
 

@@ -29,8 +29,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from rnnlab.report.contents import Metric, RunResult
-from rnnlab.report.samples import Sample, refuse_others, take
+from rnnlab.report.comparison import Metric, RunResult
+from rnnlab.report.resampling import Sample, refuse_others, take
 
 LEVEL = 0.95
 POWER = 0.8

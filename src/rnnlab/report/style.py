@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from rnnlab.report.contents import Comparison, Metric, Summary
+from rnnlab.report.comparison import Comparison, Metric, Summary
 
 # Okabe & Ito (2008), "Color Universal Design", without black and yellow, which vanish on a dark or a light page.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnnlab.report.contents import Comparison, Group, RunResult, Verdict
+from rnnlab.report.comparison import Comparison, Group, RunResult, Verdict
 from rnnlab.report.style import NO_NUMBER, best_by_validation, count, duration, in_unit, num_runs, p_value, scale_of, wish
 
 NUM_LATEX_COLUMNS = 7  # what fits across a page

@@ -10,10 +10,10 @@ from math import ceil, floor, isfinite, log10
 
 import numpy as np
 
-from rnnlab.report.contents import Group, Metric, RunResult, Summary, Verdict
-from rnnlab.report.samples import Sample, take
+from rnnlab.report.comparison import Group, Metric, RunResult, Summary, Verdict
+from rnnlab.report.per_unit import function_of
+from rnnlab.report.resampling import Sample, take
 from rnnlab.report.statistics import LEVEL, Difference, compare, hedges_g, holm, interval_of, seeds_needed
-from rnnlab.report.units import function_of
 
 FEWEST_SEEDS = 3
 MOST_SEEDS_ADVISED = 100

@@ -7,7 +7,7 @@ from torchmetrics import Metric, MetricCollection
 
 from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Decoded, Goal
 from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Measure, Regularisation, Task
-from rnnlab.tasks.wording import UNKNOWN_SIGN, is_mostly_ascii, join_tokens, row_scores, score, signatures
+from rnnlab.tasks.text_metrics import UNKNOWN_SIGN, is_mostly_ascii, join_tokens, row_scores, score, signatures
 
 
 class Transduce(Task[Decoded]):

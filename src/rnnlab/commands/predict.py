@@ -1,0 +1,303 @@
+"""Use a finished run: measure it again, or predict with it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rnnlab.commands.train import refuse_changed_data
+from rnnlab.config import Config, ConfigError, nearest, recipe, refuse_foreign_targets
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, write_roll
+from rnnlab.data.sound.recordings import AUDIO_SUFFIXES
+from rnnlab.data.tables import match_column, read_table
+from rnnlab.data.text.readers import TABLE_SUFFIXES, TEXT_NAMES
+from rnnlab.evaluation.artifacts import unit_of
+from rnnlab.evaluation.bundle import Bundle, load_bundle
+from rnnlab.evaluation.evaluate import measure
+from rnnlab.insight.attention_maps import draw_maps
+from rnnlab.insight.attribution import refusal
+from rnnlab.insight.continuation import draw_continuation
+from rnnlab.insight.explanations import explain
+from rnnlab.paths import CONF, root
+from rnnlab.tracking.tracker import Client, connect, get_run, read_artifact
+from rnnlab.training.callbacks import shown
+
+FORMATS = ("table", "csv", "json")
+WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
+
+
+def score(config: Config) -> None:
+    """Measure a run's chosen checkpoint.
+
+    Raises:
+        ValueError: the user's to mend.
+    """
+    client, bundle = _load(config)
+    recorded = _recorded(client, config["run"], Path(config["paths"]["outputs"]))
+    source = config["data"]["source"]
+    changed = {"source": source} if source else {}
+    data: SequenceDataModule = recipe(recorded["data"] | changed, "data")(config["paths"], recorded["seed"])
+    if source:
+        data.setup_as_test(bundle.data)
+    else:
+        data.setup()
+        refuse_changed_data(client, config["run"], data)
+    found = measure(bundle.model, data, "test")
+    words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
+    table = Table(title=f"run {config['run']} on {words}", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    for name, value in found.numbers.items():
+        table.add_row(name, shown(value, unit_of(name, bundle.model.task)))
+    Console(soft_wrap=True).print(table)
+    if config["output"]:
+        _write(found.table.to_csv(index=False), config["output"])
+
+
+def predict(config: Config) -> None:
+    """Predict from raw input.
+
+    Raises:
+        ValueError: the user's to mend.
+    """
+    if config["format"] not in FORMATS:
+        raise ConfigError(f"format={config['format']} is not allowed.{nearest(config['format'], FORMATS)} Allowed: {', '.join(FORMATS)}")
+    given = config["input"] if isinstance(config["input"], list) else [config["input"]] if config["input"] else []
+    if not given and not config["text"]:
+        raise ConfigError(
+            'give something to predict from: input=FILE, input=[FILE,FILE], input=FOLDER, input=- (standard input) or text="..."'
+        )
+    if config["text"] and not str(config["text"]).strip():
+        raise ConfigError("text=... is blank: write something to predict from")
+    _, bundle = _load(config)
+    bundle.search_with(config["beam_size"], config["num_best"])
+    inputs = _raw_inputs([str(item) for item in given], config["text"], bundle.data)
+    if config["maps"]:
+        _draw_maps(bundle, inputs, Path(config["maps"]).expanduser())
+    if config["explain"]:
+        _explain(bundle, inputs, config["explain"])
+    if config["rolls"]:
+        _continue_pieces(bundle, inputs, config)
+    table = bundle.predict(inputs)
+    if config["format"] == "json":
+        text = json.dumps(table.to_dict("records"), indent=1, ensure_ascii=False) + "\n"
+    elif config["format"] == "csv":
+        text = table.to_csv(index=False)
+    else:
+        _print_table(table, config["output"])
+        return
+    if config["output"]:
+        _write(text, config["output"])
+    else:
+        sys.stdout.write(text)
+
+
+SOUND, GENERATED = ("speech", "dictation"), ("adding", "copying", "parity")
+WRITTEN = ("text", "translation", "pronunciation", *GENERATED)
+COLUMNS = {
+    **{"text": ("text_column", TEXT_NAMES), "translation": ("source_column", ()), "pronunciation": (None, ("word",))},
+    **dict.fromkeys(GENERATED, (None, ("sequence",))),
+}
+"""Of a table: the key that names its column of inputs, and the column's usual names."""
+
+
+def _raw_inputs(given: list[str], text: str | None, data: dict[str, Any]) -> list[str]:
+    """Return what the bundle reads: texts, or paths of recordings or tables."""
+    kind = data["kind"]
+    if kind in WRITTEN:
+        return [line for item in given for line in _texts(item, data)] + ([str(text)] if text else [])
+    if text:
+        raise ConfigError(f"text=... is for runs on texts; this one is on data of the kind {kind}: give input=FILE")
+    suffixes, what = (AUDIO_SUFFIXES, "sound files") if kind in SOUND else (TABLE_SUFFIXES, "tables")
+    if kind == "music":
+        suffixes, what = ROLL_SUFFIXES, "piano rolls"
+    return [str(file) for item in given for file in _files(item, suffixes, what)]
+
+
+def _texts(item: str, data: dict[str, Any]) -> list[str]:
+    """Read texts: a table's column, or one a line of any other file or of standard input."""
+    if item == "-":
+        return _lines(sys.stdin.read(), "standard input", data["kind"])
+    (file,) = _files(item, TABLE_SUFFIXES, "tables")[:1]
+    if file.suffix.lower() not in TABLE_SUFFIXES:
+        return _lines(file.read_text(encoding="utf-8-sig", errors="replace"), str(file), data["kind"])
+    prepare = data.get("prepare", {})
+    table = read_table(file, delimiter=prepare.get("delimiter"), has_header=prepare.get("has_header", True))
+    key, usual = COLUMNS[data["kind"]]
+    wanted = usual[0] if key is None else prepare[key]
+    column = str(match_column(table, wanted, usual if wanted in usual[:1] else ()))
+    found = table.frame[column]
+    if len(empty := table.lines[found.str.strip() == ""]):
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        raise ConfigError(f"{file}, line {empty[0]}: the {column} is empty{more}. Fill it in or remove the row")
+    return [str(text) for text in found]
+
+
+def _lines(text: str, place: str, kind: str) -> list[str]:
+    """Return the lines; empty ones go, but where answers stand line by line beside the input they are refused."""
+    lines = [line.strip() for line in text.split("\n")]
+    if kind == "translation":
+        while lines and not lines[-1]:
+            lines.pop()
+        if "" in lines:
+            raise ConfigError(
+                f"{place}, line {lines.index('') + 1} of {len(lines)} is empty: take it out, so that answers stay beside inputs"
+            )
+    return [line for line in lines if line]
+
+
+def _draw_maps(bundle: Bundle, inputs: list[str], folder: Path) -> None:
+    """Draw what the network looks at while it answers each input."""
+    drawn = 0
+    for names, batch in bundle.batches(inputs):
+        files = [folder / f"{drawn + place + 1:03d}.png" for place in range(len(names))]
+        draw_maps(bundle.model, batch, files)
+        drawn += len(files)
+    print(f"written: {drawn} attention map{'s' if drawn > 1 else ''} in {folder}", file=sys.stderr)
+
+
+def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
+    """Draw what carried each answer, write the numbers beside, and say how exact they are."""
+    if not isinstance(folder, str):
+        raise ConfigError(f"explain={str(folder).lower()} is not allowed: give a folder for pictures, explain=FOLDER")
+    place, tables, missed = Path(folder).expanduser(), [], [0.0]
+    if reason := refusal(bundle.model):
+        raise ConfigError(f"explain={folder}: {reason}")
+    if place.is_file():
+        raise ConfigError(f"explain={folder} is a file: give a folder")
+    num_drawn = 0
+    for names, batch in bundle.batches(inputs):
+        stems = [f"{num_drawn + number:03d}" for number in range(1, len(names) + 1)]
+        found = explain(bundle.model, bundle.data, batch, place, stems)
+        tables.append(found.table.assign(input=found.table["input"].map(dict(zip(stems, names, strict=True)))))
+        missed.append(found.most_missed)
+        num_drawn += len(names)
+    pd.concat(tables, ignore_index=True).to_csv(place / "shares.csv", index=False)
+    print(
+        f"written: pictures of {num_drawn} answer{'s' if num_drawn > 1 else ''} and shares.csv in {place}; the shares of each add up to "
+        f"what its input changed within {100 * max(missed):.1g} %",
+        file=sys.stderr,
+    )
+
+
+def _continue_pieces(bundle: Bundle, inputs: list[str], config: Config) -> None:
+    """Let the model go on with each piece; write the whole as a piano roll and draw it."""
+    for key, least in (("num_steps", 1), ("seed", 0)):
+        if not isinstance(config[key], int) or config[key] < least:
+            raise ConfigError(f"{key}={config[key]} is not allowed: a whole number from {least}")
+    folder, num_done = Path(config["rolls"]).expanduser(), 0
+    for _, batch in bundle.batches(inputs):
+        for values_TK, length in zip(batch.inputs, batch.input_lengths.tolist(), strict=True):
+            num_done += 1
+            file, piece_TK = folder / f"{num_done:03d}.png", values_TK[:length]
+            added_SK = draw_continuation(bundle.model, piece_TK, length, config["num_steps"], config["seed"], file)
+            write_roll(torch.cat([piece_TK, added_SK]).numpy(), bundle.model.spec.label_names, file.with_suffix(".csv"))
+    print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
+
+
+def _files(item: str, suffixes: set[str], what: str) -> list[Path]:
+    path = Path(item).expanduser()
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
+        if not found:
+            raise ConfigError(f"input={item}: no {what} in that folder")
+        return found
+    if not path.is_file():
+        raise ConfigError(f"input={item}: no such file or folder")
+    return [path]
+
+
+def _print_table(table: pd.DataFrame, output: str | None) -> None:
+    shown_table = Table(show_edge=False, pad_edge=False)
+    rows = _rows(table)
+    for heading in rows[0]:
+        shown_table.add_column(heading, justify="left" if heading in WORDS else "right", no_wrap=heading not in ("input", "answer"))
+    for row in rows[1:]:
+        shown_table.add_row(*map(escape, row))
+    if output:
+        with Path(output).open("w", encoding="utf-8") as file:
+            Console(file=file, width=160).print(shown_table)
+    else:
+        Console(width=None if sys.stdout.isatty() else 200).print(shown_table)
+
+
+def _rows(table: pd.DataFrame) -> list[list[str]]:
+    if "confidence" in table:
+        return _rows_of_classes(table)
+    if "nll" in table:
+        return _rows_of_sets(table)
+    return _rows_of_texts(table) if "prediction" in table else _rows_of_numbers(table)
+
+
+def _rows_of_texts(table: pd.DataFrame) -> list[list[str]]:
+    """Return one row for each answer, the best of an input first; without scores where each step has its label."""
+    if "score" not in table:
+        return [["input", "answer"], *([str(row["input"]), str(row["prediction"])] for row in table.to_dict("records"))]
+    rows = [["input", "answer", "score"]]
+    suffixes = ["", *(name.removeprefix("prediction") for name in table.columns if name.startswith("prediction_"))]
+    for row in table.to_dict("records"):
+        found = [suffix for suffix in suffixes if pd.notna(row[f"score{suffix}"])]
+        rows += [
+            [str(row["input"]) if not place else "", str(row[f"prediction{suffix}"]), f"{row[f'score{suffix}']:.3f}"]
+            for place, suffix in enumerate(found)
+        ]
+    return rows
+
+
+def _rows_of_sets(table: pd.DataFrame) -> list[list[str]]:
+    """Return for each piece how well its steps were foreseen, and the keys of the step that follows."""
+    rows = [["input", "steps", "nats a step", "next step"]]
+    for row in table.to_dict("records"):
+        rows.append([str(row["input"]), str(len(row["prediction"])), f"{row['nll']:.3f}", row["prediction"][-1] or "silence"])
+    return rows
+
+
+def _rows_of_classes(table: pd.DataFrame) -> list[list[str]]:
+    scores = [name for name in table.columns if name.startswith("score/")]
+    rows = [["input", "prediction", "probability", "next best"]]
+    for row in table.to_dict("records"):
+        ranked = sorted(scores, key=lambda name: -row[name])[1:3]
+        others = ", ".join(f"{name.removeprefix('score/')} {100 * row[name]:.1f} %" for name in ranked)
+        rows.append([str(row["input"]), str(row["prediction"]), f"{100 * row['confidence']:.1f} %", others])
+    return rows
+
+
+def _rows_of_numbers(table: pd.DataFrame) -> list[list[str]]:
+    """Return one row for each input and target."""
+    names = [name.removeprefix("prediction/") for name in table.columns if name.startswith("prediction/")]
+    levels = [name.rpartition("/")[2] for name in table.columns if name.startswith(f"quantile/{names[0]}/")]
+    rows = [["input", "target", "forecast", *(f"quantile {level}" for level in levels), "persistence"]]
+    for row in table.to_dict("records"):
+        for name in names:
+            keys = [f"prediction/{name}", *(f"quantile/{name}/{level}" for level in levels), f"persistence/{name}"]
+            rows.append([str(row["input"]), name, *(f"{row[key]:.5g}" for key in keys)])
+    return rows
+
+
+def _load(config: Config) -> tuple[Client, Bundle]:
+    if not config["run"]:
+        raise ConfigError("give the run: run=RUN_ID (train.py prints it; `make ui` lists all)")
+    client = connect(config["tracking"]["uri"], root())
+    get_run(client, config["run"])
+    folder = read_artifact(client, config["run"], "bundle", Path(config["paths"]["outputs"]) / config["run"] / "fetched")
+    return client, load_bundle(folder, CONF)
+
+
+def _recorded(client: Client, run_id: str, outputs: Path) -> dict[str, Any]:
+    file = read_artifact(client, run_id, "config.yaml", outputs / run_id / "fetched")
+    recorded: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    refuse_foreign_targets(recorded, CONF)
+    return recorded
+
+
+def _write(text: str, file: str) -> None:
+    Path(file).write_text(text, encoding="utf-8")
+    print(f"written: {file}", file=sys.stderr)

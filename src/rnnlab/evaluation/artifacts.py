@@ -1,0 +1,346 @@
+"""What a finished run leaves behind: numbers, predictions, pictures, the bundle, the model, and a table on the screen."""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rnnlab.config import Config
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.evaluation.bundle import SERVED_COLUMNS, write_bundle
+from rnnlab.evaluation.evaluate import Evaluation
+from rnnlab.insight import figures
+from rnnlab.insight.attention_maps import draw_maps
+from rnnlab.insight.attribution import refusal
+from rnnlab.insight.continuation import draw_continuation, file_name
+from rnnlab.insight.diagnosis import Diagnosis, diagnose
+from rnnlab.insight.explanations import explain_examples
+from rnnlab.models.base import FittedOnce, Network, Predictor
+from rnnlab.models.seq2seq import Seq2Seq
+from rnnlab.paths import PACKAGE
+from rnnlab.tasks import Classify, Forecast, Label, MultiLabel, Task, Transduce
+from rnnlab.tracking.tracker import Tracker, find_baselines
+from rnnlab.tracking.views import NOTE, code
+from rnnlab.training.callbacks import shown
+
+SERVING_PACKAGES = (
+    *("mlflow", "torch", "torchaudio", "torchtext", "sentencepiece", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
+    *("scipy", "scikit-learn", "statsmodels", "pydantic", "PyYAML", "safetensors", "soundfile", "rich", "filelock"),
+    *("sacrebleu", "sacremoses", "jiwer"),
+)
+CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "filelock")
+ENVIRONMENT = "packages.json"
+NUM_ERRORS_SHOWN = 200
+METERED = ("speed/", "memory/")
+"""What training has logged with every epoch."""
+NUM_MAPS = 6
+NUM_PIECES, MOST_STEPS = 2, 64
+SHARES = (
+    "accuracy",
+    "frame_accuracy",
+    "f1",
+    "precision",
+    "recall",
+    "direction",
+    "coverage",
+    "wer",
+    "cer",
+    "per",
+    "sentence_error",
+    "rouge",
+)
+IN_TARGET_UNIT = ("rmse", "mae", "pinball", "width")
+MAIN = (
+    *("accuracy", "f1_macro", "precision_macro", "recall_macro", "ece"),
+    *("wer", "wer_new", "per", "cer", "cer_new", "sentence_error", "sacrebleu", "bleu_tok_lc", "chrf", "rougeL", "rouge1", "rouge2"),
+    *("nll", "nll_per_sequence", "frame_accuracy"),
+    *("qlike", "mse", "rmse", "mae", "pinball", "skill", "direction_accuracy", "ic", "rank_ic", "coverage/90", "coverage/50", "loss"),
+)
+
+
+def leave_behind(
+    tracker: Tracker,
+    model: Predictor,
+    data: SequenceDataModule,
+    found: dict[str, Evaluation],
+    extra: dict[str, float],
+    config: Config,
+    checkpoint: Path | None,
+) -> Diagnosis | None:
+    """Write everything to the run's folder first, then hand it to tracking; of a network, say how its training went."""
+    numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
+    numbers |= {f"test/{name}": value for name, value in found["test"].numbers.items()}
+    once = {name: value for name, value in extra.items() if not (isinstance(model, Network) and name.startswith(METERED))}
+    tracker.log_metrics(numbers | once, 0)  # one value a run: at step 0 the UI draws bars
+    tracker.flush()
+    folder = tracker.folder / "artifacts"
+    (folder / "predictions").mkdir(parents=True, exist_ok=True)
+    for split, evaluation in found.items():
+        evaluation.table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
+    draw(tracker, model, data, found["test"].table, folder)
+    if config.get("callbacks", {}).get("insight") and refusal(model) is None:
+        explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
+    is_solved = found["val"].numbers.get("solved") == 1
+    diagnosis = _diagnosed(tracker, model, config, folder, is_solved=is_solved) if isinstance(model, Network) else None
+    if isinstance(model.task, Transduce):
+        signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
+        tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
+    (folder / "results.json").write_text(json.dumps(numbers | extra, indent=1, sort_keys=True), encoding="utf-8")
+    (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=1), encoding="utf-8")
+    write_bundle(folder / "bundle", model, config["model"], data.bundle(), tracker.run_id)
+    tracker.log_files(folder)
+    tracker.set_tags({NOTE: f"{what_ran(config, model)}\n\n{what_came_out(tracker, model, found, extra)}"})
+    if checkpoint is not None:
+        tracker.set_tags({"checkpoint": str(checkpoint)})
+        tracker.log_files(checkpoint, "checkpoint")
+    if config["tracking"]["log_model"]:
+        requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
+        columns = SERVED_COLUMNS[str(data.bundle()["kind"])]
+        tracker.log_model(PACKAGE / "evaluation" / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
+    return diagnosis
+
+
+def _diagnosed(tracker: Tracker, model: Network, config: Config, folder: Path, *, is_solved: bool) -> Diagnosis:
+    """Say from the logged curves how the training went; the verdict is a tag, the words are an artifact."""
+    curves = {name: tracker.history(name) for name in ("train/loss", "val/loss")}
+    diagnosis = diagnose(curves, model.spec, config, is_solved=is_solved)
+    tracker.set_tags({"diagnosis": diagnosis.verdict})
+    (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
+    return diagnosis
+
+
+def what_ran(config: Config, model: Predictor) -> str:
+    """Describe a run by what asked for it, in Markdown; nothing in it comes from data."""
+    choices, study = config["choices"], config["study"]
+    method = f" ({model.kind})" if isinstance(model, FittedOnce) else ""
+    job = f", a job of study **{study['name']}**" if study["parent"] and study["name"] else ""
+    trial = f", trial {str(study['trial']).rpartition(':')[2]}" if study["trial"] else f", {study['setting']}" if study["setting"] else ""
+    own = [word for word in config["words"] if not word.lstrip("+~").startswith(("study", "tracking.", "paths.", "hydra", "resume"))]
+    typed = code(" ".join(["python src/train.py", *own]))
+    return f"**{choices['model']}**{method} on **{choices['data']}**, seed {config['seed']}{job}{trial}.\n\n{typed}"
+
+
+def what_came_out(tracker: Tracker, model: Predictor, found: Mapping[str, Evaluation], extra: Mapping[str, float]) -> str:
+    """Describe a finished run by its result, how to make it again and where its files are, in Markdown."""
+    name, val, test = model.task.compared.name, found["val"].numbers, found["test"].numbers
+    unit = "share" if unit_of(name, model.task) == "share" else ""
+    interval = _interval(name, test, 100 if unit else 1).strip(" []").replace(", ", " to ")
+    between = f", 95 % interval {interval}" if interval else ""
+    cost = f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters, {extra['time/fit_seconds']:.0f} s"
+    again, files = code(f"python src/reproduce.py run={tracker.run_id}"), code(str(tracker.folder))
+    result = f"test {shown(test[name], unit)}{between}; validation {shown(val[name], unit)}"
+    return f"{name}: **{result}**; {cost}.\n\nAgain: {again}  \nFiles: {files}"
+
+
+def environment() -> dict[str, str]:
+    """Return what numbers follow from beside code, data and configuration: versions of packages, and the machine's name for itself."""
+    found = {name: _version(name) for name in SERVING_PACKAGES if name not in CHANGE_NO_NUMBER}
+    cpus = Path("/proc/cpuinfo")
+    cpu = re.search(r"^model name\s*:\s*(.+)$", cpus.read_text(encoding="utf-8"), re.MULTILINE) if cpus.is_file() else None
+    threads = (os.environ.get(f"{name}_NUM_THREADS") for name in ("OPENBLAS", "OMP"))
+    return found | {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "libc": " ".join(platform.libc_ver()).strip(),
+        "cpu": cpu[1] if cpu else platform.processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "numpy_threads": next(filter(None, threads), str(os.cpu_count())),  # torch's are a tag of the run
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
+    """Draw the learning curve; of classes the confusion matrix, calibration and errors, of numbers the forecasts, of texts errors, score by
+    length and what was looked at, of music pieces continued.
+    """
+    task = model.task
+    if isinstance(model, Network):
+        measure = task.measure.name
+        history = {name: tracker.history(name) for name in ("train/loss", "val/loss", f"val/{measure}")}
+        figures.learning_curve(history, measure, folder / "learning_curve.png")
+    if isinstance(task, Classify) and not isinstance(task, Label):
+        labels = task.spec.label_names
+        figures.confusion_matrix(table, labels, folder / "confusion_matrix.png")
+        figures.reliability(table, folder / "calibration.png")
+        if table["num_steps"].nunique() > 1:
+            figures.accuracy_by_length(table, folder / "accuracy_by_length.png")
+        wrong = table[table["target"] != table["prediction"]].sort_values("confidence", ascending=False)
+        write_errors(wrong, data, folder / "errors.csv")
+    if isinstance(task, Transduce):
+        draw_texts(model, data, table, folder)
+    if isinstance(task, MultiLabel):
+        draw_pieces(model, data, folder / "continued")
+    if isinstance(task, Forecast):
+        for name in task.spec.label_names:
+            figures.forecasts(table, name, task.quantiles, task.spec.unit, folder / f"forecast_{name}.png")
+            figures.skill_by_group(table, name, folder / f"skill_{name}.png")
+            figures.forecast_calibration(table, name, task.quantiles, task.spec.unit, folder / f"calibration_{name}.png")
+
+
+def draw_pieces(model: Predictor, data: SequenceDataModule, folder: Path) -> None:
+    """Draw how the model goes on from the first half of test pieces of middle length, for at most 64 steps."""
+    rows = data.rows["test"]
+    by_length = rows[np.argsort(data.lengths[rows], kind="stable")]
+    first = max(0, (len(rows) - NUM_PIECES) // 2)
+    for row in by_length[first : first + NUM_PIECES]:
+        batch = data.collate(np.array([row]), epoch=0, is_training=False)
+        piece_TK = torch.cat([batch.inputs[0, :1], batch.targets[0]])
+        num_given = min((len(piece_TK) + 1) // 2, MOST_STEPS)
+        num_steps = min(len(piece_TK) - num_given, MOST_STEPS)
+        draw_continuation(model, piece_TK, num_given, num_steps, 0, folder / f"{file_name(str(data.examples['id'].iloc[row]))}.png")
+
+
+def draw_texts(model: Predictor, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
+    """Write the worst answers, draw score by length, and attention maps of test examples of all lengths where there is attention."""
+    write_errors(worst_answers(table), data, folder / "errors.csv")
+    figures.score_by_length(table, folder / "score_by_length.png")
+    if isinstance(model, Seq2Seq) and model.attention != "none":
+        rows = data.rows["test"]
+        by_length = rows[np.argsort(data.lengths[rows], kind="stable")]
+        chosen = by_length[np.linspace(0, len(rows) - 1, min(NUM_MAPS + 2, len(rows))).astype(int)][1:-1]
+        (folder / "attention").mkdir(exist_ok=True)
+        names = [re.sub(r"[^\w.-]", "_", str(name)) for name in data.examples["id"].iloc[chosen]]
+        batch = data.collate(chosen, epoch=0, is_training=False).to(model.device)
+        draw_maps(model, batch, [folder / "attention" / f"{name}.png" for name in names])
+
+
+def worst_answers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers that are not right, the worst first."""
+    for unit in ("phone", "word"):
+        if f"{unit}_errors" in table:
+            rate = table[f"{unit}_errors"] / table[f"num_{unit}s"].clip(lower=1)
+            return table.assign(error_rate=rate)[rate > 0].sort_values("error_rate", ascending=False, kind="stable")
+    return table.sort_values("rougeL" if "rougeL" in table else "chrf", kind="stable")
+
+
+def write_errors(wrong: pd.DataFrame, data: SequenceDataModule, file: Path) -> None:
+    """Write the first of these errors, with what was read where that can be shown (an artifact only: data never enter the repository)."""
+    wrong = wrong.head(NUM_ERRORS_SHOWN)
+    texts = data.shown(data.examples.index[data.examples["id"].isin(wrong["example_id"])].to_numpy())
+    if texts is not None:
+        ids = data.examples["id"][data.examples["id"].isin(wrong["example_id"])]
+        wrong = wrong.assign(text=wrong["example_id"].map(dict(zip(ids, texts, strict=True))))
+    wrong.to_csv(file, index=False)
+
+
+def print_line(tracker: Tracker, model: Predictor, found: dict[str, Evaluation], extra: dict[str, float]) -> None:
+    """Print one line of a study's job: what it is compared by, how long it took, its run."""
+    name, unit = model.task.compared.name, model.task.compared.unit
+    values = "  ".join(f"{split} {name} {shown(found[split].numbers[name], unit)}" for split in ("val", "test"))
+    console = Console(stderr=True, soft_wrap=True)
+    solved = {1.0: "  solved", 0.0: "  not solved"}.get(found["test"].numbers.get("solved", -1.0), "")
+    console.print(f"[bold]{tracker.name}[/]  {values}{solved}  {extra['time/fit_seconds']:.0f} s  run {tracker.run_id}", highlight=False)
+
+
+def print_summary(
+    tracker: Tracker,
+    model: Predictor,
+    data: SequenceDataModule,
+    found: dict[str, Evaluation],
+    extra: dict[str, float],
+    words: list[str],
+    diagnosis: Diagnosis | None,
+) -> None:
+    """Print what a person wants to know, how it stands to the best baseline, how the training went, and how to look further."""
+    val, test = found["val"].numbers, found["test"].numbers
+    table = Table(title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False)
+    for heading in ("", "validation", "test"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name in (name for name in MAIN if name in val and name in test):
+        unit = unit_of(name, model.task)
+        table.add_row(name, shown(val[name], unit), shown(test[name], unit) + _interval(name, test, 100 if unit == "share" else 1))
+    console = Console(soft_wrap=True)
+    console.print()
+    console.print(table)
+    if verdict := solved_or_not(model.task, test):
+        console.print(f"\n{verdict}", highlight=False)
+    console.print(f"\n{beside_baseline(tracker, model, data, test, words)}", highlight=False)
+    if diagnosis is not None and diagnosis.verdict not in ("unknown", "solved"):
+        console.print(f"\n{escape(str(diagnosis))}", highlight=False)
+    num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    size = f"{num_parameters:,} parameters, " if num_parameters else ""
+    console.print(
+        f"\n{size}{extra['time/fit_seconds']:.0f} s, {extra['speed/examples_per_second']:,.0f} examples/s, "
+        f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui, then {tracker.link}\n"
+        f"  predict:  python src/predict.py run={tracker.run_id} {_example(data)}\n  files:    {tracker.folder}",
+        highlight=False,
+    )
+
+
+def solved_or_not(task: Task, numbers: dict[str, float]) -> str:
+    """Say whether a task is solved; nothing where the data don't say when it is."""
+    if "solved" not in numbers or task.spec.solved_at is None:
+        return ""
+    name, unit = task.compared.name, task.compared.unit
+    wanted = f"{'below' if task.compared.direction == 'min' else 'above'} {shown(task.spec.solved_at, unit)}"
+    if numbers["solved"]:
+        return f"[bold green]solved:[/] test {name} {shown(numbers[name], unit)} is {wanted}"
+    return f"[bold yellow]not solved:[/] test {name} {shown(numbers[name], unit)} is not {wanted}"
+
+
+def _example(data: SequenceDataModule) -> str:
+    texts = {
+        **{"text": "a text", "translation": "a sentence", "pronunciation": "word"},
+        **{"adding": "0.2 0.7* 0.1 0.4*", "copying": "abcdefghab--->----------", "parity": "01101"},
+    }
+    kind = str(data.bundle()["kind"])
+    return f'text="{texts[kind]}"' if kind in texts else "input=FILE"
+
+
+def unit_of(name: str, task: Task) -> str:
+    """Return how a metric is written."""
+    if name.startswith(SHARES):
+        return "share"
+    return task.spec.unit if name.startswith(IN_TARGET_UNIT) else ""
+
+
+def _interval(name: str, numbers: dict[str, float], factor: float) -> str:
+    stem = name.removesuffix("_accuracy") if name == "direction_accuracy" else name
+    if f"{stem}_low" not in numbers:
+        return ""
+    return f" [{factor * numbers[f'{stem}_low']:.1f}, {factor * numbers[f'{stem}_high']:.1f}]"
+
+
+def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule, test: dict[str, float], words: list[str]) -> str:
+    """Say how a result stands to the best tracked baseline on the same test examples (best on validation: test chooses nothing)."""
+    compared = model.task.compared
+    key, sign = compared.name, 1 if compared.direction == "max" else -1
+    wanted = {f"best/{key}", f"test/{key}"}
+    tracked = [
+        run
+        for run in find_baselines(tracker.client, data.hashes["test_hash"])
+        if run.info.run_id != tracker.run_id
+        and wanted <= set(run.data.metrics)
+        and run.data.metrics.get("test/num_examples") == test["num_examples"]
+    ]
+    if not tracked:
+        if not isinstance(model, Network):
+            return "no other baseline is tracked for this test split"
+        asked = " ".join(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))
+        return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {asked}".rstrip()
+    best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])
+    theirs, ours = best.data.metrics[f"test/{key}"], test[key]
+    unit = unit_of(key, model.task)
+    numbers = f"{key} {shown(ours, unit)} against {shown(theirs, unit)} of {best.info.run_name} ({best.info.run_id[:8]})"
+    if not isinstance(model, Network):
+        return f"best other baseline: {numbers}"
+    if sign * (ours - theirs) > 0:
+        return f"better than the best tracked baseline: {numbers}"
+    return f"[bold yellow]did not beat the best tracked baseline:[/] {numbers}"

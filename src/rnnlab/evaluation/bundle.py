@@ -1,0 +1,190 @@
+"""Everything that predicting from raw input needs, as JSON and safetensors: no pickle, no code.
+
+bundle.json           the model's configuration, what the data were, how raw input becomes frames
+weights.safetensors   the chosen checkpoint's weights
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+
+from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
+from rnnlab.contracts import Batch, DataSpec
+from rnnlab.evaluation.evaluate import answer
+from rnnlab.models.base import Network, Predictor
+
+FORMAT = 3
+BATCH_SIZE = 64
+Reader = Callable[[dict[str, Any], list[Any]], tuple[list[str], Batch]]
+SERVED_COLUMNS = {
+    "speech": {"path": "string", "audio": "binary"},
+    "text": {"text": "string"},
+    "stock": {"path": "string", "csv": "string"},
+    "series": {"path": "string", "csv": "string"},
+    "dictation": {"path": "string", "audio": "binary"},
+    "translation": {"text": "string"},
+    "pronunciation": {"text": "string"},
+    "adding": {"text": "string"},
+    "copying": {"text": "string"},
+    "parity": {"text": "string"},
+    "music": {"path": "string", "csv": "string"},
+}
+"""What a served model takes, by kind of data: any one of these columns."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Hold a model that can predict.
+
+    Args:
+        model: with its weights.
+        data: how raw input becomes batches; see the data module's `bundle`.
+        run_id: where it comes from.
+    """
+
+    model: Predictor
+    data: dict[str, Any]
+    run_id: str
+
+    def predict(self, inputs: list[Any]) -> pd.DataFrame:
+        """Predict from raw inputs, in order.
+
+        Args:
+            inputs: for speech and dictation paths or the bytes of sound files, for text, translation and pronunciation the texts, for
+                adding, copying and parity the sequences as they are written, for series and music paths or the content of CSV tables.
+
+        Returns:
+            The column `input` and what the task predicts; one row an input, or one a ticker of each table.
+        """
+        tables = [pd.DataFrame({"input": names}).join(answer(self.model, batch)) for names, batch in self.batches(inputs)]
+        table = pd.concat(tables, ignore_index=True)
+        if self.model.spec.target_kind == "class_per_step":  # sets of labels are names already
+            labels = self.model.spec.label_names
+            between = "" if all(len(label) == 1 for label in labels) else " "
+            table["prediction"] = [between.join(labels[number] for number in numbers) for numbers in table["prediction"]]
+        return table
+
+    def batches(self, inputs: list[Any]) -> Iterator[tuple[list[str], Batch]]:
+        """Turn raw inputs into batches, each with the names of its rows.
+
+        Raises:
+            ConfigError: where there is none, or an empty one.
+        """
+        if not inputs:
+            raise ConfigError("the input is empty: there is nothing to predict from")
+        for place, given in enumerate(inputs, start=1):
+            if isinstance(given, str) and not given.strip():
+                raise ConfigError(f"input {place:,} of {len(inputs):,} is empty: fill it in, or leave it out")
+        read = reader(self.data["kind"])
+        for start in range(0, len(inputs), BATCH_SIZE):
+            yield read(self.data, inputs[start : start + BATCH_SIZE])
+
+    def search_with(self, beam_size: int | None, num_best: int | None) -> None:
+        """Search for sequences of tokens with another beam, or for more answers than one.
+
+        Raises:
+            ConfigError: where the model does not search, or cannot so.
+        """
+        if beam_size is None and num_best is None:
+            return
+        if not isinstance(self.model, Network) or self.model.spec.target_kind != "tokens":
+            raise ConfigError("beam_size and num_best are for networks that answer with sequences (dictation, translation, pronunciation)")
+        for name, value in (("beam_size", beam_size), ("num_best", num_best)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name}={value} is not allowed: a whole number from 1 ({name}=1 is one hypothesis)")
+        wanted = 1 if num_best is None else num_best
+        width = max(self.model.decoding.beam_size, wanted) if beam_size is None else beam_size
+        if wanted > width:
+            raise ConfigError(f"num_best={wanted} is more than a beam of {width} finds: set beam_size={wanted} or more")
+        self.model.decoding = replace(self.model.decoding, beam_size=width, num_best=wanted)
+
+
+def write_bundle(folder: Path, model: Predictor, config: Config, data: dict[str, Any], run_id: str) -> None:
+    """Write a bundle."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"format": FORMAT, "run_id": run_id, "model": config, "spec": asdict(model.spec), "data": data}
+    (folder / "bundle.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    # Tied matrices are one tensor under two names, which this format refuses: each name gets a copy.
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+
+
+def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
+    """Load a bundle.
+
+    Args:
+        folder: where it lies.
+        conf: our shipped `conf/`, to check that the model it names is ours (None: code and bundle came together, as a served model's do).
+
+    Raises:
+        ConfigError: where it is damaged, names foreign code, or belongs to another version of the model.
+    """
+    try:
+        content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "weights.safetensors")
+    except Exception as error:
+        raise ConfigError(f"{folder} is not a bundle that can be read ({error})") from error
+    if content.get("format") != FORMAT:
+        raise ConfigError(f"{folder}: format {content.get('format')} is not {FORMAT}: use the version that wrote it")
+    if conf is not None:
+        refuse_foreign_targets(content["model"], conf)
+    spec = TypeAdapter(DataSpec).validate_python(content["spec"])
+    model: Predictor = recipe(content["model"], "model")(spec)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        ours, theirs = ({name: value.shape for name, value in each.items()} for each in (model.state_dict(), weights))
+        odd = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+        raise ConfigError(
+            f"{folder} was written by another version of this model: {len(odd)} of {len(ours)} weights differ in name or shape, "
+            f"{odd[0]} first. Score and predict with the commit that the run's tag git_commit names, or train anew"
+        ) from None
+    model.eval()
+    return Bundle(model, content["data"], content["run_id"])
+
+
+def reader(kind: str) -> Reader:
+    """Return the function that turns raw inputs of this kind into a batch, and the name of each of its rows."""
+    if kind == "speech":
+        from rnnlab.data.sound.speech import read_inputs
+
+        return read_inputs
+    if kind == "text":
+        from rnnlab.data.text.classification import read_inputs as read_texts
+
+        return read_texts
+    if kind == "dictation":
+        from rnnlab.data.sound.dictation import read_inputs as read_dictation
+
+        return read_dictation
+    if kind == "translation":
+        from rnnlab.data.text.translation import read_inputs as read_sentences
+
+        return read_sentences
+    if kind == "pronunciation":
+        from rnnlab.data.text.pronunciation import read_inputs as read_words
+
+        return read_words
+    if kind == "stock":
+        from rnnlab.data.series.stock import read_inputs as read_stock
+
+        return read_stock
+    if kind == "series":
+        from rnnlab.data.series.series import read_inputs as read_series
+
+        return read_series
+    if kind in ("adding", "copying", "parity"):
+        from rnnlab.data.synthetic.memory import read_inputs as read_sequences
+
+        return read_sequences
+    if kind == "music":
+        from rnnlab.data.music.music import read_inputs as read_rolls
+
+        return read_rolls
+    raise ConfigError(f"the bundle's data are of the kind {kind!r}, which this version cannot read")

@@ -1,0 +1,265 @@
+"""Pictures of one run: how it learned, what it takes for what, and whether its numbers mean what they say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
+
+from rnnlab.evaluation.table_metrics import resampled_sums
+
+matplotlib.use("Agg")
+Points = list[tuple[int, float]]
+DARK, LIGHT = "#08519c", "#9ecae1"
+MOST_POINTS = 500
+NUM_RESAMPLES = 200
+RATES = {"phone": "phone error rate", "word": "word error rate"}
+SCORES = {"rougeL": "ROUGE-L, mean over examples", "chrf": "chrF2, mean over sentences"}
+
+
+def learning_curve(history: Mapping[str, Points], measure: str, file: Path) -> None:
+    """Draw losses and the chosen metric over optimizer steps.
+
+    Args:
+        history: metric name to (step, value) pairs; `train/loss`, `val/loss` and `val/<measure>` are drawn.
+        measure: name of the metric.
+        file: PNG to write.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, colour in (("train/loss", LIGHT), ("val/loss", DARK)):
+        _line(left, history.get(name, []), name, colour)
+    _line(right, history.get(f"val/{measure}", []), f"val/{measure}", DARK)
+    left.set(xlabel="optimizer step", ylabel="loss")
+    right.set(xlabel="optimizer step", ylabel=measure)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.savefig(file, dpi=120)
+
+
+def _line(axes: matplotlib.axes.Axes, points: Points, label: str, colour: str) -> None:
+    steps, values = zip(*points, strict=True) if points else ((), ())
+    axes.plot(steps, values, label=label, color=colour, marker="." if len(steps) < 30 else None)
+
+
+def confusion_matrix(table: pd.DataFrame, labels: tuple[str, ...], file: Path) -> None:
+    """Draw counts of predicted against true labels, rows shaded by share.
+
+    Args:
+        table: with the columns target and prediction.
+        labels: in order.
+        file: PNG to write.
+    """
+    index = {label: number for number, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), dtype=int)
+    np.add.at(counts, (table["target"].map(index).to_numpy(int), table["prediction"].map(index).to_numpy(int)), 1)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = 2.2 + 0.42 * min(len(labels), 40)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true", xticks=range(len(labels)), yticks=range(len(labels)))
+    axes.set_xticklabels(labels, rotation=0 if max(map(len, labels)) < 4 else 90)
+    axes.set_yticklabels(labels)
+    if len(labels) <= 20:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
+    figure.savefig(file, dpi=120)
+
+
+def reliability(table: pd.DataFrame, file: Path, num_bins: int = 15) -> None:
+    """Draw accuracy against confidence: on the diagonal a probability means what it says (DeGroot & Fienberg 1983).
+
+    Args:
+        table: with the columns target, prediction and confidence.
+        file: PNG to write.
+        num_bins: of equal width.
+    """
+    is_right = (table["target"] == table["prediction"]).to_numpy()
+    confidence = table["confidence"].to_numpy(float)
+    bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    shares = np.bincount(bins, is_right, num_bins) / np.maximum(counts, 1)
+    means = np.bincount(bins, confidence, num_bins) / np.maximum(counts, 1)
+    used = counts > 0
+    figure = Figure(figsize=(4.2, 4.6), layout="constrained")
+    top, bottom = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    top.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
+    top.plot(means[used], shares[used], marker="o", color=DARK)
+    top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    bottom.bar((np.arange(num_bins) + 0.5) / num_bins, counts, width=0.9 / num_bins, color=LIGHT)
+    bottom.set(xlabel="confidence", ylabel="examples")
+    _finish(figure, file)
+
+
+def accuracy_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
+    """Draw accuracy in groups of examples of like length, with 95 % intervals (Wilson).
+
+    Args:
+        table: with the columns target, prediction and num_steps.
+        file: PNG to write.
+        num_bins: groups of about equal size.
+    """
+    groups = pd.qcut(table["num_steps"], num_bins, duplicates="drop")
+    right = (table["target"] == table["prediction"]).groupby(groups, observed=True)
+    num_right, counts = right.sum(), right.size()
+    shares = num_right / counts
+    intervals = [binomtest(int(k), int(n)).proportion_ci(method="wilson") for k, n in zip(num_right, counts, strict=True)]
+    below = [share - interval.low for share, interval in zip(shares, intervals, strict=True)]
+    above = [interval.high - share for share, interval in zip(shares, intervals, strict=True)]
+    ends = [(int(np.floor(i.left)) + 1, int(i.right)) for i in shares.index]
+    names = [str(high) if low == high else f"{low}-{high}" for low, high in ends]
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.errorbar(range(len(names)), shares, yerr=[below, above], fmt="o", color=DARK, capsize=3)
+    axes.set_xticks(range(len(names)), [f"{name}\n{count}" for name, count in zip(names, counts, strict=True)], fontsize=8)
+    axes.set(xlabel="steps (below: number of examples)", ylabel="accuracy")
+    _finish(figure, file)
+
+
+def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
+    """Draw error rate or score in groups of examples of like length, with 95 % intervals (bootstrap over examples).
+
+    Args:
+        table: with num_steps and what `wording.row_scores` gives: errors of phones or words, else rougeL or chrf.
+        file: PNG to write.
+        num_bins: groups of about equal size.
+
+    Raises:
+        ValueError: where the table has nothing of these.
+    """
+    values, score = _sums_of_score(table)
+    groups = _by_length(table["num_steps"].to_numpy(), num_bins)
+    names = [f"{name}\n{int(is_in_N.sum())}" for name, is_in_N in groups.items()]
+    found = np.array([_with_interval(values[is_in_N]) for is_in_N in groups.values()])
+    means, around = found[:, 0], np.maximum((found[:, 1:] - found[:, :1]) * (-1, 1), 0)
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.errorbar(range(len(names)), means, yerr=around.T, fmt="o", color=DARK, capsize=3)
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="source steps (below: number of examples)", ylabel=score)
+    _finish(figure, file)
+
+
+def _sums_of_score(table: pd.DataFrame) -> tuple[np.ndarray, str]:
+    """Return numerator and denominator of each example, (N, 2), and what their sums' ratio is called."""
+    for unit, name in RATES.items():
+        if f"{unit}_errors" in table:
+            return table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(float), name
+    for column, name in SCORES.items():
+        if column in table:
+            return np.stack([table[column].to_numpy(float), np.ones(len(table))], axis=1), name
+    raise ValueError(f"the table has none of {', '.join([*(f'{unit}_errors' for unit in RATES), *SCORES])}: it was not scored as text")
+
+
+def _by_length(num_steps: np.ndarray, num_bins: int) -> dict[str, np.ndarray]:
+    """Return groups of about equal size by their shortest and longest length, as masks."""
+    edges = np.unique(np.quantile(num_steps, np.linspace(0, 1, num_bins + 1)[1:-1], method="lower"))
+    numbers = np.searchsorted(edges, num_steps)
+    groups = {}
+    for number in np.unique(numbers):
+        is_in_N = numbers == number
+        low, high = int(num_steps[is_in_N].min()), int(num_steps[is_in_N].max())
+        groups[str(high) if low == high else f"{low}-{high}"] = is_in_N
+    return groups
+
+
+def _with_interval(sums: np.ndarray) -> tuple[float, float, float]:
+    resampled = resampled_sums(sums, NUM_RESAMPLES)
+    total = sums.sum(0)
+    low, high = np.quantile(resampled[:, 0] / np.maximum(resampled[:, 1], 1), [0.025, 0.975])
+    return float(total[0] / max(total[1], 1)), float(low), float(high)
+
+
+def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path, num_groups: int = 4) -> None:
+    """Draw forecast against truth over time, for a few tickers, quantiles as a band.
+
+    Args:
+        table: with target/<name>, prediction/<name>, group, and date where there are dates.
+        name: of the target.
+        quantiles: what the table has; the outer two make the band.
+        unit: of the target.
+        file: PNG to write.
+        num_groups: how many tickers.
+    """
+    groups = list(dict.fromkeys(table["group"]))[:num_groups]
+    figure = Figure(figsize=(9, 1.2 + 1.9 * len(groups)), layout="constrained")
+    for axes, group in zip(figure.subplots(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
+        part = table[table["group"] == group]
+        part = part.sort_values("date") if "date" in part else part
+        part = part.tail(MOST_POINTS)
+        places = part["date"].to_numpy() if "date" in part else np.arange(len(part))
+        if quantiles:
+            low, high = (part[f"quantile/{name}/{level:g}"].to_numpy() for level in (quantiles[0], quantiles[-1]))
+            axes.fill_between(places, low, high, color=LIGHT, alpha=0.5, label=f"{quantiles[0]:g} to {quantiles[-1]:g}")
+        axes.plot(places, part[f"target/{name}"], color="grey", linewidth=0.8, label="truth")
+        axes.plot(places, part[f"prediction/{name}"], color=DARK, linewidth=1, label="forecast")
+        axes.set_ylabel(f"{group}\n{name}{f' ({unit})' if unit else ''}", fontsize=8)
+        axes.tick_params(labelsize=8)
+    figure.axes[0].legend(frameon=False, fontsize=8, ncols=3)
+    _finish(figure, file)
+
+
+def skill_by_group(table: pd.DataFrame, name: str, file: Path) -> None:
+    """Draw for each ticker which share of persistence's squared error the forecast saves; nothing where persistence is unknown.
+
+    Args:
+        table: with target/<name>, prediction/<name>, persistence/<name> and group.
+        name: of the target.
+        file: PNG to write.
+    """
+    if f"persistence/{name}" not in table:
+        return
+    truth = table[f"target/{name}"]
+    errors = pd.DataFrame({kind: (table[f"{kind}/{name}"] - truth) ** 2 for kind in ("prediction", "persistence")})
+    sums = errors.groupby(table["group"]).sum()
+    skill = (1 - sums["prediction"] / sums["persistence"]).sort_values()
+    figure = Figure(figsize=(6, 1 + 0.22 * len(skill)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(skill)), skill, color=[DARK if value > 0 else "#c0392b" for value in skill])
+    axes.set_yticks(range(len(skill)), skill.index.astype(str), fontsize=8)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("skill: share of persistence's squared error saved")
+    _finish(figure, file)
+
+
+def forecast_calibration(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path) -> None:
+    """Draw whether forecasts mean what they say: quantiles against the share below them, else mean truth in tenths of the forecast.
+
+    Args:
+        table: with target/<name>, prediction/<name> and the quantiles.
+        name: of the target.
+        quantiles: what the table has.
+        unit: of the target.
+        file: PNG to write.
+    """
+    truth = table[f"target/{name}"].to_numpy(float)
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    axes = figure.subplots()
+    if quantiles:
+        x, y = np.array(quantiles), np.array([(truth <= table[f"quantile/{name}/{level:g}"]).mean() for level in quantiles])
+        axes.set(xlabel="quantile", ylabel="share of truth below it")
+    else:
+        forecast = table[f"prediction/{name}"]
+        tenths = pd.qcut(forecast, 10, duplicates="drop") if forecast.nunique() > 1 else np.zeros(len(table))
+        means = table.groupby(tenths, observed=True)[[f"prediction/{name}", f"target/{name}"]].mean()
+        x, y = means[f"prediction/{name}"].to_numpy(), means[f"target/{name}"].to_numpy()
+        suffix = f" ({unit})" if unit else ""
+        axes.set(xlabel=f"mean forecast of a tenth{suffix}", ylabel=f"mean truth{suffix}")
+    ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
+    axes.plot(ends, ends, color="grey", linewidth=0.8, linestyle="--")
+    axes.plot(x, y, marker="o", color=DARK)
+    _finish(figure, file)
+
+
+def _finish(figure: Figure, file: Path) -> None:
+    for axes in figure.axes:
+        axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)

@@ -1,0 +1,114 @@
+"""Two runs side by side: what differs in their configuration, their metrics, their curves, and the examples on which they differ."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from rnnlab.config import Config, ConfigError
+from rnnlab.paths import root
+from rnnlab.report import runs
+from rnnlab.report.per_unit import rights
+from rnnlab.tracking.tracker import Client, Run, get_run, metric_history
+
+NUM_SHOWN = 10
+console = Console(soft_wrap=True)
+
+
+def compare_two(client: Client, config: Config, scratch: Path) -> None:
+    """Print how two runs differ; write their curves and the examples on which they differ.
+
+    Raises:
+        ConfigError: where they are not two finished runs that were measured on the same test examples.
+    """
+    names = config["run"] if isinstance(config["run"], list) else str(config["run"]).split(",")
+    if len(names) != 2 or names[0] == names[1]:
+        raise ConfigError(f"run={config['run']}: give two run ids, A,B; groups of runs are compared by study=, parent= or filter=")
+    first, second = (get_run(client, str(name).strip()) for name in names)
+    for run in (first, second):
+        if run.info.status != "FINISHED" or run.data.tags.get("kind") == "study":
+            raise ConfigError(f"run={run.info.run_id} ({run.info.run_name}) is no finished run of one training")
+    folder = Path(config["output"]) if config["output"] else root() / "outputs" / "comparisons" / f"{names[0][:8]}_{names[1][:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    print_differences(first, second)
+    print_metrics(first, second)
+    draw_curves(client, first, second, folder / "curves.png")
+    print_examples(client, first, second, folder, scratch)
+    console.print(f"\nfiles: {folder}", highlight=False)
+
+
+def _table(title: str, headings: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == headings[0] else "right")
+    return table
+
+
+def print_differences(first: Run, second: Run) -> None:
+    """Print the parameters, and what else was recorded, in which two runs differ."""
+    table = _table("configuration", ("", str(first.info.run_name), str(second.info.run_name)))
+    ours, theirs = first.data.params, second.data.params
+    tags = ("git_commit", "code_hash", "source_hash", "prepared_key", "test_hash", "num_threads", "host")
+    rows = [(key, ours.get(key, "none"), theirs.get(key, "none")) for key in sorted(set(ours) | set(theirs))]
+    rows += [(key, first.data.tags.get(key, "none")[:12], second.data.tags.get(key, "none")[:12]) for key in tags]
+    differing = [row for row in rows if row[1] != row[2]]
+    for row in differing:
+        table.add_row(*row)
+    console.print(table if differing else "configuration: the same")
+
+
+def print_metrics(first: Run, second: Run) -> None:
+    """Print the metrics that a run has once."""
+    table = _table("\nmetrics", ("", str(first.info.run_name), str(second.info.run_name), "difference"))
+    starts = ("best/", "test/", "time/", "speed/", "memory/", "model/")
+    for name in sorted(set(first.data.metrics) & set(second.data.metrics)):
+        if name.startswith(starts):
+            ours, theirs = first.data.metrics[name], second.data.metrics[name]
+            table.add_row(name, f"{ours:.5g}", f"{theirs:.5g}", f"{ours - theirs:+.3g}")
+    console.print(table)
+
+
+def draw_curves(client: Client, first: Run, second: Run, file: Path) -> None:
+    """Draw losses and the metric of both runs over optimizer steps."""
+    names = [name for name in ("train/loss", "val/loss", f"val/{first.data.tags.get('metric')}") if name in first.data.metrics]
+    if not names:  # simple methods have no curves
+        return
+    figure = Figure(figsize=(4.5 * len(names), 3.5), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        for run, style in ((first, "-"), (second, "--")):
+            points = metric_history(client, run.info.run_id, name)
+            axes.plot([step for step, _ in points], [value for _, value in points], style, label=str(run.info.run_name))
+        axes.set(title=name, xlabel="optimizer step")
+    figure.axes[0].legend()
+    figure.savefig(file, dpi=120)
+
+
+def print_examples(client: Client, first: Run, second: Run, folder: Path, scratch: Path) -> None:
+    """Print on how many test examples one is right (or better) and the other is not, the clearest by id, and write all of them."""
+    if first.data.tags.get("test_hash") != second.data.tags.get("test_hash"):
+        console.print("\ntheir test examples differ: predictions are not compared")
+        return
+    metric = runs.metric_of([first, second], None)
+    tables = [runs.read_predictions(client, run, scratch) for run in (first, second)]
+    ours, theirs = (pd.Series(rights(table, metric.name), name=name) for table, name in zip(tables, ("first", "second"), strict=True))
+    both = pd.concat([ours, theirs], axis=1).rename_axis("example_id")
+    is_right = metric.name.startswith("accuracy")
+    gain = both["first"] - both["second"] if is_right else both["second"] - both["first"]
+    named = [
+        table.set_index("example_id").filter(regex="^(prediction|target)").add_suffix(f"/{end}")
+        for table, end in zip(tables, ("first", "second"), strict=True)
+    ]
+    differing = pd.concat([both.assign(gain=gain), *named], axis=1)[gain != 0].sort_values("gain", key=abs, ascending=False, kind="stable")
+    differing.to_csv(folder / "differing_examples.csv")
+    words = ("right", "wrong") if is_right else ("better", "worse")
+    console.print(
+        f"\nof {len(both)} test examples {first.info.run_name} is {words[0]} and {second.info.run_name} {words[1]} on {(gain > 0).sum()}, "
+        f"the other way round on {(gain < 0).sum()}",
+        highlight=False,
+    )
+    for title, part in (("first", differing[differing["gain"] > 0]), ("second", differing[differing["gain"] < 0])):
+        ids = ", ".join(map(str, part.index[:NUM_SHOWN]))
+        console.print(f"  {words[0]} in the {title} only: {ids}{' ...' if len(part) > NUM_SHOWN else ''}", highlight=False, markup=False)

@@ -1,0 +1,397 @@
+"""Take a metric apart: what each unit that may leak (speaker, document, date) adds to it, from a run's table of predictions.
+
+    accuracy, sentence_error, direction_accuracy   right or wrong answers, answers
+    wer, cer, per                                  edits, length
+    loss (of classes), mse, mae, qlike, rougeL     sum, count (of a label at every step, over steps)
+    rmse, skill                                    sum of squared errors, and the count, or persistence's sum
+    nll (of sets of labels)                        nats, steps
+    frame_accuracy                                 labels that are right, labels that hold or are given
+    f1_macro                                       true positives, false positives, false negatives of every class
+    sacrebleu                                      matches, n-grams, lengths (see `wording.bleu_statistics`)
+
+Forecasts of several targets are taken together (`mse`) or one by one (`mse/return_5d`).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rnnlab.report.comparison import UnitSums
+from rnnlab.tasks.text_metrics import MAX_NGRAM, bleu_of, bleu_statistics
+
+Function = Callable[[np.ndarray], np.ndarray]
+"""From sums, (..., K), to a metric, (...)."""
+RATES = {"wer": "word", "cer": "char", "per": "phone"}
+OUTCOMES = ("true_positives", "false_positives", "false_negatives")
+NUM_BLEU = 2 * MAX_NGRAM + 2
+SMALLEST_SCORE = 1e-12
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Hold what is asked of a table.
+
+    Args:
+        table: of predictions.
+        names: the targets of forecasts that are asked for; empty of all else.
+        language: of the target, for BLEU.
+    """
+
+    table: pd.DataFrame
+    names: tuple[str, ...]
+    language: str
+
+    def forecasts(self, kind: str) -> np.ndarray:
+        """Return `target`, `prediction` or `persistence` as (N, D) float64."""
+        return self.table[[f"{kind}/{name}" for name in self.names]].to_numpy(float)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Say how a metric is read from a table.
+
+    Args:
+        is_offered: whether a table has the columns.
+        parts: what each example adds, (N, K).
+        whole: the function of sums that is the metric.
+        example: what one says of a single example, (N,): whether it was right, or its loss; NaN where nothing is.
+        is_loss: whether that is a loss.
+        is_mean: whether the metric is the first sum over the second.
+        counts_all: whether every example counts, whatever is forecast.
+    """
+
+    is_offered: Callable[[pd.DataFrame], bool]
+    parts: Callable[[Asked], np.ndarray]
+    whole: Function
+    example: Callable[[Asked], np.ndarray]
+    is_loss: bool
+    is_mean: bool = True
+    counts_all: bool = True
+
+
+def unit_sums(table: pd.DataFrame, metric: str, language: str = "") -> UnitSums:
+    """Sum over each unit what a metric is a function of.
+
+    Args:
+        table: one row a test example: example_id, group, perhaps date, targets, predictions, ... (see `evaluation.with_examples`).
+        metric: as in `test/<metric>`.
+        language: of the target, for BLEU's words.
+
+    Returns:
+        units in order: dates (datetime64) where examples have one, so that all tickers of a day are one unit; else groups (speakers,
+        documents) as text, and where a group is unknown its examples.
+
+    Raises:
+        ValueError: where this metric cannot be taken apart; names those that can.
+    """
+    reading, asked = _asked(table, metric, language)
+    units, number_N = np.unique(_units(table), return_inverse=True)
+    parts_NK = reading.parts(asked)
+    sums_UK = np.zeros((len(units), parts_NK.shape[1]))
+    np.add.at(sums_UK, number_N, parts_NK)
+    return UnitSums(units, sums_UK)
+
+
+def function_of(metric: str) -> Function:
+    """Return the function from sums over units, (..., K), to the metric, (...)."""
+    return _reading(metric).whole
+
+
+def is_mean(metric: str) -> bool:
+    """Say whether a metric is the first of its two sums over the second."""
+    return _reading(metric).is_mean
+
+
+def counts_all(metric: str) -> bool:
+    """Say whether every example counts, whatever is forecast of it: else runs on the same examples have `rights` of different ones."""
+    return _reading(metric).counts_all
+
+
+def rights(table: pd.DataFrame, metric: str, language: str = "") -> dict[str, float]:
+    """Return for each example whether it was right, 1.0 or 0.0, or its loss (see `is_loss`); examples that don't count are left out.
+
+    Args:
+        table, metric, language: see `unit_sums`.
+    """
+    reading, asked = _asked(table, metric, language)
+    values = reading.example(asked)
+    return {str(name): float(value) for name, value in zip(table["example_id"], values, strict=True) if not np.isnan(value)}
+
+
+def is_loss(metric: str) -> bool:
+    """Say whether `rights` of a metric are losses (less is better)."""
+    return _reading(metric).is_loss
+
+
+def separable(table: pd.DataFrame) -> list[str]:
+    """Name the metrics that can be taken apart with these columns."""
+    return [name for name, reading in READINGS.items() if reading.is_offered(table)]
+
+
+def horizon_of(table: pd.DataFrame, metric: str) -> int:
+    """Return how many steps the farthest target that is asked for lies ahead, by the number in its name (`return_5d`); 1 if none."""
+    found = [re.search(r"_(\d+)d?$", name) for name in _names(table, metric)]
+    return max((int(match[1]) for match in found if match), default=1)
+
+
+def _reading(metric: str) -> Reading:
+    name = metric.partition("/")[0]
+    if name not in READINGS:
+        raise ValueError(f"{metric!r} cannot be taken apart by speaker, document or date; these can: {', '.join(READINGS)}")
+    return READINGS[name]
+
+
+def _asked(table: pd.DataFrame, metric: str, language: str) -> tuple[Reading, Asked]:
+    reading = _reading(metric)
+    if not reading.is_offered(table):
+        raise ValueError(
+            f"these predictions lack the columns that {metric!r} is made of; of these can be taken apart: {', '.join(separable(table))}"
+        )
+    known, names = _targets(table), _names(table, metric)
+    if "/" in metric and not names:
+        raise ValueError(f"{metric!r} asks for a target that these predictions don't have; they have: {', '.join(known) or 'none'}")
+    if metric == "direction_accuracy" and len(names) > 1:
+        raise ValueError(f"{metric!r} is of one target: {', '.join(f'{metric}/{name}' for name in names)}")
+    return reading, Asked(table, names, language)
+
+
+def _targets(table: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(_after(table, "target/"))
+
+
+def _names(table: pd.DataFrame, metric: str) -> tuple[str, ...]:
+    asked = metric.partition("/")[2]
+    return tuple(name for name in _targets(table) if asked in ("", name))
+
+
+def _after(table: pd.DataFrame, start: str) -> list[str]:
+    return [str(column).removeprefix(start) for column in table if str(column).startswith(start)]
+
+
+def _units(table: pd.DataFrame) -> np.ndarray:
+    if "date" in table:
+        return pd.to_datetime(table["date"]).to_numpy("datetime64[us]")
+    groups, ids = (table[column].astype(str).to_numpy(str) for column in ("group", "example_id"))
+    return np.where(groups == "", ids, groups)
+
+
+# What each example adds -----------------------------------------------------------------------------------------------------------
+
+
+def _answers(asked: Asked) -> np.ndarray:
+    """Count right answers and answers, (N, 2); where every step has an answer they are lists."""
+    target, prediction = asked.table["target"].to_numpy(), asked.table["prediction"].to_numpy()
+    if not isinstance(target[0], list | np.ndarray):
+        return np.stack([target == prediction, np.ones(len(target))], axis=1).astype(float)
+    counts = [(int(np.equal(right, given).sum()), len(right)) for right, given in zip(target, prediction, strict=True)]
+    return np.array(counts, dtype=float)
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    return _after(table, "score/")
+
+
+def _outcomes(asked: Asked) -> np.ndarray:
+    """Mark true positives, false positives and false negatives of every class, (N, 3 C)."""
+    labels = np.array(_labels(asked.table))
+    is_target, is_given = (asked.table[key].to_numpy(str)[:, None] == labels for key in ("target", "prediction"))
+    return np.concatenate([is_target & is_given, ~is_target & is_given, is_target & ~is_given], axis=1).astype(float)
+
+
+def _cross_entropy(asked: Asked) -> np.ndarray:
+    """Return the mean over each example's answers, (N,)."""
+    if "cross_entropy" in asked.table:
+        return asked.table["cross_entropy"].to_numpy(float)
+    labels = _labels(asked.table)
+    scores_NC = asked.table[[f"score/{label}" for label in labels]].to_numpy(float)
+    place_N = asked.table["target"].map({label: place for place, label in enumerate(labels)}).to_numpy(int)
+    return -np.log(np.maximum(scores_NC[np.arange(len(place_N)), place_N], SMALLEST_SCORE))
+
+
+def _cross_entropy_sums(asked: Asked) -> np.ndarray:
+    num_answers_N = _answers(asked)[:, 1]
+    return np.stack([_cross_entropy(asked) * num_answers_N, num_answers_N], axis=1)
+
+
+def _edits(unit: str) -> Callable[[Asked], np.ndarray]:
+    return lambda asked: asked.table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(float)
+
+
+def _is_without_edits(unit: str) -> Callable[[Asked], np.ndarray]:
+    return lambda asked: (asked.table[f"{unit}_errors"].to_numpy() == 0).astype(float)
+
+
+def _is_sentence_wrong(asked: Asked) -> np.ndarray:
+    return (asked.table["word_errors"].to_numpy() > 0).astype(float)
+
+
+def _nats(asked: Asked) -> np.ndarray:
+    counts = asked.table["num_targets"].to_numpy(float)
+    return np.stack([np.where(counts > 0, asked.table["nll"].to_numpy(float) * counts, 0), counts], axis=1)
+
+
+def _frames(asked: Asked) -> np.ndarray:
+    right, *wrong = (asked.table[name].to_numpy(float) for name in OUTCOMES)
+    return np.stack([right, right + sum(wrong)], axis=1)
+
+
+def _frame_accuracies(asked: Asked) -> np.ndarray:
+    return _ratio(_frames(asked))
+
+
+def _bleu_parts(asked: Asked) -> np.ndarray:
+    references = [list(texts) for texts in asked.table["references"]]
+    return bleu_statistics(list(asked.table["prediction"]), references, asked.language).astype(float)
+
+
+def _sentence_loss(asked: Asked) -> np.ndarray:
+    """Return 1 less chrF2 of each sentence: BLEU of a sentence says little."""
+    return 1 - asked.table["chrf"].to_numpy(float) / 100
+
+
+def _squared(asked: Asked) -> np.ndarray:
+    return np.square(asked.forecasts("prediction") - asked.forecasts("target"))
+
+
+def _absolute(asked: Asked) -> np.ndarray:
+    return np.abs(asked.forecasts("prediction") - asked.forecasts("target"))
+
+
+def _qlike(asked: Asked) -> np.ndarray:
+    target, forecast = asked.forecasts("target"), asked.forecasts("prediction")
+    if (target <= 0).any() or (forecast <= 0).any():
+        raise ValueError("qlike is of positive targets and forecasts, and these are not all positive: compare by mse")
+    return target / forecast - np.log(target / forecast) - 1
+
+
+def _persistence(asked: Asked) -> np.ndarray:
+    return np.square(asked.forecasts("persistence") - asked.forecasts("target"))
+
+
+def _direction(asked: Asked) -> np.ndarray:
+    """Return whether the sign of a change was right, NaN where nothing changed or no change was forecast (`measures.direction`)."""
+    forecast, target, persistence = (asked.forecasts(kind)[:, 0] for kind in ("prediction", "target", "persistence"))
+    forecast_change = np.where(np.isclose(forecast, persistence, rtol=1e-5, atol=0), 0, forecast - persistence)
+    is_counted = (forecast_change != 0) & (target != persistence)
+    return np.where(is_counted, np.sign(forecast_change) == np.sign(target - persistence), np.nan)
+
+
+def _counted(values: Callable[[Asked], np.ndarray]) -> Callable[[Asked], np.ndarray]:
+    """Make (sum, count) of values, (N,) or (N, D); NaN does not count."""
+
+    def parts(asked: Asked) -> np.ndarray:
+        values_ND = values(asked).reshape(len(asked.table), -1)
+        is_counted = ~np.isnan(values_ND)
+        return np.stack([np.where(is_counted, values_ND, 0).sum(1), is_counted.sum(1)], axis=1).astype(float)
+
+    return parts
+
+
+def _averaged(values: Callable[[Asked], np.ndarray]) -> Callable[[Asked], np.ndarray]:
+    return lambda asked: values(asked).mean(axis=1)
+
+
+# The metric of sums ---------------------------------------------------------------------------------------------------------------
+
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    return np.divide(sums[..., 0], sums[..., 1], out=np.full(sums.shape[:-1], np.nan), where=sums[..., 1] != 0)
+
+
+def _root(sums: np.ndarray) -> np.ndarray:
+    return np.sqrt(_ratio(sums))
+
+
+def _saved(sums: np.ndarray) -> np.ndarray:
+    return 1 - _ratio(sums)
+
+
+def _f1_macro(sums: np.ndarray) -> np.ndarray:
+    """Average F1 over the classes that occur, be it as target or as prediction (so does torchmetrics)."""
+    right, *wrong = np.split(sums, 3, axis=-1)
+    total = 2 * right + sum(wrong)
+    occurs = total > 0
+    scores = np.divide(2 * right, total, out=np.zeros_like(total), where=occurs)
+    return scores.sum(-1) / np.maximum(occurs.sum(-1), 1)
+
+
+def _bleu(sums: np.ndarray) -> np.ndarray:
+    return np.array([bleu_of(row) for row in sums.reshape(-1, NUM_BLEU)]).reshape(sums.shape[:-1])
+
+
+# All ------------------------------------------------------------------------------------------------------------------------------
+
+
+def _has(*columns: str) -> Callable[[pd.DataFrame], bool]:
+    return lambda table: set(columns) <= set(table.columns)
+
+
+def _has_classes(table: pd.DataFrame) -> bool:
+    return _has("target", "prediction")(table) and not {"references", "nll"} & set(table.columns)
+
+
+def _has_scores(table: pd.DataFrame) -> bool:
+    return _has_classes(table) and bool(_labels(table))
+
+
+def _has_losses(table: pd.DataFrame) -> bool:
+    return _has_scores(table) or (_has_classes(table) and "cross_entropy" in table)
+
+
+def _has_forecasts(table: pd.DataFrame) -> bool:
+    return bool(_targets(table))
+
+
+def _has_persistence(table: pd.DataFrame) -> bool:
+    return _has_forecasts(table) and all(f"persistence/{name}" in table for name in _targets(table))
+
+
+def _is_right(asked: Asked) -> np.ndarray:
+    counts = _answers(asked)
+    return counts[:, 0] / np.maximum(counts[:, 1], 1)
+
+
+def _joined_sums(asked: Asked) -> np.ndarray:
+    return np.stack([_squared(asked).sum(1), _persistence(asked).sum(1)], axis=1)
+
+
+_MEAN_SQUARE = _averaged(_squared)
+READINGS = {
+    "accuracy": Reading(_has_classes, _answers, _ratio, _is_right, is_loss=False),
+    "f1_macro": Reading(_has_scores, _outcomes, _f1_macro, _is_right, is_loss=False, is_mean=False),
+    "loss": Reading(_has_losses, _cross_entropy_sums, _ratio, _cross_entropy, is_loss=True),
+    "nll": Reading(_has("nll", "num_targets"), _nats, _ratio, lambda asked: asked.table["nll"].to_numpy(float), is_loss=True),
+    "nll_per_sequence": Reading(
+        _has("nll", "num_targets"),
+        _counted(lambda asked: asked.table["nll"].to_numpy(float)),
+        _ratio,
+        lambda asked: asked.table["nll"].to_numpy(float),
+        is_loss=True,
+    ),
+    "frame_accuracy": Reading(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _frame_accuracies(asked), is_loss=True),
+    **{
+        name: Reading(_has(f"{unit}_errors", f"num_{unit}s"), _edits(unit), _ratio, _is_without_edits(unit), is_loss=False)
+        for name, unit in RATES.items()
+    },
+    "sentence_error": Reading(
+        _has("word_errors", "char_errors"), _counted(_is_sentence_wrong), _ratio, lambda asked: 1 - _is_sentence_wrong(asked), is_loss=False
+    ),
+    "sacrebleu": Reading(_has("prediction", "references", "chrf"), _bleu_parts, _bleu, _sentence_loss, is_loss=True, is_mean=False),
+    "rougeL": Reading(
+        _has("rougeL"),
+        _counted(lambda asked: asked.table["rougeL"].to_numpy(float)),
+        _ratio,
+        lambda asked: 1 - asked.table["rougeL"].to_numpy(float),
+        is_loss=True,
+    ),
+    "mse": Reading(_has_forecasts, _counted(_squared), _ratio, _MEAN_SQUARE, is_loss=True),
+    "rmse": Reading(_has_forecasts, _counted(_squared), _root, _MEAN_SQUARE, is_loss=True, is_mean=False),
+    "mae": Reading(_has_forecasts, _counted(_absolute), _ratio, _averaged(_absolute), is_loss=True),
+    "qlike": Reading(_has_forecasts, _counted(_qlike), _ratio, _averaged(_qlike), is_loss=True),
+    "skill": Reading(_has_persistence, _joined_sums, _saved, _MEAN_SQUARE, is_loss=True, is_mean=False),
+    "direction_accuracy": Reading(_has_persistence, _counted(_direction), _ratio, _direction, is_loss=False, counts_all=False),
+}
+"""How each metric is taken apart, by name."""

@@ -1,0 +1,207 @@
+"""Equal tuning: as many search trials on validation for every network of a study, before its seeds are run with the best setting."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from rich.console import Console
+
+from rnnlab.config import Config, ConfigError, Failed, flatten, recipe
+from rnnlab.contracts import DataSpec
+from rnnlab.report.runs import REPEATED
+from rnnlab.studies.jobs import Job, counted, state_of
+from rnnlab.studies.trials import Search, Setting, as_choice, read_space, search_name
+from rnnlab.tasks.base import Measure
+from rnnlab.tracking.parents import Parent, group_of
+from rnnlab.tracking.tracker import Client, find_runs
+from rnnlab.training.budget import sized_parts
+from rnnlab.training.trainer import chosen_by
+
+console = Console(stderr=True, soft_wrap=True)
+
+
+class Runner(Protocol):
+    """What runs a study's jobs (`sweep.Sweep`)."""
+
+    client: Client
+    parent: Parent
+    outputs: Path
+    conf: Path
+
+    def make_job(self, words: list[str]) -> Job:
+        """Compose and check a job."""
+
+    def given_to(self, job: Job) -> list[str]:
+        """Return the words of a job that the study's axes gave it."""
+
+    def run_trial(self, job: Job, trial: str, number: int) -> str:
+        """Run one job as a trial; return why it failed, or nothing."""
+
+    def spec(self, job: Job) -> DataSpec:
+        """Return what a job's data are."""
+
+
+class Tuning:
+    """Search settings for the networks of one study.
+
+    Args:
+        runner: runs jobs.
+        study: the configuration's `study`.
+        axes: what the study varies.
+    """
+
+    def __init__(self, runner: Runner, study: Config, axes: Mapping[str, list[str]]) -> None:
+        self.runner, self.study, self.axes = runner, study, axes
+        self.found: list[tuple[Job, Setting, str]] = []
+
+    def tuned(self, jobs: list[Job]) -> list[Job]:
+        """Search the best setting of every network, equally long, and return the jobs that run seeds and folds with it."""
+        found: list[Job] = []
+        for group in _groups(jobs):
+            network = group[0]
+            if not sized_parts(network.config["model"]):
+                found += group
+                continue
+            best = self.search(network)
+            if self.study["with_default"]:
+                found += [self._set(job, "default", {}) for job in group]
+            found += [self._set(job, "tuned", best) for job in group]
+        return found
+
+    def check(self, jobs: list[Job]) -> None:
+        """Refuse what cannot be searched, before any trial.
+
+        Raises:
+            ConfigError: where a network has no key of the space, or nothing to choose settings by.
+        """
+        for network, *_ in _groups(jobs):
+            if "recurrence" in network.config["model"]:
+                self._space(network)
+                self._measure(network)
+
+    def write(self) -> None:
+        """Write each network's best setting to `conf/tuned`: at the end of the study, whose jobs are composed from what was there."""
+        for network, best, where in self.found:
+            choices = network.config["choices"]
+            lasting = {"epochs": network.config["epochs"], **best}  # a setting belongs to how long it was tried
+            file = write_tuned(self.runner.conf, choices, lasting, where)
+            console.print(f"written to {file}: model={choices['model']} data={choices['data']} takes it from now on", highlight=False)
+
+    def _set(self, job: Job, name: str, setting: Setting) -> Job:
+        """Return a job with another setting."""
+        given = self.runner.make_job([*self.runner.given_to(job), *_words(setting)])
+        return Job((*given.words, f"study.setting={name}"), given.config, given.identity)
+
+    def search(self, network: Job) -> Setting:
+        """Run the trials of one network that are left, and return its best setting."""
+        flat, space = flatten(network.config), self._space(network)
+        if left := sorted(set(self.study["space"]) - set(space)):
+            console.print(f"not searched, since {self._label(network)} has no such keys: {', '.join(left)}", highlight=False)
+        seeds = list(self.study["search_seeds"])
+        measure, label = self._measure(network), self._label(network)
+        name = search_name(network.identity, space, seeds, measure.name)
+        start = {key: as_choice(flat[key]) for key in space}
+        search = Search(self.runner.outputs / "searches", name, measure.direction, read_space(space), start)
+        self.runner.parent.note_search(label, name)
+        for number, setting in search.unfinished():
+            self._trial(search, network, number, setting, seeds, measure)
+        while search.num_done < self.study["tuning_trials"]:
+            number, setting = search.ask()
+            self._trial(search, network, number, setting, seeds, measure)
+        number, value, best = search.best()
+        words = f"{measure.name} {value:.4f} on validation with {_shown(best)} (trial {number + 1})"
+        console.print(f"[bold]best of {search.num_done} trials[/] of {label}: {words}", highlight=False)
+        where = f"Best of {search.num_done} trials, {measure.name} {value:.4g} on validation (study {self.runner.parent.plan.name})."
+        self.found.append((network, best, where))
+        return best
+
+    def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Measure) -> None:
+        """Run one trial, its seeds one after another, and tell the search.
+
+        Raises:
+            Failed: where another process is running it.
+        """
+        total = self.study["tuning_trials"]
+        console.print(f"\n[bold]trial {number + 1} of {total}[/] of {self._label(network)}: {_shown(setting)}", highlight=False)
+        values = []
+        words = [word for word in self.runner.given_to(network) if not word.startswith("seed=")]
+        for seed in seeds:
+            job = self.runner.make_job([*words, f"seed={seed}", *_words(setting)])
+            if error := self.runner.run_trial(job, f"{search.name}:{number}", number):
+                console.print(f"  trial {number + 1} failed: {error}", highlight=False)
+                search.tell(number, None, "failed")
+                return
+            tried = counted(find_runs(self.runner.client, f"tags.identity = '{job.identity}'"), search.name)
+            finished = [run for run in tried if run.info.status == "FINISHED"]
+            if not finished and state_of(tried) == "pruned":
+                search.tell(number, None, "pruned")
+                return
+            if not finished and state_of(tried) == "failed":  # the same setting failed before
+                search.tell(number, None, "failed")
+                return
+            if not finished:
+                raise Failed(f"trial {number + 1} is {state_of(tried)} elsewhere: run the study again when it has ended")
+            values.append(finished[0].data.metrics[f"best/{measure.name}"])
+        search.tell(number, sum(values) / len(values), "complete")
+
+    def _space(self, network: Job) -> dict[str, Any]:
+        """Return what may be chosen for each key that a network has."""
+        flat, asked = flatten(network.config), self.study["space"]
+        space = {key: value for key, value in asked.items() if key in flat}
+        if not space:
+            raise ConfigError(f"study.space has no key of {self._label(network)}: {', '.join(sorted(asked))}; its keys: add --cfg job")
+        return space
+
+    def _measure(self, job: Job) -> Measure:
+        """Return the metric that settings are chosen by."""
+        return chosen_by(recipe(job.config["model"], "model")(self.runner.spec(job)), self.study["metric"])
+
+    def _label(self, job: Job) -> str:
+        """Name a network by what varies between groups."""
+        name = group_of(list(job.words), self.axes)
+        return name if name != "all" else str(job.config["choices"]["model"])
+
+
+def _groups(jobs: list[Job]) -> list[list[Job]]:
+    """Return jobs that differ by seed and fold only."""
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(tuple(word for word in job.words if word.partition("=")[0] not in REPEATED), []).append(job)
+    return list(groups.values())
+
+
+def _words(setting: Setting) -> list[str]:
+    """Write a setting as Hydra's grammar reads it; lists are searched as text."""
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in setting.items()]
+
+
+def _shown(setting: Setting) -> str:
+    return "  ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in setting.items())
+
+
+def write_tuned(conf: Path, choices: Mapping[str, str], setting: Setting, where: str) -> Path:
+    """Write a setting as what `model=M data=D` takes from now on, over what was there.
+
+    Args:
+        conf: the folder of configurations.
+        choices: with `model` and `data`.
+        setting: key to value.
+        where: it came from, one sentence.
+    """
+    file = conf / "tuned" / f"{choices['model']}_{choices['data']}.yaml"
+    old = file.read_text(encoding="utf-8") if file.is_file() else "# @package _global_\n"
+    content: dict[str, Any] = yaml.safe_load(old) or {}
+    for key, value in setting.items():
+        node = content
+        *parts, last = key.split(".")
+        for part in parts:
+            node = node.setdefault(part, {})
+        node[last] = yaml.safe_load(value) if isinstance(value, str) else value  # a list is searched as text
+    comments = [line for line in old.splitlines() if line.startswith("#") and not line.startswith(("# @package", "# Best of "))]
+    text = "\n".join(["# @package _global_", f"# {where}", *comments]) + "\n" + yaml.safe_dump(content, sort_keys=False)
+    aside = file.with_name(f".{file.name}.writing")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(file)
+    return file

@@ -1,0 +1,396 @@
+"""What watches a training: seeds, checkpoints that survive an interrupt, numbers that stop being numbers, speed, progress."""
+
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from rnnlab.config import Failed
+from rnnlab.contracts import Batch, Decoded
+from rnnlab.data.batches import BatchLoader
+from rnnlab.insight.nonfinite import Found, first_in_backward, first_in_forward
+from rnnlab.models.base import Network
+from rnnlab.tasks import Task, Transduce
+from rnnlab.tracking.tracker import Tracker
+from rnnlab.training.distributed import highest
+from rnnlab.training.launching import is_leader, rank
+
+NUM_SAMPLES = 8
+_SAVE, _STOP = 1, 2
+
+
+class Interrupted(Exception):
+    """The user or the system asked the training to stop; its state is on disk."""
+
+
+class Pruned(Exception):
+    """A search stopped this trial: others were better at the same epoch."""
+
+
+class NonFiniteError(Failed):
+    """A quantity of the training is no longer a finite number."""
+
+
+class StepSeed(Callback):
+    """Seed the generators anew before every step from (seed, step), so that no state needs to be carried over a resume."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout and whatever else draws from the global generator; each of several processes draws its own."""
+        seed = ((self.seed & 0xFFFFFFFF) << 32) + trainer.global_step
+        torch.manual_seed((seed + rank() * 0x9E3779B97F4A7C15) % 2**64)
+
+
+class LastCheckpoint(Callback):
+    """Write `last.ckpt` after each epoch, every few minutes, and when asked to stop; then stop.
+
+    The first SIGINT or SIGTERM lets the running step end, saves and raises `Interrupted`; a second SIGINT stops at once. Several
+    processes do so after the same step, whoever of them was asked.
+
+    Args:
+        folder: where to write.
+        every_minutes: longest time between two writes.
+    """
+
+    def __init__(self, folder: Path, every_minutes: float) -> None:
+        self.file = folder / "last.ckpt"
+        self.every_s = every_minutes * 60
+        self.written_at = time.monotonic()
+        self.asked_by: str | None = None
+        self.position = 0  # batches of the running epoch that are done
+        self.previous: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals (only the main thread may)."""
+        if threading.current_thread() is threading.main_thread():
+            self.previous = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def state_dict(self) -> dict[str, int]:
+        """Keep the position in the epoch with the checkpoint."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take the position from a checkpoint."""
+        self.position = state_dict["position"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Resumed within an epoch: skip what it has seen (Lightning restores its loaders before it knows their position)."""
+        if self.position:
+            cast(BatchLoader, trainer.train_dataloader).skip_once(self.position)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked_by is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked_by = signal.Signals(number).name
+        print(f"\n{self.asked_by}: stopping after this step and saving; once more to stop at once", file=sys.stderr)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Save within an epoch where it is time or asked; at an epoch's last batch validation comes first."""
+        self.position = batch_idx + 1
+        if self._wanted() and batch_idx + 1 < trainer.num_training_batches:
+            self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after each epoch."""
+        self.position = 0
+        self._write(trainer)
+
+    def _wanted(self) -> int:
+        """Return what any process wants: to be saved where it is time, to stop where it was asked; else 0."""
+        is_due = time.monotonic() - self.written_at > self.every_s
+        return highest(_STOP if self.asked_by else _SAVE if is_due else 0)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        aside = self.file.with_suffix(".writing")
+        try:
+            trainer.save_checkpoint(aside)
+            if is_leader():
+                os.replace(aside, self.file)
+        finally:
+            if is_leader():
+                aside.unlink(missing_ok=True)
+        self.written_at = time.monotonic()
+        if self._wanted() == _STOP:
+            raise Interrupted(self.asked_by or "another process was asked")
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+
+class StopWhenSolved(Callback):
+    """Stop training after the first validation that is beyond what the data call solved, with a tenth of the error to spare.
+
+    Stopped just where validation is solved, test would be by chance.
+
+    Args:
+        task: tells.
+    """
+
+    to_spare = 0.1
+
+    def __init__(self, task: Task[Any]) -> None:
+        self.task = task
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at what was measured."""
+        name = self.task.compared.name
+        measured = {name: float(trainer.callback_metrics[f"val/{name}"])}
+        trainer.should_stop = trainer.should_stop or bool(self.task.is_solved(measured, self.to_spare))
+
+
+class FiniteGuard(Callback):
+    """Stop where the loss or a gradient is no longer finite, before it spoils the weights; say what went wrong first, and why."""
+
+    def __init__(self) -> None:
+        self.batch: Batch | None = None
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Keep what may have to be computed once more."""
+        self.batch = batch
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Look at the loss."""
+        if not torch.isfinite(loss).all():
+            found = first_in_forward(cast(Network, pl_module), self.batch) if self.batch is not None else None
+            raise NonFiniteError(self._message(trainer, pl_module, "the loss", loss, found))
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer) -> None:
+        """Look at the gradients."""
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            return
+        for name, parameter in pl_module.named_parameters():
+            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+                found = first_in_backward(cast(Network, pl_module), self.batch) if self.batch is not None else None
+                raise NonFiniteError(self._message(trainer, pl_module, f"the gradient of {name}", parameter.grad, found))
+
+    def _message(self, trainer: pl.Trainer, pl_module: pl.LightningModule, what: str, value: Tensor, found: Found | None) -> str:
+        kind = "NaN" if torch.isnan(value).any() else "infinite"
+        largest = max(float(p.detach().abs().max()) for p in pl_module.parameters())
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        causes = (
+            f"Usual causes: a learning rate that is too high (try optimizer.lr={rate / 10:g}), gradients that explode through time (try "
+            "trainer.gradient_clip_val=1.0), or 16-bit precision (try trainer.precision=32-true)"
+        )
+        first = f" First wrong, in the order of computing: {found.what}." if found else ""
+        if found is not None and (found.kind == "data" or (found.kind == "weights" and trainer.global_step == 0)):
+            causes = found.cause  # else an earlier step of this training wrote them
+        return (
+            f"{what} became {kind} at step {trainer.global_step} (epoch {trainer.current_epoch}, learning rate {rate:g}, largest "
+            f"weight {largest:.3g}).{first} {causes}"
+        )
+
+
+class Samples(Callback):
+    """Write after each validation what is answered to a few examples of all lengths, beside what is right.
+
+    Args:
+        tracker: of the run; the files are artifacts `samples/step_<n>.txt`.
+        show: makes readable inputs of rows of the table of examples (None where there is nothing to read).
+        name: makes ids of them.
+    """
+
+    def __init__(self, tracker: Tracker, show: Callable[[np.ndarray], list[str] | None], name: Callable[[np.ndarray], list[str]]) -> None:
+        self.tracker, self.show, self.name = tracker, show, name
+        self.lines: list[str] = []
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a file."""
+        self.lines = []
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Take a few examples of some batches, which are sorted by length."""
+        num_batches = int(trainer.num_val_batches[0])
+        decoded = outputs["outputs"]
+        if batch_idx % max(1, num_batches // NUM_SAMPLES) or not isinstance(decoded, Decoded) or batch.references is None:
+            return
+        places = np.linspace(0, batch.size - 1, min(batch.size, max(1, NUM_SAMPLES // num_batches))).astype(int)
+        rows = batch.example_ids.cpu().numpy()[places]
+        names, texts = self.name(rows), self.show(rows)
+        for number, place in enumerate(places):
+            self.lines += [
+                f"example  {names[number]}",
+                *([f"input    {texts[number]}"] if texts else []),
+                f"right    {batch.references[place][0]}",
+                f"answer   {cast(Transduce, pl_module.task).text(decoded.hypotheses[place][0].tokens)}",
+                "",
+            ]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file."""
+        if not self.lines:
+            return
+        file = self.tracker.folder / "artifacts" / "samples" / f"step_{trainer.global_step:06d}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(self.lines), encoding="utf-8")
+        self.tracker.log_files(file, "samples")
+
+
+class Meter(Callback):
+    """Measure time, examples per second and peak memory, and pass them to the run; a resumed training counts on from what it had."""
+
+    def __init__(self) -> None:
+        self.num_examples = 0
+        self.seconds = 0.0
+        self._started_at = 0.0
+        self._begun_at = time.monotonic()
+        self._before = 0.0
+
+    @property
+    def fit_seconds(self) -> float:
+        """Time of the whole training so far, validation and checkpoints included."""
+        return self._before + time.monotonic() - self._begun_at
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count."""
+        self._begun_at = time.monotonic()
+
+    def state_dict(self) -> dict[str, float]:
+        """Keep what was counted with the checkpoint."""
+        return {"num_examples": self.num_examples, "seconds": self.seconds, "fit_seconds": self.fit_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Count on."""
+        self.num_examples, self.seconds = int(state_dict["num_examples"]), state_dict["seconds"]
+        self._before = state_dict["fit_seconds"]
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Start the clock."""
+        self._started_at = self._started_at or time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Count."""
+        self.num_examples += batch.whole_size or batch.size
+        now = time.perf_counter()
+        self.seconds += now - self._started_at
+        self._started_at = now
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave validation out of the training's speed."""
+        self._started_at = 0.0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log with the epoch's last step."""
+        self._started_at = 0.0
+        for logger in trainer.loggers:
+            logger.log_metrics(self.numbers(), trainer.global_step - 1)
+
+    def numbers(self) -> dict[str, float]:
+        """Return speed and memory so far."""
+        return {
+            "speed/examples_per_second": self.num_examples / max(self.seconds, 1e-9),
+            "memory/peak_mb": peak_memory_mb(),
+        }
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident size of this process so far, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+class ProgressLine(Callback):
+    """Show one bar for the whole training with loss, metric and speed; one line per tenth where output is no terminal."""
+
+    def __init__(self, measure: str, unit: str) -> None:
+        self.measure = measure
+        self.unit = unit
+        self.console = Console(stderr=True, soft_wrap=True)
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
+        self.shown_at = 0.0
+        self.loss = float("nan")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar."""
+        if not self.console.is_terminal:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), TimeRemainingColumn(compact=True), TextColumn("left"))
+        self.bar = Progress(*columns, console=self.console, transient=True)
+        total = trainer.estimated_stepping_batches
+        self.task = self.bar.add_task("training", total=total if total != float("inf") else None)
+        self.bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Move the bar, at most ten times a second."""
+        if time.monotonic() - self.shown_at < 0.1:
+            return
+        self.shown_at = time.monotonic()
+        self.loss = float(trainer.callback_metrics.get("train/loss", outputs["loss"]))
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=trainer.global_step, description=self._words(trainer))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write a line where there is no bar."""
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
+        if self.bar is None and (epoch % max(1, last // 10) == 0 or epoch == last):
+            self.console.print(self._words(trainer), highlight=False)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the bar before a message is printed."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def _words(self, trainer: pl.Trainer) -> str:
+        found = trainer.callback_metrics.get(self.measure)
+        value = "" if found is None else f"  {self.measure} {shown(float(found), self.unit)}"
+        meter = next(callback for callback in trainer.callbacks if isinstance(callback, Meter))  # type: ignore[attr-defined]
+        speed = meter.numbers()["speed/examples_per_second"]
+        return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {self.loss:.4f}{value}  {speed:,.0f} examples/s"
+
+
+def shown(value: float, unit: str) -> str:
+    """Write a metric as people read it."""
+    return f"{100 * value:.2f} %" if unit == "share" else f"{value:.5g}{' ' + unit if unit else ''}"
+
+
+class TrackingLogger(Logger):
+    """Hand Lightning's metrics to a tracker; the x axis is the optimizer step."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__()
+        self.tracker = tracker
+
+    @property
+    def name(self) -> str:
+        """Return the kind of logger."""
+        return "mlflow"
+
+    @property
+    def version(self) -> str:
+        """Return the run's id."""
+        return self.tracker.run_id
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log at the number of optimizer steps done (Lightning counts them from 0)."""
+        self.tracker.log_metrics({k: v for k, v in metrics.items() if k != "epoch"}, (step or 0) + 1)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the whole configuration is logged when a run starts."""

@@ -1,0 +1,265 @@
+"""The user's commands as the user types them: help, wrong words, and what comes out of a run."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from rnnlab.cli import compose_config, main, quoted
+from rnnlab.commands import train as run
+from rnnlab.config import Config, ConfigError, Failed
+from rnnlab.paths import CONF
+
+Command = Callable[..., "CompletedProcess[str]"]
+SMOKE = "src/train.py trainer=smoke data.source=sample tracking.log_model=false"
+
+
+@pytest.mark.parametrize("script", ["train", "prepare", "score", "compare", "reproduce", "predict"])
+def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: str, command: Command) -> None:
+    done = command(f"src/{script}.py --help")
+    assert done.returncode == 0
+    assert f"python src/{script}.py" in done.stdout
+    if script == "train":
+        assert "model: baseline, birnn, gru, lstm, seq2seq, srnn" in done.stdout
+        assert sum(line.startswith("  python src/train.py") for line in done.stdout.splitlines()) >= 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("model=gruu", r"model=gruu: there is no such choice. Did you mean 'gru'\? Choices: baseline, birnn, gru, lstm, seq2seq, srnn"),
+        ("modle=gru", r"'modle' is not a key or group. Did you mean 'model'\?"),
+        ("data.sorce=x", r"'data.sorce' is not a key or group. Did you mean 'data.source'\?"),
+        ("hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
+        ("model.recurence.hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
+        ("model=gru,lsmt", r"model=lsmt: there is no such choice. Did you mean 'lstm'\?"),
+        ("model=[gru", r"Write KEY=VALUE or GROUP=CHOICE"),
+        ("model.frontend.channels=[2]", r"'model.frontend.channels' is not a key or group. Did you mean 'frontend.channels'\?"),
+        ("model=baseline baseline.kindd=har", r"'baseline.kindd' is not a key or group. Did you mean 'baseline.kind'\?"),
+        ("frontend=conv", r"frontend=conv: there is no such choice.* Choices: convolution, direct, embedding"),
+    ],
+)
+def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose_config("config", words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "model=gru cell=lstm",
+            r"error: model=gru does not take cell=lstm, but: gru, mingru. For both directions of any cell: model=birnn",
+        ),
+        ("model.recurrence.hidden_size=-3", r"error: model.recurrence.hidden_size=-3 is not allowed: it should be greater than"),
+        ("model.recurrence.hidden_size=many", r"error: model.recurrence.hidden_size=many is not allowed: it should be a valid integer"),
+        ("model.head.pooling=maen", r"error: model.head.pooling=maen is not allowed. Did you mean 'mean'\? Allowed: last, mean,"),
+        ("optimizer.lr=-1", r"error: optimizer.lr=-1 is not allowed: it should be greater than 0"),
+        ("+model.recurrence.layers=3", r"error: model.recurrence.layers is not a key. .*Keys there: hidden_size"),
+        ("frontend.channels=[2,0,2]", r"error: frontend.channels.1=0 is not allowed: it should be greater than or equal to 1"),
+        ("frontend=embedding", r"error: frontend=embedding takes tokens, but data=speech gives features: choose another frontend"),
+        ("model=baseline baseline.kind=har", r"error: baseline.kind=har is not for data=speech. Allowed: auto, mean, logistic, pooled"),
+        ("model/head=quantile", r"error: data=speech has classes, of which there are no quantiles: choose model/head=default"),
+        ("data.prepare.features=mfc", r"error: data.prepare.features=mfc is not allowed. Did you mean 'mfcc'\?"),
+        ("data.prepare.features=mfcc", r"works along the mel axis .* use data.prepare.features=logmel"),
+        ("tracking.uri=http://127.0.0.1:1", r"error: tracking at http://127.0.0.1:1 does not answer .*start it, or give another"),
+        ("tracking.uri=mlruns", r"error: tracking.uri=mlruns is neither sqlite:///FILE nor http://HOST:PORT"),
+        ("trainer.num_threads=0", r"error: trainer.num_threads=0 is not allowed: a whole number from 1"),
+        (
+            "callbacks.checkpoint.monitor=val/acuracy callbacks.checkpoint.mode=max",
+            r"error: callbacks.checkpoint.monitor=val/acuracy is never logged. Did you mean 'val/accuracy'\? Logged: val/loss",
+        ),
+        ("seed=-1", r"error: seed=-1 is not allowed"),
+        ("name=../x", r"error: name='../x': a run's name holds small letters"),
+        ("resume=nosuchrun data.source=x", r"error: resume=nosuchrun takes that run's recorded configuration: leave out data.source=x"),
+        ("resume=nosuchrun", r"error: run=nosuchrun: there is no such run in sqlite:///"),
+        ("data.source=/no/such/folder", r"error: data.source=/no/such/folder: no such folder or file, nor a named source"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_says_what_is_allowed(words: str, message: str, root: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    import re
+    import sys
+
+    from rnnlab import cli
+    from rnnlab.commands import train as run
+
+    monkeypatch.setenv("RNNLAB_ROOT", str(root))
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    given = words if "data.source" in words or "resume" in words else f"{words} data.source=sample trainer=smoke"
+    monkeypatch.setattr(sys, "argv", ["train.py", *given.split()])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main("config", run.train)
+    assert stopped.value.code in (1, 2)
+    shown = capsys.readouterr().err
+    assert re.search(message, shown), shown
+    assert "Traceback" not in shown
+
+
+def test_every_file_of_every_group_composes() -> None:
+    for group in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "frontend", "model/head"):
+        for file in (CONF / group).glob("*.yaml"):
+            model = ["model=birnn"] if group == "cell" else []
+            assert compose_config("config", [*model, f"{group}={file.stem}"])
+
+
+@pytest.mark.slow
+def test_a_sweep_over_all_models_trains_scores_and_predicts_as_typed(command: Command, root: Path) -> None:
+    done = command("src/train.py -m model=srnn,lstm,gru,birnn data=speech trainer=smoke data.source=sample data.loader.batch_size=16")
+    assert done.returncode == 0, done.stderr
+    runs = re.findall(r"  run ([0-9a-f]{32})$", done.stderr, re.MULTILINE)
+    assert len(runs) == 4
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    found = [client.get_run(run_id) for run_id in runs]
+    assert {run.data.params["model"] for run in found} == {"srnn", "lstm", "gru", "birnn"}
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert all("test/accuracy" in run.data.metrics and "best/accuracy" in run.data.metrics for run in found)
+
+    scored = command(f"src/score.py run={runs[2]} data.source=sample output={root}/scored.csv")
+    assert scored.returncode == 0, scored.stderr
+    assert "all 600 examples of sample" in scored.stdout
+
+    recording = Path(CONF).parent / "data/samples/speech/recordings/7/7_f2_gb_1.flac"
+    predicted = command(f"src/predict.py run={runs[2]} input={recording} format=json explain={root}/why")
+    assert predicted.returncode == 0, predicted.stderr
+    assert "written: pictures of 1 answer and shares.csv in" in predicted.stderr
+    assert {file.name for file in (root / "why").iterdir()} == {"001.png", "shares.csv"}
+    (row,) = json.loads(predicted.stdout)
+    scores = [value for name, value in row.items() if name.startswith("score/")]
+    assert abs(sum(scores) - 1) < 1e-5
+    assert row["confidence"] == max(scores)
+
+    write_client(root)
+    served = command(f"{root}/serve.py {runs[2]} {recording}")
+    assert served.returncode == 0, served.stderr
+    assert json.loads(served.stdout)[0]["prediction"] == row["prediction"]
+
+
+def write_client(root: Path) -> None:
+    """Write a script that knows MLflow and not this repository: it loads the logged model in a process of its own."""
+    (root / "serve.py").write_text(
+        "import os, sys\n"
+        "sys.path = [p for p in sys.path if not p.endswith('/src')]\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
+        "import mlflow, pandas as pd\n"
+        f"mlflow.set_tracking_uri('sqlite:///{root}/mlflow.db')\n"
+        "client = mlflow.MlflowClient()\n"
+        "run = client.get_run(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model(f'runs:/{sys.argv[1]}/model')\n"
+        "import rnnlab\n"
+        "assert '/model/code/' in rnnlab.__file__, rnnlab.__file__\n"
+        "by_path = model.predict(pd.DataFrame({'path': [sys.argv[2]]}))\n"
+        "by_bytes = model.predict(pd.DataFrame({'audio': [open(sys.argv[2], 'rb').read()]}))\n"
+        "assert by_path.drop(columns='input').equals(by_bytes.drop(columns='input'))\n"
+        "print(by_path.to_json(orient='records'))\n",
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.slow
+def test_a_folder_of_ones_own_recordings_trains_with_nothing_but_its_path(command: Command, tmp_path: Path) -> None:
+    sample = CONF.parent / "data/samples/speech/recordings"
+    for label in ("3", "7"):
+        folder = tmp_path / "mine" / {"3": "three", "7": "seven"}[label]
+        folder.mkdir(parents=True)
+        for file in sorted((sample / label).glob("*.flac"))[:20]:
+            (folder / file.name).write_bytes(file.read_bytes())
+    done = command(f"src/train.py data.source={tmp_path}/mine trainer.max_epochs=2 tracking.log_model=false")
+    assert done.returncode == 0, done.stderr
+    assert "2: seven (20), three (20)" in done.stderr
+    assert "at random within each label" in done.stderr
+
+
+@pytest.mark.slow
+def test_where_the_real_set_cannot_be_had_the_sample_is_used_and_said_loudly(command: Command, tmp_path: Path) -> None:
+    done = command(f"{SMOKE.replace('data.source=sample', '')} data.offline=true paths.data={tmp_path}/data")
+    assert done.returncode == 0, done.stderr
+    assert "USING THE BUNDLED SAMPLE INSTEAD" in done.stderr
+    run_id = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("run "))
+    scored = command(f"src/score.py run={run_id} paths.data={tmp_path}/data")
+    assert scored.returncode == 0, "the run remembers what it was really trained on\n" + scored.stderr
+    prepared = command(f"src/prepare.py data=speech data.offline=true paths.data={tmp_path}/other")
+    assert prepared.returncode == 2
+    assert "error: fsdd cannot be had" in prepared.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "don't",
+        "what (now)?",
+        "hello, world",
+        "straße",
+        "你好 世界",
+        "a\\'b",
+        "ends\\",
+        "5",
+        "null",
+        '"',
+        "a=b",
+        "[x",
+        "cost $5",
+        "to ${seed}",
+    ],
+)
+def test_a_text_reaches_the_program_as_it_was_typed(text: str) -> None:
+    assert compose_config("predict", [quoted(f"text={text}")])["text"] == text
+
+
+@pytest.mark.parametrize("path", ["my files/größe.csv", "don't.wav", "a,b.txt", "plain/file-1.wav", "-"])
+def test_a_path_may_hold_blanks_and_letters_of_any_language(path: str) -> None:
+    assert compose_config("predict", [quoted(f"input={path}")])["input"] == path
+
+
+def test_what_hydra_understands_is_left_to_it() -> None:
+    for word in ("input=[a.wav,b.wav]", "model=gru,lstm", "seed=1", "--multirun", "text='quoted'", 'data.source="quoted"'):
+        assert quoted(word) == word
+
+
+@pytest.mark.parametrize(("error", "code"), [(ConfigError, 2), (ValueError, 2), (Failed, 1)])
+def test_the_exit_code_says_whether_anything_was_begun(
+    error: type[ValueError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: Config) -> None:
+        raise error("why")
+
+    monkeypatch.setattr("sys.argv", ["prepare.py"])
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    with pytest.raises(SystemExit) as left:
+        main("prepare", fail)
+    assert left.value.code == code
+    assert capsys.readouterr().err == "error: why\n"
+
+
+SCHEDULED = {"cosine": 0.05, "onecycle": 0.15, "step": 0.05, "plateau": None}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULED)
+def test_a_recipes_warm_up_goes_with_the_schedule_that_it_was_found_with(scheduler: str) -> None:
+    config = compose_config("config", ["model=seq2seq", "data=pronunciation", f"scheduler={scheduler}"])
+    assert config["scheduler"].get("warmup_fraction") == SCHEDULED[scheduler]
+    run.check(config)
+
+
+def test_a_recipes_key_that_does_not_fit_is_said_to_be_the_recipes_and_can_be_left_out() -> None:
+    words = ["model=birnn", "data=imdb", "frontend=direct"]
+    with pytest.raises(
+        ConfigError, match=r"^frontend\.(\w+) is not a key of .*Direct.* recipe conf/tuned/birnn_imdb.yaml: ~frontend\.\1 leaves"
+    ):
+        run.check(compose_config("config", words))
+    run.check(compose_config("config", [*words, "tuned=null"]))
+    with pytest.raises(ConfigError, match=r"Its keys: ((?!recipe).)*$"):
+        run.check(compose_config("config", ["+frontend.depth=3", "tuned=null"]))
+
+
+@pytest.mark.parametrize("trainer", ["smoke", "demo"])
+def test_no_recipe_overrules_a_trainer_that_was_asked_for(trainer: str) -> None:
+    asked = compose_config("config", ["model=birnn", "data=imdb", f"trainer={trainer}"])
+    assert asked["trainer"]["max_epochs"] == compose_config("config", [f"trainer={trainer}"])["trainer"]["max_epochs"]
+    assert compose_config("config", ["model=birnn", "data=imdb"])["trainer"]["max_epochs"] == 2  # the recipe's
+    assert compose_config("config", ["model=birnn", "data=imdb", "trainer.max_epochs=3"])["trainer"]["max_epochs"] == 3
