@@ -278,7 +278,7 @@ def begun_from(client: Client, settings: TrainSettings) -> None:
     Raises:
         ValueError: names the run that it began from.
     """
-    first = settings.init_from
+    first = settings.run.init_from
     if not first:
         return
     try:

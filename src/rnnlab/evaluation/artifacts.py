@@ -123,8 +123,8 @@ def what_ran(settings: TrainSettings, model: Predictor) -> str:
     """Describe a run by what asked for it, in Markdown; nothing in it comes from data."""
     choices, study = settings.choices, settings.study
     method = f" ({model.kind})" if isinstance(model, FittedOnce) else ""
-    job = f", a job of study **{study.name}**" if study.parent and study.name else ""
-    trial = f", trial {study.trial.number}" if study.trial else f", {study.setting}" if study.setting else ""
+    job = f", a job of study **{study.name}**" if study.job.parent and study.name else ""
+    trial = f", trial {study.job.trial.number}" if study.job.trial else f", {study.job.setting}" if study.job.setting else ""
     own = [word for word in settings.words if not word.lstrip("+~").startswith(("study", "tracking.", "paths.", "hydra", "resume"))]
     typed = code(" ".join(["python src/train.py", *own]))
     return f"**{choices.model}**{method} on **{choices.data}**, seed {settings.seed}{job}{trial}.\n\n{typed}"

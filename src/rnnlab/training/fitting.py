@@ -68,7 +68,7 @@ def make_model(settings: TrainSettings, recipes: Recipes, data: SequenceDataModu
         model.frontend.begin_with(data.input_vectors())
         if model.frontend.needs_fit:
             model.frontend.fit(data.plain_dataloader("train"))
-    elif settings.init_from:
+    elif settings.run.init_from:
         raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
     if isinstance(model, SequenceModule) and model.is_ctc:
         _leave_out_short(model, data)

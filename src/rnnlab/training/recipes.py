@@ -70,7 +70,7 @@ def find_data(settings: TrainSettings) -> SequenceDataModule:
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
         data = make_data(settings.paths.of_data, settings.seed, source="sample", **settings_of_sample(make_data.keywords))
         data.setup()
-    if not settings.study.parent:  # a study has described its data before its jobs
+    if not settings.study.job.parent:  # a study has described its data before its jobs
         describe(data)
     return data
 
