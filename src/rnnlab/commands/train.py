@@ -6,7 +6,7 @@ check everything that needs no data -> data -> model -> fit -> best checkpoint -
 import contextlib
 import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +236,7 @@ def _tracker(config: Config, client: Client, model: Predictor, data: SequenceDat
     if config.get("reproduces"):  # such a run is no study's job
         tags |= {"identity": None, "reproduces": config["reproduces"]}
     which = f"-t{trial}" if trial else f"-{study['setting']}" if study["setting"] else ""
-    name = (config["name"] or run_name(config, model)) + which
+    name = (config["name"] or run_name(config, data.name_parts(), model)) + which
     given = {key: value for key, value in tags.items() if value}
     return Tracker.start(client, config["tracking"]["experiment"] or data.name, name, outputs, root(), HOME, given)
 
@@ -269,7 +269,7 @@ def find_data(make_data: "functools.partial[SequenceDataModule]", config: Config
     except SourceUnavailable as error:
         console.print(f"\n[bold red]{data.source} cannot be had:[/] {error}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
-        data = make_data(config["paths"], config["seed"], source="sample", **_free(make_data.keywords))
+        data = make_data(config["paths"], config["seed"], source="sample", **data.sample_settings)
         data.setup()
     if not config["study"]["parent"]:  # a study has described its data before its jobs
         _describe(data)
@@ -283,12 +283,6 @@ def leave_out_short(model: SequenceModule, data: SequenceDataModule) -> None:
     if left:
         words = ", ".join(left[:5]) + (f", ... {len(left) - 5} more" if len(left) > 5 else "")
         console.print(f"  [yellow]left out[/]      {len(left)} too short for CTC to say all their tokens: {words}", highlight=False)
-
-
-def _free(keys: Iterable[str]) -> dict[str, str | None]:
-    """Return settings that the sample can meet whatever was asked of the named source."""
-    settings: dict[str, str | None] = {"split": "auto", "tickers": None, "source_language": "en", "target_language": "de"}
-    return {key: value for key, value in settings.items() if key in keys}
 
 
 def _describe(data: SequenceDataModule) -> None:
@@ -345,18 +339,15 @@ def _measure_both(config: Config, model: Predictor, data: SequenceDataModule) ->
     }
 
 
-def run_name(config: Config, model: Predictor | None = None) -> str:
-    """Name a run by what matters: model, cell where free, size or method, data, target, fold, seed."""
-    choices, data = config["choices"], config["data"]
+def run_name(config: Config, of_data: list[str], model: Predictor | None = None) -> str:
+    """Name a run by what matters: model, cell where free, size or method, data and what its module names (target, fold), seed."""
+    choices = config["choices"]
     if isinstance(model, FittedOnce):
         size = [model.kind]
     else:
         cell = [choices["cell"]] if choices.get("cell", choices["model"]) != choices["model"] and "cell" in config["model"] else []
         size = [*cell, f"h{config['model'][sized_parts(config['model'])[0]]['hidden_size']}"]
-    target = [f"{data['target']}{'-'.join(map(str, data['horizon_days']))}d"] if "horizon_days" in data else []
-    has_folds = data.get("split") == "speaker" or data.get("num_folds", 1) > 1
-    fold = [f"f{data['fold']}"] if has_folds else []
-    return "-".join([choices["model"], *size, choices["data"], *target, *fold, f"s{config['seed']}"])
+    return "-".join([choices["model"], *size, choices["data"], *of_data, f"s{config['seed']}"])
 
 
 def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDataModule, known: Mapping[str, str]) -> None:
@@ -366,7 +357,7 @@ def _record(tracker: Tracker, config: Config, model: Predictor, data: SequenceDa
     unused += [] if "cell" in config["model"] else ["cell"]
     recorded = {key: value for key, value in config.items() if key not in (*NOT_RECORDED, *unused)}
     if data.source != config["data"].get("source", data.source):  # the sample stood in: what is recorded is what was used
-        recorded["data"] = {**config["data"], "source": data.source, **_free(config["data"])}
+        recorded["data"] = {**config["data"], "source": data.source, **data.sample_settings}
     chosen = {name: choice for name, choice in config["choices"].items() if "/" not in name and name not in (*unused, *SAY_NOTHING)}
     if not (CONF / "tuned" / f"{config['choices'].get('tuned')}.yaml").is_file():  # most pairs have no recipe
         chosen.pop("tuned", None)

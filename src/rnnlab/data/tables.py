@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+TABLE_SUFFIXES = {".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}  # in a folder; a table named by itself may be called anything
 TAB_SUFFIXES, JSON_SUFFIXES = {".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 DELIMITERS = "\t,;|"  # where two fit equally well, the one that is rarer in texts
 NA_WORDS = ["", "na", "n/a", "nan", "null", "none", "-"]

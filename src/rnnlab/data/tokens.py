@@ -4,6 +4,7 @@ The one file of data that knows torchtext, SentencePiece and sacremoses. Nothing
 every distinct token of all texts a number, `Vocabulary.fit` and `train_subwords` see training texts only.
 """
 
+import base64
 import importlib
 import io
 import math
@@ -111,6 +112,14 @@ def index(token_lists: Iterable[list[str]]) -> tuple[list[str], np.ndarray, np.n
         values.extend(map(numbers.__getitem__, tokens))
         offsets.append(len(values))
     return list(numbers), np.frombuffer(values, dtype=np.int32), np.frombuffer(offsets, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TokenMeta:
+    """Entries of a prepared folder's `meta.json`: the distinct tokens, and the SentencePiece model that cut them, as text."""
+
+    types: list[str]
+    subwords: str | None
 
 
 # Vocabulary
@@ -257,6 +266,16 @@ def decode_subwords(model: bytes, pieces: Sequence[str]) -> str:
     """Put pieces together again: the text as the model saw it (NFKC, blanks collapsed)."""
     text: str = _processor(model).decode_pieces(list(pieces))
     return text
+
+
+def model_to_text(model: bytes) -> str:
+    """Write a trained model as text that JSON can hold."""
+    return base64.b64encode(model).decode()
+
+
+def model_from_text(text: str) -> bytes:
+    """Read a trained model from what `model_to_text` wrote."""
+    return base64.b64decode(text)
 
 
 def _wrong_size(size: int, words: str) -> ValueError:
