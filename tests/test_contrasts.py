@@ -10,7 +10,6 @@ from mlflow import MlflowClient
 from rnnlab.commands import train as run
 from rnnlab.config import Config
 from rnnlab.evaluation.bundle import load_bundle
-from rnnlab.paths import CONF
 
 PARTS = {"tcn": "convolutions", "transformer": "encoder"}
 WORDS = ("data=text", "data.source=sample", "trainer=smoke", "frontend.embedding_size=3", "tracking.log_model=false")
@@ -44,7 +43,7 @@ def test_it_begins_with_given_word_vectors_and_with_another_runs_weights(
     size_found = int(found.data.params[f"model.{PARTS[model]}.hidden_size"])
     assert found.info.run_name == f"{model}-h{size_found}-text-s0"
     assert not {"cell", "decoder_cell"} & set(found.data.params)
-    assert load_bundle(first / "artifacts/bundle", CONF).predict(["shares of the bank fall"])["prediction"].notna().all()
+    assert load_bundle(first / "artifacts/bundle").predict(["shares of the bank fall"])["prediction"].notna().all()
 
     still = ("optimizer=sgd", "optimizer.lr=1e-12", "trainer.gradient_clip_val=null", "model.head.pooling=attention")
     same = (f"model={model}", f"model.{PARTS[model]}.hidden_size={size_found}")

@@ -22,9 +22,9 @@ WORDS = (
 
 def train(config: Config) -> Path:
     """Train and return the folder of the run."""
-    before = set(Path(config["paths"]["outputs"]).glob("*"))
+    before = set(config.paths.outputs.glob("*"))
     run.train(config)
-    (folder,) = set(Path(config["paths"]["outputs"]).glob("*")) - before
+    (folder,) = set(config.paths.outputs.glob("*")) - before
     return folder
 
 

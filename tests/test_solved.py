@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from rnnlab.commands import predict as apply
+from rnnlab.commands import predict, score
 from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
 from rnnlab.contracts import DataSpec
@@ -26,7 +26,7 @@ LEARNING = ("model=gru", "model.recurrence.hidden_size=16", "model.head.dropout=
 
 def train(config: Config) -> Path:
     """Train and return the folder of the run."""
-    outputs = Path(config["paths"]["outputs"])
+    outputs = config.paths.outputs
     before = set(outputs.glob("*"))
     run.train(config)
     (folder,) = set(outputs.glob("*")) - before
@@ -125,10 +125,10 @@ def test_a_run_answers_written_sequences_and_is_scored_again(
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
     folder = train(compose("model=baseline", f"data={data}", "data.num_steps=2", *SMALL))
     for words in ((f"text='{text}'",), (f"text='{text}'", "format=json"), (f"input={written(text, root)}", "format=csv")):
-        apply.predict(compose(f"run={folder.name}", *words, config_name="predict"))
+        predict.predict(compose(f"run={folder.name}", *words, config_name="predict"))
         out = capsys.readouterr().out
         assert text in out and answer.removesuffix(".0 %").removesuffix("50") in out
-    apply.score(compose(f"run={folder.name}", f"output={root / 'table.csv'}", config_name="score"))
+    score.score(compose(f"run={folder.name}", f"output={root / 'table.csv'}", config_name="score"))
     assert "solved" in capsys.readouterr().out
     scored, kept = pd.read_csv(root / "table.csv"), pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     assert scored["example_id"].tolist() == kept["example_id"].tolist()

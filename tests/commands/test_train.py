@@ -16,11 +16,11 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 from rnnlab.commands import train as run
-from rnnlab.commands.train import run_name
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import Config, ConfigError
 from rnnlab.evaluation import artifacts as results
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.paths import CONF
+from rnnlab.training.recording import run_name
 
 WORDS = ("data.source=sample", "trainer=smoke", "data.loader.batch_size=20", "model.recurrence.hidden_size=9", "seed=3")
 
@@ -89,7 +89,7 @@ def test_predictions_name_example_group_target_and_probabilities_that_give_the_m
 def test_the_bundle_alone_gives_the_recorded_predictions(recorded: Path) -> None:
     table = pd.read_parquet(recorded / "artifacts/predictions/test.parquet").head(7)
     sample = CONF.parent / "data/samples/speech"
-    answers = load_bundle(recorded / "artifacts/bundle", CONF).predict([str(sample / name) for name in table["example_id"]])
+    answers = load_bundle(recorded / "artifacts/bundle").predict([str(sample / name) for name in table["example_id"]])
     assert answers["prediction"].tolist() == table["prediction"].tolist()
     assert np.allclose(answers.filter(like="score/"), table.filter(like="score/"), atol=1e-5)
 
@@ -100,7 +100,7 @@ def test_a_bundle_that_names_foreign_code_is_not_loaded(recorded: Path, tmp_path
     (tmp_path / "bundle.json").write_text(json.dumps(content))
     (tmp_path / "weights.safetensors").write_bytes((recorded / "artifacts/bundle/weights.safetensors").read_bytes())
     with pytest.raises(ConfigError, match=r"names 'os.system', which no file in conf/ does: it is not run"):
-        load_bundle(tmp_path, CONF)
+        load_bundle(tmp_path)
 
 
 def test_a_damaged_bundle_is_named(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_bundle_whose_weights_are_not_the_model_s_says_where_it_can_be_read(re
     (tmp_path / "bundle.json").write_text((bundle / "bundle.json").read_text())
     told = rf"was written by another version of this model: 3 of {len(weights)} weights differ in name or shape, {first} first\. Score "
     with pytest.raises(ConfigError, match=told + r"and predict with the commit that the run's tag git_commit names, or train anew$"):
-        load_bundle(tmp_path, CONF)
+        load_bundle(tmp_path)
 
 
 def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compose: Callable[..., Config]) -> None:
@@ -130,8 +130,8 @@ def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compos
 
 def test_a_run_is_named_by_what_matters(compose: Callable[..., Config]) -> None:
     def named(*words: str) -> str:
-        config = compose(*words)
-        return run_name(config, recipe(config["data"], "data")(config["paths"], 0).name_parts())
+        settings = compose(*words)
+        return run_name(settings, settings.data.recipe()(settings.paths.of_data, 0).name_parts())
 
     assert named("model=lstm", "seed=2") == "lstm-h128-speech-s2"
     words = ("model=birnn", "cell=srnn", "data=fsdd", "data.split=speaker", "data.fold=4", "model.recurrence.hidden_size=8")
@@ -181,14 +181,14 @@ def test_a_baseline_is_a_run_like_any_other(words: str, compose: Callable[..., C
     table = pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     assert found.data.metrics["test/num_examples"] == len(table) > 0
     assert {"best/loss", "test/loss", "time/fit_seconds", "speed/examples_per_second"} <= set(found.data.metrics)
-    load_bundle(folder / "artifacts/bundle", CONF)
+    load_bundle(folder / "artifacts/bundle")
 
 
 def test_a_fitted_baselines_bundle_answers_raw_texts_as_the_run_did(compose: Callable[..., Config], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", "data=text", "trainer.limit_test_batches=1.0")
     sample = pd.read_csv(CONF.parent / "data/samples/text/headlines.csv")
     test = sample[sample["split"] == "test"]
-    answers = load_bundle(folder / "artifacts/bundle", CONF).predict(test["text"].tolist())
+    answers = load_bundle(folder / "artifacts/bundle").predict(test["text"].tolist())
     assert answers["input"].tolist() == test["text"].tolist()
     recorded = pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     for one in (answers, recorded):

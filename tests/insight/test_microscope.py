@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
 from rnnlab.training import callbacks
+from rnnlab.training.recipes import check
 
 WORDS = (
     *("data.source=sample", "model=birnn", "cell=lstm", "frontend=direct", "model.recurrence.hidden_size=5"),
@@ -115,4 +116,4 @@ def test_a_run_that_was_interrupted_has_all_samples_in_the_end(
 )
 def test_a_wrong_setting_is_refused_before_anything_is_loaded(word: str, told: str, compose: Callable[..., Config]) -> None:
     with pytest.raises(ConfigError, match=told):
-        run.check(compose("callbacks=insight", word))
+        check(compose("callbacks=insight", word))

@@ -16,8 +16,9 @@ import torch
 
 from rnnlab.config import Config, ConfigError
 from rnnlab.paths import HOME
-from rnnlab.studies.jobs import ALIVE_S, checkpoint_of, claim, decide, identity, is_alive, state_of
+from rnnlab.studies.jobs import ALIVE_S, checkpoint_of, claim, decide, is_alive, state_of
 from rnnlab.tracking.tracker import Client, Run, Tracker, connect, experiment_id, get_run, process_name
+from rnnlab.training.identity import identity
 
 JOB = {"trial": None, "retry_failed": False}
 FORK = multiprocessing.get_context("fork")

@@ -17,7 +17,7 @@ import torch
 from mlflow import MlflowClient
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import Config, ConfigError
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.batches import share
@@ -25,6 +25,7 @@ from rnnlab.models.base import Network
 from rnnlab.paths import HOME
 from rnnlab.training import distributed, launching
 from rnnlab.training.callbacks import StepSeed
+from rnnlab.training.recipes import check
 
 Command = Callable[..., "CompletedProcess[str]"]
 SPEECH = (
@@ -67,10 +68,10 @@ def made(words: str, compose: Callable[..., Config]) -> tuple[Network, SequenceD
     """Return a network in float64 and its data, the bundled sample."""
     given = [word for word in words.split() if "frontend=direct" not in words or not word.startswith("frontend.")]
     config = compose(*given, "data.source=sample")
-    data: SequenceDataModule = recipe(config["data"], "data")(config["paths"], 0)
+    data: SequenceDataModule = config.data.recipe()(config.paths.of_data, 0)
     data.setup()
     torch.manual_seed(0)
-    return recipe(config["model"], "model")(data.make_spec()).double(), data
+    return config.model.recipe()(data.make_spec()).double(), data
 
 
 def in_double(batch: Batch) -> Batch:
@@ -350,7 +351,7 @@ def test_a_worker_launches_nothing_and_a_baseline_stays_in_one_process(
 )
 def test_devices_that_cannot_be_are_refused(words: str, message: str, compose: Callable[..., Config]) -> None:
     with pytest.raises(ConfigError, match=message):
-        run.check(compose(*words.split()))
+        check(compose(*words.split()))
 
 
 def test_one_process_of_several_hosts_with_other_data_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
+from rnnlab.training.recipes import check
 
 WRONG = {
     "callbacks.early_stopping.patience=0": r"^callbacks.early_stopping.patience=0 is not allowed: it should be greater than or equal to 1",
@@ -29,7 +29,7 @@ WRONG = {
 @pytest.mark.parametrize("words", WRONG)
 def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callable[..., Config]) -> None:
     with pytest.raises(ConfigError, match=WRONG[words]):
-        run.check(compose(*words.split()))
+        check(compose(*words.split()))
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callabl
     ],
 )
 def test_values_in_range_are_taken(words: str, compose: Callable[..., Config]) -> None:
-    run.check(compose(*words.split()))
+    check(compose(*words.split()))
