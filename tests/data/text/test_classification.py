@@ -10,9 +10,10 @@ import torch
 from tests.data.bundled import through_json
 
 from rnnlab.config import ConfigError
+from rnnlab.contracts import PAD, UNKNOWN
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.text.classification import TextData, TextReader, truncated
-from rnnlab.data.tokens import PAD, SPECIALS, UNKNOWN
+from rnnlab.data.tokens import INPUT_SPECIALS
 
 Row = tuple[str, str, str]
 Make = Callable[..., TextData]
@@ -66,7 +67,7 @@ def cached(tmp_path: Path) -> int:
 
 def test_the_vocabulary_is_that_of_the_training_texts_by_falling_frequency(tmp_path: Path, make: Make) -> None:
     module = set_up(make(write(tmp_path / "t.csv", ROWS)))
-    assert module.vocabulary.words == (*SPECIALS, "red", "blue", "sea", "sky")
+    assert module.vocabulary.words == (*INPUT_SPECIALS, "red", "blue", "sea", "sky")
     assert words_of(module, 6) == ["blue", "<unk>", "sea"]
     assert module.make_spec().input_size == 6 and module.make_spec().input_kind == "tokens"
 
@@ -82,8 +83,8 @@ def test_other_validation_and_test_texts_change_no_number(tmp_path: Path, make: 
 
 def test_rare_words_and_those_beyond_the_largest_size_are_unknown(tmp_path: Path, make: Make) -> None:
     file = write(tmp_path / "t.csv", ROWS)
-    assert set_up(make(file, loader__min_frequency=2)).vocabulary.words == (*SPECIALS, "red", "blue")
-    assert set_up(make(file, loader__max_size=1)).vocabulary.words == (*SPECIALS, "red")
+    assert set_up(make(file, loader__min_frequency=2)).vocabulary.words == (*INPUT_SPECIALS, "red", "blue")
+    assert set_up(make(file, loader__max_size=1)).vocabulary.words == (*INPUT_SPECIALS, "red")
     with pytest.raises(ValueError, match=r"^no word occurs 9 times or more in training: lower data.loader.min_frequency$"):
         make(file, loader__min_frequency=9).setup()
 

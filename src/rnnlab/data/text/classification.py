@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from rich.progress import track
 
-from rnnlab.contracts import Batch, DataSpec, Fraction, PositiveInt
+from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec, Fraction, PositiveInt
 from rnnlab.data import tokens
 from rnnlab.data.base import Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
@@ -29,9 +29,7 @@ from rnnlab.data.splits import assign_splits, refuse_unseen_labels
 from rnnlab.data.text import readers
 from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_texts, hash_texts
 from rnnlab.data.tokens import (
-    PAD,
-    SPECIALS,
-    UNKNOWN,
+    INPUT_SPECIALS,
     TextTokens,
     TokenMeta,
     Vocabulary,
@@ -105,7 +103,7 @@ def prepare(table: pd.DataFrame, settings: TextPrepare, subwords: bytes | None, 
     """Cut all texts into tokens, number them, and write a prepared folder."""
     shown = track(table["text"].tolist(), "preparing", transient=True, disable=len(table) < 5000)
     lists = tokenize(shown, settings.cutting) if subwords is None else encode_subwords(subwords, shown)
-    types, values, offsets = index(cut or [SPECIALS[UNKNOWN]] for cut in lists)
+    types, values, offsets = index(cut or [INPUT_SPECIALS[UNKNOWN]] for cut in lists)
     contents = [hashlib.sha256(text.casefold().encode()).hexdigest()[:16] for text in table["text"]]
     examples = table[["id", "label", "split"]].assign(content=contents)
     labels = sorted(examples["label"].unique(), key=natural_order)
@@ -182,7 +180,7 @@ class TextReader(WrittenReader):
             raise ValueError(f"text {lines.index('') + 1} of {len(lines)} is empty: leave it out")
         cut = tokenize(lines, self.prepare.cutting) if self.subwords is None else encode_subwords(model_from_text(self.subwords), lines)
         vocabulary = Vocabulary(self.vocabulary)
-        numbers = (vocabulary.encode(words or [SPECIALS[UNKNOWN]]) for words in cut)
+        numbers = (vocabulary.encode(words or [INPUT_SPECIALS[UNKNOWN]]) for words in cut)
         return lines, labelled_batch(*pad([truncated(row, self.max_tokens, self.truncate) for row in numbers]))
 
 
@@ -325,7 +323,10 @@ class TextData(SplitData, LabelledData):
             ("labels", f"{len(self.label_names)}: " + shortened([f"{n} ({counts[n]:,})" for n in self.label_names])),
             ("split", self.split_used),
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
-            ("vocabulary", f"{len(self.vocabulary) - len(SPECIALS):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}"),
+            (
+                "vocabulary",
+                f"{len(self.vocabulary) - len(INPUT_SPECIALS):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}",
+            ),
             ("odd", ("; ".join(f"{count:,} {name}" for name, count in odd.items()) or "nothing") + dropped),
         ]
 
