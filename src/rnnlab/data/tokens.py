@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from torchtext.data.utils import get_tokenizer, ngrams_iterator
 
-from rnnlab.contracts import PAD, SPECIALS, START, UNKNOWN
+from rnnlab.contracts import SPECIALS, START, UNKNOWN
 
 INPUT_SPECIALS = SPECIALS[:START]
 """The first words of every vocabulary; those of sequences with ends begin with all of `contracts.SPECIALS`."""
@@ -190,12 +190,6 @@ class Vocabulary:
     def _numbers(self) -> dict[str, int]:
         """A plain dictionary: torchtext's `stoi` is one that grows by every word it is asked for."""
         return {word: number for number, word in enumerate(self.words) if number >= len(INPUT_SPECIALS)}
-
-
-def unknown_share(numbers: np.ndarray) -> float:
-    """Return which share of a vocabulary's numbers stands for unknown tokens; padding is not counted, and of nothing it is 0."""
-    num_tokens = int((numbers != PAD).sum())
-    return int((numbers == UNKNOWN).sum()) / num_tokens if num_tokens else 0.0
 
 
 # Subwords

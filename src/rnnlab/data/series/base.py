@@ -4,7 +4,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -145,6 +145,10 @@ class WindowedData(SequenceDataModule, ABC):
     """Whether training takes all earlier dates, or always as many."""
     loader: WindowLoader
     """See `WindowLoader`."""
+    link: Link = field(init=False, default="identity")
+    unit: str = field(init=False, default="")
+    is_direction: bool = field(init=False, default=False)
+    """Whether the target is a class, down or up, and no number."""
 
     def __post_init__(self) -> None:
         """Refuse settings that don't go together."""
@@ -172,21 +176,6 @@ class WindowedData(SequenceDataModule, ABC):
     @abstractmethod
     def horizons(self) -> list[int]:
         """Steps ahead, one forecast each."""
-
-    @property
-    def link(self) -> Link:
-        """How a forecast is read, see `DataSpec.link`."""
-        return "identity"
-
-    @property
-    def unit(self) -> str:
-        """The target's unit."""
-        return ""
-
-    @property
-    def is_direction(self) -> bool:
-        """Whether the target is a class, down or up, and no number."""
-        return False
 
     @abstractmethod
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 import pandas as pd
 
-from rnnlab.contracts import Link, PositiveInt
+from rnnlab.contracts import PositiveInt
 from rnnlab.data import tables
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.prepared import Json
@@ -67,6 +67,8 @@ class StockData(WindowedData):
     def __post_init__(self) -> None:
         """Refuse settings that don't go together."""
         super().__post_init__()
+        self.link = "exp" if self.target == "volatility" else "identity"
+        self.unit, self.is_direction = UNITS[self.target], self.target == "direction"
         if self.is_direction and len(self.horizon_days) > 1:
             raise ValueError(f"data.target=direction is one class, but data.horizon_days={self.horizon_days} asks for several: give one")
         if unknown := [name for name in self.features or () if name not in FEATURES]:
@@ -81,21 +83,6 @@ class StockData(WindowedData):
     def horizons(self) -> list[int]:
         """Trading days ahead."""
         return self.horizon_days
-
-    @property
-    def link(self) -> Link:
-        """Variances are positive."""
-        return "exp" if self.target == "volatility" else "identity"
-
-    @property
-    def unit(self) -> str:
-        """The target's unit."""
-        return UNITS[self.target]
-
-    @property
-    def is_direction(self) -> bool:
-        """Whether the target is a class."""
-        return self.target == "direction"
 
     def name_parts(self) -> list[str]:
         """Name the target, its horizons, and the fold."""

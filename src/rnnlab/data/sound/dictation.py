@@ -31,17 +31,7 @@ from rnnlab.data.sound.recordings import find_transcribed, hash_recordings
 from rnnlab.data.sources.catalogue import TRANSCRIBED_RECORDINGS
 from rnnlab.data.splits import SplitKind, assign_splits
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends
-from rnnlab.data.tokens import (
-    BLANK,
-    TextTokens,
-    TokenMeta,
-    Vocabulary,
-    encode_subwords,
-    index,
-    model_from_text,
-    model_to_text,
-    tokenize,
-)
+from rnnlab.data.tokens import BLANK, TextTokens, TokenMeta, Vocabulary, index, tokenize
 
 
 @dataclass(frozen=True)
@@ -103,14 +93,14 @@ def prepare(
         raise ValueError(f"{empty[0]}: the text holds no character that can be written")
     types, values, offsets = index(lists)
     examples = examples.drop(columns=["text", "place"]).assign(target=written)
-    encoded = None if subwords is None else model_to_text(subwords)
+    encoded = None if subwords is None else tokens.model_to_text(subwords)
     write_prepared(folder, frames, examples, {**meta, **found, "types": types, "subwords": encoded}, (values, offsets))
 
 
 def cut(texts: Iterable[str], settings: DictationPrepare, subwords: bytes | None) -> Iterable[list[str]]:
     """Cut transcripts into what a model writes; a blank is `▁`."""
     if settings.units == "subword" and subwords is not None:
-        return encode_subwords(subwords, texts)
+        return tokens.encode_subwords(subwords, texts)
     if settings.units == "char":
         return tokenize(texts, TextTokens("char"))
     raise ValueError(f"data.prepare.units={settings.units!r} is not one of char, subword, or its SentencePiece model is missing")
@@ -220,7 +210,7 @@ class DictationData(SoundData, TokenTargets):
     def setup_as_test(self, reader: InputReader) -> None:
         """Open the recordings and take all of them as test, with another run's vocabulary, subwords and statistics; say what is unknown."""
         assert isinstance(reader, DictationReader)
-        self.subwords = None if reader.subwords is None else model_from_text(reader.subwords)
+        self.subwords = None if reader.subwords is None else tokens.model_from_text(reader.subwords)
         self.prepared = self.ensure_prepared()
         self._open(self.prepared)
         self.target_vocabulary = Vocabulary(reader.label_names)
@@ -235,7 +225,7 @@ class DictationData(SoundData, TokenTargets):
     def _open(self, prepared: Prepared) -> None:
         meta = prepared.meta_as(TokenMeta)
         self.types = meta.types
-        self.subwords = self.subwords if meta.subwords is None else model_from_text(meta.subwords)
+        self.subwords = self.subwords if meta.subwords is None else tokens.model_from_text(meta.subwords)
 
     def _split(self, examples: pd.DataFrame) -> tuple[dict[Split, np.ndarray], str]:
         return split_utterances(examples, self.split, self.fold, self.split_seed, self.val_fraction)
@@ -341,7 +331,7 @@ class DictationData(SoundData, TokenTargets):
             self.loader,
             tuple(self.mean_F.tolist()),
             tuple(self.std_F.tolist()),
-            None if self.subwords is None else model_to_text(self.subwords),
+            None if self.subwords is None else tokens.model_to_text(self.subwords),
             tuple(sorted(self.seen)),
         )
 

@@ -28,19 +28,7 @@ from rnnlab.data.sources.catalogue import CORPORA
 from rnnlab.data.splits import assign_splits, refuse_unseen_labels
 from rnnlab.data.text import readers
 from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_texts, hash_texts
-from rnnlab.data.tokens import (
-    INPUT_SPECIALS,
-    TextTokens,
-    TokenMeta,
-    Vocabulary,
-    decode_subwords,
-    encode_subwords,
-    index,
-    model_from_text,
-    model_to_text,
-    read_vectors,
-    tokenize,
-)
+from rnnlab.data.tokens import INPUT_SPECIALS, TextTokens, TokenMeta, Vocabulary, index, tokenize
 
 TextSplit = Literal["auto", "official", "random"]
 
@@ -102,12 +90,12 @@ class TextLoader:
 def prepare(table: pd.DataFrame, settings: TextPrepare, subwords: bytes | None, folder: Path, meta: Json) -> None:
     """Cut all texts into tokens, number them, and write a prepared folder."""
     shown = track(table["text"].tolist(), "preparing", transient=True, disable=len(table) < 5000)
-    lists = tokenize(shown, settings.cutting) if subwords is None else encode_subwords(subwords, shown)
+    lists = tokenize(shown, settings.cutting) if subwords is None else tokens.encode_subwords(subwords, shown)
     types, values, offsets = index(cut or [INPUT_SPECIALS[UNKNOWN]] for cut in lists)
     contents = [hashlib.sha256(text.casefold().encode()).hexdigest()[:16] for text in table["text"]]
     examples = table[["id", "label", "split"]].assign(content=contents)
     labels = sorted(examples["label"].unique(), key=natural_order)
-    encoded = None if subwords is None else model_to_text(subwords)
+    encoded = None if subwords is None else tokens.model_to_text(subwords)
     write_flat(folder, values, offsets, examples, {**meta, "label_names": labels, "types": types, "subwords": encoded})
 
 
@@ -178,7 +166,11 @@ class TextReader(WrittenReader):
         lines = [clean_text(str(text)) for text in inputs]
         if "" in lines:
             raise ValueError(f"text {lines.index('') + 1} of {len(lines)} is empty: leave it out")
-        cut = tokenize(lines, self.prepare.cutting) if self.subwords is None else encode_subwords(model_from_text(self.subwords), lines)
+        cut = (
+            tokenize(lines, self.prepare.cutting)
+            if self.subwords is None
+            else tokens.encode_subwords(tokens.model_from_text(self.subwords), lines)
+        )
         vocabulary = Vocabulary(self.vocabulary)
         numbers = (vocabulary.encode(words or [INPUT_SPECIALS[UNKNOWN]]) for words in cut)
         return lines, labelled_batch(*pad([truncated(row, self.max_tokens, self.truncate) for row in numbers]))
@@ -270,7 +262,7 @@ class TextData(SplitData, LabelledData):
     def setup_as_test(self, reader: InputReader) -> None:
         """Open the texts and take all of them as test, with another run's labels, vocabulary and subwords."""
         assert isinstance(reader, TextReader)
-        self.subwords = None if reader.subwords is None else model_from_text(reader.subwords)
+        self.subwords = None if reader.subwords is None else tokens.model_from_text(reader.subwords)
         self.prepared = self.ensure_prepared()
         self._open(self.prepared)
         self.number_labels(reader.label_names, self.prepared.examples["label"])
@@ -282,7 +274,7 @@ class TextData(SplitData, LabelledData):
     def _open(self, prepared: Prepared) -> None:
         meta = prepared.meta_as(TokenMeta)
         self.types = meta.types
-        self.subwords = self.subwords if meta.subwords is None else model_from_text(meta.subwords)
+        self.subwords = self.subwords if meta.subwords is None else tokens.model_from_text(meta.subwords)
 
     def make_spec(self) -> DataSpec:
         """Describe the texts to a model."""
@@ -301,7 +293,7 @@ class TextData(SplitData, LabelledData):
         if self.loader.vectors is None:
             return None
         try:
-            vectors, counts = read_vectors(Path(self.loader.vectors).expanduser(), self.vocabulary.words)
+            vectors, counts = tokens.read_vectors(Path(self.loader.vectors).expanduser(), self.vocabulary.words)
         except ValueError as error:
             raise ValueError(f"data.loader.vectors={self.loader.vectors}: {error}") from None
         found = counts["num_found"] + counts["num_found_lower"]
@@ -337,7 +329,7 @@ class TextData(SplitData, LabelledData):
 
     def reader(self) -> TextReader:
         """Return what turns texts into batches as this module does."""
-        subwords = None if self.subwords is None else model_to_text(self.subwords)
+        subwords = None if self.subwords is None else tokens.model_to_text(self.subwords)
         words = self.vocabulary.words
         return TextReader(self.prepare, self.loader.max_tokens, self.loader.truncate, self.label_names, words, subwords)
 
@@ -347,7 +339,7 @@ class TextData(SplitData, LabelledData):
 
     def _joined(self, words: list[str]) -> str:
         if self.prepare.tokens == "subword" and self.subwords is not None:
-            return decode_subwords(self.subwords, words)
+            return tokens.decode_subwords(self.subwords, words)
         return "".join(words).replace(tokens.BLANK, " ") if self.prepare.tokens == "char" else " ".join(words)
 
     # -- batches -------------------------------------------------------------------------------------------------------

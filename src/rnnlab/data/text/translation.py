@@ -41,18 +41,7 @@ from rnnlab.data.text.pairs import (
     with_groups,
     without_repeated,
 )
-from rnnlab.data.tokens import (
-    UNSPACED,
-    TextTokens,
-    Vocabulary,
-    encode_subwords,
-    index,
-    model_from_text,
-    model_to_text,
-    moses_words,
-    tokenize,
-    train_subwords,
-)
+from rnnlab.data.tokens import UNSPACED, TextTokens, Vocabulary, index, tokenize
 
 
 @dataclass(frozen=True)
@@ -119,7 +108,7 @@ def prepare(table: pd.DataFrame, settings: PairPrepare, languages: Languages, mo
     types, values, offsets = index(chain.from_iterable(sides))
     middle = len(table)
     first = int(offsets[middle])
-    encoded = [model_to_text(model) for model in models]
+    encoded = [tokens.model_to_text(model) for model in models]
     write_flat(
         folder,
         values[:first],
@@ -134,11 +123,11 @@ def cut(texts: Iterable[str], settings: PairPrepare, language: str, model: bytes
     """Cut one side's sentences into tokens, one at least."""
     cased = (text.lower() if settings.is_lower else text for text in texts)
     if settings.tokens == "subword" and model is not None:
-        lists = encode_subwords(model, cased)
+        lists = tokens.encode_subwords(model, cased)
     elif settings.tokens == "char":
         lists = tokenize(cased, TextTokens("char"))
     elif settings.tokens == "word":
-        lists = moses_words(cased, language)
+        lists = tokens.moses_words(cased, language)
     else:
         raise ValueError(f"data.prepare.tokens={settings.tokens!r} needs a model of subwords")
     return (found or [SPECIALS[UNKNOWN]] for found in lists)
@@ -148,7 +137,7 @@ def learn_subwords(train: pd.DataFrame, settings: PairPrepare) -> list[bytes]:
     """Learn one model of both sides, or one of each, from training pairs; fewer pieces than asked for will do where texts are few."""
     sides = [chain(train["source"], train["target"])] if settings.is_joint else [train["source"], train["target"]]
     return [
-        train_subwords(
+        tokens.train_subwords(
             (text.lower() if settings.is_lower else text for text in side), settings.subword_size, is_normalised=False, is_limit=True
         )
         for side in sides
@@ -187,7 +176,7 @@ class TranslationReader(WrittenReader):
     @property
     def models(self) -> list[bytes]:
         """The models of subwords: one, one a side, or none."""
-        return [model_from_text(text) for text in self.subwords]
+        return [tokens.model_from_text(text) for text in self.subwords]
 
     @property
     def table_format(self) -> tuple[str, str | None, bool]:
@@ -347,7 +336,7 @@ class TranslationData(SplitData, TokenTargets):
 
     def _open(self, prepared: Prepared) -> None:
         meta = prepared.meta_as(PairMeta)
-        self.types, self.models = meta.types, [model_from_text(text) for text in meta.subwords]
+        self.types, self.models = meta.types, [tokens.model_from_text(text) for text in meta.subwords]
 
     def make_spec(self) -> DataSpec:
         """Describe the pairs to a model."""
@@ -416,7 +405,7 @@ class TranslationData(SplitData, TokenTargets):
             self.loader.max_tokens,
             self.source_vocabulary.words,
             None if self.prepare.is_joint else self.target_vocabulary.words,
-            tuple(model_to_text(model) for model in self.models),
+            tuple(tokens.model_to_text(model) for model in self.models),
         )
 
     def shown(self, rows: np.ndarray) -> list[str]:
