@@ -134,7 +134,7 @@ def find_files(item: str, suffixes: Collection[str], what: str) -> list[Path]:
     """Return the file of this name, or a folder's files with these suffixes.
 
     Raises:
-        ValueError: where there is none.
+        ValueError: if there is none.
     """
     path = Path(item).expanduser()
     if path.is_dir():

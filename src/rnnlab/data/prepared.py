@@ -156,7 +156,7 @@ def prepare_once(folder: Path, is_current: Callable[[], bool], build: Callable[[
 
 
 def read_meta(folder: Path) -> Json | None:
-    """Return a prepared folder's meta.json, or None where there is none that can be read."""
+    """Return a prepared folder's meta.json, or None if there is none that can be read."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         return meta if isinstance(meta, dict) else None

@@ -34,7 +34,7 @@ class MusicLoader:
     Args:
         batch_size: most pieces in a batch.
         batch_steps: most steps in a batch, padding included (a longer piece is a batch of its own).
-        num_buckets: pieces of like length are batched together, in so many groups (1: all lengths together).
+        num_buckets: pieces of similar length are batched together, in so many groups (1: all lengths together).
         max_steps: of longer training pieces each epoch takes a stretch of so many steps, drawn anew (None: all of them).
         transpose: training pieces are shifted by up to so many keys up or down, drawn anew each epoch, never beyond the keys that
             training pieces use (0: not at all).
@@ -61,7 +61,7 @@ def split_pieces(given: np.ndarray, kind: MusicSplit, split_seed: int, val_fract
         given: (N,) "train", "val", "test" or "".
         kind: `official` (validation is carved from training where none is given), `random`, or `auto` (official where the source says).
         split_seed: of random choices.
-        val_fraction: share carved off, for validation and for a random test each; one piece at least.
+        val_fraction: fraction carved off, for validation and for a random test each; one piece at least.
 
     Returns:
         Sorted rows per split, and in words what was done.
@@ -264,7 +264,7 @@ class MusicData(SplitData):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put pieces of like length together, under a budget of steps."""
+        """Put pieces of similar length together, under a budget of steps."""
         lengths = self.lengths[rows].clip(max=self.loader.max_steps if is_training else None)
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_steps, self.seed, num_buckets)

@@ -85,15 +85,7 @@ class AddingData(MemoryData):
     def make_spec(self) -> DataSpec:
         """Describe the sequences to a model."""
         return DataSpec(
-            self.name,
-            "features",
-            2,
-            "real",
-            1,
-            ("sum",),
-            feature_names=("value", "mark"),
-            solved_at=SOLVED_MSE,
-            memoryless=((1, (1.0,)),),
+            self.name, "features", 2, "real", 1, ("sum",), feature_names=("value", "mark"), solved_at=SOLVED_MSE, memoryless=((1, (1.0,)),)
         )
 
     def reader(self) -> AddingReader:

@@ -43,7 +43,7 @@ class MemoryLoader:
 
 @dataclass(frozen=True)
 class MemoryReader(WrittenReader, ABC):
-    """Base class of readers of written sequences; they hold nothing."""
+    """Base class of readers of written sequences."""
 
     usual_columns = ("sequence",)
 
@@ -57,7 +57,7 @@ class MemoryReader(WrittenReader, ABC):
 
     @abstractmethod
     def unknown_targets(self, num_sequences: int, num_steps: int) -> Tensor:
-        """Return targets that say that nothing is known."""
+        """Return targets that mark all answers as unknown."""
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
         """Turn written sequences, of any lengths, into a batch."""
@@ -79,8 +79,9 @@ class MemoryData(SequenceDataModule, ABC):
     group_column = "group"
     sample = ""
     least_steps: ClassVar[int]
-    """The smallest T, and why in words:"""
+    """The smallest T."""
     why_least: ClassVar[str]
+    """Why it is not smaller."""
 
     source: str = field(init=False, default="generated")
     mirror: str | None = field(init=False, default=None)

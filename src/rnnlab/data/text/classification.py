@@ -65,13 +65,13 @@ class TextLoader:
     Args:
         batch_size: most texts in a batch.
         batch_tokens: most tokens in a batch, padding included.
-        num_buckets: texts of like length are batched together, in so many groups.
+        num_buckets: texts of similar length are batched together, in so many groups.
         min_frequency: rarer tokens of the training split are unknown.
         max_size: most words in the vocabulary (None: no limit).
         max_tokens: longer texts are cut to so many (None: never).
         truncate: what of a longer text stays: its `head`, its `tail`, or half from `both` ends.
         drop_duplicates: leave out training texts that are also in validation or test (and validation texts that are in test).
-        word_dropout: share of a training text's tokens that are made unknown, each time anew.
+        word_dropout: fraction of a training text's tokens that are made unknown, each time anew.
         vectors: a file of word vectors in GloVe's text format to begin with (None: none).
     """
 
@@ -345,7 +345,7 @@ class TextData(SplitData, LabelledData):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put texts of like length together, under a budget of tokens."""
+        """Put texts of similar length together, under a budget of tokens."""
         lengths = self.data.lengths[rows].clip(max=self.loader.max_tokens)
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)

@@ -55,7 +55,7 @@ class PronunciationLoader:
     Args:
         batch_size: most words in a batch.
         batch_tokens: most letters, or phones, in a batch, padding included.
-        num_buckets: words of like length are batched together, in so many groups.
+        num_buckets: words of similar length are batched together, in so many groups.
     """
 
     batch_size: PositiveInt
@@ -396,7 +396,7 @@ class PronunciationData(TokenTargets):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put words of like length together, under a budget of tokens."""
+        """Put words of similar length together, under a budget of tokens."""
         lengths = np.maximum(self.lengths, self.target_lengths)[rows]
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)

@@ -78,7 +78,7 @@ class PairLoader:
     Args:
         batch_size: most pairs in a batch.
         batch_tokens: most tokens on either side of a batch, padding and the end of sentence included.
-        num_buckets: pairs of like length are batched together, in so many groups.
+        num_buckets: pairs of similar length are batched together, in so many groups.
         min_frequency: rarer tokens of the training split are unknown.
         max_size: most words in a vocabulary (None: no limit).
         max_tokens: training pairs with more on either side are left out (None: none is).
@@ -416,7 +416,7 @@ class TranslationData(SplitData, TokenTargets):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put pairs of like length together, under a budget of tokens that holds for either side."""
+        """Put pairs of similar length together, under a budget of tokens that holds for either side."""
         lengths = np.maximum(self.lengths, self.target_lengths)[rows] + 1
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)
