@@ -273,7 +273,7 @@ class SplitData(SequenceDataModule, ABC):
     sample_settings: ClassVar[Mapping[str, str | None]] = {"split": "auto"}
 
     split: SplitKind
-    """`official` (as the source says), `random`, or `auto` (official where the source says)."""
+    """How examples are split, see `rnnlab.data.splits`."""
     split_seed: int
     """Seed of random splits."""
     val_fraction: Fraction
