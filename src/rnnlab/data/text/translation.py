@@ -33,12 +33,8 @@ from rnnlab.data.text.pairs import (
     PairSplit,
     Rows,
     clean_sentence,
-    find_pairs,
     further_targets,
-    has_prefix,
-    hash_pairs,
     split_pairs,
-    with_groups,
     without_repeated,
 )
 from rnnlab.data.tokens import UNSPACED, TextTokens, Vocabulary, index, tokenize
@@ -248,17 +244,17 @@ class TranslationData(SplitData, TokenTargets):
     def fetch_raw(self) -> Path:
         """Bring raw data to this machine; two aligned files go by what their names begin with."""
         path = Path(self.source).expanduser().absolute()
-        is_prefix = self.source not in ("sample", *self.upstreams) and not path.exists() and has_prefix(path)
+        is_prefix = self.source not in ("sample", *self.upstreams) and not path.exists() and pairs.has_prefix(path)
         return path if is_prefix else super().fetch_raw()
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
         """List the pairs."""
-        table, self.odd = find_pairs(self.source, raw, self.languages, self.prepare.columns)
+        table, self.odd = pairs.find_pairs(self.source, raw, self.languages, self.prepare.columns)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
         """Hash sentences, ids and splits."""
-        return hash_pairs(table)
+        return pairs.hash_pairs(table)
 
     def prepared_key(self, source_hash: str) -> str:
         """Hash source, languages, settings, code; for subwords also the split that they are learned from, or the models that are given."""
@@ -272,7 +268,7 @@ class TranslationData(SplitData, TokenTargets):
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         """Cut, number, write; learn subwords from the training pairs first."""
-        table = with_groups(table)
+        table = pairs.with_groups(table)
         models = self.models
         if self.prepare.tokens == "subword" and not models:
             rows, _ = split_pairs(table, self.split, self.split_seed, self.val_fraction)
