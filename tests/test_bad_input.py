@@ -12,10 +12,10 @@ import pytest
 
 from rnnlab.commands import train as run
 from rnnlab.commands.prepare import prepare
-from rnnlab.config import Config
+from rnnlab.settings import TrainSettings
 from rnnlab.training.recipes import find_data
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(40)
 LABELS = ("north", "south", "west")
 

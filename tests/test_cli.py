@@ -92,7 +92,7 @@ def test_a_wrong_value_is_one_line_that_says_what_is_allowed(words: str, message
     given = words if "data.source" in words or "resume" in words else f"{words} data.source=sample trainer=smoke"
     monkeypatch.setattr(sys, "argv", ["train.py", *given.split()])
     with pytest.raises(SystemExit) as stopped:
-        cli.main("config", run.train)
+        cli.main("config", lambda composed: run.train(TrainSettings.of(composed)))
     assert stopped.value.code in (1, 2)
     shown = capsys.readouterr().err
     assert re.search(message, shown), shown

@@ -69,7 +69,7 @@ def store() -> dict[str, Config]:
 
 
 @pytest.fixture
-def composed(store: dict[str, Config], compose: Callable[..., Config]) -> Callable[[str], Config]:
+def composed(store: dict[str, Config], compose: Callable[..., TrainSettings]) -> Callable[[str], Config]:
     """Compose words, with every key of the page that belongs to them set to its default, as a user would type it."""
 
     def made(context: str) -> Config:
@@ -104,7 +104,7 @@ def test_the_page_names_the_knobs_that_it_must() -> None:
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_every_key_is_one_and_has_the_default_that_the_page_says(
-    context: str, composed: Callable[[str], Config], compose: Callable[..., Config]
+    context: str, composed: Callable[[str], Config], compose: Callable[..., TrainSettings]
 ) -> None:
     composed(context)
     plain = compose(*context.split())
@@ -136,7 +136,7 @@ def test_a_wrong_value_is_refused_by_its_key(key: str, composed: Callable[[str],
 
 @pytest.mark.parametrize("key", LATE)
 def test_what_only_data_or_other_runs_can_tell_is_refused_by_its_key_before_there_is_a_run(
-    key: str, compose: Callable[..., Config], root: Path
+    key: str, compose: Callable[..., TrainSettings], root: Path
 ) -> None:
     outputs = root / "outputs"
     before = set(outputs.glob("*"))

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from rnnlab.commands import predict, score
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.music.piano_rolls import read_roll
 from rnnlab.models.base import SequenceModule
@@ -19,9 +19,10 @@ from rnnlab.paths import CONF
 from rnnlab.report.comparison import Metric
 from rnnlab.report.runs import read_groups
 from rnnlab.report.verdicts import summaries, verdicts
+from rnnlab.settings import TrainSettings
 from rnnlab.tracking.tracker import connect
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 SAMPLE = CONF.parent / "data/samples/music"
 WORDS = ("data=music", "data.source=sample", "trainer=smoke", "tracking.log_model=false")
 PIECE = SAMPLE / "test/canon-01.csv"

@@ -20,12 +20,13 @@ from rnnlab.cli import quoted
 from rnnlab.commands import predict as predict_command
 from rnnlab.commands import score
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.evaluation import artifacts as results
 from rnnlab.paths import CONF
+from rnnlab.settings import TrainSettings
 from rnnlab.training import callbacks
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 SAMPLES = CONF.parent / "data/samples"
 SIZES = ("trainer=smoke", "trainer.max_epochs=1", "data.source=sample", "data.loader.batch_size=16", "tracking.log_model=false")
 ENCODER = "model.recurrence.hidden_size=16"
@@ -82,7 +83,7 @@ def predict(trained: Callable[[str], Path], compose: Compose, capsys: pytest.Cap
     return predicted
 
 
-def train(config: Config) -> Path:
+def train(config: TrainSettings) -> Path:
     """Train and return the folder of the run."""
     outputs = config.paths.outputs
     before = set(outputs.glob("*"))

@@ -12,19 +12,20 @@ from mlflow import MlflowClient
 
 from rnnlab.commands import predict, score
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.contracts import DataSpec
 from rnnlab.evaluation.artifacts import solved_or_not
+from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Regularisation, make_task
 from rnnlab.training.callbacks import StopWhenSolved
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 SPEC = DataSpec("adding", "features", 2, "real", 1, ("sum",), solved_at=0.01)
 SMALL = ("data.num_train=320", "data.num_val=200", "data.num_test=300", "data.loader.batch_size=32", "tracking.log_model=false")
 LEARNING = ("model=gru", "model.recurrence.hidden_size=16", "model.head.dropout=0", "optimizer.lr=0.02", "scheduler=none")
 
 
-def train(config: Config) -> Path:
+def train(config: TrainSettings) -> Path:
     """Train and return the folder of the run."""
     outputs = config.paths.outputs
     before = set(outputs.glob("*"))

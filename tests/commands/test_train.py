@@ -16,10 +16,11 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.evaluation import artifacts as results
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.paths import CONF
+from rnnlab.settings import TrainSettings
 from rnnlab.training.recording import run_name
 
 WORDS = ("data.source=sample", "trainer=smoke", "data.loader.batch_size=20", "model.recurrence.hidden_size=9", "seed=3")
@@ -32,7 +33,7 @@ def store() -> dict[str, Path]:
 
 
 @pytest.fixture
-def recorded(store: dict[str, Path], compose: Callable[..., Config], root: Path) -> Path:
+def recorded(store: dict[str, Path], compose: Callable[..., TrainSettings], root: Path) -> Path:
     """Return the folder of a small finished run."""
     if "run" not in store:
         before = set((root / "outputs").glob("*"))
@@ -121,14 +122,14 @@ def test_a_bundle_whose_weights_are_not_the_model_s_says_where_it_can_be_read(re
         load_bundle(tmp_path)
 
 
-def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compose: Callable[..., Config]) -> None:
+def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compose: Callable[..., TrainSettings]) -> None:
     stored = yaml.safe_load((recorded / "config.yaml").read_text())
     fresh = compose(*WORDS, "tracking.tensorboard=true")
     for key in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "callbacks", "seed"):
         assert stored[key] == fresh[key]
 
 
-def test_a_run_is_named_by_what_matters(compose: Callable[..., Config]) -> None:
+def test_a_run_is_named_by_what_matters(compose: Callable[..., TrainSettings]) -> None:
     def named(*words: str) -> str:
         settings = compose(*words)
         return run_name(settings, settings.data.recipe()(settings.paths.of_data, 0).name_parts())
@@ -147,7 +148,7 @@ def test_a_run_is_named_by_what_matters(compose: Callable[..., Config]) -> None:
 FEW = "data.tickers=[ALFA,BRVO,CHRL]"
 
 
-def train_one(compose: Callable[..., Config], root: Path, *words: str) -> Path:
+def train_one(compose: Callable[..., TrainSettings], root: Path, *words: str) -> Path:
     """Train on a bundled sample and return the folder of the run."""
     before = set((root / "outputs").glob("*"))
     run.train(compose("data.source=sample", "trainer=smoke", "tracking.log_model=false", *words))
@@ -168,7 +169,7 @@ BASELINES = {
 
 
 @pytest.mark.parametrize("words", BASELINES)
-def test_a_baseline_is_a_run_like_any_other(words: str, compose: Callable[..., Config], root: Path) -> None:
+def test_a_baseline_is_a_run_like_any_other(words: str, compose: Callable[..., TrainSettings], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", *words.split())
     found = client(root).get_run(folder.name)
     assert (found.info.status, found.info.run_name) == ("FINISHED", BASELINES[words])
@@ -184,7 +185,7 @@ def test_a_baseline_is_a_run_like_any_other(words: str, compose: Callable[..., C
     load_bundle(folder / "artifacts/bundle")
 
 
-def test_a_fitted_baselines_bundle_answers_raw_texts_as_the_run_did(compose: Callable[..., Config], root: Path) -> None:
+def test_a_fitted_baselines_bundle_answers_raw_texts_as_the_run_did(compose: Callable[..., TrainSettings], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", "data=text", "trainer.limit_test_batches=1.0")
     sample = pd.read_csv(CONF.parent / "data/samples/text/headlines.csv")
     test = sample[sample["split"] == "test"]
@@ -207,7 +208,7 @@ PICTURES = {
 @pytest.mark.parametrize("data", PICTURES)
 @pytest.mark.parametrize("model", ["srnn", "lstm", "gru", "birnn"])
 def test_every_network_runs_on_every_kind_of_data(
-    model: str, data: str, compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, data: str, compose: Callable[..., TrainSettings], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if model != "gru":  # pictures are of the data: one model's are enough
         monkeypatch.setattr(results, "draw", lambda *words: None)
@@ -220,7 +221,7 @@ def test_every_network_runs_on_every_kind_of_data(
     assert names >= {"checkpoint", "bundle", "predictions", *(PICTURES[data] if model == "gru" else [])}
 
 
-def test_the_most_certain_errors_of_texts_can_be_read(compose: Callable[..., Config], root: Path) -> None:
+def test_the_most_certain_errors_of_texts_can_be_read(compose: Callable[..., TrainSettings], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", "baseline.kind=mean", "data=text")
     errors = pd.read_csv(folder / "artifacts/errors.csv")
     assert (errors["target"] != errors["prediction"]).all()
@@ -231,7 +232,7 @@ def test_the_most_certain_errors_of_texts_can_be_read(compose: Callable[..., Con
     assert errors.merge(pd.read_parquet(folder / "artifacts/predictions/test.parquet"), on="example_id").shape[0] == len(errors)
 
 
-def test_quantiles_are_columns_of_the_table_and_their_coverage_is_measured(compose: Callable[..., Config], root: Path) -> None:
+def test_quantiles_are_columns_of_the_table_and_their_coverage_is_measured(compose: Callable[..., TrainSettings], root: Path) -> None:
     folder = train_one(compose, root, "data=stock", FEW, "model/head=quantile", "model.recurrence.hidden_size=8", "data.horizon_days=[1,5]")
     table = pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     assert list(table.columns[:3]) == ["example_id", "group", "date"]
@@ -247,7 +248,7 @@ def test_quantiles_are_columns_of_the_table_and_their_coverage_is_measured(compo
 
 
 def test_a_networks_summary_says_how_it_stands_to_the_baseline(
-    compose: Callable[..., Config], root: Path, capsys: pytest.CaptureFixture[str]
+    compose: Callable[..., TrainSettings], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ("data=series", "data.test_fraction=0.123")  # nobody else's test split
     train_one(compose, root, *data, "model.recurrence.hidden_size=8", "data.loader.batch_size=200")
@@ -263,13 +264,13 @@ def test_a_networks_summary_says_how_it_stands_to_the_baseline(
 
 
 @pytest.mark.parametrize("kind", ["mean", "persistence"])
-def test_a_forecast_that_is_always_the_same_finishes_too(kind: str, compose: Callable[..., Config], root: Path) -> None:
+def test_a_forecast_that_is_always_the_same_finishes_too(kind: str, compose: Callable[..., TrainSettings], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", "data=stock", FEW, f"baseline.kind={kind}")
     assert client(root).get_run(folder.name).info.status == "FINISHED"
 
 
 def test_a_full_disk_stops_the_run_with_the_command_that_continues_it(
-    compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
+    compose: Callable[..., TrainSettings], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: pl.Trainer, path: Path, *rest: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -283,7 +284,7 @@ def test_a_full_disk_stops_the_run_with_the_command_that_continues_it(
     assert (found.info.status, "No space" in found.data.tags["failure"]) == ("FAILED", True)
 
 
-def test_data_that_changed_since_are_not_resumed(compose: Callable[..., Config], root: Path, recorded: Path) -> None:
+def test_data_that_changed_since_are_not_resumed(compose: Callable[..., TrainSettings], root: Path, recorded: Path) -> None:
     mlflow_client = client(root)
     mlflow_client.set_terminated(recorded.name, "KILLED")
     mlflow_client.set_tag(recorded.name, "test_hash", "other")

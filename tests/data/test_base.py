@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.data.bundled import through_json
 
-from rnnlab.config import Config, recipe
+from rnnlab.config import recipe
 from rnnlab.contracts import IGNORED_TARGET, PAD, SPECIALS, UNKNOWN, Batch, DataSpec, valid_mask
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
 from rnnlab.data.inputs import WrittenReader
@@ -33,7 +33,7 @@ CONFIGS: dict[str, TrainSettings] = {}
 
 
 @pytest.fixture(params=NAMES)
-def module(request: pytest.FixtureRequest, compose: Callable[..., Config]) -> SequenceDataModule:
+def module(request: pytest.FixtureRequest, compose: Callable[..., TrainSettings]) -> SequenceDataModule:
     """Set each data set up once."""
     name: str = request.param
     if name not in MODULES:

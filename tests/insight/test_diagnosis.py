@@ -10,6 +10,7 @@ from rnnlab.config import Config, flatten
 from rnnlab.contracts import DataSpec
 from rnnlab.insight.diagnosis import curves, diagnose
 from rnnlab.insight.remedies import remedies
+from rnnlab.settings import TrainSettings
 from rnnlab.training.recipes import check
 
 TWO = DataSpec("toy", "features", 3, "class", 2, ("a", "b"), (50, 50))
@@ -101,7 +102,7 @@ def test_guessing_counts_by_how_frequent_the_classes_are() -> None:
 
 
 @pytest.mark.parametrize("words", ["data=speech", "data=text model=birnn", "data=stock model=seq2seq"])
-def test_every_remedy_is_a_word_that_a_command_takes(words: str, compose: Callable[..., Config]) -> None:
+def test_every_remedy_is_a_word_that_a_command_takes(words: str, compose: Callable[..., TrainSettings]) -> None:
     config = compose(*words.split())
     advised = {verdict: list(remedies(verdict, flatten(config), 3)) for verdict in CASES}
     assert {verdict for verdict, found in advised.items() if not found} == {"fitting", "unknown"}

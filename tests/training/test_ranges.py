@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
+from rnnlab.settings import TrainSettings
 from rnnlab.training.recipes import check
 
 WRONG = {
@@ -27,7 +28,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callable[..., Config]) -> None:
+def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callable[..., TrainSettings]) -> None:
     with pytest.raises(ConfigError, match=WRONG[words]):
         check(compose(*words.split()))
 
@@ -45,5 +46,5 @@ def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callabl
         "model=baseline",
     ],
 )
-def test_values_in_range_are_taken(words: str, compose: Callable[..., Config]) -> None:
+def test_values_in_range_are_taken(words: str, compose: Callable[..., TrainSettings]) -> None:
     check(compose(*words.split()))

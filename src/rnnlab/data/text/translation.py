@@ -395,14 +395,9 @@ class TranslationData(SplitData, TokenTargets):
 
     def reader(self) -> TranslationReader:
         """Return what turns sentences into batches as this module does."""
-        return TranslationReader(
-            self.prepare,
-            self.languages,
-            self.loader.max_tokens,
-            self.source_vocabulary.words,
-            None if self.prepare.is_joint else self.target_vocabulary.words,
-            tuple(tokens.model_to_text(model) for model in self.models),
-        )
+        source, target = self.source_vocabulary.words, None if self.prepare.is_joint else self.target_vocabulary.words
+        models = tuple(tokens.model_to_text(model) for model in self.models)
+        return TranslationReader(self.prepare, self.languages, self.loader.max_tokens, source, target, models)
 
     def shown(self, rows: np.ndarray) -> list[str]:
         """Return source sentences."""
