@@ -1,6 +1,7 @@
 """What carried an answer is drawn over what was read, and written beside it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rnnlab.contracts import Batch
+from rnnlab.data.series.series import SeriesReader
+from rnnlab.data.text.classification import TextPrepare, TextReader
 from rnnlab.insight.attribution import Attribution
 from rnnlab.insight.attribution_figures import Reading, draw_shares
 from rnnlab.insight.explanations import explain
 from rnnlab.models.base import Network
 
+TEXTS = TextReader(TextPrepare("text", "label", None, None, True, "word", 1, 8000, False), None, "both", (), (), None)
+NUMBERS = SeriesReader(9, [1], (), {}, "x", "time", None, None, False)
 PNG = b"\x89PNG\r\n\x1a\n"
 Draw = Callable[[Attribution, Reading], Figure]
 
@@ -101,19 +106,19 @@ def test_an_answer_without_any_share_is_drawn_too(drawn: Draw) -> None:
 def test_every_answer_has_a_picture_and_its_rows_in_the_table(
     network: Callable[..., Network], batch: Callable[..., Batch], tmp_path: Path
 ) -> None:
-    words = {"kind": "text", "vocabulary": ["<pad>", "<unk>", "a", "b", "c", "d", "e"]}
+    words = ("<pad>", "<unk>", "a", "b", "c", "d", "e")
     given = batch("words")
-    found = explain(network("words"), words, given, tmp_path, ["one", "two", "three"])
+    found = explain(network("words"), replace(TEXTS, vocabulary=words), given, tmp_path, ["one", "two", "three"])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["one.png", "three.png", "two.png"]
     table = found.table
     assert table.groupby("input", sort=False)["step"].agg(list).tolist() == [[1, 2, 3], list(range(1, 10)), [1, 2, 3, 4, 5]]
-    read = [words["vocabulary"][number] for number in given.inputs[0, :3].tolist()]
+    read = [words[number] for number in given.inputs[0, :3].tolist()]
     assert table.loc[table["input"] == "one", "what"].tolist() == read
     assert set(table["unit"]) == {"nats"} and found.most_missed < 0.01
 
 
 def test_several_forecasts_have_a_picture_each(network: Callable[..., Network], batch: Callable[..., Batch], tmp_path: Path) -> None:
-    found = explain(network("real"), {"kind": "series"}, batch("real", (2,)), tmp_path, ["now"])
+    found = explain(network("real"), NUMBERS, batch("real", (2,)), tmp_path, ["now"])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["now_x.png", "now_y.png"]
     assert found.table["answer"].tolist() == ["x", "x", "y", "y"]  # features without names are added up
     assert isinstance(found.table, pd.DataFrame) and set(found.table["unit"]) == {"%"}

@@ -46,7 +46,7 @@ def score(settings: ScoreSettings) -> None:
     node = Node("data", recorded["data"] | ({"source": source} if source else {}))
     data: SequenceDataModule = node.recipe()(settings.paths.of_data, recorded["seed"])
     if source:
-        data.setup_as_test(bundle.data)
+        data.setup_as_test(bundle.reader)
     else:
         data.setup()
         refuse_changed_data(client, run_id, data)

@@ -167,7 +167,7 @@ def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: Se
     tags |= {"search": study.job.trial.search, "trial": str(study.job.trial.number)} if study.job.trial else {}
     tags |= {"reproduces": settings.run.reproduces} if settings.run.reproduces else {"identity": job}  # a repetition is no study's job
     which = f"-t{study.job.trial.number}" if study.job.trial else f"-{study.job.setting}" if study.job.setting else ""
-    name = (settings.run.name or run_name(settings, model)) + which
+    name = (settings.run.name or run_name(settings, data.name_parts(), model)) + which
     given = {key: value for key, value in tags.items() if value}
     return Tracker.start(client, settings.tracking.experiment or data.name, name, settings.paths, given)
 

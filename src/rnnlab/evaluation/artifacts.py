@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.evaluation.bundle import SERVED_COLUMNS, write_bundle
+from rnnlab.evaluation.bundle import write_bundle
 from rnnlab.evaluation.evaluate import Evaluation
 from rnnlab.insight import figures
 from rnnlab.insight.attention_maps import draw_maps
@@ -97,7 +97,7 @@ def leave_behind(
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
     (folder / "results.json").write_text(json.dumps(numbers | extra, indent=1, sort_keys=True), encoding="utf-8")
     (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=1), encoding="utf-8")
-    write_bundle(folder / "bundle", model, settings.model, data.bundle(), tracker.run_id)
+    write_bundle(folder / "bundle", model, settings.model, data.reader(), tracker.run_id)
     tracker.log_files(folder)
     tracker.set_tags({NOTE: f"{what_ran(settings, model)}\n\n{what_came_out(tracker, model, found, extra)}"})
     if checkpoint is not None:
@@ -105,7 +105,7 @@ def leave_behind(
         tracker.log_files(checkpoint, "checkpoint")
     if settings.tracking.log_model:
         requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
-        columns = SERVED_COLUMNS[str(data.bundle()["kind"])]
+        columns = data.reader().columns
         tracker.log_model(PACKAGE / "evaluation" / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
     return diagnosis
 
@@ -279,7 +279,7 @@ def print_summary(
     console.print(
         f"\n{size}{extra['time/fit_seconds']:.0f} s, {extra['speed/examples_per_second']:,.0f} examples/s, "
         f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui, then {tracker.link}\n"
-        f"  predict:  python src/predict.py run={tracker.run_id} {_example(data)}\n  files:    {tracker.folder}",
+        f"  predict:  python src/predict.py run={tracker.run_id} {data.reader().example}\n  files:    {tracker.folder}",
         highlight=False,
     )
 
@@ -293,15 +293,6 @@ def solved_or_not(task: Task, numbers: dict[str, float]) -> str:
     if numbers["solved"]:
         return f"[bold green]solved:[/] test {name} {shown(numbers[name], unit)} is {wanted}"
     return f"[bold yellow]not solved:[/] test {name} {shown(numbers[name], unit)} is not {wanted}"
-
-
-def _example(data: SequenceDataModule) -> str:
-    texts = {
-        **{"text": "a text", "translation": "a sentence", "pronunciation": "word"},
-        **{"adding": "0.2 0.7* 0.1 0.4*", "copying": "abcdefghab--->----------", "parity": "01101"},
-    }
-    kind = str(data.bundle()["kind"])
-    return f'text="{texts[kind]}"' if kind in texts else "input=FILE"
 
 
 def unit_of(name: str, task: Task) -> str:
