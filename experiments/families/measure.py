@@ -102,7 +102,7 @@ def measure_costs(words: str, num_steps: int) -> Row:
     found["train_alone_ms"] = 1e3 * fastest(lambda: step(alone))
     model.eval()
     with torch.inference_mode():
-        found["answer_ms"] = 1e3 * fastest(lambda: model.respond(batch)) / BATCH_SIZE
+        found["answer_ms"] = 1e3 * fastest(lambda: model.predict(batch)) / BATCH_SIZE
     return found
 
 

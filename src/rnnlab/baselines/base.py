@@ -48,7 +48,7 @@ class Method(ABC):
         """Fit on training batches; validation batches choose settings and nothing else."""
 
     @abstractmethod
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return outputs as the task reads them: (B, C) logits, (B, T, C) log-odds or (B, D) standardised forecasts."""
 
 

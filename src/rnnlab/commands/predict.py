@@ -21,7 +21,7 @@ from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.text.readers import TABLE_SUFFIXES, TEXT_NAMES
 from rnnlab.evaluation.artifacts import unit_of
 from rnnlab.evaluation.bundle import Bundle, load_bundle
-from rnnlab.evaluation.evaluate import measure
+from rnnlab.evaluation.evaluate import evaluate
 from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
 from rnnlab.insight.continuation import draw_continuation
@@ -35,7 +35,7 @@ WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
 
 
 def score(config: Config) -> None:
-    """Measure a run's chosen checkpoint.
+    """Evaluate a run's chosen checkpoint.
 
     Raises:
         ValueError: the user's to mend.
@@ -50,7 +50,7 @@ def score(config: Config) -> None:
     else:
         data.setup()
         refuse_changed_data(client, config["run"], data)
-    found = measure(bundle.model, data, "test")
+    found = evaluate(bundle.model, data, "test")
     words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
     table = Table(title=f"run {config['run']} on {words}", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("")

@@ -23,7 +23,7 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources.fetching import SourceUnavailable
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation import artifacts
-from rnnlab.evaluation.evaluate import Evaluation, measure
+from rnnlab.evaluation.evaluate import Evaluation, evaluate
 from rnnlab.models.base import FittedOnce, Network, Optimization, Predictor, SequenceModule
 from rnnlab.paths import CONF, HOME, root
 from rnnlab.studies.jobs import checkpoint_of, claim, decide, identity, package_hash
@@ -207,13 +207,13 @@ def _train_under(config: Config, recipes: Recipes, client: Client, data: Sequenc
                 return None
         else:
             extra, checkpoint = _fit_baseline(cast(FittedOnce, model), data), None
-        found = _measure_both(config, model, data)
+        found = _evaluate_both(config, model, data)
         diagnosis = artifacts.leave_behind(tracker, model, data, found, extra, config, checkpoint)
         if config["study"]["parent"]:
             artifacts.print_line(tracker, model, found, extra)
         else:
             artifacts.print_summary(tracker, model, data, found, extra, config["words"], diagnosis)
-        value = found["val"].numbers[model.task.measure.name]
+        value = found["val"].numbers[model.task.metric.name]
     return value
 
 
@@ -336,12 +336,12 @@ def _fit_baseline(model: FittedOnce, data: SequenceDataModule) -> dict[str, floa
     }
 
 
-def _measure_both(config: Config, model: Predictor, data: SequenceDataModule) -> dict[str, Evaluation]:
-    """Measure on validation and on test, once."""
+def _evaluate_both(config: Config, model: Predictor, data: SequenceDataModule) -> dict[str, Evaluation]:
+    """Evaluate on validation and on test, once."""
     limits = {split: config["trainer"][f"limit_{split}_batches"] for split in ("val", "test")}
     return {
-        "val": measure(model, data, "val", count_of(limits["val"], data.val_dataloader())),
-        "test": measure(model, data, "test", count_of(limits["test"], data.test_dataloader())),
+        "val": evaluate(model, data, "val", count_of(limits["val"], data.val_dataloader())),
+        "test": evaluate(model, data, "test", count_of(limits["test"], data.test_dataloader())),
     }
 
 

@@ -172,7 +172,7 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
     """
     task = model.task
     if isinstance(model, Network):
-        measure = task.measure.name
+        measure = task.metric.name
         history = {name: tracker.history(name) for name in ("train/loss", "val/loss", f"val/{measure}")}
         figures.learning_curve(history, measure, folder / "learning_curve.png")
     if isinstance(task, Classify) and not isinstance(task, Label):

@@ -92,7 +92,7 @@ def attribute(model: Predictor, batch: Batch, row: int) -> list[Attribution]:
     with evaluating(network), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient while evaluating
         with torch.no_grad():
             values, lengths_B = network.frontend(alone.inputs, alone.input_lengths)
-            outputs = network.respond(alone)
+            outputs = network.predict(alone)
         assert isinstance(outputs, Tensor)
         is_tokens = network.spec.input_kind == "tokens"
         ends = values[0] if is_tokens else zero_padding(alone.inputs, alone.input_lengths)[0]
@@ -137,14 +137,14 @@ def _along(network: Network, alone: Batch, scalar: Scalar) -> Callable[[Tensor],
     def answer(values_NTX: Tensor) -> Tensor:
         batch = _repeated(alone, 0, len(values_NTX))
         if network.spec.input_kind == "features":
-            return scalar(network.respond(replace(batch, inputs=values_NTX)), batch)  # type: ignore[arg-type]
+            return scalar(network.predict(replace(batch, inputs=values_NTX)), batch)  # type: ignore[arg-type]
 
         def swap(module: nn.Module, given: tuple[Tensor, ...], found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             return values_NTX, found[1]
 
         handle = network.frontend.register_forward_hook(swap)
         try:
-            return scalar(network.respond(batch), batch)  # type: ignore[arg-type]
+            return scalar(network.predict(batch), batch)  # type: ignore[arg-type]
         finally:
             handle.remove()
 

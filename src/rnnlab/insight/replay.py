@@ -127,7 +127,7 @@ def replay(model: Network, batch: Batch) -> Replay:
     ]
     try:
         with evaluating(model), torch.enable_grad():
-            outputs = model.glance(batch)
+            outputs = model.predict_greedy(batch)
             loss = model.task.loss(outputs, batch, is_training=False)
     finally:
         for handle in handles:

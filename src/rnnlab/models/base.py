@@ -67,7 +67,7 @@ class Predictor(pl.LightningModule, ABC):
         self.task = task
 
     @abstractmethod
-    def respond(self, batch: Batch) -> Outputs:
+    def predict(self, batch: Batch) -> Outputs:
         """Return outputs as the task reads them: (B, C) or (B, T, C) log-odds, (B, D) standardised forecasts, or what was decoded."""
 
 
@@ -116,9 +116,9 @@ class Network(Predictor, ABC):
         """Whether there are parameters that no answer depends on."""
         return False
 
-    def glance(self, batch: Batch) -> Outputs:
+    def predict_greedy(self, batch: Batch) -> Outputs:
         """Answer a batch quickly, for validation while training."""
-        return self.respond(batch)
+        return self.predict(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
@@ -141,7 +141,7 @@ class Network(Predictor, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Outputs]:
         """Measure on the validation split; return the outputs for whoever watches."""
-        outputs = self.glance(batch)
+        outputs = self.predict_greedy(batch)
         loss = self.task.loss(outputs, batch, is_training=False)
         self.log("val/loss", loss, batch_size=self.task.num_answers(batch), sync_dist=True)
         self.task.update(self.metrics, outputs, batch)
@@ -161,7 +161,7 @@ class Network(Predictor, ABC):
         if math.isinf(total_steps):
             raise ValueError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier)")
         optimizer = self.optimization.optimizer([p for p in self.parameters() if p.requires_grad])
-        scheduler = self.optimization.scheduler(optimizer, total_steps=int(total_steps), direction=self.task.measure.direction)
+        scheduler = self.optimization.scheduler(optimizer, total_steps=int(total_steps), direction=self.task.metric.direction)
         if scheduler is None:
             return {"optimizer": optimizer}
         # A plateau schedule also steps within the epoch loop, right after validation: a checkpoint at the epoch's end has seen it.
@@ -173,7 +173,7 @@ class Network(Predictor, ABC):
                 "scheduler": scheduler,
                 "interval": "step",
                 "frequency": frequency,
-                "monitor": f"val/{self.task.measure.name}",
+                "monitor": f"val/{self.task.metric.name}",
                 "strict": False,
             },
         }
@@ -256,11 +256,11 @@ class SequenceModule(Network, ABC):
             values = self.pooling(values, lengths_B)
         return self.output(self.dropout(values)), lengths_B
 
-    def respond(self, batch: Batch) -> Outputs:
+    def predict(self, batch: Batch) -> Outputs:
         """Answer a batch."""
         return self._answer(batch, self.decoding)
 
-    def glance(self, batch: Batch) -> Outputs:
+    def predict_greedy(self, batch: Batch) -> Outputs:
         """Answer a batch, sequences of tokens by the best path."""
         return self._answer(batch, Decoding(beam_size=1, length_penalty=0.0, num_best=1))
 

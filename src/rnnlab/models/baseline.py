@@ -60,9 +60,9 @@ class Baseline(FittedOnce):
         """What was fitted."""
         return {name: value.numpy() for name, value in self.named_buffers()}
 
-    def respond(self, batch: Batch) -> Tensor | Decoded:
+    def predict(self, batch: Batch) -> Tensor | Decoded:
         """Answer a batch."""
-        outputs = self.method.respond(self.arrays, batch.to(torch.device("cpu")))
+        outputs = self.method.predict(self.arrays, batch.to(torch.device("cpu")))
         if self.spec.target_kind == "tokens":
             return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0)] for tokens in outputs.tolist()])
         return torch.from_numpy(np.ascontiguousarray(outputs)).float().to(batch.inputs.device)

@@ -176,11 +176,11 @@ class Seq2Seq(Network):
         """Whether the encoder has layers above those that the decoder begins from, and is not looked at either."""
         return self.attention == "none" and len(self.decoder.layers) < self.num_encoder_layers
 
-    def respond(self, batch: Batch) -> Outputs:
+    def predict(self, batch: Batch) -> Outputs:
         """Answer a batch."""
         return self._answer(batch, self.decoding)
 
-    def glance(self, batch: Batch) -> Outputs:
+    def predict_greedy(self, batch: Batch) -> Outputs:
         """Answer a batch, sequences of tokens greedily."""
         return self._answer(batch, Decoding(beam_size=1, length_penalty=self.decoding.length_penalty, num_best=1))
 

@@ -34,7 +34,7 @@ def make_trainer(
     config: Config, recipe: "functools.partial[pl.Trainer]", tracker: Tracker, model: Network, data: SequenceDataModule
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
-    measure = model.task.measure
+    measure = model.task.metric
     shares = spread(model, data)
     meter = Meter()
     best = _best_checkpoint(config, tracker.folder, model)
@@ -104,7 +104,7 @@ def count_of(limit: float | int, loader: Any) -> int | None:
 
 
 def _best_checkpoint(config: Config, folder: Path, model: Network) -> ModelCheckpoint:
-    settings, measure = config["callbacks"]["checkpoint"], model.task.measure
+    settings, measure = config["callbacks"]["checkpoint"], model.task.metric
     monitor, mode = settings["monitor"] or f"val/{measure.name}", settings["mode"] or measure.direction
     if settings["monitor"] and settings["mode"] not in ("min", "max"):
         raise ConfigError("callbacks.checkpoint.monitor needs callbacks.checkpoint.mode=min or max")
@@ -137,7 +137,7 @@ def chosen_by(model: Network, asked: str | None) -> Measure:
     Raises:
         ConfigError: where it is not measured while training, or says nothing of what is better.
     """
-    own = model.task.measure
+    own = model.task.metric
     if asked in (None, own.name):
         return own
     logged = [name.removeprefix("val/") for name in _logged_names(model)]
