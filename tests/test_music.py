@@ -16,9 +16,9 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.music.piano_rolls import read_roll
 from rnnlab.models.base import SequenceModule
 from rnnlab.paths import CONF
-from rnnlab.report.comparison import Metric
 from rnnlab.report.runs import read_groups
 from rnnlab.report.verdicts import summaries, verdicts
+from rnnlab.tasks import Metric
 from rnnlab.tracking.tracker import connect
 
 Compose = Callable[..., Config]

@@ -1,4 +1,4 @@
-"""Measure what SRNN, LSTM, GRU, BiRNN, TCN and Transformer cost at equal size, and how far their gradients reach; write the table.
+"""Metric what SRNN, LSTM, GRU, BiRNN, TCN and Transformer cost at equal size, and how far their gradients reach; write the table.
 
 python experiments/families/measure.py                 all of them, into results.csv and the table of README.md
 python experiments/families/measure.py gru tcn         only these, on the screen
@@ -187,7 +187,7 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Metric what is asked for."""
     names = {word: name for name in ENTRIES for word in (name, ENTRIES[name].split()[0].removeprefix("model="))}
     asked = [names.get(word) for word in sys.argv[1:]] or list(ENTRIES)
     if None in asked:

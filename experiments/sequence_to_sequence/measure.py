@@ -1,4 +1,4 @@
-"""Measure what README.md says of time: an epoch, extrapolated from a few batches; a run's search, with each of several beams.
+"""Metric what README.md says of time: an epoch, extrapolated from a few batches; a run's search, with each of several beams.
 
 python experiments/sequence_to_sequence/measure.py epoch NUM_BATCHES WORD ...     words as of src/train.py
 python experiments/sequence_to_sequence/measure.py beams RUN_ID SIZE ...          1: greedily, or the best path of CTC
@@ -78,7 +78,7 @@ def search_seconds(model: Predictor, data: SequenceDataModule, split: Split) -> 
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Metric what is asked for."""
     try:
         match sys.argv[1:]:
             case ["epoch", num_batches, *words]:

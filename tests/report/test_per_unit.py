@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec, Reference
-from rnnlab.evaluation.table_metrics import of_forecasts
 from rnnlab.report.per_unit import function_of, horizon_of, is_loss, rights, separable, unit_sums
 from rnnlab.tasks import Regularisation, Task, make_task, text_metrics
+from rnnlab.tasks.table_metrics import of_forecasts
 
 NONE = Regularisation(0.0, "none", 0.0)
 LABELS = ("a", "b", "c", "d")

@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower
 
-from rnnlab.report.comparison import Metric, RunResult, UnitSums
+from rnnlab.report.comparison import RunResult, UnitSums
 from rnnlab.report.statistics import (
     Part,
     difference,
@@ -22,8 +22,9 @@ from rnnlab.report.statistics import (
     seeds_needed,
     variance_of_mean,
 )
+from rnnlab.tasks import Metric
 
-ACCURACY, MSE = Metric("accuracy", "max", "share"), Metric("mse", "min", "")
+ACCURACY, MSE = Metric("accuracy", "max", "fraction"), Metric("mse", "min", "")
 
 
 def runs(means_SU: np.ndarray, units: np.ndarray | None = None, fold: str = "") -> list[RunResult]:
@@ -120,7 +121,7 @@ def test_sides_change_places_and_only_the_sign_does() -> None:
 def test_less_is_better_where_the_metric_says_so() -> None:
     random = np.random.default_rng(6)
     first, second = runs(random.normal(0.8, 0.1, (3, 8))), runs(random.normal(0.7, 0.1, (3, 8)))
-    assert difference(first, second, Metric("wer", "min", "share")).gain == -difference(first, second, ACCURACY).gain
+    assert difference(first, second, Metric("wer", "min", "fraction")).gain == -difference(first, second, ACCURACY).gain
 
 
 def test_a_tie_is_no_win() -> None:
@@ -191,7 +192,7 @@ def test_examples_of_which_no_change_was_forecast_are_no_other_examples() -> Non
     first, second = (runs(np.random.default_rng(seed).integers(0, 2, (2, 9)), days(9)) for seed in (15, 16))
     first[0].rights.update({"a": 1.0, "b": 0.0})
     second[0].rights.update({"a": 1.0})
-    assert difference(first, second, Metric("direction_accuracy", "max", "share")).p is not None
+    assert difference(first, second, Metric("direction_accuracy", "max", "fraction")).p is not None
 
 
 # Dates

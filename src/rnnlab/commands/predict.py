@@ -19,7 +19,6 @@ from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, write_roll
 from rnnlab.data.sound.recordings import AUDIO_SUFFIXES
 from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.text.readers import TABLE_SUFFIXES, TEXT_NAMES
-from rnnlab.evaluation.artifacts import unit_of
 from rnnlab.evaluation.bundle import Bundle, load_bundle
 from rnnlab.evaluation.evaluate import evaluate
 from rnnlab.insight.attention_maps import draw_maps
@@ -27,8 +26,8 @@ from rnnlab.insight.attribution import refusal
 from rnnlab.insight.continuation import draw_continuation
 from rnnlab.insight.explanations import explain
 from rnnlab.paths import CONF, root
+from rnnlab.tasks import Metric
 from rnnlab.tracking.tracker import Client, connect, get_run, read_artifact
-from rnnlab.training.callbacks import shown
 
 FORMATS = ("table", "csv", "json")
 WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
@@ -56,7 +55,7 @@ def score(config: Config) -> None:
     table.add_column("")
     table.add_column("value", justify="right")
     for name, value in found.numbers.items():
-        table.add_row(name, shown(value, unit_of(name, bundle.model.task)))
+        table.add_row(name, Metric.named(name, bundle.model.spec.unit).shown(value))
     Console(soft_wrap=True).print(table)
     if config["output"]:
         _write(found.table.to_csv(index=False), config["output"])

@@ -27,16 +27,15 @@ from rich.table import Table
 from rnnlab.commands.train import check, train
 from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.evaluation.artifacts import ENVIRONMENT, SHARES, environment
+from rnnlab.evaluation.artifacts import ENVIRONMENT, environment
 from rnnlab.paths import CONF, HOME, root
 from rnnlab.studies.jobs import package_hash
+from rnnlab.tasks.metrics import entry_of, is_result
 from rnnlab.tracking.tracker import Client, Run, Tracker, TrackingError, connect, find_runs, get_run, git_state, process_name, read_artifact
 from rnnlab.training.process import tune_process
 
 OWN_WORDS = ("run=", "check=", "tolerance=", "tracking.uri=", "paths.")
 MACHINE = ("platform", "libc", "cpu", "cpu_capability", "numpy_threads", "accelerator")
-OF_SIZE_ONE = (*SHARES, "skill", "ece", "ic", "rank_ic")
-"""Numbers that are shares, or differences of such: near 0 their own size is no measure of how far apart two of them are."""
 NUM_SHOWN = 20
 console = Console(soft_wrap=True)
 
@@ -108,7 +107,7 @@ def reproduce(config: Config) -> None:
         new = find_runs(client, mine)[0]
         changes = compare_numbers(run.data.metrics, new.data.metrics)
         changes += compare_tables(before, read_predictions(client, new, Path(scratch) / "now"))
-        num_numbers = sum(map(is_compared, run.data.metrics))
+        num_numbers = sum(map(is_result, run.data.metrics))
     verdict = judge(changes, num_numbers, reasons, config["tolerance"])
     Tracker(client, new.info.run_id, str(new.info.run_name), Path(new.data.tags["outputs"])).set_tags({"reproduced": verdict.short})
     print_verdict(verdict, changes, run, new)
@@ -294,25 +293,20 @@ def _say(name: str, text: str) -> None:
 # -- the comparison ----------------------------------------------------------------------------------------------------
 
 
-def is_compared(name: str) -> bool:
-    """Tell the metrics that a result consists of from those that each run has of its own (time, memory, curves)."""
-    return name.startswith(("best/", "test/"))
-
-
 def deviation_of(name: str, before: float, now: float) -> float:
-    """Return how far apart two values of a metric are: of shares and skill the difference, of others relative to the larger."""
+    """Return how far apart two values of a metric are: the difference of fractions and the like, else that relative to the larger."""
     if before == now or (math.isnan(before) and math.isnan(now)):
         return 0.0
     if not (math.isfinite(before) and math.isfinite(now)):
         return math.inf
-    is_share = name.partition("/")[2].startswith(OF_SIZE_ONE)
-    return abs(before - now) / max(abs(before), abs(now), 1.0 if is_share else 0.0)
+    least = 1.0 if entry_of(name.partition("/")[2]).is_of_size_one else 0.0
+    return abs(before - now) / max(abs(before), abs(now), least)
 
 
 def compare_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> list[Change]:
     """Return the recorded numbers that came out otherwise; one that does not come out at all is infinitely far."""
     changes = []
-    for name in filter(is_compared, sorted(before)):
+    for name in filter(is_result, sorted(before)):
         deviation = deviation_of(name, before[name], now.get(name, math.inf))
         if deviation:
             changes.append(Change(name, f"{before[name]:.10g}", f"{now[name]:.10g}" if name in now else "none", deviation))

@@ -10,7 +10,6 @@ import torch
 
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule, Split
-from rnnlab.evaluation.table_metrics import measure_table
 from rnnlab.models.base import Predictor
 
 
@@ -34,7 +33,7 @@ def evaluate(model: Predictor, data: SequenceDataModule, split: Split, num_batch
     """
     found = evaluate_batches(model, data.plain_dataloader(split), num_batches)
     table = with_examples(found.table, data)
-    numbers = found.numbers | measure_table(model.task, table) | {"num_examples": len(table)}
+    numbers = found.numbers | model.task.table_metrics(table) | {"num_examples": len(table)}
     is_solved = model.task.is_solved(numbers)
     return Evaluation(numbers if is_solved is None else numbers | {"solved": float(is_solved)}, table)
 

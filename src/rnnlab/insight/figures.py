@@ -9,32 +9,31 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from rnnlab.evaluation.table_metrics import resampled_sums
+from rnnlab.tasks.table_metrics import resampled_sums
+from rnnlab.tasks.text_metrics import row_sums
 
 matplotlib.use("Agg")
 Points = list[tuple[int, float]]
 DARK, LIGHT = "#08519c", "#9ecae1"
 MOST_POINTS = 500
 NUM_RESAMPLES = 200
-RATES = {"phone": "phone error rate", "word": "word error rate"}
-SCORES = {"rougeL": "ROUGE-L, mean over examples", "chrf": "chrF2, mean over sentences"}
 
 
-def learning_curve(history: Mapping[str, Points], measure: str, file: Path) -> None:
+def learning_curve(history: Mapping[str, Points], metric: str, file: Path) -> None:
     """Draw losses and the chosen metric over optimizer steps.
 
     Args:
-        history: metric name to (step, value) pairs; `train/loss`, `val/loss` and `val/<measure>` are drawn.
-        measure: name of the metric.
+        history: metric name to (step, value) pairs; `train/loss`, `val/loss` and `val/<metric>` are drawn.
+        metric: by which the checkpoint was chosen.
         file: PNG to write.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, colour in (("train/loss", LIGHT), ("val/loss", DARK)):
         _line(left, history.get(name, []), name, colour)
-    _line(right, history.get(f"val/{measure}", []), f"val/{measure}", DARK)
+    _line(right, history.get(f"val/{metric}", []), f"val/{metric}", DARK)
     left.set(xlabel="optimizer step", ylabel="loss")
-    right.set(xlabel="optimizer step", ylabel=measure)
+    right.set(xlabel="optimizer step", ylabel=metric)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
@@ -127,14 +126,14 @@ def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
     """Draw error rate or score in groups of examples of like length, with 95 % intervals (bootstrap over examples).
 
     Args:
-        table: with num_steps and what `wording.row_scores` gives: errors of phones or words, else rougeL or chrf.
+        table: with num_steps and what `row_sums` reads.
         file: PNG to write.
         num_bins: groups of about equal size.
 
     Raises:
         ValueError: where the table has nothing of these.
     """
-    values, score = _sums_of_score(table)
+    values, score, _ = row_sums(table)
     groups = _by_length(table["num_steps"].to_numpy(), num_bins)
     names = [f"{name}\n{int(is_in_N.sum())}" for name, is_in_N in groups.items()]
     found = np.array([_with_interval(values[is_in_N]) for is_in_N in groups.values()])
@@ -146,17 +145,6 @@ def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
     axes.set_ylim(bottom=0)
     axes.set(xlabel="source steps (below: number of examples)", ylabel=score)
     _finish(figure, file)
-
-
-def _sums_of_score(table: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """Return numerator and denominator of each example, (N, 2), and what their sums' ratio is called."""
-    for unit, name in RATES.items():
-        if f"{unit}_errors" in table:
-            return table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(float), name
-    for column, name in SCORES.items():
-        if column in table:
-            return np.stack([table[column].to_numpy(float), np.ones(len(table))], axis=1), name
-    raise ValueError(f"the table has none of {', '.join([*(f'{unit}_errors' for unit in RATES), *SCORES])}: it was not scored as text")
 
 
 def _by_length(num_steps: np.ndarray, num_bins: int) -> dict[str, np.ndarray]:

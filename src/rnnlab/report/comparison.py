@@ -4,29 +4,10 @@ Everything that computes fills these; everything that draws or writes reads them
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Metric:
-    """Name what groups are compared by.
-
-    Args:
-        name: as in `test/<name>`.
-        direction: `max` if more is better.
-        unit: `share` (written as per cent, differences in points) or the unit of the target, perhaps empty.
-    """
-
-    name: str
-    direction: Literal["min", "max"]
-    unit: str
-
-    @property
-    def factor(self) -> float:
-        """By what a value is multiplied before it is written."""
-        return 100.0 if self.unit == "share" else 1.0
+from rnnlab.tasks import Metric
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from rich.table import Table
 from rnnlab.config import Config, ConfigError
 from rnnlab.paths import root
 from rnnlab.report import runs
-from rnnlab.report.per_unit import rights
+from rnnlab.report.per_unit import is_loss, rights
+from rnnlab.tasks.metrics import MEASURED_EVERY_EPOCH, is_result
 from rnnlab.tracking.tracker import Client, Run, get_run, metric_history
 
 NUM_SHOWN = 10
@@ -63,9 +64,8 @@ def print_differences(first: Run, second: Run) -> None:
 def print_metrics(first: Run, second: Run) -> None:
     """Print the metrics that a run has once."""
     table = _table("\nmetrics", ("", str(first.info.run_name), str(second.info.run_name), "difference"))
-    starts = ("best/", "test/", "time/", "speed/", "memory/", "model/")
     for name in sorted(set(first.data.metrics) & set(second.data.metrics)):
-        if name.startswith(starts):
+        if is_result(name) or name.startswith(("time/", *MEASURED_EVERY_EPOCH, "model/")):
             ours, theirs = first.data.metrics[name], second.data.metrics[name]
             table.add_row(name, f"{ours:.5g}", f"{theirs:.5g}", f"{ours - theirs:+.3g}")
     console.print(table)
@@ -95,7 +95,7 @@ def print_examples(client: Client, first: Run, second: Run, folder: Path, scratc
     tables = [runs.read_predictions(client, run, scratch) for run in (first, second)]
     ours, theirs = (pd.Series(rights(table, metric.name), name=name) for table, name in zip(tables, ("first", "second"), strict=True))
     both = pd.concat([ours, theirs], axis=1).rename_axis("example_id")
-    is_right = metric.name.startswith("accuracy")
+    is_right = not is_loss(metric.name)
     gain = both["first"] - both["second"] if is_right else both["second"] - both["first"]
     named = [
         table.set_index("example_id").filter(regex="^(prediction|target)").add_suffix(f"/{end}")

@@ -11,9 +11,9 @@ from rnnlab.report.agreement import Disagreements
 from rnnlab.report.comparison import Comparison, Group, RunResult, Verdict
 from rnnlab.report.style import best_by_validation, count, duration, in_unit, looks, scale_of
 from rnnlab.report.tables import VERDICT_HEADINGS, costs, headings, row, verdict_row
+from rnnlab.tasks.metrics import is_averaged
 
 WIDTH_PX = 104  # of a small interval
-BOUNDS = ("_low", "_high")  # metrics that only bound another one
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _run_row(comparison: Comparison, group: Group, run: RunResult, colour: str) 
 def metrics_table(comparison: Comparison) -> PageTable | None:
     """Return every metric on test, means over a group's runs; None where there is but the compared one."""
     found = {name for group in comparison.groups for run in group.runs for name in run.metrics if name.startswith("test/")}
-    kept = sorted(name for name in found if not name.endswith(BOUNDS) and not name.startswith("test/num_"))
+    kept = sorted(name for name in found if is_averaged(name.removeprefix("test/")))
     if len(kept) < 2:
         return None
     styles, rows = looks(comparison), []

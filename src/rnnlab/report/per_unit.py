@@ -7,7 +7,7 @@
     nll (of sets of labels)                        nats, steps
     frame_accuracy                                 labels that are right, labels that hold or are given
     f1_macro                                       true positives, false positives, false negatives of every class
-    sacrebleu                                      matches, n-grams, lengths (see `wording.bleu_statistics`)
+    sacrebleu                                      matches, n-grams, lengths (see `text_metrics.bleu_statistics`)
 
 Forecasts of several targets are taken together (`mse`) or one by one (`mse/return_5d`).
 """
@@ -20,11 +20,10 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.report.comparison import UnitSums
-from rnnlab.tasks.text_metrics import MAX_NGRAM, bleu_of, bleu_statistics
+from rnnlab.tasks.text_metrics import MAX_NGRAM, UNITS, bleu_of, bleu_statistics
 
 Function = Callable[[np.ndarray], np.ndarray]
 """From sums, (..., K), to a metric, (...)."""
-RATES = {"wer": "word", "cer": "char", "per": "phone"}
 OUTCOMES = ("true_positives", "false_positives", "false_negatives")
 NUM_BLEU = 2 * MAX_NGRAM + 2
 SMALLEST_SCORE = 1e-12
@@ -272,7 +271,7 @@ def _persistence(asked: Asked) -> np.ndarray:
 
 
 def _direction(asked: Asked) -> np.ndarray:
-    """Return whether the sign of a change was right, NaN where nothing changed or no change was forecast (`measures.direction`)."""
+    """Return whether the sign of a change was right, NaN where nothing changed or no change was forecast (`table_metrics.direction`)."""
     forecast, target, persistence = (asked.forecasts(kind)[:, 0] for kind in ("prediction", "target", "persistence"))
     forecast_change = np.where(np.isclose(forecast, persistence, rtol=1e-5, atol=0), 0, forecast - persistence)
     is_counted = (forecast_change != 0) & (target != persistence)
@@ -374,7 +373,7 @@ READINGS = {
     "frame_accuracy": Reading(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _frame_accuracies(asked), is_loss=True),
     **{
         name: Reading(_has(f"{unit}_errors", f"num_{unit}s"), _edits(unit), _ratio, _is_without_edits(unit), is_loss=False)
-        for name, unit in RATES.items()
+        for name, unit in UNITS.items()
     },
     "sentence_error": Reading(
         _has("word_errors", "char_errors"), _counted(_is_sentence_wrong), _ratio, lambda asked: 1 - _is_sentence_wrong(asked), is_loss=False

@@ -16,8 +16,9 @@ from math import sqrt
 
 import numpy as np
 
-from rnnlab.report.comparison import Metric, RunResult
+from rnnlab.report.comparison import RunResult
 from rnnlab.report.per_unit import counts_all, function_of, is_mean
+from rnnlab.tasks import Metric
 
 NUM_RESAMPLES = 2000
 MANY_UNITS = 1000

@@ -29,8 +29,9 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from rnnlab.report.comparison import Metric, RunResult
+from rnnlab.report.comparison import RunResult
 from rnnlab.report.resampling import Sample, refuse_others, take
+from rnnlab.tasks import Metric
 
 LEVEL = 0.95
 POWER = 0.8
@@ -143,13 +144,13 @@ def interval_of(sample: Sample, metric: Metric, horizon: int = 1) -> tuple[float
         return None
     if _is_zero(spread.variance, sample.mean):
         num_units = sum(len(fold.units) for fold in sample.folds)
-        if metric.unit != "share" or sample.mean not in (0.0, 1.0):
+        if not metric.is_fraction or sample.mean not in (0.0, 1.0):
             return None
         found = stats.binomtest(round(sample.mean * num_units), num_units).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
     margin = float(stdtrit(spread.freedom, (1 + LEVEL) / 2)) * sqrt(spread.variance)
     low, high = sample.mean - margin, sample.mean + margin
-    if metric.unit != "share":
+    if not metric.is_fraction:
         return low, high
     return max(low, 0.0), min(high, 1.0) if metric.direction == "max" else high  # an error rate may be above 1
 

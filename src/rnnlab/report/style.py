@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from rnnlab.report.comparison import Comparison, Metric, Summary
+from rnnlab.report.comparison import Comparison, Summary
+from rnnlab.tasks import Metric
 
 # Okabe & Ito (2008), "Color Universal Design", without black and yellow, which vanish on a dark or a light page.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -112,7 +113,7 @@ def scale_of(comparison: Comparison) -> Scale:
         comparison: whose largest mean decides the number of decimals.
     """
     metric = comparison.metric
-    if metric.unit == "share":
+    if metric.is_fraction:
         return Scale(metric.factor, 2, "%", "points")
     largest = max((abs(summary.mean) for summary in comparison.summaries.values() if math.isfinite(summary.mean)), default=0.0)
     places = 3 - math.floor(math.log10(largest)) if largest else 3

@@ -10,10 +10,11 @@ from math import ceil, floor, isfinite, log10
 
 import numpy as np
 
-from rnnlab.report.comparison import Group, Metric, RunResult, Summary, Verdict
+from rnnlab.report.comparison import Group, RunResult, Summary, Verdict
 from rnnlab.report.per_unit import function_of
 from rnnlab.report.resampling import Sample, take
 from rnnlab.report.statistics import LEVEL, Difference, compare, hedges_g, holm, interval_of, seeds_needed
+from rnnlab.tasks import Metric
 
 FEWEST_SEEDS = 3
 MOST_SEEDS_ADVISED = 100
@@ -333,7 +334,7 @@ def p_text(p: float) -> str:
 def _places(uncertainty: float, metric: Metric) -> int:
     """Return how many decimals a number has that is known so far: a digit of the uncertainty, two of no share where it begins with 1."""
     shown = abs(uncertainty) * metric.factor
-    least, one = (1, 1) if metric.unit == "share" else (0, 2)
+    least, one = (1, 1) if metric.is_fraction else (0, 2)
     return least if not isfinite(shown) or shown == 0 else min(max(ceil(-log10(shown / one)), least), 9)
 
 
@@ -347,7 +348,7 @@ def _amount(value: float, metric: Metric, places: int, is_bound: bool = False) -
     if is_bound:
         size = 10.0**-places / metric.factor
         value = ceil(round(value / size, 6)) * size
-    if metric.unit == "share":
+    if metric.is_fraction:
         return f"{_number(value, metric, places)} points"
     return f"{_number(value, metric, places)}{f' {metric.unit}' if metric.unit else ''} in {metric.name}"
 
@@ -360,7 +361,7 @@ def _gain_text(found: Difference, metric: Metric) -> str:
 def _value(value: float | None, metric: Metric) -> str:
     if value is None or not isfinite(value):
         return "not known"
-    if metric.unit == "share":
+    if metric.is_fraction:
         return f"{100 * value:.1f} %"
     places = 3 - floor(log10(abs(value))) if value else 3
     return f"{value:.{min(max(places, 0), 9)}f}{f' {metric.unit}' if metric.unit else ''}"

@@ -27,10 +27,7 @@ NO_PART = ("tracking", "paths", "choices", "words", "resume", "name", "study", "
 """Keys that change no number: where things go, what they are called, how they are shown (`epochs` is in the trainer, `warmup_fraction` in
 the scheduler)."""
 OF_BASELINES = ("model", "baseline", "data")
-NUMBERS = (
-    *("baselines", "cells", "data", "layers", "models", "tasks", "training", "contracts.py"),
-    *("evaluation/evaluate.py", "evaluation/table_metrics.py"),
-)
+NUMBERS = ("baselines", "cells", "data", "layers", "models", "tasks", "training", "contracts.py", "evaluation/evaluate.py")
 """What numbers follow from, in the package."""
 BEFORE_NUMBERS = "sources"
 """The room that brings data to this machine: their content has a hash of its own."""

@@ -13,7 +13,7 @@ from rnnlab.contracts import DataSpec
 from rnnlab.report.runs import REPEATED
 from rnnlab.studies.jobs import Job, counted, state_of
 from rnnlab.studies.trials import Search, Setting, as_choice, read_space, search_name
-from rnnlab.tasks.base import Measure
+from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import Parent, group_of
 from rnnlab.tracking.tracker import Client, find_runs
 from rnnlab.training.budget import sized_parts
@@ -117,7 +117,7 @@ class Tuning:
         self.found.append((network, best, where))
         return best
 
-    def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Measure) -> None:
+    def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Metric) -> None:
         """Run one trial, its seeds one after another, and tell the search.
 
         Raises:
@@ -154,7 +154,7 @@ class Tuning:
             raise ConfigError(f"study.space has no key of {self._label(network)}: {', '.join(sorted(asked))}; its keys: add --cfg job")
         return space
 
-    def _measure(self, job: Job) -> Measure:
+    def _measure(self, job: Job) -> Metric:
         """Return the metric that settings are chosen by."""
         return chosen_by(recipe(job.config["model"], "model")(self.runner.spec(job)), self.study["metric"])
 

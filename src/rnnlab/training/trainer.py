@@ -20,7 +20,8 @@ from rnnlab.config import Config, ConfigError, nearest
 from rnnlab.config import recipe as checked
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.models.base import Network
-from rnnlab.tasks import Measure, Transduce, direction_of
+from rnnlab.tasks import Metric, Transduce
+from rnnlab.tasks.metrics import direction_of
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.training.constraints import weight_constraint
@@ -34,7 +35,6 @@ def make_trainer(
     config: Config, recipe: "functools.partial[pl.Trainer]", tracker: Tracker, model: Network, data: SequenceDataModule
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
-    measure = model.task.metric
     shares = spread(model, data)
     meter = Meter()
     best = _best_checkpoint(config, tracker.folder, model)
@@ -54,7 +54,7 @@ def make_trainer(
         *_stop_when_solved(config, model),
         *_pruning(config, model),
         LastCheckpoint(tracker.folder, config["callbacks"]["checkpoint"]["every_minutes"]),
-        ProgressLine(f"val/{measure.name}", measure.unit),
+        ProgressLine(model.task.metric),
         *(
             [Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())]
             if model.spec.target_kind == "tokens" and is_leader()
@@ -127,7 +127,7 @@ def _logged_names(model: Network) -> list[str]:
         return ["val/loss", *(f"val/{name}" for name in model.task.flatten(model.task.metrics().compute()))]
 
 
-def chosen_by(model: Network, asked: str | None) -> Measure:
+def chosen_by(model: Network, asked: str | None) -> Metric:
     """Return the metric that a search chooses settings by, on validation.
 
     Args:
@@ -146,7 +146,7 @@ def chosen_by(model: Network, asked: str | None) -> Measure:
         why = "neither more nor less of it is better" if asked in logged else "it is not measured on validation while training"
         short = ", ".join(name for name in known if "/" not in name)
         raise ConfigError(f"study.metric={asked} is not allowed: {why}.{nearest(str(asked), known)} Allowed: {short}")
-    return Measure(str(asked), known[str(asked)], "")
+    return Metric.named(str(asked))
 
 
 def _early_stopping(config: Config, best: ModelCheckpoint) -> Iterator[EarlyStopping]:
