@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rnnlab.principles.losses import Loss, sigmoid, sigmoid_cross_entropy, softmax_cross_entropy, softmax_squared_error, squared_error
+from rnnlab.principles.losses import (
+    LossAndGradient,
+    sigmoid,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+    softmax_squared_error,
+    squared_error,
+)
 
 B, C = 5, 4
 RANDOM = np.random.default_rng(0)
@@ -20,7 +27,7 @@ def brier(logits: Tensor, targets: Tensor) -> Tensor:
     return ((logits.softmax(-1) - F.one_hot(targets, C)) ** 2).sum(-1).mean()
 
 
-CASES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], Loss], Callable[[Tensor, Tensor], Tensor], np.ndarray]] = {
+CASES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], LossAndGradient], Callable[[Tensor, Tensor], Tensor], np.ndarray]] = {
     "squared error": (squared_error, F.mse_loss, REAL),
     "softmax, cross entropy": (softmax_cross_entropy, F.cross_entropy, CLASSES),
     "softmax, squared error": (softmax_squared_error, brier, CLASSES),

@@ -11,7 +11,7 @@ from statsmodels.stats.power import TTestIndPower
 
 from rnnlab.report.comparison import RunResult, UnitSums
 from rnnlab.report.statistics import (
-    Part,
+    VarianceComponent,
     difference,
     freedom_of_dates,
     hedges_g,
@@ -103,7 +103,7 @@ def test_a_simple_method_brings_no_seeds() -> None:
     assert found.num_seeds == (4, None)
     assert found.spread is not None
     assert found.spread.seeds[1] is None
-    assert found.spread.seeds[0] == Part(pytest.approx(network_SU.mean(1).var(ddof=1) / 4), pytest.approx(3))
+    assert found.spread.seeds[0] == VarianceComponent(pytest.approx(network_SU.mean(1).var(ddof=1) / 4), pytest.approx(3))
 
 
 # What must not matter, and what has no answer
@@ -246,12 +246,12 @@ def test_lags_grow_with_dates_and_cover_the_horizon() -> None:
 
 
 def test_degrees_of_freedom_are_satterthwaite_s() -> None:
-    parts = [Part(2.0, 4), Part(1.0, 9)]
+    parts = [VarianceComponent(2.0, 4), VarianceComponent(1.0, 9)]
     assert satterthwaite(parts, parts, caution=0) == pytest.approx(3**2 / (4 / 4 + 1 / 9))
     assert satterthwaite(parts[:1], parts[:1]) == pytest.approx(4)
-    equal = [Part(1.0, 4), Part(1.0, 4)]
+    equal = [VarianceComponent(1.0, 4), VarianceComponent(1.0, 4)]
     assert satterthwaite(equal, equal) == pytest.approx(8)  # caution changes nothing where all are known as well
-    mixed = [Part(1.0, 2), Part(1.0, 1000)]
+    mixed = [VarianceComponent(1.0, 2), VarianceComponent(1.0, 1000)]
     assert satterthwaite(mixed, mixed) < satterthwaite(mixed, mixed, caution=0)
 
 

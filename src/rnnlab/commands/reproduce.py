@@ -60,7 +60,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Reproduction:
     """Hold what a comparison says.
 
     Args:
@@ -352,7 +352,7 @@ def _num_differing(old: pd.DataFrame, new: pd.DataFrame) -> int:
     return int(differs.sum())
 
 
-def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance: float) -> Verdict:
+def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance: float) -> Reproduction:
     """Say whether a run was reproduced.
 
     Args:
@@ -363,22 +363,24 @@ def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance
     """
     though = f" (though not all is as it was: {', '.join(reasons)})" if reasons else ""
     if not changes:
-        return Verdict(True, "to the bit", f"reproduced to the bit: {num_numbers} numbers, and all predictions on val and test{though}")
+        return Reproduction(
+            True, "to the bit", f"reproduced to the bit: {num_numbers} numbers, and all predictions on val and test{though}"
+        )
     worst = max(change.deviation for change in changes)
     if reasons and worst <= tolerance:
         digits = f"to {math.floor(-math.log10(worst))} digits" if worst else "in all digits"
         text = f"the same {digits}, within the tolerance of {tolerance:g}; not to the bit (what differs: {', '.join(reasons)})"
-        return Verdict(True, digits, text)
+        return Reproduction(True, digits, text)
     numbers = [change for change in changes if not change.name.startswith("predictions/")]
     limit = f" by more than {tolerance:g}" if reasons else ""
     beyond = [change for change in numbers if change.deviation > (tolerance if reasons else 0)]
     tables = "; ".join(f"{change.name}: {change.words}" for change in changes if change.name.startswith("predictions/"))
     why = f"what differs: {', '.join(reasons)}" if reasons else "code, data, packages, machine and threads are the run's"
     parts = [f"{len(beyond)} of {num_numbers} numbers differ{limit}", *([tables] if tables else []), why]
-    return Verdict(False, "no", f"NOT reproduced: {'; '.join(parts)}")
+    return Reproduction(False, "no", f"NOT reproduced: {'; '.join(parts)}")
 
 
-def print_verdict(verdict: Verdict, changes: list[Change], run: Run, new: Run) -> None:
+def print_verdict(verdict: Reproduction, changes: list[Change], run: Run, new: Run) -> None:
     """Print what came out otherwise, the farthest first, and the verdict."""
     if changes:
         table = Table(title="\nwhat came out otherwise", title_justify="left", show_edge=False, pad_edge=False)

@@ -16,7 +16,7 @@ from rnnlab.contracts import DataSpec
 from rnnlab.insight.remedies import remedies
 
 Points = list[tuple[int, float]]
-Verdict = Literal["overfitting", "memorising", "learned nothing", "still learning", "underfitting", "fitting", "solved", "unknown"]
+TrainingVerdict = Literal["overfitting", "memorising", "learned nothing", "still learning", "underfitting", "fitting", "solved", "unknown"]
 FEWEST = 4
 """Validations below which nothing is said."""
 RISE, GAP, FALL, CHANCE, HIGH = 0.05, 0.1, 0.02, 0.97, 0.3
@@ -38,7 +38,7 @@ class Diagnosis:
         remedies: what may help, as typed behind the command, each to be tried alone.
     """
 
-    verdict: Verdict
+    verdict: TrainingVerdict
     words: str
     remedies: tuple[str, ...]
 
@@ -48,7 +48,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Curves:
+class LossCurves:
     """Hold losses at each validation.
 
     Args:
@@ -96,7 +96,7 @@ class Curves:
         return float(-slope * (num - 1) / max(abs(self.val[-num:].mean()), 1e-12))
 
 
-def curves(history: Mapping[str, Points]) -> Curves:
+def curves(history: Mapping[str, Points]) -> LossCurves:
     """Join `train/loss` and `val/loss`: of each validation the mean of the training losses since the one before."""
     train = history.get("train/loss", [])
     found, before = [], 0
@@ -106,7 +106,7 @@ def curves(history: Mapping[str, Points]) -> Curves:
             found.append((step, value, float(np.mean(losses))))
         before = step
     steps, val, train_means = (np.array(column, dtype=float) for column in zip(*found, strict=True)) if found else (np.zeros(0),) * 3
-    return Curves(steps.astype(int), val, train_means)
+    return LossCurves(steps.astype(int), val, train_means)
 
 
 def diagnose(history: Mapping[str, Points], spec: DataSpec, config: Config, *, is_solved: bool = False) -> Diagnosis:
@@ -129,7 +129,7 @@ def diagnose(history: Mapping[str, Points], spec: DataSpec, config: Config, *, i
     return Diagnosis(verdict, words, tuple(remedies(verdict, flatten(config), epochs)))
 
 
-def _verdict(found: Curves, entropy: float | None) -> Verdict:
+def _verdict(found: LossCurves, entropy: float | None) -> TrainingVerdict:
     lowest = found.val[found.best]
     if entropy is not None and lowest > CHANCE * entropy:
         return "learned nothing"
@@ -145,7 +145,7 @@ def _verdict(found: Curves, entropy: float | None) -> Verdict:
     return "underfitting"
 
 
-def _words(verdict: Verdict, found: Curves) -> str:
+def _words(verdict: TrainingVerdict, found: LossCurves) -> str:
     best, lowest, last = found.steps[found.best], found.val[found.best], found.steps[-1]
     if verdict == "overfitting":
         return (
@@ -171,7 +171,7 @@ def _words(verdict: Verdict, found: Curves) -> str:
     return f"the training loss ended at {found.train[-1]:.4g}, the validation loss at {found.end:.4g}, neither rising."
 
 
-def _of_gap(found: Curves) -> str:
+def _of_gap(found: LossCurves) -> str:
     opened = found.gap_opened()
     if opened is None:
         return ""

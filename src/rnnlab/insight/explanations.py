@@ -12,7 +12,7 @@ import pandas as pd
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.insight.attribution import Attribution, attribute
-from rnnlab.insight.attribution_figures import Reading, draw_shares
+from rnnlab.insight.attribution_figures import ShownInput, draw_shares
 from rnnlab.models.base import Predictor
 
 COUNTED_BACK = ("stock", "series")
@@ -69,16 +69,16 @@ def explain_examples(model: Predictor, data: SequenceDataModule, folder: Path, n
     found.table.to_csv(folder / "shares.csv", index=False)
 
 
-def _reading(model: Predictor, data: Mapping[str, Any], batch: Batch, row: int, num_steps: int) -> Reading:
+def _reading(model: Predictor, data: Mapping[str, Any], batch: Batch, row: int, num_steps: int) -> ShownInput:
     spec = model.spec
     inputs = batch.inputs[row, :num_steps].cpu()
     if spec.input_kind == "features":
-        return Reading(inputs.float().numpy(), None, spec.feature_names, spec.step_ms, data["kind"] in COUNTED_BACK)
+        return ShownInput(inputs.float().numpy(), None, spec.feature_names, spec.step_ms, data["kind"] in COUNTED_BACK)
     vocabulary = spec.feature_names or tuple(data["vocabulary"])
-    return Reading(np.zeros((num_steps, 0)), [vocabulary[number] for number in inputs.tolist()], (), None, False)
+    return ShownInput(np.zeros((num_steps, 0)), [vocabulary[number] for number in inputs.tolist()], (), None, False)
 
 
-def _table(found: Attribution, reading: Reading) -> pd.DataFrame:
+def _table(found: Attribution, reading: ShownInput) -> pd.DataFrame:
     shares_TF, names = found.shares_TF, list(reading.names)
     if not names:
         shares_TF, names = shares_TF.sum(1, keepdims=True), [""]

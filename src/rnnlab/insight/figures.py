@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
+from rnnlab.insight.diagnosis import Points
 from rnnlab.tasks.table_metrics import resampled_sums
 from rnnlab.tasks.text_metrics import row_sums
 
 matplotlib.use("Agg")
-Points = list[tuple[int, float]]
 DARK, LIGHT = "#08519c", "#9ecae1"
 MOST_POINTS = 500
 NUM_RESAMPLES = 200

@@ -21,7 +21,7 @@ LOG_RATIO = 10.0  # a setting that spans less than this is never on a logarithmi
 FAR, NEAR = (138, 138, 138, 0.25), (213, 94, 0, 0.95)  # colour and opacity of the worst and the best line: they read on light and on dark
 STATES = {"complete": "circle", "pruned": "triangle-down-open", "failed": "x-open", "running": "circle-open-dot"}
 
-Value = float | int | str
+SettingValue = float | int | str
 
 
 def complete(trials: list[Trial]) -> list[Trial]:
@@ -73,7 +73,7 @@ def _described(search: str, trial: Trial, value: str) -> str:
     return f"<b>{plain(search)}</b>, trial {trial.number} ({plain(trial.state)}): {value}{settings}"
 
 
-def _short(value: Value) -> str:
+def _short(value: SettingValue) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -140,7 +140,7 @@ def importances(trials: list[Trial], is_max: bool) -> dict[str, float]:
     return {key: float(share) for key, share in found.items()}
 
 
-def _distribution(values: Sequence[Value]) -> BaseDistribution:
+def _distribution(values: Sequence[SettingValue]) -> BaseDistribution:
     numbers = [value for value in values if not isinstance(value, str)]
     if len(numbers) < len(values) or any(isinstance(value, bool) for value in values):
         return CategoricalDistribution(sorted({str(value) for value in values}))
@@ -150,7 +150,7 @@ def _distribution(values: Sequence[Value]) -> BaseDistribution:
     return FloatDistribution(float(low), float(high), log=_is_log(numbers))
 
 
-def _as_param(value: Value, distribution: BaseDistribution) -> Value:
+def _as_param(value: SettingValue, distribution: BaseDistribution) -> SettingValue:
     return str(value) if isinstance(distribution, CategoricalDistribution) else value
 
 
@@ -177,7 +177,7 @@ class Axis:
     marks: dict[float, str]
 
 
-def axis_of(name: str, values: Sequence[Value]) -> Axis:
+def axis_of(name: str, values: Sequence[SettingValue]) -> Axis:
     """Put values of a setting on an axis from 0 to 1: words evenly, numbers by value, or by logarithm where they were drawn so.
 
     Args:

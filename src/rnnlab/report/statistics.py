@@ -43,7 +43,7 @@ beside many units: a simple method against three seeds had up to 7.6 % false win
 
 
 @dataclass(frozen=True)
-class Part:
+class VarianceComponent:
     """Hold a variance and with how many degrees of freedom it is known."""
 
     variance: float
@@ -61,8 +61,8 @@ class Spread:
         is_by_fold: whether seeds are contained in units (one unit a fold).
     """
 
-    units: Part
-    seeds: tuple[Part | None, ...]
+    units: VarianceComponent
+    seeds: tuple[VarianceComponent | None, ...]
     shared: float
     is_by_fold: bool
 
@@ -80,7 +80,7 @@ class Spread:
         if self.is_by_fold:
             return self.units.freedom
         seeds = [part for part in self.seeds if part]
-        rest = Part(max(self.variance - sum(part.variance for part in seeds), 0.0), self.units.freedom)
+        rest = VarianceComponent(max(self.variance - sum(part.variance for part in seeds), 0.0), self.units.freedom)
         return satterthwaite([*seeds, rest], [*seeds, self.units])
 
     @property
@@ -240,17 +240,18 @@ def _spread(samples: Sequence[Sample], horizon: int) -> Spread | None:
         if num_folds == 1:
             return None
         means_F = _levels(samples)
-        return Spread(Part(float(np.var(means_F, ddof=1)) / num_folds, num_folds - 1), seeds, 0.0, is_by_fold=True)
+        return Spread(VarianceComponent(float(np.var(means_F, ddof=1)) / num_folds, num_folds - 1), seeds, 0.0, is_by_fold=True)
     shared = sum(_left_over(sample, horizon) for sample in samples if not sample.is_fixed)
     return Spread(_dates(samples, horizon) if first.is_dated else _units(samples), seeds, shared, is_by_fold=False)
 
 
-def _seeds(sample: Sample) -> Part:
+def _seeds(sample: Sample) -> VarianceComponent:
     """Return the variance of a group's mean between seeds, which are independent in every fold."""
     parts = [
-        Part(float(np.var(fold.values_S, ddof=1)) / fold.num_runs / len(sample.folds) ** 2, fold.num_runs - 1) for fold in sample.folds
+        VarianceComponent(float(np.var(fold.values_S, ddof=1)) / fold.num_runs / len(sample.folds) ** 2, fold.num_runs - 1)
+        for fold in sample.folds
     ]
-    return Part(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
+    return VarianceComponent(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
 
 
 def _levels(samples: Sequence[Sample]) -> np.ndarray:
@@ -265,23 +266,23 @@ def _contrasts(samples: Sequence[Sample]) -> list[np.ndarray]:
     return [first - second for first, second in zip(*means, strict=True)] if len(means) > 1 else means[0]
 
 
-def _units(samples: Sequence[Sample]) -> Part:
+def _units(samples: Sequence[Sample]) -> VarianceComponent:
     folds = samples[0].folds
     parts = [
-        Part(float(contrast @ contrast) / len(folds) ** 2, len(fold.units) - 1)
+        VarianceComponent(float(contrast @ contrast) / len(folds) ** 2, len(fold.units) - 1)
         for fold, contrast in zip(folds, _contrasts(samples), strict=True)
     ]
-    return Part(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
+    return VarianceComponent(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
 
 
-def _dates(samples: Sequence[Sample], horizon: int) -> Part:
+def _dates(samples: Sequence[Sample], horizon: int) -> VarianceComponent:
     folds = samples[0].folds
     num_dates = sum(len(fold.units) for fold in folds)
     # Every fold counts the same, however many dates it has.
     weights = [num_dates / len(folds) / len(fold.units) for fold in folds]
     series = [w * (level + contrast) for w, level, contrast in zip(weights, _levels(samples), _contrasts(samples), strict=True)]
     lags = num_lags(num_dates, horizon)
-    return Part(float(variance_of_mean(np.concatenate(series), lags)), freedom_of_dates(num_dates, lags))
+    return VarianceComponent(float(variance_of_mean(np.concatenate(series), lags)), freedom_of_dates(num_dates, lags))
 
 
 def _left_over(sample: Sample, horizon: int) -> float:
@@ -297,7 +298,7 @@ def _left_over(sample: Sample, horizon: int) -> float:
     return found
 
 
-def satterthwaite(parts: Sequence[Part], uncertain: Sequence[Part], caution: float = CAUTION) -> float:
+def satterthwaite(parts: Sequence[VarianceComponent], uncertain: Sequence[VarianceComponent], caution: float = CAUTION) -> float:
     """Return the degrees of freedom of a sum of variances (Satterthwaite 1946).
 
     Args:
@@ -395,10 +396,12 @@ def power(found: Difference, num_seeds: int, level: float) -> float:
     spread = found.spread
     if spread is None:
         raise ValueError("what varies is not known from one seed or one unit")
-    units = Part(spread.of_units_alone, spread.units.freedom)
+    units = VarianceComponent(spread.of_units_alone, spread.units.freedom)
     sides = zip(spread.seeds, found.num_seeds, strict=True)
     seeds = [
-        Part(part.variance * count / num_seeds, part.freedom / (count - 1) * (num_seeds - 1)) for part, count in sides if part and count
+        VarianceComponent(part.variance * count / num_seeds, part.freedom / (count - 1) * (num_seeds - 1))
+        for part, count in sides
+        if part and count
     ]
     variance = units.variance + sum(part.variance for part in seeds)
     freedom = units.freedom if spread.is_by_fold else satterthwaite([units, *seeds], [units, *seeds])
