@@ -17,10 +17,12 @@ class UnitSums:
     Args:
         units: names, (U,).
         sums_UK: sums over each unit of what the metric is a function of, e.g. (right answers, answers), (errors, words).
+        horizon: how many steps the farthest target lies ahead, of forecasts: errors of so many neighbouring dates overlap.
     """
 
     units: np.ndarray
     sums_UK: np.ndarray
+    horizon: int = 1
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def unit_sums(table: pd.DataFrame, metric: str, language: str = "") -> UnitSums:
     parts_NK = decomposition.parts(asked)
     sums_UK = np.zeros((len(units), parts_NK.shape[1]))
     np.add.at(sums_UK, number_N, parts_NK)
-    return UnitSums(units, sums_UK)
+    return UnitSums(units, sums_UK, _horizon(asked.names))
 
 
 def function_of(metric: str) -> Function:
@@ -130,12 +130,6 @@ def separable(table: pd.DataFrame) -> list[str]:
     return [name for name, decomposition in DECOMPOSITIONS.items() if decomposition.is_offered(table)]
 
 
-def horizon_of(table: pd.DataFrame, metric: str) -> int:
-    """Return how many steps the farthest target that is asked for lies ahead, by the number in its name (`return_5d`); 1 if none."""
-    found = [re.search(r"_(\d+)d?$", name) for name in _names(table, metric)]
-    return max((int(match[1]) for match in found if match), default=1)
-
-
 def _decomposition(metric: str) -> Decomposition:
     name = metric.partition("/")[0]
     if name not in DECOMPOSITIONS:
@@ -168,6 +162,12 @@ def _names(table: pd.DataFrame, metric: str) -> tuple[str, ...]:
 
 def _after(table: pd.DataFrame, start: str) -> list[str]:
     return [str(column).removeprefix(start) for column in table if str(column).startswith(start)]
+
+
+def _horizon(names: tuple[str, ...]) -> int:
+    """Return how many steps the farthest of these targets lies ahead, by the number in its name (`return_5d`); 1 if none has one."""
+    found = [re.search(r"_(\d+)d?$", name) for name in names]
+    return max((int(match[1]) for match in found if match), default=1)
 
 
 def _units(table: pd.DataFrame) -> np.ndarray:

@@ -59,11 +59,13 @@ class Sample:
         folds: in order of their names, those of forecasts in order of dates.
         is_fixed: whether it was fitted once (a simple method), without a seed.
         is_dated: whether units are dates.
+        horizon: of forecasts, in steps (see `UnitSums`).
     """
 
     folds: tuple[Fold, ...]
     is_fixed: bool
     is_dated: bool
+    horizon: int
 
     @property
     def mean(self) -> float:
@@ -101,7 +103,7 @@ def take(runs: Sequence[RunResult], metric: Metric, is_fixed: bool = False, num_
     num_units, num_different = sum(len(fold.units) for fold in folds), len(np.unique(np.concatenate([fold.units for fold in folds])))
     if num_units > num_different:
         raise ValueError(f"the folds share {num_units - num_different} test units: folds must be tested on different ones")
-    return Sample(tuple(folds), is_fixed, is_dated)
+    return Sample(tuple(folds), is_fixed, is_dated, max(run.sums.horizon for run in runs if run.sums))
 
 
 def _key(fold: str) -> tuple[bool, int, str]:

@@ -119,27 +119,17 @@ class Difference:
 # -- one group, two groups ---------------------------------------------------------------------------------------------------------
 
 
-def interval(runs: Sequence[RunResult], metric: Metric, is_fixed: bool = False, horizon: int = 1) -> tuple[float, float] | None:
-    """Return the 95 % interval of a group's mean over seeds and units.
+def interval_of(sample: Sample, metric: Metric) -> tuple[float, float] | None:
+    """Return the 95 % interval of a group's mean over seeds and units; if all fractions are 0 or 1 Wilson's (1927), a unit an answer.
 
     Args:
-        runs: of one group.
-        metric: that the sums are of.
-        is_fixed: whether it was fitted once, without a seed.
-        horizon: of forecasts, in steps.
+        sample: the group's runs.
+        metric: of the sample's sums.
 
     Returns:
         low and high; None with one seed of a network, or one unit in all.
-
-    Raises:
-        ValueError: see `take`.
     """
-    return interval_of(take(runs, metric, is_fixed), metric, horizon)
-
-
-def interval_of(sample: Sample, metric: Metric, horizon: int = 1) -> tuple[float, float] | None:
-    """Return the 95 % interval of a sample's mean, see `interval`; where all shares are 0 or 1 Wilson's (1927), a unit an answer."""
-    spread = _spread([sample], horizon)
+    spread = _spread([sample])
     if spread is None:
         return None
     if _is_zero(spread.variance, sample.mean):
@@ -161,7 +151,6 @@ def difference(
     metric: Metric,
     first_is_fixed: bool = False,
     second_is_fixed: bool = False,
-    horizon: int = 1,
 ) -> Difference:
     """Compare two groups.
 
@@ -169,20 +158,19 @@ def difference(
         first_runs, second_runs: of each group, on the same folds and units.
         metric: that the sums are of.
         first_is_fixed, second_is_fixed: whether a side was fitted once, without a seed.
-        horizon: of forecasts, in steps.
 
     Raises:
         ValueError: where the runs were not tested on the same units; says how many differ.
     """
-    return compare(take(first_runs, metric, first_is_fixed), take(second_runs, metric, second_is_fixed), metric, horizon)
+    return compare(take(first_runs, metric, first_is_fixed), take(second_runs, metric, second_is_fixed), metric)
 
 
-def compare(first: Sample, second: Sample, metric: Metric, horizon: int = 1) -> Difference:
+def compare(first: Sample, second: Sample, metric: Metric) -> Difference:
     """Compare two samples, see `difference`."""
     refuse_others(first, second)
     gain = (first.mean - second.mean) * (1 if metric.direction == "max" else -1)
     seeds = tuple(None if sample.is_fixed else sample.num_seeds for sample in (first, second))
-    spread = _spread([first, second], horizon)
+    spread = _spread([first, second])
     unit = _unit_of(first)
 
     def made(low: float | None, high: float | None, p: float | None, method: str, known: Spread | None = None) -> Difference:
@@ -229,7 +217,7 @@ def _is_zero(variance: float, *scales: float) -> bool:
 # -- variance ----------------------------------------------------------------------------------------------------------------------
 
 
-def _spread(samples: Sequence[Sample], horizon: int) -> Spread | None:
+def _spread(samples: Sequence[Sample]) -> Spread | None:
     """Return the spread of one sample's mean, or of the difference of two; None where seeds or units cannot be known from one."""
     first, num_folds = samples[0], len(samples[0].folds)
     has_one_seed = any(not sample.is_fixed and sample.num_seeds == 1 for sample in samples)
@@ -241,8 +229,8 @@ def _spread(samples: Sequence[Sample], horizon: int) -> Spread | None:
             return None
         means_F = _levels(samples)
         return Spread(VarianceComponent(float(np.var(means_F, ddof=1)) / num_folds, num_folds - 1), seeds, 0.0, is_by_fold=True)
-    shared = sum(_left_over(sample, horizon) for sample in samples if not sample.is_fixed)
-    return Spread(_dates(samples, horizon) if first.is_dated else _units(samples), seeds, shared, is_by_fold=False)
+    shared = sum(_left_over(sample) for sample in samples if not sample.is_fixed)
+    return Spread(_dates(samples) if first.is_dated else _units(samples), seeds, shared, is_by_fold=False)
 
 
 def _seeds(sample: Sample) -> VarianceComponent:
@@ -275,23 +263,23 @@ def _units(samples: Sequence[Sample]) -> VarianceComponent:
     return VarianceComponent(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
 
 
-def _dates(samples: Sequence[Sample], horizon: int) -> VarianceComponent:
+def _dates(samples: Sequence[Sample]) -> VarianceComponent:
     folds = samples[0].folds
     num_dates = sum(len(fold.units) for fold in folds)
     # Every fold counts the same, however many dates it has.
     weights = [num_dates / len(folds) / len(fold.units) for fold in folds]
     series = [w * (level + contrast) for w, level, contrast in zip(weights, _levels(samples), _contrasts(samples), strict=True)]
-    lags = num_lags(num_dates, horizon)
+    lags = num_lags(num_dates, max(sample.horizon for sample in samples))
     return VarianceComponent(float(variance_of_mean(np.concatenate(series), lags)), freedom_of_dates(num_dates, lags))
 
 
-def _left_over(sample: Sample, horizon: int) -> float:
+def _left_over(sample: Sample) -> float:
     """Return E of one group."""
     found = 0.0
     for fold in sample.folds:
         residuals_SQ = fold.deviations_SQ - fold.deviations_SQ.mean(0)
         if sample.is_dated:
-            variances_S = variance_of_mean(residuals_SQ, num_lags(len(fold.units), horizon))
+            variances_S = variance_of_mean(residuals_SQ, num_lags(len(fold.units), sample.horizon))
         else:
             variances_S = np.square(residuals_SQ).sum(1)
         found += float(variances_S.sum()) / (fold.num_runs - 1) / fold.num_runs / len(sample.folds) ** 2

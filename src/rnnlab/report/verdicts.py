@@ -51,19 +51,18 @@ def order(groups: Sequence[Group], metric: Metric, validation_key: str = "") -> 
     return sorted(groups, key=place)
 
 
-def summaries(groups: Sequence[Group], metric: Metric, validation_key: str = "", horizon: int = 1) -> dict[str, Summary]:
+def summaries(groups: Sequence[Group], metric: Metric, validation_key: str = "") -> dict[str, Summary]:
     """Return each group's row of the table, by name.
 
     Args:
         groups: each with one run at least.
         metric: that is compared.
         validation_key: of the runs' metrics; `best/<metric>` unless given.
-        horizon: of forecasts, in steps.
     """
-    return {group.name: _summary(group, metric, validation_key or f"best/{metric.name}", horizon) for group in groups}
+    return {group.name: _summary(group, metric, validation_key or f"best/{metric.name}") for group in groups}
 
 
-def verdicts(groups: Sequence[Group], metric: Metric, horizon: int = 1) -> list[Verdict]:
+def verdicts(groups: Sequence[Group], metric: Metric) -> list[Verdict]:
     """Return a verdict on every pair, in the order of groups; p-values are corrected for the number of tested pairs (Holm 1979).
 
     Two simple methods are a pair only where there are no networks: their duels would cost networks power.
@@ -71,7 +70,6 @@ def verdicts(groups: Sequence[Group], metric: Metric, horizon: int = 1) -> list[
     Args:
         groups: in order.
         metric: that is compared.
-        horizon: of forecasts, in steps.
     """
     samples: dict[str, Sample] = {}
     refusals: dict[str, str] = {}
@@ -82,7 +80,7 @@ def verdicts(groups: Sequence[Group], metric: Metric, horizon: int = 1) -> list[
             refusals[group.name] = f"{group.name}: {error}"
     has_networks = any(not group.is_baseline for group in groups)
     duels = [pair for pair in combinations(groups, 2) if not (has_networks and all(group.is_baseline for group in pair))]
-    pairs = [_pair(first, second, samples, refusals, metric, horizon) for first, second in duels]
+    pairs = [_pair(first, second, samples, refusals, metric) for first, second in duels]
     tested = [place for place, pair in enumerate(pairs) if pair.found is not None and pair.found.p is not None]
     known = [found.p for pair in pairs if (found := pair.found) is not None and found.p is not None]
     corrected = dict(zip(tested, holm(known), strict=True))
@@ -114,11 +112,11 @@ def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metr
 # -- groups ------------------------------------------------------------------------------------------------------------------------
 
 
-def _summary(group: Group, metric: Metric, validation_key: str, horizon: int) -> Summary:
+def _summary(group: Group, metric: Metric, validation_key: str) -> Summary:
     values = _by_seed(group, lambda run: _test_value(run, metric))
     whole = _mean(group, lambda run: _test_value(run, metric))
     try:
-        limits = interval_of(take(group.runs, metric, group.is_baseline), metric, horizon)
+        limits = interval_of(take(group.runs, metric, group.is_baseline), metric)
     except ValueError:
         limits = None
     return Summary(
@@ -169,11 +167,11 @@ def _by_seed(group: Group, value_of: Callable[[RunResult], float | None]) -> lis
 # -- pairs -------------------------------------------------------------------------------------------------------------------------
 
 
-def _pair(first: Group, second: Group, samples: dict[str, Sample], refusals: dict[str, str], metric: Metric, horizon: int) -> Pair:
+def _pair(first: Group, second: Group, samples: dict[str, Sample], refusals: dict[str, str], metric: Metric) -> Pair:
     if refused := [refusals[group.name] for group in (first, second) if group.name in refusals]:
         return Pair(first, second, None, "; ".join(refused))
     try:
-        return Pair(first, second, compare(samples[first.name], samples[second.name], metric, horizon))
+        return Pair(first, second, compare(samples[first.name], samples[second.name], metric))
     except ValueError as error:
         return Pair(first, second, None, str(error))
 

@@ -122,11 +122,6 @@ def error_rate(errors: Iterable[Errors]) -> float:
 # sacreBLEU ------------------------------------------------------------------------------------------------------------------------
 
 
-def bleu(hypotheses: Sequence[str], references: References, language: str) -> float:
-    """Return sacreBLEU's BLEU of a corpus, 0 to 100."""
-    return float(_corpus_bleu(hypotheses, references, bleu_tokenizer(language)).score)
-
-
 def bleu_tok_lc(hypotheses: Sequence[str], references: References, language: str) -> float:
     """Return BLEU of lower-cased words by Moses' rules, 0 to 100: comparable to papers that tokenise both sides themselves."""
     words = [moses_words(text.lower(), language) for text in hypotheses]
