@@ -1,4 +1,4 @@
-"""Music by the user's commands: train, compare with simple methods, score, continue a piece."""
+"""Music by the user's commands: train, compare with baselines, score, continue a piece."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Simple methods for sets of labels per step, against counts by hand and scikit-learn."""
+"""Baselines for sets of labels per step, against counts by hand and scikit-learn."""
 
 from math import log
 

@@ -163,7 +163,7 @@ def test_the_schedule_goes_from_the_first_share_to_the_last() -> None:
         global_step, estimated_stepping_batches = 25, 100
 
     model._trainer = Trainer()  # type: ignore[assignment]
-    assert model._forced_share() == pytest.approx(0.875)
+    assert model._forced_fraction() == pytest.approx(0.875)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -1,4 +1,4 @@
-"""A made-up comparison: three networks and a simple method, three seeds in two folds, two searches; names may be hostile."""
+"""A made-up comparison: three networks and a baseline, three seeds in two folds, two searches; names may be hostile."""
 
 from math import exp
 

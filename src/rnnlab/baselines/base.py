@@ -1,4 +1,4 @@
-"""What a simple method is: numbers fitted once, and a function of a batch; no gradient, no recurrence."""
+"""What a baseline is: numbers fitted once, and a function of a batch; no gradient, no recurrence."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class BaselineSettings:
-    """Say which simple method, and its few settings (`baseline`).
+    """Say which baseline, and its few settings (`baseline`).
 
     Args:
         kind: `auto` (what suits the data), or a name of `rnnlab.models.baseline.METHODS`.
@@ -30,7 +30,7 @@ class BaselineSettings:
 
 
 class Method(ABC):
-    """A simple method for one kind of data."""
+    """A baseline for one kind of data."""
 
     input_kinds: ClassVar[tuple[InputKind, ...]]
     target_kinds: ClassVar[tuple[TargetKind, ...]]

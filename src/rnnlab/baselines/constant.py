@@ -30,7 +30,7 @@ class Persistence(Method):
 
 
 class Mean(Method):
-    """Forecast the mean of the training targets; of classes and labels, their shares (add-one)."""
+    """Forecast the mean of the training targets; of classes and labels, their frequencies (add-one)."""
 
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("features", "tokens")
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class", "labels_per_step")

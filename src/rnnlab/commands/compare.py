@@ -187,7 +187,7 @@ def make_comparison(client: Client, selection: Selection, config: Config, scratc
 
 
 def tracked_baselines(client: Client, compared: Sequence[Run], metric: str) -> list[Run]:
-    """Return simple methods that were tracked on the same test examples, where the comparison has none itself: of each kind that was run
+    """Return baselines that were tracked on the same test examples, where the comparison has none itself: of each kind that was run
     on every fold, the latest.
     """
     if any(runs.is_baseline(run) for run in compared):

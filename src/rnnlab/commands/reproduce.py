@@ -174,7 +174,7 @@ def configuration(client: Client, run: Run, asked: Config, scratch: Path) -> Con
         "trainer": {**recorded["trainer"], "num_threads": int(threads) if threads else None},
         "reproduces": run.info.run_id,
     }
-    unused = {key: asked[key] for key in ("optimizer", "scheduler")}  # of a simple method, which recorded none
+    unused = {key: asked[key] for key in ("optimizer", "scheduler")}  # of a baseline, which recorded none
     return {"init_from": None, "words": [], **unused, **recorded, **own}
 
 

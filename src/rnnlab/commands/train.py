@@ -324,7 +324,7 @@ def _fit_network(
 
 
 def _fit_baseline(model: FittedOnce, data: SequenceDataModule) -> dict[str, float]:
-    """Fit a simple method, and return time, speed and memory."""
+    """Fit a baseline, and return time, speed and memory."""
     console.print(f"fitting [bold]{model.kind}[/]")
     begun = time.monotonic()
     model.fit(data.plain_dataloader("train"), data.plain_dataloader("val"))

@@ -20,8 +20,8 @@ TrainingVerdict = Literal["overfitting", "memorising", "learned nothing", "still
 FEWEST = 4
 """Validations below which nothing is said."""
 RISE, GAP, FALL, CHANCE, HIGH = 0.05, 0.1, 0.02, 0.97, 0.3
-"""Of losses, as shares: a rise that counts; a gap that counts; a fall over the last quarter that counts; of the classes' entropy, what is
-no better than guessing, and what is still high."""
+"""Fractions of a loss: the smallest rise, gap, and fall over the last quarter that count; fractions of the classes' entropy: what is no
+better than guessing, and what is still high."""
 
 
 NOISES = 3
@@ -90,7 +90,7 @@ class LossCurves:
         return int(first) if first < len(is_open) else None
 
     def fall(self) -> float:
-        """Return by which share the validation loss fell over the last quarter, by a straight line."""
+        """Return by which fraction the validation loss fell over the last quarter, by a straight line."""
         num = max(3, len(self.val) // 4)
         slope, _ = np.polyfit(np.arange(num), self.val[-num:], 1)
         return float(-slope * (num - 1) / max(abs(self.val[-num:].mean()), 1e-12))
@@ -184,5 +184,5 @@ def _entropy(spec: DataSpec) -> float | None:
     """Return the loss of guessing by the classes' frequencies, in nats; None where there are no classes."""
     if spec.target_kind != "class" or not spec.class_counts:
         return None
-    shares = np.array(spec.class_counts) / sum(spec.class_counts)
-    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+    fractions = np.array(spec.class_counts) / sum(spec.class_counts)
+    return float(-(fractions[fractions > 0] * np.log(fractions[fractions > 0])).sum())

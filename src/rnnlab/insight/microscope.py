@@ -83,7 +83,7 @@ class Insight(Callback):
             begun = time.perf_counter()
             numbers = {f"grad_norm/{name}": value for name, value in self.before_clipping.items()}
             numbers |= {f"grad_norm_clipped/{name}": value for name, value in norms(self.parts).items()}
-            numbers |= {"clipped_share": self.clipping.share()}
+            numbers |= {"clipped_share": self.clipping.fraction()}
             self.seconds += time.perf_counter() - begun
             self._sample(trainer, cast(Network, pl_module), numbers)
 

@@ -113,14 +113,14 @@ def gradient_norms(samples: list[Observation], limit: float | None, file: Path) 
     if limit:
         left.axhline(limit, color="grey", linewidth=0.8, linestyle="--", label=f"clipping at {limit:g}")
     left.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    steps, shares = series(samples, "clipped_share").get("", (np.zeros(0), np.zeros(0)))
-    right.plot(steps, 100 * shares, color=COLOURS[0], marker="." if len(steps) < 30 else None)
+    steps, fractions = series(samples, "clipped_share").get("", (np.zeros(0), np.zeros(0)))
+    right.plot(steps, 100 * fractions, color=COLOURS[0], marker="." if len(steps) < 30 else None)
     right.set(xlabel="optimizer step", ylabel="steps that were clipped\nsince the sample before (%)", ylim=(-3, 103))
     _finish(figure, file)
 
 
 def recurrent_matrices(samples: list[Observation], file: Path) -> None:
-    """Draw each recurrent matrix's spectral radius over the training, and the share of dead units.
+    """Draw each recurrent matrix's spectral radius over the training, and the fraction of dead units.
 
     Args:
         samples: with `spectral_radius/<layer>.<gate>` and `dead_units/<layer>`; nothing is drawn without.
@@ -207,7 +207,7 @@ def trajectories(hidden: list[np.ndarray], labels: list[str] | None, step_ms: fl
     together = np.concatenate(hidden)
     mean = together.mean(0)
     _, sizes, directions = np.linalg.svd(together - mean, full_matrices=False)
-    shares = sizes**2 / max((sizes**2).sum(), 1e-30)
+    fractions = sizes**2 / max((sizes**2).sum(), 1e-30)
     planes = [(states - mean) @ directions[:2].T for states in hidden]
     planes = [np.pad(plane, ((0, 0), (0, 2 - plane.shape[1]))) for plane in planes]  # of one unit there is one direction
     figure = Figure(figsize=(11 if labels else 6, 4.8), layout="constrained")
@@ -217,9 +217,9 @@ def trajectories(hidden: list[np.ndarray], labels: list[str] | None, step_ms: fl
     times = np.concatenate([np.arange(len(plane)) for plane in planes]) * (1.0 if step_ms is None else step_ms / 1000)
     dots = panels[-1].scatter(*np.concatenate(planes).T, c=times, s=5, cmap="viridis")
     figure.colorbar(dots, ax=panels[-1], label="recurrent step" if step_ms is None else "time (s)")
-    second = shares[1] if len(shares) > 1 else 0.0
+    second = fractions[1] if len(fractions) > 1 else 0.0
     for axes in panels:
-        axes.set(xlabel=f"first component ({shares[0]:.0%} of the variance)", ylabel=f"second component ({second:.0%})")
+        axes.set(xlabel=f"first component ({fractions[0]:.0%} of the variance)", ylabel=f"second component ({second:.0%})")
     _finish(figure, file)
 
 

@@ -1,4 +1,4 @@
-"""`model=baseline`: a simple method, fitted, measured, tracked and kept like any network; no result stands without one beside it."""
+"""`model=baseline`: a baseline, fitted, measured, tracked and kept like any network; no result stands without one beside it."""
 
 from collections.abc import Iterable
 from typing import final
@@ -35,7 +35,7 @@ METHODS: dict[str, type[Method]] = {
 
 @final
 class Baseline(FittedOnce):
-    """Answer by a simple method.
+    """Answer by a baseline.
 
     Args:
         spec: what the data are.

@@ -60,7 +60,7 @@ class Group:
         name: made of what varies, e.g. `gru`, `gru lr=0.003`.
         settings: what varies between groups, key to value.
         runs: in order of fold and seed.
-        is_baseline: whether it is a simple method.
+        is_baseline: whether it is a baseline.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Verdict:
 
     Args:
         first, second: names of groups; a positive `gain` means that the first is better, whatever the metric's direction.
-        gain: difference of the means, in the metric's own scale (shares, not points).
+        gain: difference of the means, in the metric's own scale (fractions, not points).
         low, high: its 95 % interval.
         p, p_corrected: two-sided, before and after Holm's correction; None with one seed on either side.
         effect_size: the gain in standard deviations between seeds (Hedges' g); None where it cannot be had.
@@ -159,7 +159,7 @@ class Comparison:
         study: its name.
         data: the data's name.
         metric: what is compared.
-        groups: ordered by validation, the best first, simple methods last.
+        groups: ordered by validation, the best first, baselines last.
         summaries: by group name.
         verdicts: of every pair, in the order of groups.
         conclusions: sentences for the top of the report.

@@ -74,7 +74,7 @@ def print_metrics(first: Run, second: Run) -> None:
 def draw_curves(client: Client, first: Run, second: Run, file: Path) -> None:
     """Draw losses and the metric of both runs over optimizer steps."""
     names = [name for name in ("train/loss", "val/loss", f"val/{first.data.tags.get('metric')}") if name in first.data.metrics]
-    if not names:  # simple methods have no curves
+    if not names:  # baselines have no curves
         return
     figure = Figure(figsize=(4.5 * len(names), 3.5), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):

@@ -81,7 +81,7 @@ class PageTable:
         caption: says what it is.
         headings: of columns.
         rows: of cells, each as long as the headings.
-        baselines: which rows are simple methods.
+        baselines: which rows are baselines.
     """
 
     key: str
@@ -119,7 +119,7 @@ def groups_table(comparison: Comparison) -> PageTable:
         cells[4] = TableCell(signs(texts[4]), summary.low, bar=bars.get(group.name))
         rows.append(cells)
     names = [Heading(text, "number" if place else "text") for place, text in enumerate(headings(comparison))]
-    caption = "Groups, by validation; in bold the best there. Simple methods are in italics"
+    caption = "Groups, by validation; in bold the best there. Baselines are in italics"
     simple = frozenset(place for place, group in enumerate(comparison.groups) if group.is_baseline)
     return PageTable("groups", caption, names, rows, simple)
 
@@ -213,7 +213,7 @@ def metrics_table(comparison: Comparison) -> PageTable | None:
         cells = [TableCell("-" if mean is None else f"{mean:.4g}", None if mean is None else float(mean)) for mean in means]
         rows.append([TableCell(group.name, group.name, colour=styles[group.name].colour), *cells])
     names = [Heading("group", "text"), *(Heading(name.removeprefix("test/")) for name in kept)]
-    return PageTable("metrics", "All metrics on test, means over runs, as recorded (shares from 0 to 1)", names, rows)
+    return PageTable("metrics", "All metrics on test, means over runs, as recorded (fractions from 0 to 1)", names, rows)
 
 
 def disagreements_table(comparison: Comparison, found: Disagreements) -> PageTable:

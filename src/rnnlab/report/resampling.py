@@ -57,7 +57,7 @@ class Sample:
 
     Args:
         folds: in order of their names, those of forecasts in order of dates.
-        is_fixed: whether it was fitted once (a simple method), without a seed.
+        is_fixed: whether it was fitted once (a baseline), without a seed.
         is_dated: whether units are dates.
         horizon: of forecasts, in steps (see `UnitSums`).
     """

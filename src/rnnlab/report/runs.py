@@ -112,14 +112,14 @@ def varying(runs: Sequence[Run]) -> list[str]:
 
 
 def settings_of(run: Run, keys: Iterable[str]) -> dict[str, str]:
-    """Return what a run has of some parameters, what a simple method is called, and by which setting of a search it was made."""
+    """Return what a run has of some parameters, what a baseline is called, and by which setting of a search it was made."""
     more = {"setting": run.data.tags["setting"]} if "setting" in run.data.tags else {}
     more |= {"baseline.kind": run.data.tags["baseline"]} if is_baseline(run) else {}
     return {key: run.data.params[key] for key in keys if key in run.data.params} | more
 
 
 def group_name(settings: Mapping[str, str]) -> str:
-    """Name a group by what varies: models and simple methods bare, other parameters by the last word of their key.
+    """Name a group by what varies: models and baselines bare, other parameters by the last word of their key.
 
     Where a search made the setting, its name stands for what it chose.
     """
@@ -152,7 +152,7 @@ def read_groups(client: Client, runs: Sequence[Run], metric: Metric, ui: str, in
 
 
 def is_baseline(run: Run) -> bool:
-    """Say whether a run is a simple method."""
+    """Say whether a run is a baseline."""
     return run.data.params.get("model") == "baseline"
 
 

@@ -18,7 +18,7 @@ horizon - 1) lags, with 3/2 n / (lags + 1) degrees of freedom (Lazarus, Lewis, S
 & Newbold (1997) for these weights: the test of Diebold & Mariano (1995), with seeds. Folds of forecasts follow each other, too.
 
 Where a fold tests one unit only (leave one speaker out) nothing can be drawn within it: the folds' differences, in which seeds are
-contained, are what is averaged (Student's t, one degree less than folds). A simple method is fitted once and has no seeds.
+contained, are what is averaged (Student's t, one degree less than folds). A baseline is fitted once and has no seeds.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ MOST_SEEDS = 1000
 SURE = 30
 CAUTION = 4
 """A variance known with k degrees of freedom weighs 1 + 4 / k fold in those of the sum. Satterthwaite's are too many where few seeds are
-beside many units: a simple method against three seeds had up to 7.6 % false wins, now 5.4 % (`experiments/false_wins`)."""
+beside many units: a baseline against three seeds had up to 7.6 % false wins, now 5.4 % (`experiments/false_wins`)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Difference:
         p: two-sided; None with one seed on a network's side or one unit.
         method: in words.
         spread: None where p is, or where nothing varies.
-        num_seeds: of both sides (None of a simple method).
+        num_seeds: of both sides (None of a baseline).
         num_folds: of both.
         unit: what varies beside seeds, in the plural.
     """
@@ -120,7 +120,7 @@ class Difference:
 
 
 def interval_of(sample: Sample, metric: Metric) -> tuple[float, float] | None:
-    """Return the 95 % interval of a group's mean over seeds and units; if all fractions are 0 or 1 Wilson's (1927), a unit an answer.
+    """Return the 95 % interval of a group's mean over seeds and units; if all values are 0 or 1 Wilson's (1927), a unit an answer.
 
     Args:
         sample: the group's runs.

@@ -108,7 +108,7 @@ def legend(comparison: Comparison) -> str:
     has_folds = any(summary.num_folds > 1 for summary in comparison.summaries.values())
     return (
         f"{comparison.metric.name}: {wish(comparison.metric)}. n: {'seeds x folds' if has_folds else 'seeds'}; test: mean ± standard "
-        "deviation between seeds; interval: over seeds and units; ordered by validation, simple methods last. "
+        "deviation between seeds; interval: over seeds and units; ordered by validation, baselines last. "
         "Costs are means over runs."
     )
 

@@ -34,7 +34,7 @@ class Pair:
 
 
 def order(groups: Sequence[Group], metric: Metric, validation_key: str = "") -> list[Group]:
-    """Return groups by validation, the best first, simple methods last; those without validation come after those with it.
+    """Return groups by validation, the best first, baselines last; those without validation come after those with it.
 
     Args:
         groups: in any order.
@@ -65,7 +65,7 @@ def summaries(groups: Sequence[Group], metric: Metric, validation_key: str = "")
 def verdicts(groups: Sequence[Group], metric: Metric) -> list[Verdict]:
     """Return a verdict on every pair, in the order of groups; p-values are corrected for the number of tested pairs (Holm 1979).
 
-    Two simple methods are a pair only where there are no networks: their duels would cost networks power.
+    Two baselines are a pair only where there are no networks: their duels would cost networks power.
 
     Args:
         groups: in order.
@@ -89,7 +89,7 @@ def verdicts(groups: Sequence[Group], metric: Metric) -> list[Verdict]:
 
 
 def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metric, validation_key: str = "") -> list[str]:
-    """Return sentences for the top: which network is best by validation, what of it is shown, and what beats the simple methods.
+    """Return sentences for the top: which network is best by validation, what of it is shown, and what beats the baselines.
 
     Args:
         groups: all of them.
@@ -330,7 +330,7 @@ def p_text(p: float) -> str:
 
 
 def _places(uncertainty: float, metric: Metric) -> int:
-    """Return how many decimals a number has that is known so far: a digit of the uncertainty, two of no share where it begins with 1."""
+    """Return how many decimals a number has that is known so far: one digit of the uncertainty, two of no fraction if it begins with 1."""
     shown = abs(uncertainty) * metric.factor
     least, one = (1, 1) if metric.is_fraction else (0, 2)
     return least if not isfinite(shown) or shown == 0 else min(max(ceil(-log10(shown / one)), least), 9)

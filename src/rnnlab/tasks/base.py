@@ -144,7 +144,7 @@ class Task(ABC, Generic[Outputs]):
         return batch.size
 
     def loss_weight(self, batch: Batch) -> Tensor:
-        """Return what the loss is a mean over while training, a float64 scalar: a share's weight in the loss of a whole batch."""
+        """Return what the loss is a mean over while training, a float64 scalar: the weight of a shard in the loss of a whole batch."""
         return torch.tensor(float(self.num_answers(batch)), dtype=torch.double, device=batch.targets.device)
 
     def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:

@@ -197,7 +197,7 @@ class Pinball(_Mean):
 
 
 class Skill(_Mean):
-    """Share of persistence's squared error that a forecast saves: 1 - MSE / MSE of persistence; 0 is no better, 1 perfect."""
+    """Fraction of persistence's squared error that a forecast saves: 1 - MSE / MSE of persistence; 0 is no better, 1 perfect."""
 
     def update(self, preds: Tensor, target: Tensor, persistence: Tensor) -> None:
         """Add a batch of (B, D)."""

@@ -48,7 +48,7 @@ class MultiLabel(Task[Tensor]):
             )
 
     def first_bias(self) -> Tensor | None:
-        """Return the log-odds of each label's share of training steps (add-one), where they were counted.
+        """Return the log-odds of each label's fraction of training steps (add-one), where they were counted.
 
         From zero, keys that never sound would take a bias of -9, which an optimizer that moves by its learning rate reaches late.
         """

@@ -57,7 +57,7 @@ def check_settings(config: Config) -> None:
     Raises:
         ConfigError: names the key, what was given, what is allowed.
     """
-    callbacks = config.get("callbacks", {})  # of a simple method that was recorded, these groups are left out
+    callbacks = config.get("callbacks", {})  # of a baseline that was recorded, these groups are left out
     if callbacks:
         checked({name: callbacks[name] for name in Watchers.__dataclass_fields__ if name in callbacks}, Watchers, "callbacks")
     for key, hint in RANGES.items():
