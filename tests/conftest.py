@@ -13,11 +13,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rnnlab.config import Config
 from rnnlab.paths import HOME
+from rnnlab.settings import Composed, TrainSettings
 
 
 @pytest.fixture(scope="session")
@@ -27,16 +28,34 @@ def root(tmp_path_factory: pytest.TempPathFactory, worker_id: str = "") -> Path:
 
 
 @pytest.fixture
-def compose(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
-    """Compose a configuration from a user's words, writing below the session's root, on the bundled sample."""
+def compose(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Compose the settings of a command from a user's words, writing below the session's root, on the bundled sample."""
     from rnnlab import cli
 
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
-    def composed(*words: str, config_name: str = "config") -> Config:
-        return cli.compose_config(config_name, list(words))
+    def composed(*words: str, config_name: str = "config") -> Any:
+        return settings_of(config_name, cli.compose_config(config_name, list(words)))
 
     return composed
+
+
+def settings_of(command: str, composed: Composed) -> Any:
+    """Return composed values as the settings of a command."""
+    if command == "config":
+        return TrainSettings.of(composed)
+    if command == "prepare":
+        from rnnlab.commands.prepare import PrepareSettings
+
+        return PrepareSettings.of(composed)
+    if command == "reproduce":
+        from rnnlab.commands.reproduce import ReproduceSettings
+
+        return ReproduceSettings.of(composed)
+    from rnnlab.commands import compare, predict, score
+
+    found = {"predict": predict.PredictSettings, "score": score.ScoreSettings, "compare": compare.CompareSettings}
+    return composed.typed(found[command])
 
 
 @pytest.fixture

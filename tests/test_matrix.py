@@ -15,13 +15,14 @@ import yaml
 
 from rnnlab.baselines.base import BaselineSettings
 from rnnlab.cli import compose_config
-from rnnlab.commands import train as run
-from rnnlab.config import Config, recipe
+from rnnlab.config import recipe
 from rnnlab.contracts import SPECIALS, DataSpec, Decoded
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.models.base import FittedOnce, Network
 from rnnlab.models.baseline import METHODS, _make
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
+from rnnlab.training.recipes import check
 
 ORDER = ["srnn", "lstm", "gru", "birnn", "tcn", "transformer", "seq2seq", "baseline"]
 MODELS = sorted((file.stem for file in (HOME / "conf/model").glob("*.yaml")), key=ORDER.index)
@@ -59,15 +60,14 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SequenceDataM
     os.environ.setdefault("RNNLAB_ROOT", str(tmp_path_factory.getbasetemp()))
     found = {}
     for name in MODULES.values():
-        config = compose_config("config", [f"data={name}"])
-        config["data"] |= {"source": "sample"} if "source" in config["data"] else {}
-        config["paths"] |= {"data": str(tmp_path_factory.mktemp(name))}
-        found[name] = recipe(config["data"], "data")(config["paths"], 0)
+        config = TrainSettings.of(compose_config("config", [f"data={name}", f"paths.data={tmp_path_factory.mktemp(name)}"]))
+        source = {"source": "sample"} if "source" in config.data.values else {}
+        found[name] = recipe({**config.data.values, **source}, "data")(config.paths.of_data, 0)
         found[name].setup()
     return found
 
 
-def is_refused(model: str, module: str, samples: dict[str, SequenceDataModule], compose: Callable[..., Config]) -> bool:
+def is_refused(model: str, module: str, samples: dict[str, SequenceDataModule], compose: Callable[..., TrainSettings]) -> bool:
     """Tell whether a model says that it cannot answer such data; each pair is built once."""
     if (model, module) not in REFUSED:
         REFUSED[model, module] = False
@@ -91,7 +91,7 @@ def methods_for(spec: DataSpec) -> list[str]:
     return fitting
 
 
-def matrix(samples: dict[str, SequenceDataModule], compose: Callable[..., Config]) -> str:
+def matrix(samples: dict[str, SequenceDataModule], compose: Callable[..., TrainSettings]) -> str:
     """Write the table."""
     lines = ["| `data=` | what | " + " | ".join(f"`{model}`" for model in MODELS) + " |", "|---" * (2 + len(MODELS)) + "|"]
     for name in sorted(DATA, key=lambda name: (list(MODULES.values()).index(module_of(name)), name != module_of(name), name)):
@@ -102,7 +102,7 @@ def matrix(samples: dict[str, SequenceDataModule], compose: Callable[..., Config
     return "\n".join(lines)
 
 
-def test_the_readme_shows_the_matrix(samples: dict[str, SequenceDataModule], compose: Callable[..., Config]) -> None:
+def test_the_readme_shows_the_matrix(samples: dict[str, SequenceDataModule], compose: Callable[..., TrainSettings]) -> None:
     wanted = f"{START}\n{matrix(samples, compose)}\n{END}"
     file = HOME / "README.md"
     text = file.read_text(encoding="utf-8")  # only now: somebody may have written meanwhile
@@ -113,15 +113,15 @@ def test_the_readme_shows_the_matrix(samples: dict[str, SequenceDataModule], com
 
 
 @pytest.mark.parametrize("data", DATA)
-def test_every_model_composes_with_every_data_set(data: str, compose: Callable[..., Config]) -> None:
+def test_every_model_composes_with_every_data_set(data: str, compose: Callable[..., TrainSettings]) -> None:
     for model in MODELS:
-        run.check(compose(f"model={model}", f"data={data}"))
+        check(compose(f"model={model}", f"data={data}"))
 
 
 @pytest.mark.parametrize("module", MODULES.values())
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_answers_a_batch_of_every_kind_of_data_or_refuses_it(
-    model: str, module: str, samples: dict[str, SequenceDataModule], compose: Callable[..., Config]
+    model: str, module: str, samples: dict[str, SequenceDataModule], compose: Callable[..., TrainSettings]
 ) -> None:
     config: dict[str, Any] = compose(f"model={model}", f"data={module}")
     data = samples[module]
@@ -129,7 +129,7 @@ def test_every_model_answers_a_batch_of_every_kind_of_data_or_refuses_it(
         is_without_ctc = module == "translation" and model in CTC
         assert is_without_ctc or (module == "music" and model in LOOKING_AHEAD) or (module, model) == ("copying", "seq2seq")
         return
-    made = recipe(config["model"], "model")(data.make_spec())
+    made = config.model.recipe()(data.make_spec())
     assert isinstance(made, Network | FittedOnce)
     if isinstance(made, FittedOnce):
         made.fit(data.plain_dataloader("train"), data.plain_dataloader("val"))
