@@ -380,8 +380,6 @@ def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance
     if not changes:
         text = f"reproduced to the bit: {num_numbers} numbers, and all predictions on val and test{though}"
         return Reproduction(True, "to the bit", text)
-            True, "to the bit", f"reproduced to the bit: {num_numbers} numbers, and all predictions on val and test{though}"
-        )
     worst = max(change.deviation for change in changes)
     if reasons and worst <= tolerance:
         digits = f"to {math.floor(-math.log10(worst))} digits" if worst else "in all digits"
