@@ -1,4 +1,4 @@
-"""What a baseline is: numbers fitted once, and a function of a batch; no gradient, no recurrence."""
+"""Base class of all baselines: arrays fitted once, and a function of a batch; no gradient, no recurrence."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ import torch
 from rnnlab.contracts import Batch, DataSpec, InputKind, TargetKind
 
 Arrays = dict[str, np.ndarray]
-"""What is fitted: saved as it is, beside the configuration."""
+"""Fitted arrays, saved as they are beside the configuration."""
 
 
 @dataclass(frozen=True)
 class BaselineSettings:
-    """Say which baseline, and its few settings (`baseline`).
+    """Which baseline, and its settings (`baseline`).
 
     Args:
         kind: `auto` (what suits the data), or a name of `rnnlab.models.baseline.METHODS`.

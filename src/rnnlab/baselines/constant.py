@@ -1,4 +1,4 @@
-"""What needs no input at all: the last value goes on, the mean of the training targets, or what the data know to be best without it."""
+"""Baselines that fit no function of the input: the last value, the mean of the training targets, or the best constant of the data."""
 
 from typing import ClassVar
 

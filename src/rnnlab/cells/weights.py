@@ -31,7 +31,7 @@ DRAWN: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
 
 
 class Weights(nn.Module):
-    """Hold the weights of a cell that PyTorch has no kernel for: W_i, W_h, b_i, b_h under PyTorch's names, gates stacked.
+    """The weights of a cell that PyTorch has no kernel for: W_i, W_h, b_i, b_h under PyTorch's names, gates stacked.
 
     Args:
         input_size: F.

@@ -28,7 +28,7 @@ console = Console(soft_wrap=True)
 
 @dataclass(frozen=True)
 class Selection:
-    """Hold what is compared.
+    """What is compared.
 
     Args:
         study: its name.

@@ -44,7 +44,7 @@ console = Console(soft_wrap=True)
 
 @dataclass(frozen=True)
 class Change:
-    """Hold one number, or one table of predictions, that came out otherwise.
+    """One number, or one table of predictions, that came out otherwise.
 
     Args:
         name: of the metric or file.
@@ -63,7 +63,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Hold what a comparison says.
+    """The result of a reproduction.
 
     Args:
         is_reproduced: whether it counts as the same.

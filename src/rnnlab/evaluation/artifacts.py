@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: numbers, predictions, pictures, the bundle, the model, and a table on the screen."""
+"""Artifacts and summary of a finished run: numbers, predictions, figures, the bundle, the model, and a table on the screen."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def leave_behind(
     settings: TrainSettings,
     checkpoint: Path | None,
 ) -> Diagnosis | None:
-    """Write everything to the run's folder first, then hand it to tracking; of a network, say how its training went."""
+    """Write all artifacts to the run's folder, then hand them to tracking; return the diagnosis of a network's training."""
     numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
     numbers |= {f"test/{name}": value for name, value in found["test"].numbers.items()}
     once = {name: value for name, value in extra.items() if not (isinstance(model, Network) and name.startswith(MEASURED_EVERY_EPOCH))}

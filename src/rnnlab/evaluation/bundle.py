@@ -40,7 +40,7 @@ SERVED_COLUMNS = {
 
 @dataclass(frozen=True)
 class Bundle:
-    """Hold a model that can predict.
+    """A model that can predict.
 
     Args:
         model: with its weights.

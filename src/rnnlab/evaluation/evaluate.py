@@ -15,7 +15,7 @@ from rnnlab.models.base import Predictor
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Hold the result of an evaluation.
+    """The result of an evaluation.
 
     Args:
         numbers: metric name to value, `loss` among them.

@@ -34,7 +34,7 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Attribution:
-    """Say what carried one answer.
+    """The explanation of one answer: the share of each input.
 
     Args:
         answer: what is explained: the predicted label, or the forecast's name.

@@ -25,7 +25,7 @@ FONT_SIZE, LINE_INCHES = 11, 0.3
 
 @dataclass(frozen=True)
 class ShownInput:
-    """Say how the input is shown.
+    """An input as people read it.
 
     Args:
         inputs_TF: features as the network got them (of tokens empty).

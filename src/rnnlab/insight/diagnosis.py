@@ -31,7 +31,7 @@ NOISES = 3
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Say how a training went.
+    """The diagnosis of a training.
 
     Args:
         verdict: in a word or two.
@@ -50,7 +50,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class LossCurves:
-    """Hold losses at each validation.
+    """Losses at each validation.
 
     Args:
         steps: of the optimizer, (N,).

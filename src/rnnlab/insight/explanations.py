@@ -21,7 +21,7 @@ COUNTED_BACK = ("stock", "series")
 
 @dataclass(frozen=True)
 class Explained:
-    """Hold what was found of some answers.
+    """Explanations of some answers.
 
     Args:
         table: input, answer, unit, step (from 1), what (word or feature, empty of frames), share.

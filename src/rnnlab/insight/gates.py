@@ -1,4 +1,4 @@
-"""What gates do: how open they are, how often they are saturated, and units that do nothing.
+"""Statistics of gates: how open they are, how often they are saturated, and units that do nothing.
 
 A gate is *saturated* within a tenth of an end: below 0.1 or above 0.9 of a sigmoid (Karpathy et al. 2016, section 4.2), beyond 0.9 in size
 of a tanh. There its slope is small and no gradient moves it. Of what has no ends nothing is said.

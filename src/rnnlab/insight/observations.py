@@ -1,4 +1,4 @@
-"""What the microscope notes at one optimizer step."""
+"""Observations of the microscope at optimizer steps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Observation:
-    """Hold what was seen at one step.
+    """The observations at one optimizer step.
 
     Args:
         step: of the optimizer; 0 is before the first.

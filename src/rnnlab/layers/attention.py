@@ -23,7 +23,7 @@ AttentionKind = Literal["none", "bahdanau", "luong_dot", "luong_general"]
 
 @dataclass
 class Memory:
-    """Hold what an encoder leaves for a decoder to look at.
+    """The encoder outputs that a decoder attends to.
 
     Args:
         values: (B, T, M), the encoder's steps.

@@ -22,7 +22,7 @@ from rnnlab.layers.base import SequenceLayer
 
 @dataclass(frozen=True)
 class Encoder:
-    """Say what the stack of self-attention is (`model.encoder`).
+    """Settings of the stack of self-attention (`model.encoder`).
 
     Args:
         hidden_size: H.

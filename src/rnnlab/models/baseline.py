@@ -35,14 +35,14 @@ METHODS: dict[str, type[Method]] = {
 
 @final
 class Baseline(FittedOnce):
-    """Answer by a baseline.
+    """Predict by a baseline.
 
     Args:
         spec: what the data are.
         baseline: which method.
 
     Raises:
-        ValueError: where the method cannot answer such data.
+        ValueError: if the method cannot predict such data.
     """
 
     def __init__(self, spec: DataSpec, baseline: BaselineSettings) -> None:
@@ -57,7 +57,7 @@ class Baseline(FittedOnce):
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What was fitted."""
+        """The fitted arrays."""
         return {name: value.numpy() for name, value in self.named_buffers()}
 
     def predict(self, batch: Batch) -> Tensor | Decoded:

@@ -34,7 +34,7 @@ MORE_TOKENS = 10
 
 @dataclass(frozen=True)
 class TeacherForcing:
-    """Say how often the true token enters the next step, instead of the one that was said (Bengio et al. 2015, linear schedule).
+    """How often the true token, not the predicted one, enters the next step (Bengio et al. 2015, linear schedule).
 
     Args:
         first: fraction when training begins.
@@ -67,7 +67,7 @@ class Seq2Seq(Network):
         loss: what is minimised, of numbers.
 
     Raises:
-        ValueError: where sizes or parts don't fit.
+        ValueError: if sizes or parts do not fit.
     """
 
     def __init__(
@@ -177,15 +177,15 @@ class Seq2Seq(Network):
         return self.attention == "none" and len(self.decoder.layers) < self.num_encoder_layers
 
     def predict(self, batch: Batch) -> Outputs:
-        """Answer a batch."""
+        """Predict a batch."""
         return self._answer(batch, self.decoding)
 
     def predict_greedy(self, batch: Batch) -> Outputs:
-        """Answer a batch, sequences of tokens greedily."""
+        """Predict a batch, sequences of tokens greedily."""
         return self._answer(batch, Decoding(beam_size=1, length_penalty=self.decoding.length_penalty, num_best=1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Outputs]:
-        """Measure on the validation split, how well the decoder looks at the input included."""
+        """Evaluate a batch of the validation split, and how sharply and completely the decoder attends to the input."""
         found = super().validation_step(batch, batch_idx)
         if self.attention == "none" or self.spec.target_kind != "tokens":
             return found

@@ -103,7 +103,7 @@ def gru_step_backward(x_BF: np.ndarray, state: NumpyState, w: Arrays, after: Num
 
 @dataclass(frozen=True)
 class NumpyCell:
-    """Hold a cell's two functions, and how many gates and tensors of state it has."""
+    """A cell's two functions, and how many gates and tensors of state it has."""
 
     step: Callable[[np.ndarray, NumpyState, Arrays], NumpyState]
     step_backward: Callable[[np.ndarray, NumpyState, Arrays, NumpyState], tuple[np.ndarray, NumpyState, Arrays]]

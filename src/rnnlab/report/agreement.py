@@ -1,4 +1,4 @@
-"""What one group gets right and another does not, example by example."""
+"""Which examples one group gets right and another does not."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from rnnlab.report.per_unit import is_loss
 
 @dataclass(frozen=True)
 class Rights:
-    """Hold what each group made of each example, means over the runs that were tested on it.
+    """The results of each group on each example, means over the runs that were tested on it.
 
     Args:
         groups: names, (G,).
@@ -80,7 +80,7 @@ def won_alone(found: Rights) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Disagreements:
-    """Hold the examples on which two groups differ most.
+    """The examples on which two groups differ most.
 
     Args:
         first, second: names of the groups.

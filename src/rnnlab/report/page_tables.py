@@ -18,7 +18,7 @@ WIDTH_PX = 104  # of a small interval
 
 @dataclass(frozen=True)
 class Bar:
-    """Hold a small interval, in pixels from the left of its box.
+    """A small interval, in pixels from the left of its box.
 
     Args:
         low, high: its ends.
@@ -38,7 +38,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class TableCell:
-    """Hold a cell.
+    """A cell.
 
     Args:
         text: shown.
@@ -66,7 +66,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Heading:
-    """Hold a heading: `number` columns are set right and sorted as numbers."""
+    """A heading: `number` columns are set right and sorted as numbers."""
 
     text: str
     kind: Literal["text", "number"] = "number"
@@ -74,7 +74,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class PageTable:
-    """Hold a table; the first cell of a row is its heading.
+    """A table; the first cell of a row is its heading.
 
     Args:
         key: its id in the page.

@@ -31,7 +31,7 @@ SMALLEST_SCORE = 1e-12
 
 @dataclass(frozen=True)
 class Asked:
-    """Hold what is asked of a table.
+    """A table, and which of its targets a metric is of.
 
     Args:
         table: of predictions.
@@ -50,7 +50,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Say how a metric is read from a table.
+    """How a metric is computed from a table of predictions, unit by unit.
 
     Args:
         is_offered: whether a table has the columns.

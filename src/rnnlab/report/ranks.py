@@ -14,7 +14,7 @@ FEWEST_FOR_FRIEDMAN = 3
 
 @dataclass(frozen=True)
 class Ranking:
-    """Hold ranks over data sets.
+    """Ranks over data sets.
 
     Args:
         names: of the groups that all data sets have, the best average rank first, (K,).

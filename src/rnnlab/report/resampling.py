@@ -1,4 +1,4 @@
-"""What a group's runs give a comparison: the metric of every run, and how runs vary together when test units are drawn anew.
+"""From a group's runs to a sample to compare: the metric of every run, and how runs vary together when test units are drawn anew.
 
 Where the latter comes from:
 
@@ -28,7 +28,7 @@ STEP = 1e-4
 
 @dataclass(frozen=True)
 class Fold:
-    """Hold the runs of one group that were tested on one part.
+    """The runs of one group that were tested on one part.
 
     Args:
         name: of the fold.
@@ -53,7 +53,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold the runs of one group.
+    """The runs of one group.
 
     Args:
         folds: in order of their names, those of forecasts in order of dates.
@@ -84,7 +84,7 @@ class Sample:
 
 
 def take(runs: Sequence[RunResult], metric: Metric, is_fixed: bool = False, num_resamples: int = NUM_RESAMPLES) -> Sample:
-    """Turn a group's runs into what is compared.
+    """Turn a group's runs into a sample.
 
     Raises:
         ValueError: where runs of a fold were not tested on the same units (says how many differ), where a metric was not taken apart or

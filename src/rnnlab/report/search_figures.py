@@ -164,7 +164,7 @@ def _is_log(numbers: Sequence[float | int]) -> bool:
 
 @dataclass(frozen=True)
 class Axis:
-    """Hold one axis of parallel coordinates.
+    """One axis of parallel coordinates.
 
     Args:
         name: of the setting.

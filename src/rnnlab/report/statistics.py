@@ -44,7 +44,7 @@ beside many units: a baseline against three seeds had up to 7.6 % false wins, no
 
 @dataclass(frozen=True)
 class VarianceComponent:
-    """Hold a variance and with how many degrees of freedom it is known."""
+    """A variance and its degrees of freedom."""
 
     variance: float
     freedom: float
@@ -52,7 +52,7 @@ class VarianceComponent:
 
 @dataclass(frozen=True)
 class Spread:
-    """Hold what is known of how far a mean or a difference of means may be off.
+    """The uncertainty of a mean or of a difference of means.
 
     Args:
         units: U.
@@ -85,14 +85,14 @@ class Spread:
 
     @property
     def of_units_alone(self) -> float:
-        """What no number of seeds takes away."""
+        """The variance that no number of seeds removes."""
         of_seeds = sum(part.variance for part in self.seeds if part)
         return max(self.units.variance - (of_seeds if self.is_by_fold else self.shared), 0.0)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Hold how much better the first group is than the second.
+    """How much better the first group is than the second.
 
     Args:
         gain: positive where the first is better, in the metric's own scale.

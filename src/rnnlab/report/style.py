@@ -16,7 +16,7 @@ NO_NUMBER = "-"
 
 @dataclass(frozen=True)
 class Look:
-    """Hold how a group is drawn.
+    """How a group is drawn.
 
     Args:
         colour: as `#RRGGBB`.

@@ -1,6 +1,6 @@
-"""Say what a comparison allows one to say: a verdict and a sentence on every pair of groups, a row of numbers on every group.
+"""Verdicts of a comparison: a sentence on every pair of groups, a row of numbers on every group.
 
-What orders groups and is called best is validation. Test says what of it is shown, and chooses nothing.
+Validation orders groups and says which is best. Test shows whether that holds, and chooses nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ MORE_UNITS = {"dates": "more dates", "examples": "more test examples", "groups o
 
 @dataclass(frozen=True)
 class Pair:
-    """Hold two groups and what came of comparing them: a difference, or why there is none."""
+    """Two groups and the result of comparing them: a difference, or why there is none."""
 
     first: Group
     second: Group
@@ -249,7 +249,7 @@ def _details(found: Difference, metric: Metric, p: str) -> str:
 
 
 def _advice(found: Difference, needed: int | None, metric: Metric) -> str:
-    """Say what would show a difference of the size that was seen, where that is worth saying."""
+    """Say what would show a difference of the size that was seen; empty if there is nothing to advise."""
     if found.low is None or found.high is None or abs(found.gain) < ADVISED_FROM * (found.high - found.low) / 2:
         return ""
     counts = [count for count in found.num_seeds if count is not None]

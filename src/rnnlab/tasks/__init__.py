@@ -1,4 +1,4 @@
-"""What a network is asked: the size of its output, its loss, its metrics and how its output is read.
+"""Tasks: the size of a network's output, its loss, its metrics and how its output is read.
 
 A task follows from what the data's targets are (`DataSpec.target_kind`); a model family says which of them it can answer.
 

@@ -1,4 +1,4 @@
-"""What every task answers: the size of its output, its loss, its metrics and how its output is read."""
+"""Base class of all tasks: the size of the output, the loss, the metrics and how the output is read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ ClassWeights = Literal["none", "balanced"] | list[NonNegativeFloat]
 LossKind = Literal["cross_entropy", "focal", "brier", "mse", "mae", "huber", "qlike"]
 Columns = dict[str, np.ndarray]
 Outputs = TypeVar("Outputs")
-"""What a model answers and its task reads: a tensor, or `contracts.Decoded`."""
+"""What a model predicts and its task reads: a tensor, or `contracts.Decoded`."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Regularisation:
 
 @dataclass(frozen=True)
 class Loss:
-    """Say what is minimised, and measured as `loss` on every split (`model.loss`).
+    """The loss that is minimised, and reported as `loss` on every split (`model.loss`).
 
     Args:
-        kind: see `tasks.classify` and `tasks.forecast`; None: the task's own.
+        kind: see `tasks.classify` and `tasks.forecast`; None for the task's default.
         gamma: of `focal`, how little counts what is almost right; 0 is cross entropy.
         delta: of `huber`, from which size errors count by their size and no longer by their square, in the target's standard deviations.
     """
@@ -73,7 +73,7 @@ TASKS_OWN = Loss(None, 0.0, 1.0)
 
 
 class Task(ABC, Generic[Outputs]):
-    """Answer what a model and a training loop must know of a target kind."""
+    """Base class of tasks: all that a model and a training loop must know about a kind of target."""
 
     name: ClassVar[str]
     metric: Metric

@@ -106,7 +106,7 @@ ENTRIES = (
 )
 """In the order of tables."""
 LISTED = tuple(name for entry in ENTRIES for name in entry.listed)
-"""What the summary of a run lists."""
+"""The metrics that the summary of a run lists."""
 UNKNOWN = Entry("", None, "")
 
 

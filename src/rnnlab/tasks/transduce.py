@@ -62,7 +62,7 @@ class Transduce(Task[Decoded]):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """What the metrics give, before there is anything to measure."""
+        """The names of all metrics, known before anything is computed."""
         return tuple(score(self.goal, ["a"], [("a",)], self.spec.target_language, self.has_rouge))
 
     def answers(self, outputs: Decoded, batch: Batch) -> tuple[list[str], list[tuple[str, ...]]]:
