@@ -132,7 +132,7 @@ def _train_under(
         if not is_leader():
             return None
         found = evaluate_both(settings, fitted.model, data)
-        diagnosis = artifacts.leave_behind(tracker, fitted.model, data, found, fitted.cost, settings, fitted.checkpoint)
+        diagnosis = artifacts.write_artifacts(tracker, fitted.model, data, found, fitted.cost, settings, fitted.checkpoint)
         if settings.study.parent:
             artifacts.print_line(tracker, fitted.model, found, fitted.cost)
         else:

@@ -46,7 +46,7 @@ NUM_MAPS = 6
 NUM_PIECES, MOST_STEPS = 2, 64
 
 
-def leave_behind(
+def write_artifacts(
     tracker: Tracker,
     model: Predictor,
     data: SequenceDataModule,
