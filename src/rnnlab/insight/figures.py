@@ -17,6 +17,8 @@ matplotlib.use("Agg")
 DARK, LIGHT = "#08519c", "#9ecae1"
 MOST_POINTS = 500
 NUM_RESAMPLES = 200
+NUM_GROUPS = 4
+"""How many tickers' forecasts are drawn."""
 
 
 def learning_curve(history: Mapping[str, Points], metric: str, file: Path) -> None:
@@ -166,7 +168,7 @@ def _with_interval(sums: np.ndarray) -> tuple[float, float, float]:
     return float(total[0] / max(total[1], 1)), float(low), float(high)
 
 
-def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path, num_groups: int = 4) -> None:
+def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path) -> None:
     """Draw forecast against truth over time, for a few tickers, quantiles as a band.
 
     Args:
@@ -175,9 +177,8 @@ def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit
         quantiles: what the table has; the outer two make the band.
         unit: of the target.
         file: PNG to write.
-        num_groups: how many tickers.
     """
-    groups = list(dict.fromkeys(table["group"]))[:num_groups]
+    groups = list(dict.fromkeys(table["group"]))[:NUM_GROUPS]
     figure = Figure(figsize=(9, 1.2 + 1.9 * len(groups)), layout="constrained")
     for axes, group in zip(figure.subplots(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
         part = table[table["group"] == group]

@@ -5,7 +5,6 @@ Axis letters: B batch, C classes, D dimensions of a real target.
     squared error            L = mean_bd (y - t)^2                        dL/dy = 2 (y - t) / (B D)
     softmax, cross entropy   p = softmax(a), L = mean_b -ln p_b,t_b       dL/da = (p - onehot(t)) / B
     softmax, squared error   p = softmax(a), L = mean_b sum_c (p - e)^2   dL/da = J (2 (p - e)) / B, J = diag(p) - p p^T
-    sigmoid, cross entropy   p = sigmoid(a), L = mean_bd -[y ln p + (1 - y) ln (1 - p)]   dL/da = (p - y) / (B D)
 
 The simple difference p - e belongs to the cross entropy. With the squared error the softmax's own derivative J stays in the product;
 texts that print p - e there are wrong by a factor that depends on p (see the errata).
@@ -50,9 +49,3 @@ def softmax_squared_error(logits_BC: np.ndarray, targets_B: np.ndarray) -> LossA
     of_p_BC = 2 * (p_BC - wanted_BC)
     of_logits_BC = p_BC * (of_p_BC - (of_p_BC * p_BC).sum(-1, keepdims=True))  # J v = p * v - p (p . v)
     return float(((p_BC - wanted_BC) ** 2).sum(-1).mean()), of_logits_BC / len(targets_B)
-
-
-def sigmoid_cross_entropy(logits_BD: np.ndarray, targets_BD: np.ndarray) -> LossAndGradient:
-    """Return the mean cross entropy (nats) of yes-or-no answers, targets 0 or 1, and its gradient."""
-    losses_BD = np.logaddexp(0, logits_BD) - targets_BD * logits_BD  # -[y ln p + (1 - y) ln (1 - p)], safe for large |a|
-    return float(losses_BD.mean()), (sigmoid(logits_BD) - targets_BD) / logits_BD.size

@@ -135,9 +135,9 @@ def _fold(runs: Sequence[RunResult], metric: Metric, num_resamples: int) -> Fold
     return Fold(runs[0].fold, units, examples, values_S, deviations_SQ)
 
 
-def _resampled(sums_SUK: np.ndarray, num_resamples: int, seed: int = 0) -> np.ndarray:
+def _resampled(sums_SUK: np.ndarray, num_resamples: int) -> np.ndarray:
     """Return sums over n - 1 of n units drawn with replacement, the same ones for every run, (S, num_resamples, K)."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     num_runs, num_units, num_sums = sums_SUK.shape
     flat = np.moveaxis(sums_SUK, 1, 0).reshape(num_units, -1)
     found = []

@@ -33,33 +33,30 @@ class Pair:
     refusal: str = ""
 
 
-def order(groups: Sequence[Group], metric: Metric, validation_key: str = "") -> list[Group]:
+def order(groups: Sequence[Group], metric: Metric) -> list[Group]:
     """Return groups by validation, the best first, baselines last; those without validation come after those with it.
 
     Args:
         groups: in any order.
         metric: whose direction counts.
-        validation_key: of the runs' metrics; `best/<metric>` unless given.
     """
-    key = validation_key or f"best/{metric.name}"
     sign = -1 if metric.direction == "max" else 1
 
     def place(group: Group) -> tuple[bool, bool, float]:
-        value = _mean_of(group, key)
+        value = _validation(group, metric)
         return group.is_baseline, value is None, sign * (value or 0.0)
 
     return sorted(groups, key=place)
 
 
-def summaries(groups: Sequence[Group], metric: Metric, validation_key: str = "") -> dict[str, Summary]:
+def summaries(groups: Sequence[Group], metric: Metric) -> dict[str, Summary]:
     """Return each group's row of the table, by name.
 
     Args:
         groups: each with one run at least.
         metric: that is compared.
-        validation_key: of the runs' metrics; `best/<metric>` unless given.
     """
-    return {group.name: _summary(group, metric, validation_key or f"best/{metric.name}") for group in groups}
+    return {group.name: _summary(group, metric) for group in groups}
 
 
 def verdicts(groups: Sequence[Group], metric: Metric) -> list[Verdict]:
@@ -88,19 +85,17 @@ def verdicts(groups: Sequence[Group], metric: Metric) -> list[Verdict]:
     return [_verdict(pair, corrected.get(place), len(tested), num_open, metric) for place, pair in enumerate(pairs)]
 
 
-def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metric, validation_key: str = "") -> list[str]:
+def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metric) -> list[str]:
     """Return sentences for the top: which network is best by validation, what of it is shown, and what beats the baselines.
 
     Args:
         groups: all of them.
         judged: what `verdicts` found.
         metric: that is compared.
-        validation_key: of the runs' metrics; `best/<metric>` unless given.
     """
-    key = validation_key or f"best/{metric.name}"
-    ordered = order(groups, metric, key)
+    ordered = order(groups, metric)
     networks, baselines = ([group for group in ordered if group.is_baseline == is_baseline] for is_baseline in (False, True))
-    found = _on_the_best(networks, judged, metric, key) if networks else []
+    found = _on_the_best(networks, judged, metric) if networks else []
     names = [group.name for group in networks]
     for baseline in baselines if networks else []:
         found += _on_a_baseline(baseline.name, names, judged)
@@ -112,7 +107,7 @@ def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metr
 # -- groups ------------------------------------------------------------------------------------------------------------------------
 
 
-def _summary(group: Group, metric: Metric, validation_key: str) -> Summary:
+def _summary(group: Group, metric: Metric) -> Summary:
     values = _by_seed(group, lambda run: _test_value(run, metric))
     whole = _mean(group, lambda run: _test_value(run, metric))
     try:
@@ -123,7 +118,7 @@ def _summary(group: Group, metric: Metric, validation_key: str) -> Summary:
         num_runs=len(group.runs),
         num_seeds=len({run.seed for run in group.runs}),
         num_folds=len({run.fold for run in group.runs}),
-        validation=_mean_of(group, validation_key),
+        validation=_validation(group, metric),
         mean=float("nan") if whole is None else whole,
         std=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         low=limits[0] if limits else None,
@@ -139,6 +134,10 @@ def _test_value(run: RunResult, metric: Metric) -> float | None:
     if run.sums is not None:
         return float(function_of(metric.name)(run.sums.sums_UK.sum(0)))
     return run.metrics.get(f"test/{metric.name}")
+
+
+def _validation(group: Group, metric: Metric) -> float | None:
+    return _mean_of(group, f"best/{metric.name}")
 
 
 def _mean_of(group: Group, key: str) -> float | None:
@@ -266,9 +265,9 @@ def _advice(found: Difference, needed: int | None, metric: Metric) -> str:
 # -- conclusions -------------------------------------------------------------------------------------------------------------------
 
 
-def _on_the_best(networks: Sequence[Group], judged: Sequence[Verdict], metric: Metric, key: str) -> list[str]:
+def _on_the_best(networks: Sequence[Group], judged: Sequence[Verdict], metric: Metric) -> list[str]:
     best, others = networks[0], [group.name for group in networks[1:]]
-    validation, test = _mean_of(best, key), _mean(best, lambda run: _test_value(run, metric))
+    validation, test = _validation(best, metric), _mean(best, lambda run: _test_value(run, metric))
     if validation is None:
         return ["No validation is recorded, so no network is called best."]
     known = f"{metric.name} {_value(validation, metric)}, on test {_value(test, metric)}"

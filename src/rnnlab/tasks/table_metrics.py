@@ -48,9 +48,9 @@ def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]
     return numbers
 
 
-def resampled_sums(values_NK: np.ndarray, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> np.ndarray:
+def resampled_sums(values_NK: np.ndarray, num_resamples: int = NUM_RESAMPLES) -> np.ndarray:
     """Return sums over examples drawn with replacement (Efron 1979), as many as there are, (num_resamples, K)."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     count = len(values_NK)
     drawn = (np.bincount(random.integers(count, size=count), minlength=count) for _ in range(num_resamples))
     return np.stack([times_N @ values_NK for times_N in drawn])
