@@ -295,17 +295,8 @@ class RecurrentModule(SequenceModule, ABC):
     """Base class of networks with a recurrent stack and a head.
 
     Args:
-        spec: what the data are; sizes come from here and from nowhere else.
         cell: makes a cell from (input_size, hidden_size).
-        recurrence: the stack.
-        frontend: makes a front end from (input_size).
-        head: pooling and dropout.
-        regularisation: terms added to the plain loss.
-        decoding: how sequences of tokens are searched for (unused elsewhere).
-        loss: what is minimised.
-
-    Raises:
-        ValueError: if the cell or the front end does not fit, or CTC cannot train such targets.
+        recurrence: settings of the stack; the others are those of `SequenceModule`.
     """
 
     layer_name = "recurrence"

@@ -17,16 +17,7 @@ class Transformer(SequenceModule):
     """A transformer encoder.
 
     Args:
-        spec: what the data are.
-        encoder: the stack.
-        frontend: makes a front end from (input_size).
-        head: pooling and dropout.
-        regularisation: terms added to the plain loss.
-        decoding: how sequences of tokens are searched for (unused elsewhere).
-        loss: what is minimised.
-
-    Raises:
-        ValueError: if the front end does not fit, or CTC cannot train such targets.
+        encoder: settings of the stack; the others are those of `SequenceModule`.
     """
 
     layer_name = "encoder"

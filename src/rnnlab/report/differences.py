@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from rnnlab.config import ConfigError
 from rnnlab.report import runs
 from rnnlab.report.per_unit import is_loss, rights
 from rnnlab.tasks.metrics import MEASURED_EVERY_EPOCH, is_result
@@ -22,14 +21,14 @@ def compare_two(client: Client, run_ids: list[str], folder: Path, scratch: Path)
     """Print how two runs differ; write their curves and the examples on which they differ.
 
     Raises:
-        ConfigError: where they are not two finished runs that were measured on the same test examples.
+        ValueError: if they are not two finished runs that were measured on the same test examples.
     """
     if len(run_ids) != 2 or run_ids[0] == run_ids[1]:
-        raise ConfigError(f"run={','.join(run_ids)}: give two run ids, A,B; groups of runs are compared by study=, parent= or filter=")
+        raise ValueError(f"run={','.join(run_ids)}: give two run ids, A,B; groups of runs are compared by study=, parent= or filter=")
     first, second = (get_run(client, run_id) for run_id in run_ids)
     for run in (first, second):
         if run.info.status != "FINISHED" or run.data.tags.get("kind") == "study":
-            raise ConfigError(f"run={run.info.run_id} ({run.info.run_name}) is no finished run of one training")
+            raise ValueError(f"run={run.info.run_id} ({run.info.run_name}) is no finished run of one training")
     folder.mkdir(parents=True, exist_ok=True)
     print_differences(first, second)
     print_metrics(first, second)
