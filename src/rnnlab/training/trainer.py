@@ -18,7 +18,8 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.models.base import Network
 from rnnlab.settings import Callbacks, TrainSettings
 from rnnlab.settings import EarlyStopping as EarlyStoppingSettings
-from rnnlab.tasks import Measure, Transduce, direction_of
+from rnnlab.tasks import Metric, Transduce
+from rnnlab.tasks.metrics import direction_of
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.training.checkpoints import DirectCheckpointIO
@@ -38,7 +39,6 @@ def make_trainer(
     more_callbacks: Iterable[Callback] = (),
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
-    measure = model.task.measure
     shares = spread(model, data)
     meter = Meter()
     best = _best_checkpoint(settings.callbacks, tracker.folder, model)
@@ -58,7 +58,7 @@ def make_trainer(
         *([StopWhenSolved(model.task)] if settings.callbacks.early_stopping.when_solved else []),
         *more_callbacks,
         LastCheckpoint(tracker.folder, settings.callbacks.checkpoint.every_minutes),
-        ProgressLine(f"val/{measure.name}", measure.unit),
+        ProgressLine(model.task.metric),
         *(
             [Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())]
             if model.spec.target_kind == "tokens" and is_leader()
@@ -87,8 +87,8 @@ def count_of(limit: float | int, loader: Any) -> int | None:
 
 
 def _best_checkpoint(callbacks: Callbacks, folder: Path, model: Network) -> ModelCheckpoint:
-    settings, measure = callbacks.checkpoint, model.task.measure
-    monitor, mode = settings.monitor or f"val/{measure.name}", settings.mode or measure.direction
+    settings, metric = callbacks.checkpoint, model.task.metric
+    monitor, mode = settings.monitor or f"val/{metric.name}", settings.mode or metric.direction
     if settings.monitor and settings.mode not in ("min", "max"):
         raise ConfigError("callbacks.checkpoint.monitor needs callbacks.checkpoint.mode=min or max")
     if monitor not in (names := _logged_names(model)):
@@ -110,7 +110,7 @@ def _logged_names(model: Network) -> list[str]:
         return ["val/loss", *(f"val/{name}" for name in model.task.flatten(model.task.metrics().compute()))]
 
 
-def chosen_by(model: Network, asked: str | None) -> Measure:
+def chosen_by(model: Network, asked: str | None) -> Metric:
     """Return the metric that a search chooses settings by, on validation.
 
     Args:
@@ -120,7 +120,7 @@ def chosen_by(model: Network, asked: str | None) -> Measure:
     Raises:
         ConfigError: where it is not measured while training, or says nothing of what is better.
     """
-    own = model.task.measure
+    own = model.task.metric
     if asked in (None, own.name):
         return own
     logged = [name.removeprefix("val/") for name in _logged_names(model)]
@@ -129,7 +129,7 @@ def chosen_by(model: Network, asked: str | None) -> Measure:
         why = "neither more nor less of it is better" if asked in logged else "it is not measured on validation while training"
         short = ", ".join(name for name in known if "/" not in name)
         raise ConfigError(f"study.metric={asked} is not allowed: {why}.{nearest(str(asked), known)} Allowed: {short}")
-    return Measure(str(asked), known[str(asked)], "")
+    return Metric.named(str(asked))
 
 
 def _early_stopping(settings: EarlyStoppingSettings, best: ModelCheckpoint) -> Iterator[EarlyStopping]:
