@@ -85,6 +85,7 @@ def composed(variant: str, frontend: str) -> Config:
     words += [f"model.{part}.hidden_size={H}", f"model.{part}.num_layers=2"]
     words += [f"frontend.{setting}" for setting in SMALL.get(frontend, "").split()] + ["model.head.dropout=0"]
     node: Config = compose_config("config", words).values["model"]
+    node.pop("budget", None)  # of the settings, not of the network
     return node
 
 
