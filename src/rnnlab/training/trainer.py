@@ -39,37 +39,15 @@ def make_trainer(
     more_callbacks: Iterable[Callback] = (),
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
-    shares = spread(model, data)
-    meter = Meter()
-    best = _best_checkpoint(settings.callbacks, tracker.folder, model)
+    meter, best = Meter(), _best_checkpoint(settings.callbacks, tracker.folder, model)
     loggers: list[Logger] = [TrackingLogger(tracker)]
     if settings.tracking.tensorboard:
         loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
-    callbacks: list[Callback] = [
-        *shares,
-        StepSeed(settings.seed),
-        FiniteGuard(),
-        meter,
-        *_insight(settings.callbacks.insight, tracker, data),
-        *weight_constraint(settings.callbacks, model),
-        *_weight_average(settings.callbacks.ema_decay),
-        best,
-        *_early_stopping(settings.callbacks.early_stopping, best),
-        *([StopWhenSolved(model.task)] if settings.callbacks.early_stopping.when_solved else []),
-        *more_callbacks,
-        LastCheckpoint(tracker.folder, settings.callbacks.checkpoint.every_minutes),
-        ProgressLine(model.task.metric),
-        *(
-            [Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())]
-            if model.spec.target_kind == "tokens" and is_leader()
-            else []
-        ),
-    ]
     loader = data.train_dataloader()
     steps_per_epoch = min(count_of(settings.trainer.limits["train"], loader) or len(loader), len(loader))
     trainer = recipe(
         logger=loggers,
-        callbacks=callbacks,
+        callbacks=[*spread(model, data), *_callbacks(settings, tracker, model, data, best, meter), *more_callbacks],
         plugins=[DirectCheckpointIO()],
         log_every_n_steps=max(1, min(settings.tracking.log_every_n_steps, steps_per_epoch)),
         num_sanity_val_steps=0,
@@ -79,6 +57,25 @@ def make_trainer(
     )
     trainer.precision_plugin.convert_module(model)  # Lightning does so only after it has loaded a checkpoint, and copied the average
     return trainer, best, meter
+
+
+def _callbacks(
+    settings: TrainSettings, tracker: Tracker, model: Network, data: SequenceDataModule, best: ModelCheckpoint, meter: Meter
+) -> Iterator[Callback]:
+    """Yield what accompanies the training, in the order in which Lightning calls it."""
+    callbacks = settings.callbacks
+    yield from (StepSeed(settings.seed), FiniteGuard(), meter)
+    yield from _insight(callbacks.insight, tracker, data)
+    yield from weight_constraint(callbacks, model)
+    yield from _weight_average(callbacks.ema_decay)
+    yield best
+    yield from _early_stopping(callbacks.early_stopping, best)
+    if callbacks.early_stopping.when_solved:
+        yield StopWhenSolved(model.task)
+    yield LastCheckpoint(tracker.folder, callbacks.checkpoint.every_minutes)
+    yield ProgressLine(model.task.metric)
+    if model.spec.target_kind == "tokens" and is_leader():
+        yield Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())
 
 
 def count_of(limit: float | int, loader: Any) -> int | None:
