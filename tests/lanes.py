@@ -1,0 +1,26 @@
+"""Which rows of a product are in the fast lane: as few as show every two values of different axes together; the others are slow."""
+
+from collections.abc import Iterable
+from itertools import combinations
+
+import pytest
+from _pytest.mark import ParameterSet
+
+Row = tuple[object, ...]
+
+
+def covering(rows: Iterable[Row], strength: int = 2) -> list[ParameterSet]:
+    """Return the rows as parameters, those marked slow that add no combination to the rows before them.
+
+    Args:
+        rows: of the product, each with a value of every axis.
+        strength: how many values at once are to occur together wherever some row has them: 1 is every value, 2 every pair.
+    """
+    given = list(rows)
+    parts = [set(combinations(enumerate(row), strength)) for row in given]
+    left, chosen = set[object]().union(*parts), set[int]()
+    while left:
+        best = max(range(len(given)), key=lambda index: len(parts[index] & left))
+        chosen.add(best)
+        left -= parts[best]
+    return [pytest.param(*row, marks=() if index in chosen else pytest.mark.slow) for index, row in enumerate(given)]
