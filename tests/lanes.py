@@ -1,4 +1,4 @@
-"""Which rows of a product are in the fast lane: as few as show every two values of different axes together; the others are slow."""
+"""Which cases of many are in the fast lane: those named, or as few as show every value, or every pair of values; the others are slow."""
 
 from collections.abc import Iterable
 from itertools import combinations
@@ -7,6 +7,12 @@ import pytest
 from _pytest.mark import ParameterSet
 
 Row = tuple[object, ...]
+
+
+def some(values: Iterable[str], fast: Iterable[str]) -> list[ParameterSet]:
+    """Return all values as parameters, those marked slow that are not among the `fast`."""
+    kept = set(fast)
+    return [pytest.param(value, marks=() if value in kept else pytest.mark.slow) for value in values]
 
 
 def covering(rows: Iterable[Row], strength: int = 2) -> list[ParameterSet]:

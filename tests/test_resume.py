@@ -2,12 +2,14 @@
 
 import signal
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from mlflow import MlflowClient
+from tests.lanes import covering
 
 from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
@@ -84,8 +86,10 @@ def assert_same_results(folder: Path, other: Path, root: Path) -> None:
     assert {name: ours[name] for name in measured} == {name: theirs[name] for name in measured}
 
 
-@pytest.mark.parametrize("scheduler", ["cosine", "plateau", "onecycle callbacks.ema_decay=0.9"])
-@pytest.mark.parametrize("stop_at", [2, 5, 7, 10])
+@pytest.mark.parametrize(
+    ("stop_at", "scheduler"),
+    covering(product([7, 5, 2, 10], ["onecycle callbacks.ema_decay=0.9", "plateau", "cosine"]), strength=1),
+)
 def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(
     stop_at: int,
     scheduler: str,
@@ -110,7 +114,7 @@ OF_DATA = {
 }
 
 
-@pytest.mark.parametrize("data", OF_DATA)
+@pytest.mark.parametrize("data", ["text", *(pytest.param(data, marks=pytest.mark.slow) for data in ("stock", "copying"))])
 def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_exactly_too(
     data: str, compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,11 @@ MODULES: dict[str, SequenceDataModule] = {}
 CONFIGS: dict[str, Config] = {}
 
 
-@pytest.fixture(params=NAMES)
+KINDS = ("adding", "copying", "dictation", "music", "parity", "pronunciation", "series", "speech", "stock", "text", "translation")
+"""Data sets that have a module of their own; the others, in the slow lane, are those modules with other settings."""
+
+
+@pytest.fixture(params=[pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in NAMES])
 def module(request: pytest.FixtureRequest, compose: Callable[..., Config]) -> SequenceDataModule:
     """Set each data set up once."""
     name: str = request.param
