@@ -7,6 +7,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from tests.lanes import some
 
 from rnnlab.cli import compose_config, main, quoted
 from rnnlab.commands import train as run
@@ -17,9 +18,7 @@ Command = Callable[..., "CompletedProcess[str]"]
 SMOKE = "src/train.py trainer=smoke data.source=sample tracking.log_model=false"
 
 
-@pytest.mark.parametrize(
-    "script", ["train", *(pytest.param(name, marks=pytest.mark.slow) for name in ("prepare", "score", "compare", "reproduce", "predict"))]
-)
+@pytest.mark.parametrize("script", some(["train", "prepare", "score", "compare", "reproduce", "predict"], ["train"]))
 def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: str, command: Command) -> None:
     done = command(f"src/{script}.py --help")
     assert done.returncode == 0

@@ -10,7 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from tests.lanes import covering
+from tests.lanes import covering, some
 
 from rnnlab.cells.gru import GRUCell
 from rnnlab.cli import compose_config
@@ -234,9 +234,7 @@ def test_a_network_takes_its_own_cell_or_where_it_has_none_any(model: str, cell:
     assert config["choices"]["model"] == model
 
 
-@pytest.mark.parametrize(
-    "decoder_cell", ["gru", *(pytest.param(cell, marks=pytest.mark.slow) for cell in choices("cell") if cell != "gru")]
-)
+@pytest.mark.parametrize("decoder_cell", some(choices("cell"), ["gru"]))
 def test_a_decoder_takes_the_encoders_cell_or_one_of_its_own(decoder_cell: str, compose: Callable[..., Config]) -> None:
     def chosen(*words: str) -> list[object]:
         config = compose("model=seq2seq", *words)

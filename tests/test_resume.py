@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from mlflow import MlflowClient
-from tests.lanes import covering
+from tests.lanes import covering, some
 
 from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
@@ -114,7 +114,7 @@ OF_DATA = {
 }
 
 
-@pytest.mark.parametrize("data", ["text", *(pytest.param(data, marks=pytest.mark.slow) for data in ("stock", "copying"))])
+@pytest.mark.parametrize("data", some(OF_DATA, ["text"]))
 def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_exactly_too(
     data: str, compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

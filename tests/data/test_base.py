@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.lanes import some
 
 from rnnlab.config import Config, recipe
 from rnnlab.contracts import IGNORED_TARGET, PAD, SPECIALS, UNKNOWN, Batch, DataSpec, valid_mask
@@ -34,7 +35,7 @@ KINDS = ("adding", "copying", "dictation", "music", "parity", "pronunciation", "
 """Data sets that have a module of their own; the others, in the slow lane, are those modules with other settings."""
 
 
-@pytest.fixture(params=[pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in NAMES])
+@pytest.fixture(params=some(NAMES, KINDS))
 def module(request: pytest.FixtureRequest, compose: Callable[..., Config]) -> SequenceDataModule:
     """Set each data set up once."""
     name: str = request.param
