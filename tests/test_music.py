@@ -34,9 +34,8 @@ def store() -> dict[str, Path]:
 
 
 @pytest.fixture
-def trained(store: dict[str, Path], compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+def trained(store: dict[str, Path], compose: Compose, root: Path, figures: None) -> Callable[[str], Path]:
     """Return the folder of a small finished run."""
-    monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
     def folder(model: str) -> Path:
         if model not in store:
