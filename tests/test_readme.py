@@ -82,7 +82,7 @@ class Done:
 
 
 @pytest.fixture
-def command(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Done]:
+def command(root: Path, figures: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Done]:
     """Run a script of src/ as a user types it, in this process: a fresh one needs six seconds for its imports."""
 
     def typed(line: str) -> Done:
