@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from mlflow import MlflowClient
-from tests.lanes import covering, some
+from tests.lanes import some
 
 from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError
@@ -48,8 +48,19 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
         assert torch.equal(value, b[name]), name
 
 
-def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., Config]) -> None:
-    first, second = train(compose(*WORDS)), train(compose(*WORDS))
+def whole(scheduler: str, compose: Callable[..., Config], uninterrupted: dict[str, Path]) -> Path:
+    """Return an uninterrupted run, trained once."""
+    if scheduler not in uninterrupted:
+        uninterrupted[scheduler] = train(compose(*WORDS, *words_of(scheduler)))
+    return uninterrupted[scheduler]
+
+
+def words_of(scheduler: str) -> list[str]:
+    return [*f"scheduler={scheduler}".split(), "callbacks.early_stopping.patience=5"]
+
+
+def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., Config], uninterrupted: dict[str, Path]) -> None:
+    first, second = whole("cosine", compose, uninterrupted), train(compose(*WORDS, *words_of("cosine")))
     assert_equal(weights(first), weights(second))
 
 
@@ -86,9 +97,16 @@ def assert_same_results(folder: Path, other: Path, root: Path) -> None:
     assert {name: ours[name] for name in measured} == {name: theirs[name] for name in measured}
 
 
+SCHEDULERS = ("cosine", "plateau", "onecycle callbacks.ema_decay=0.9")
+IN_FAST_LANE = [*zip((7, 5, 2), SCHEDULERS, strict=True)]
+
+
 @pytest.mark.parametrize(
     ("stop_at", "scheduler"),
-    covering(product([7, 5, 2, 10], ["onecycle callbacks.ema_decay=0.9", "plateau", "cosine"]), strength=1),
+    [
+        *IN_FAST_LANE,
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in product((10, 7, 5, 2), SCHEDULERS) if pair not in IN_FAST_LANE),
+    ],
 )
 def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(
     stop_at: int,
@@ -98,11 +116,9 @@ def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninter
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = (*WORDS, *f"scheduler={scheduler}".split(), "callbacks.early_stopping.patience=5")
-    if scheduler not in uninterrupted:
-        uninterrupted[scheduler] = train(compose(*words))
-    folder = stop_and_resume(compose, words, stop_at, root, monkeypatch)
-    assert_same_results(folder, uninterrupted[scheduler], root)
+    expected = whole(scheduler, compose, uninterrupted)
+    folder = stop_and_resume(compose, (*WORDS, *words_of(scheduler)), stop_at, root, monkeypatch)
+    assert_same_results(folder, expected, root)
 
 
 OF_DATA = {

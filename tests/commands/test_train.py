@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import yaml
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
-from tests.lanes import covering
+from tests.lanes import covering, some
 
 from rnnlab.commands import train as run
 from rnnlab.commands.train import run_name
@@ -163,7 +163,10 @@ BASELINES = {
 }
 
 
-@pytest.mark.parametrize("words", BASELINES)
+IN_FAST_LANE = [words for words in BASELINES if "direction" not in words and "nb_svm" not in words and "persistence" not in words]
+
+
+@pytest.mark.parametrize("words", some(BASELINES, IN_FAST_LANE))
 def test_a_baseline_is_a_run_like_any_other(words: str, compose: Callable[..., Config], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", *words.split())
     found = client(root).get_run(folder.name)
@@ -263,7 +266,7 @@ def test_a_networks_summary_says_how_it_stands_to_the_baseline(
     )
 
 
-@pytest.mark.parametrize("kind", ["mean", "persistence"])
+@pytest.mark.parametrize("kind", some(["mean", "persistence"], ["mean"]))
 def test_a_forecast_that_is_always_the_same_finishes_too(kind: str, compose: Callable[..., Config], root: Path, figures: None) -> None:
     folder = train_one(compose, root, "model=baseline", "data=stock", FEW, f"baseline.kind={kind}")
     assert client(root).get_run(folder.name).info.status == "FINISHED"

@@ -70,14 +70,11 @@ SMALL = {
 VARIANTS = list(variants())
 OF_KERNELS = [variant for variant in VARIANTS if "cell=" not in variant or variant.split("cell=")[1] in ("srnn", "lstm", "gru")]
 per_variant = pytest.mark.parametrize("variant", VARIANTS)
-per_variant_and_pooling = pytest.mark.parametrize(
-    ("variant", "frontend", "pooling"),
-    covering(
-        (variant, frontend, pooling)
-        for variant, frontend, pooling in product(VARIANTS, FRONTENDS, POOLINGS)
-        if variant in OF_KERNELS or pooling == "last"
-    ),
-)
+WITH_POOLING = [
+    (variant, frontend, pooling)
+    for variant, frontend, pooling in product(VARIANTS, FRONTENDS, POOLINGS)
+    if variant in OF_KERNELS or pooling == "last"
+]
 per_variant_and_frontend = pytest.mark.parametrize(("variant", "frontend"), covering(product(VARIANTS, FRONTENDS), strength=1))
 per_variant_and_frontend_of_every_step = pytest.mark.parametrize(
     ("variant", "frontend"), covering(product(VARIANTS, (name for name in FRONTENDS if name not in SUBSAMPLING)), strength=1)
@@ -195,7 +192,7 @@ def test_there_are_models_and_frontends() -> None:
     assert {"direct", "embedding", "convolution"} <= set(FRONTENDS)
 
 
-@per_variant_and_pooling
+@pytest.mark.parametrize(("variant", "frontend", "pooling"), covering(WITH_POOLING))
 def test_padding_never_changes_a_sequences_output(variant: str, frontend: str, pooling: str) -> None:
     spec = FEATURES if FRONTENDS[frontend] == "features" else TOKENS
     assert_padding_changes_nothing(make_model(variant, frontend, spec, pooling), draw(spec))
@@ -232,7 +229,7 @@ def assert_more_padding_trains_the_same(variant: str, frontend: str, spec: DataS
             torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@per_variant_and_pooling
+@pytest.mark.parametrize(("variant", "frontend", "pooling"), covering(WITH_POOLING, strength=1))
 def test_more_padding_changes_neither_loss_nor_gradients_nor_statistics(variant: str, frontend: str, pooling: str) -> None:
     assert_more_padding_trains_the_same(variant, frontend, FEATURES if FRONTENDS[frontend] == "features" else TOKENS, pooling)
 
