@@ -8,13 +8,14 @@ python src/compare.py run=RUN_ID,RUN_ID
 """
 
 from rnnlab.cli import main
+from rnnlab.settings import Composed
 
 
-def run(config: dict[str, object]) -> None:
-    """Compare what the configuration selects."""
-    from rnnlab.commands.compare import compare
+def run(composed: Composed) -> None:
+    """Run the command; its modules are imported once the words have been checked."""
+    from rnnlab.commands.compare import CompareSettings, compare
 
-    compare(config)
+    compare(composed.typed(CompareSettings))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ python src/predict.py run=RUN_ID input=FILE explain=FOLDER
 """
 
 from rnnlab.cli import main
+from rnnlab.settings import Composed
 
 
-def run(config: dict[str, object]) -> None:
-    """Predict what the configuration says."""
-    from rnnlab.commands.predict import predict
+def run(composed: Composed) -> None:
+    """Run the command; its modules are imported once the words have been checked."""
+    from rnnlab.commands.predict import PredictSettings, predict
 
-    predict(config)
+    predict(composed.typed(PredictSettings))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ python src/prepare.py data=speech data.prepare.num_mels=64
 """
 
 from rnnlab.cli import main
+from rnnlab.settings import Composed
 
 
-def run(config: dict[str, object]) -> None:
-    """Prepare what the configuration says."""
-    from rnnlab.commands.train import prepare
+def run(composed: Composed) -> None:
+    """Run the command; its modules are imported once the words have been checked."""
+    from rnnlab.commands.prepare import PrepareSettings, prepare
 
-    prepare(config)
+    prepare(PrepareSettings.of(composed))
 
 
 if __name__ == "__main__":

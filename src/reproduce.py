@@ -5,13 +5,14 @@ python src/reproduce.py run=RUN_ID check=true
 """
 
 from rnnlab.cli import main
+from rnnlab.settings import Composed
 
 
-def run(config: dict[str, object]) -> None:
-    """Reproduce the run that the configuration names."""
-    from rnnlab.commands.reproduce import reproduce
+def run(composed: Composed) -> None:
+    """Run the command; its modules are imported once the words have been checked."""
+    from rnnlab.commands.reproduce import ReproduceSettings, reproduce
 
-    reproduce(config)
+    reproduce(ReproduceSettings.of(composed))
 
 
 if __name__ == "__main__":

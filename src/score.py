@@ -6,13 +6,14 @@ python src/score.py run=RUN_ID data.source=sample output=predictions.csv
 """
 
 from rnnlab.cli import main
+from rnnlab.settings import Composed
 
 
-def run(config: dict[str, object]) -> None:
-    """Measure what the configuration says."""
-    from rnnlab.commands.predict import score
+def run(composed: Composed) -> None:
+    """Run the command; its modules are imported once the words have been checked."""
+    from rnnlab.commands.score import ScoreSettings, score
 
-    score(config)
+    score(composed.typed(ScoreSettings))
 
 
 if __name__ == "__main__":

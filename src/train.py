@@ -12,18 +12,13 @@ python src/train.py --help
 """
 
 from rnnlab.cli import main
-from rnnlab.config import Config
+from rnnlab.commands.train import train
+from rnnlab.settings import Composed, TrainSettings
 
 
-def run(config: Config) -> float | None:
-    """Train what the configuration says; several processes are started before anything heavy is imported."""
-    from rnnlab.training.launching import launched
-
-    if launched(config, config["words"]):
-        return None
-    from rnnlab.commands.train import train
-
-    return train(config)
+def run(composed: Composed) -> float | None:
+    """Train what the configuration says."""
+    return train(TrainSettings.of(composed))
 
 
 if __name__ == "__main__":

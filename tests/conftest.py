@@ -14,15 +14,16 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from rnnlab.config import Config
 from rnnlab.paths import HOME
+from rnnlab.settings import Composed, TrainSettings
 
 CACHES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".egg-info", ".venv")
-COMPOSED: dict[tuple[str, ...], Config] = {}
+COMPOSED: dict[tuple[str, ...], Composed] = {}
 WRITTEN_BEFORE = pytest.StashKey[set[str]]()
 
 
@@ -128,19 +129,37 @@ def figures(without_figures: Callable[..., None], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def compose(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
-    """Compose a configuration from a user's words, each once, writing below the session's root, on the bundled sample."""
+def compose(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Compose the settings of a command from a user's words, each once, writing below the session's root, on the bundled sample."""
     from rnnlab import cli
 
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
-    def composed(*words: str, config_name: str = "config") -> Config:
+    def composed(*words: str, config_name: str = "config") -> Any:
         key = (config_name, *words)
         if key not in COMPOSED:
             COMPOSED[key] = cli.compose_config(config_name, list(words))
-        return deepcopy(COMPOSED[key])
+        return settings_of(config_name, deepcopy(COMPOSED[key]))
 
     return composed
+
+
+def settings_of(command: str, composed: Composed) -> Any:
+    """Return composed values as the settings of a command."""
+    if command == "config":
+        return TrainSettings.of(composed)
+    if command == "prepare":
+        from rnnlab.commands.prepare import PrepareSettings
+
+        return PrepareSettings.of(composed)
+    if command == "reproduce":
+        from rnnlab.commands.reproduce import ReproduceSettings
+
+        return ReproduceSettings.of(composed)
+    from rnnlab.commands import compare, predict, score
+
+    found = {"predict": predict.PredictSettings, "score": score.ScoreSettings, "compare": compare.CompareSettings}
+    return composed.typed(found[command])
 
 
 @pytest.fixture

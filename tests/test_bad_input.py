@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config
+from rnnlab.commands.prepare import prepare
+from rnnlab.settings import TrainSettings
+from rnnlab.training.recipes import find_data
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(40)
 LABELS = ("north", "south", "west")
 
@@ -215,7 +217,7 @@ def test_texts_as_other_programs_write_them_are_read_alike(
     tmp_path: Path, compose: Compose, capsys: pytest.CaptureFixture[str], content: bytes, told: str
 ) -> None:
     words = ("data=text", f"data.source={place(tmp_path, 'mine.csv', content)}", f"paths.data={tmp_path / 'data'}")
-    run.prepare(compose(*words, config_name="prepare"))
+    prepare(compose(*words, config_name="prepare"))
     said = capsys.readouterr().err
     assert told in said and "labels        3: north (15), south (15), west (15)" in said
 
@@ -289,7 +291,7 @@ def test_bad_prices_are_refused(tmp_path: Path, refuse: Callable[..., None], cas
 
 def test_prices_that_are_not_sorted_are_sorted_and_counted(tmp_path: Path, compose: Compose, capsys: pytest.CaptureFixture[str]) -> None:
     file = place(tmp_path, "mine.csv", prices(changed=random.Random(0).shuffle))
-    run.prepare(compose("data=stock", f"data.source={file}", f"paths.data={tmp_path / 'data'}", *SHORT, config_name="prepare"))
+    prepare(compose("data=stock", f"data.source={file}", f"paths.data={tmp_path / 'data'}", *SHORT, config_name="prepare"))
     said = capsys.readouterr().err
     assert " unsorted" in said and "mine; 90 days" in said
 
@@ -394,7 +396,7 @@ def test_a_public_set_that_cannot_be_had_is_replaced_by_the_sample_loudly(
 ) -> None:
     monkeypatch.delenv("RNNLAB_MIRROR", raising=False)
     config = compose(f"data={data}", "data.offline=true", f"paths.data={tmp_path}")
-    found = run.find_data(run.check(config).data, config)
+    found = find_data(config)
     assert found.source == "sample" and "USING THE BUNDLED SAMPLE INSTEAD" in capsys.readouterr().err
 
 

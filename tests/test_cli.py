@@ -13,6 +13,8 @@ from rnnlab.cli import compose_config, main, quoted
 from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError, Failed
 from rnnlab.paths import CONF
+from rnnlab.settings import TrainSettings
+from rnnlab.training.recipes import check
 
 Command = Callable[..., "CompletedProcess[str]"]
 SMOKE = "src/train.py trainer=smoke data.source=sample tracking.log_model=false"
@@ -80,7 +82,7 @@ def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, messa
         ("data.source=/no/such/folder", r"^data.source=/no/such/folder: no such folder or file, nor a named source"),
     ],
 )
-def test_a_wrong_value_is_refused_and_what_is_allowed_is_said(words: str, message: str, compose: Callable[..., Config]) -> None:
+def test_a_wrong_value_is_refused_and_what_is_allowed_is_said(words: str, message: str, compose: Callable[..., TrainSettings]) -> None:
     with pytest.raises(ValueError, match=message):
         run.train(compose(*on_the_sample(words)))
 
@@ -106,7 +108,7 @@ def test_a_mistake_costs_one_line_and_no_traceback(
     monkeypatch.delenv("HYDRA_FULL_ERROR")
     monkeypatch.setattr("sys.argv", ["train.py", *on_the_sample(words)])
     with pytest.raises(SystemExit) as stopped:
-        main("config", run.train)
+        main("config", lambda composed: run.train(TrainSettings.of(composed)))
     assert stopped.value.code == code
     shown = capsys.readouterr().err
     assert re.search(message, shown, re.MULTILINE), shown
@@ -223,12 +225,12 @@ def test_where_the_real_set_cannot_be_had_the_sample_is_used_and_said_loudly(com
     ],
 )
 def test_a_text_reaches_the_program_as_it_was_typed(text: str) -> None:
-    assert compose_config("predict", [quoted(f"text={text}")])["text"] == text
+    assert compose_config("predict", [quoted(f"text={text}")]).values["text"] == text
 
 
 @pytest.mark.parametrize("path", ["my files/größe.csv", "don't.wav", "a,b.txt", "plain/file-1.wav", "-"])
 def test_a_path_may_hold_blanks_and_letters_of_any_language(path: str) -> None:
-    assert compose_config("predict", [quoted(f"input={path}")])["input"] == path
+    assert compose_config("predict", [quoted(f"input={path}")]).values["input"] == path
 
 
 def test_what_hydra_understands_is_left_to_it() -> None:
@@ -256,9 +258,9 @@ SCHEDULED = {"cosine": 0.05, "onecycle": 0.15, "step": 0.05, "plateau": None}
 
 @pytest.mark.parametrize("scheduler", SCHEDULED)
 def test_a_recipes_warm_up_goes_with_the_schedule_that_it_was_found_with(scheduler: str) -> None:
-    config = compose_config("config", ["model=seq2seq", "data=pronunciation", f"scheduler={scheduler}"])
-    assert config["scheduler"].get("warmup_fraction") == SCHEDULED[scheduler]
-    run.check(config)
+    config = TrainSettings.of(compose_config("config", ["model=seq2seq", "data=pronunciation", f"scheduler={scheduler}"]))
+    assert config.scheduler.values.get("warmup_fraction") == SCHEDULED[scheduler]
+    check(config)
 
 
 def test_a_recipes_key_that_does_not_fit_is_said_to_be_the_recipes_and_can_be_left_out() -> None:
@@ -266,15 +268,15 @@ def test_a_recipes_key_that_does_not_fit_is_said_to_be_the_recipes_and_can_be_le
     with pytest.raises(
         ConfigError, match=r"^frontend\.(\w+) is not a key of .*Direct.* recipe conf/tuned/birnn_imdb.yaml: ~frontend\.\1 leaves"
     ):
-        run.check(compose_config("config", words))
-    run.check(compose_config("config", [*words, "tuned=null"]))
+        check(TrainSettings.of(compose_config("config", words)))
+    check(TrainSettings.of(compose_config("config", [*words, "tuned=null"])))
     with pytest.raises(ConfigError, match=r"Its keys: ((?!recipe).)*$"):
-        run.check(compose_config("config", ["+frontend.depth=3", "tuned=null"]))
+        check(TrainSettings.of(compose_config("config", ["+frontend.depth=3", "tuned=null"])))
 
 
 @pytest.mark.parametrize("trainer", ["smoke", "demo"])
 def test_no_recipe_overrules_a_trainer_that_was_asked_for(trainer: str) -> None:
     asked = compose_config("config", ["model=birnn", "data=imdb", f"trainer={trainer}"])
-    assert asked["trainer"]["max_epochs"] == compose_config("config", [f"trainer={trainer}"])["trainer"]["max_epochs"]
-    assert compose_config("config", ["model=birnn", "data=imdb"])["trainer"]["max_epochs"] == 2  # the recipe's
-    assert compose_config("config", ["model=birnn", "data=imdb", "trainer.max_epochs=3"])["trainer"]["max_epochs"] == 3
+    assert asked.values["trainer"]["max_epochs"] == compose_config("config", [f"trainer={trainer}"]).values["trainer"]["max_epochs"]
+    assert compose_config("config", ["model=birnn", "data=imdb"]).values["trainer"]["max_epochs"] == 2  # the recipe's
+    assert compose_config("config", ["model=birnn", "data=imdb", "trainer.max_epochs=3"]).values["trainer"]["max_epochs"] == 3

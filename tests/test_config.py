@@ -1,7 +1,6 @@
 """A configuration's keys and values are checked against signatures before anything is loaded."""
 
 import inspect
-from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -14,13 +13,14 @@ from tests.lanes import covering, some
 
 from rnnlab.cells.gru import GRUCell
 from rnnlab.cli import compose_config
-from rnnlab.config import Config, ConfigError, flatten, locate, nearest, recipe, refuse_foreign_targets
+from rnnlab.config import Config, ConfigError, flatten, locate, nearest, recipe
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.layers.frontends import Convolution, Direct
 from rnnlab.layers.recurrent import Recurrence
 from rnnlab.models.base import FittedOnce, Network, Predictor, RecurrentModule
 from rnnlab.models.birnn import BiRNN
 from rnnlab.paths import CONF
+from rnnlab.tracking.recorded import refuse_foreign_targets
 
 SPEC = DataSpec("toy", "features", 3, "class", 4, ("a", "b", "c", "d"), (1, 2, 3, 4))
 
@@ -165,11 +165,11 @@ def test_a_recorded_configuration_that_names_foreign_code_is_refused(target: str
     foreign: Config = {"_target_": target, "command": "true"}
     config = {"top": foreign, "nested": {"model": model_node(cell=foreign)}, "in_a_list": {"callbacks": [[foreign]]}}[place]
     with pytest.raises(ConfigError, match=rf"names '{target}', which no file in conf/ does: it is not run"):
-        refuse_foreign_targets(config, CONF)
+        refuse_foreign_targets(config)
 
 
 def test_what_our_own_configurations_name_is_not_foreign() -> None:
-    refuse_foreign_targets({"model": model_node(), "optimizer": {"_target_": "torch.optim.AdamW"}, "data": {"name": "x"}}, CONF)
+    refuse_foreign_targets({"model": model_node(), "optimizer": {"_target_": "torch.optim.AdamW"}, "data": {"name": "x"}})
 
 
 def test_flattening_joins_keys_with_dots_and_leaves_lists_and_empty_nodes() -> None:
@@ -189,7 +189,7 @@ def parts() -> dict[str, dict[str, Config]]:
     """Compose each choice of each group once: these groups know nothing of each other."""
     words = {"optimizer": "", "scheduler": "", "trainer": "", "model": "frontend=direct"}
     return {
-        group: {choice: compose_config("config", [f"{group}={choice}", *extra.split()])[group] for choice in choices(group)}
+        group: {choice: compose_config("config", [f"{group}={choice}", *extra.split()]).values[group] for choice in choices(group)}
         for group, extra in words.items()
     }
 
@@ -225,19 +225,18 @@ def test_every_schedule_takes_every_optimizer(optimizer: str, scheduler: str, pa
 def test_a_network_takes_its_own_cell_or_where_it_has_none_any(model: str, cell: str) -> None:
     found = model_class(model)
     own = found.cell_classes if issubclass(found, RecurrentModule) else ()
-    config = compose_config("config", [f"model={model}", *([] if own else [f"cell={cell}"])])
+    config = compose_config("config", [f"model={model}", *([] if own else [f"cell={cell}"])]).values
     if "cell" not in inspect.signature(found).parameters:
         assert "cell" not in config["model"]
         return
     chosen = locate(config["model"]["cell"]["_target_"], "model.cell")
     assert chosen is (own[0] if own else locate(config["cell"]["_target_"], "cell"))
-    assert config["choices"]["model"] == model
 
 
 @pytest.mark.parametrize("decoder_cell", some(choices("cell"), ["gru"]))
-def test_a_decoder_takes_the_encoders_cell_or_one_of_its_own(decoder_cell: str, compose: Callable[..., Config]) -> None:
+def test_a_decoder_takes_the_encoders_cell_or_one_of_its_own(decoder_cell: str) -> None:
     def chosen(*words: str) -> list[object]:
-        config = compose("model=seq2seq", *words)
+        config = compose_config("config", ["model=seq2seq", *words]).values
         return [locate(config["model"][name]["_target_"], "model") for name in ("cell", "decoder_cell")]
 
     (its_own, _), (lstm, _) = chosen(f"cell={decoder_cell}"), chosen("cell=lstm")
@@ -248,8 +247,8 @@ def test_a_decoder_takes_the_encoders_cell_or_one_of_its_own(decoder_cell: str, 
 @pytest.mark.parametrize("model", sorted(set(choices("model")) - set(NETWORKS)))
 @pytest.mark.parametrize("data", ["speech", "text", "stock", "series", "dictation", "translation", "pronunciation"])
 def test_a_model_without_gradients_composes_with_any_data_and_takes_nothing_of_networks(model: str, data: str) -> None:
-    config = compose_config("config", [f"model={model}", f"data={data}"])
-    assert set(config["model"]) == {"_target_", "baseline"}
+    config = compose_config("config", [f"model={model}", f"data={data}"]).values
+    assert set(config["model"]) == {"_target_", "baseline", "budget"}
     assert config["model"]["baseline"] == config["baseline"]
     assert isinstance(built(config, "model")(SPEC), FittedOnce)
 
@@ -262,20 +261,21 @@ def test_a_model_without_gradients_composes_with_any_data_and_takes_nothing_of_n
     ],
 )
 def test_data_bring_the_front_end_that_suits_them_unless_the_command_line_says_otherwise(data: str, frontend: str) -> None:
-    config = compose_config("config", [f"data={data}"])
-    assert config["choices"]["frontend"] == frontend
+    composed = compose_config("config", [f"data={data}"])
+    config = composed.values
+    assert composed.choices.by_group["frontend"] == frontend
     assert config["model"]["frontend"] == config["frontend"]
-    given = compose_config("config", [f"data={data}", "frontend=direct"])
+    given = compose_config("config", [f"data={data}", "frontend=direct"]).values
     assert given["model"]["frontend"] == {"_target_": "rnnlab.layers.frontends.Direct"}
 
 
 @pytest.mark.parametrize("data", choices("data"))
 def test_every_data_set_composes_with_every_key_known(data: str) -> None:
-    config = compose_config("config", [f"data={data}"])
+    config = compose_config("config", [f"data={data}"]).values
     assert config["data"]["name"] == data
     recipe(config["data"], "data")
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in CONF.glob("*.yaml")))
 def test_every_command_composes_without_any_word(name: str) -> None:
-    assert compose_config(name, [])["words"] == []
+    assert compose_config(name, []).words == ()

@@ -9,15 +9,14 @@ from mlflow import MlflowClient
 from tests.lanes import some
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config
 from rnnlab.evaluation.bundle import load_bundle
-from rnnlab.paths import CONF
+from rnnlab.settings import TrainSettings
 
 PARTS = {"tcn": "convolutions", "transformer": "encoder"}
 WORDS = ("data=text", "data.source=sample", "trainer=smoke", "frontend.embedding_size=3", "tracking.log_model=false")
 
 
-def train(compose: Callable[..., Config], root: Path, *words: str) -> Path:
+def train(compose: Callable[..., TrainSettings], root: Path, *words: str) -> Path:
     outputs = root / "outputs"
     before = set(outputs.glob("*"))
     run.train(compose(*WORDS, *words))
@@ -32,7 +31,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("model", some(PARTS, ["tcn"]))
 def test_it_begins_with_given_word_vectors_and_with_another_runs_weights(
-    model: str, compose: Callable[..., Config], root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: str, compose: Callable[..., TrainSettings], root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "vectors.txt").write_text("the 1 2 3\nof 4 5 6\n", encoding="utf-8")
     size = (f"model={model}", f"model.{PARTS[model]}.hidden_size=8")
@@ -45,7 +44,7 @@ def test_it_begins_with_given_word_vectors_and_with_another_runs_weights(
     size_found = int(found.data.params[f"model.{PARTS[model]}.hidden_size"])
     assert found.info.run_name == f"{model}-h{size_found}-text-s0"
     assert not {"cell", "decoder_cell"} & set(found.data.params)
-    assert load_bundle(first / "artifacts/bundle", CONF).predict(["shares of the bank fall"])["prediction"].notna().all()
+    assert load_bundle(first / "artifacts/bundle").predict(["shares of the bank fall"])["prediction"].notna().all()
 
     still = ("optimizer=sgd", "optimizer.lr=1e-12", "trainer.gradient_clip_val=null", "model.head.pooling=attention")
     same = (f"model={model}", f"model.{PARTS[model]}.hidden_size={size_found}")

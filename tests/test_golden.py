@@ -67,8 +67,8 @@ def train_tiny(compose: Callable[..., Any], command: str) -> dict[str, Any]:
 
     config = compose(*words_of(command), "name=golden", f"tracking.experiment={hashlib.sha256(command.encode()).hexdigest()[:16]}")
     run.train(config)
-    client = connect(None, Path(config["paths"]["root"]))
-    experiment = client.get_experiment_by_name(config["tracking"]["experiment"])
+    client = connect(None, config.paths.root)
+    experiment = client.get_experiment_by_name(config.tracking.experiment)
     (found,) = [each for each in find_runs(client, "tags.mlflow.runName = 'golden'") if each.info.experiment_id == experiment.experiment_id]
     losses = {name: metric_history(client, found.info.run_id, name) for name in ("train/loss", "val/loss")}
     folder = Path(found.data.tags["outputs"]) / "artifacts" / "predictions"
@@ -129,7 +129,8 @@ def composed(compose: Callable[..., Any], line: str) -> dict[str, Any]:
     from rnnlab.config import flatten
 
     words = [as_hydra_reads("config", word) for word in shlex.split(line)[2:]]
-    flat = flatten(compose(*words))
+    settings = compose(*words)
+    flat = flatten({**settings.values(), "choices": dict(settings.choices.by_group), "words": list(settings.words)})
     named = {key: str(value).rpartition(".")[2] if key.endswith("_target_") else value for key, value in flat.items()}
     return {key: value for key, value in named.items() if not key.startswith("paths.")}
 
@@ -145,12 +146,13 @@ def test_the_readme_composes_what_it_composed_before(compose: Callable[..., Any]
 def write() -> None:
     """Record both files anew."""
     from rnnlab import cli
+    from rnnlab.settings import TrainSettings
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["RNNLAB_ROOT"] = folder
 
         def compose(*words: str) -> Any:
-            return cli.compose_config("config", list(words))
+            return TrainSettings.of(cli.compose_config("config", list(words)))
 
         found = {line: composed(compose, line) for line in readme_trainings()}
         base = next(iter(found.values()))

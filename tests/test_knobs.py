@@ -15,6 +15,8 @@ from rnnlab.commands import train as run
 from rnnlab.config import Config, ConfigError, flatten, recipe
 from rnnlab.contracts import DataSpec
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
+from rnnlab.training.recipes import check
 
 PAGE = HOME / "docs/knobs.md"
 ROWS = [line.split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ") and " | `" in line]
@@ -67,7 +69,7 @@ def store() -> dict[str, Config]:
 
 
 @pytest.fixture
-def composed(store: dict[str, Config], compose: Callable[..., Config]) -> Callable[[str], Config]:
+def composed(store: dict[str, Config], compose: Callable[..., TrainSettings]) -> Callable[[str], Config]:
     """Compose words, with every key of the page that belongs to them set to its default, as a user would type it."""
 
     def made(context: str) -> Config:
@@ -102,17 +104,17 @@ def test_the_page_names_the_knobs_that_it_must() -> None:
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_every_key_is_one_and_has_the_default_that_the_page_says(
-    context: str, composed: Callable[[str], Config], compose: Callable[..., Config]
+    context: str, composed: Callable[[str], Config], compose: Callable[..., TrainSettings]
 ) -> None:
     composed(context)
     plain = compose(*context.split())
-    known = flatten(plain) | {group: plain["choices"][group] for group in GROUPS}
+    known = flatten(plain.composed.values) | {group: plain.choices.by_group[group] for group in GROUPS}
     wanted = {key: default for key, (words, default) in KEYS.items() if words == context}
     assert {key: known[key] for key in wanted} == wanted
 
 
 def test_quantiles_that_are_none_are_refused_once_it_is_known_that_targets_are_numbers(composed: Callable[[str], Config]) -> None:
-    node = deepcopy(composed(KEYS["model.head.quantiles"][0])["model"])
+    node = deepcopy(composed(KEYS["model.head.quantiles"][0]).model.values)
     node["head"]["quantiles"] = [2]
     with pytest.raises(ValueError, match=r"^model.head.quantiles=\[2.0\] is not allowed"):
         recipe(node, "model")(DataSpec("toy", "features", 3, "real", 1, ("load",)))
@@ -120,21 +122,21 @@ def test_quantiles_that_are_none_are_refused_once_it_is_known_that_targets_are_n
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key not in (*GROUPS, *LATE, "model.head.quantiles")])
 def test_a_wrong_value_is_refused_by_its_key(key: str, composed: Callable[[str], Config]) -> None:
-    config = deepcopy(composed(KEYS[key][0]))
+    asked = deepcopy(composed(KEYS[key][0]).composed)
     *parts, last = key.split(".")
     if parts[0:1] == ["cell"] or parts[0:1] == ["frontend"]:  # the model holds what was composed from them
         parts = ["model", *parts]
-    node: Config = reduce(lambda inner, part: inner[part], parts, config)
+    node: Config = reduce(lambda inner, part: inner[part], parts, asked.values)
     node[last] = WRONG[key]
     if key == "epochs":
-        config["trainer"]["max_epochs"] = WRONG[key]
+        asked.values["trainer"]["max_epochs"] = WRONG[key]
     with pytest.raises(ConfigError, match=rf"(^|; ){re.escape(key)}={re.escape(str(WRONG[key]))} is not allowed"):
-        run.check(config)
+        check(TrainSettings.of(asked))
 
 
 @pytest.mark.parametrize("key", LATE)
 def test_what_only_data_or_other_runs_can_tell_is_refused_by_its_key_before_there_is_a_run(
-    key: str, compose: Callable[..., Config], root: Path
+    key: str, compose: Callable[..., TrainSettings], root: Path
 ) -> None:
     outputs = root / "outputs"
     before = set(outputs.glob("*"))

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +15,14 @@ import yaml
 from tests.lanes import covering
 
 from rnnlab.baselines.base import BaselineSettings
-from rnnlab.commands import train as run
-from rnnlab.config import Config, recipe
+from rnnlab.config import recipe
 from rnnlab.contracts import SPECIALS, DataSpec, Decoded
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.models.base import FittedOnce, Network
 from rnnlab.models.baseline import METHODS, _make
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
+from rnnlab.training.recipes import check
 
 ORDER = ["srnn", "lstm", "gru", "birnn", "tcn", "transformer", "seq2seq", "baseline"]
 MODELS = sorted((file.stem for file in (HOME / "conf/model").glob("*.yaml")), key=ORDER.index)
@@ -57,26 +57,26 @@ def described(name: str) -> str:
 
 
 @pytest.fixture
-def sample(compose: Callable[..., Config]) -> Sample:
+def sample(compose: Callable[..., TrainSettings]) -> Sample:
     """Set a module up on its bundled sample, where it is not generated, once."""
 
     def found(name: str) -> SequenceDataModule:
         if name not in SAMPLES:
             config = compose(f"data={name}")
-            config["data"] |= {"source": "sample"} if "source" in config["data"] else {}
-            SAMPLES[name] = recipe(config["data"], "data")(config["paths"], 0)
+            source = {"source": "sample"} if "source" in config.data.values else {}
+            SAMPLES[name] = recipe({**config.data.values, **source}, "data")(config.paths.of_data, 0)
             SAMPLES[name].setup()
         return SAMPLES[name]
 
     return found
 
 
-def is_refused(model: str, module: str, sample: Sample, compose: Callable[..., Config]) -> bool:
+def is_refused(model: str, module: str, sample: Sample, compose: Callable[..., TrainSettings]) -> bool:
     """Tell whether a model says that it cannot answer such data; each pair is built once."""
     if (model, module) not in REFUSED:
         REFUSED[model, module] = False
         try:
-            recipe(compose(f"model={model}", f"data={module}")["model"], "model")(sample(module).make_spec())
+            compose(f"model={model}", f"data={module}").model.recipe()(sample(module).make_spec())
         except ValueError as error:
             assert re.search(r"^data=\w+ has .*choose model=", str(error)), f"{error}: no reason, or nothing to do instead"
             REFUSED[model, module] = True
@@ -95,7 +95,7 @@ def methods_for(spec: DataSpec) -> list[str]:
     return fitting
 
 
-def matrix(sample: Sample, compose: Callable[..., Config]) -> str:
+def matrix(sample: Sample, compose: Callable[..., TrainSettings]) -> str:
     """Write the table."""
     lines = ["| `data=` | what | " + " | ".join(f"`{model}`" for model in MODELS) + " |", "|---" * (2 + len(MODELS)) + "|"]
     for name in sorted(DATA, key=lambda name: (list(MODULES.values()).index(module_of(name)), name != module_of(name), name)):
@@ -107,7 +107,7 @@ def matrix(sample: Sample, compose: Callable[..., Config]) -> str:
 
 
 @pytest.mark.slow
-def test_the_readme_shows_the_matrix(sample: Sample, compose: Callable[..., Config]) -> None:
+def test_the_readme_shows_the_matrix(sample: Sample, compose: Callable[..., TrainSettings]) -> None:
     wanted = f"{START}\n{matrix(sample, compose)}\n{END}"
     file = HOME / "README.md"
     text = file.read_text(encoding="utf-8")  # only now: somebody may have written meanwhile
@@ -119,9 +119,9 @@ def test_the_readme_shows_the_matrix(sample: Sample, compose: Callable[..., Conf
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
-def test_every_model_composes_with_every_data_set(data: str, compose: Callable[..., Config]) -> None:
+def test_every_model_composes_with_every_data_set(data: str, compose: Callable[..., TrainSettings]) -> None:
     for model in MODELS:
-        run.check(compose(f"model={model}", f"data={data}"))
+        check(compose(f"model={model}", f"data={data}"))
 
 
 WITH_REFUSALS = [("gru", "translation"), ("birnn", "music"), ("seq2seq", "copying")]
@@ -130,15 +130,15 @@ PAIRS = [pair for pair in product(MODELS, MODULES.values()) if pair not in WITH_
 
 @pytest.mark.parametrize(("model", "module"), [*WITH_REFUSALS, *covering(PAIRS, strength=1)])
 def test_every_model_answers_a_batch_of_every_kind_of_data_or_refuses_it(
-    model: str, module: str, sample: Sample, compose: Callable[..., Config]
+    model: str, module: str, sample: Sample, compose: Callable[..., TrainSettings]
 ) -> None:
-    config: dict[str, Any] = compose(f"model={model}", f"data={module}")
+    config = compose(f"model={model}", f"data={module}")
     data = sample(module)
     if is_refused(model, module, sample, compose):
         is_without_ctc = module == "translation" and model in CTC
         assert is_without_ctc or (module == "music" and model in LOOKING_AHEAD) or (module, model) == ("copying", "seq2seq")
         return
-    made = recipe(config["model"], "model")(data.make_spec())
+    made = config.model.recipe()(data.make_spec())
     assert isinstance(made, Network | FittedOnce)
     if isinstance(made, FittedOnce):
         made.fit(data.plain_dataloader("train"), data.plain_dataloader("val"))

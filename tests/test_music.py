@@ -10,9 +10,9 @@ import pytest
 from mlflow import MlflowClient
 
 from rnnlab.baselines import label_sets
-from rnnlab.commands import predict as apply
+from rnnlab.commands import predict, score
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import ConfigError
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.music.piano_rolls import read_roll
 from rnnlab.models.base import SequenceModule
@@ -20,9 +20,10 @@ from rnnlab.paths import CONF
 from rnnlab.report.comparison import Metric
 from rnnlab.report.runs import read_groups
 from rnnlab.report.verdicts import summaries, verdicts
+from rnnlab.settings import TrainSettings
 from rnnlab.tracking.tracker import connect
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 SAMPLE = CONF.parent / "data/samples/music"
 WORDS = ("data=music", "data.source=sample", "trainer=smoke", "tracking.log_model=false")
 PIECE = SAMPLE / "test/canon-01.csv"
@@ -43,9 +44,9 @@ def trained(store: dict[str, Path], compose: Compose, root: Path, figures: None,
             monkeypatch.setattr(label_sets, "NUM_ITERATIONS", 20)  # how well the baseline does is the claim of its own tests
             sizes = [] if model == "baseline" else ["model.recurrence.hidden_size=16"]
             config = compose(f"model={model}", *WORDS, *sizes)
-            before = set(Path(config["paths"]["outputs"]).glob("*"))
+            before = set(config.paths.outputs.glob("*"))
             run.train(config)
-            (store[model],) = set(Path(config["paths"]["outputs"]).glob("*")) - before
+            (store[model],) = set(config.paths.outputs.glob("*")) - before
         return store[model]
 
     return folder
@@ -68,9 +69,9 @@ def test_a_run_leaves_nats_a_table_by_piece_and_pieces_continued(trained: Callab
 
 def test_a_network_s_first_answer_is_how_often_each_key_sounds_in_training(compose: Compose) -> None:
     config = compose("model=gru", *WORDS)
-    data: SequenceDataModule = recipe(config["data"], "data")(config["paths"], 0)
+    data: SequenceDataModule = config.data.recipe()(config.paths.of_data, 0)
     data.setup()
-    model: SequenceModule = recipe(config["model"], "model")(data.make_spec())
+    model: SequenceModule = config.model.recipe()(data.make_spec())
     rolls = [read_roll(SAMPLE / f"{name}.csv").values for name in data.examples["id"].iloc[data.rows["train"]]]
     shares = (np.concatenate(rolls).sum(0) + 1) / (sum(map(len, rolls)) + 2)
     assert model.output.bias.detach().sigmoid().numpy() == pytest.approx(shares, abs=1e-6)
@@ -100,7 +101,7 @@ def test_a_piece_of_one_s_own_is_scored(
     trained: Callable[[str], Path], compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = (f"run={trained('gru').name}", f"data.source={PIECE}", f"output={tmp_path / 'scored.csv'}")
-    apply.score(compose(*words, config_name="score"))
+    score.score(compose(*words, config_name="score"))
     assert f"all 1 examples of {PIECE}" in capsys.readouterr().out
     table = pd.read_parquet(trained("gru") / "artifacts/predictions/test.parquet").set_index("example_id")
     assert pd.read_csv(tmp_path / "scored.csv")["nll"][0] == pytest.approx(table["nll"]["test/canon-01"], abs=1e-5)
@@ -113,7 +114,7 @@ def test_a_piece_is_continued_to_a_roll_and_a_picture(
     for model in ("gru", "baseline"):
         words = (f"run={trained(model).name}", f"input={PIECE}", f"rolls={folder}", "num_steps=5", "format=json")
         capsys.readouterr()
-        apply.predict(compose(*words, config_name="predict"))
+        predict.predict(compose(*words, config_name="predict"))
         shown = capsys.readouterr()
         given, whole = read_roll(PIECE), read_roll(folder / "001.csv")
         assert whole.keys == given.keys and whole.values.shape == (len(given.values) + 5, 36)
@@ -126,7 +127,7 @@ def test_a_piece_is_continued_to_a_roll_and_a_picture(
 def test_the_screen_names_the_keys_of_the_next_step(
     trained: Callable[[str], Path], compose: Compose, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    apply.predict(compose(f"run={trained('baseline').name}", f"input={PIECE}", config_name="predict"))
+    predict.predict(compose(f"run={trained('baseline').name}", f"input={PIECE}", config_name="predict"))
     shown = capsys.readouterr().out
     assert "nats a step" in shown and "next step" in shown and "canon-01.csv" in shown
 
@@ -142,4 +143,4 @@ def test_steps_that_cannot_be_added_are_refused(
     words: str, message: str, trained: Callable[[str], Path], compose: Compose, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        apply.predict(compose(f"run={trained('baseline').name}", f"input={PIECE}", f"rolls={tmp_path}", words, config_name="predict"))
+        predict.predict(compose(f"run={trained('baseline').name}", f"input={PIECE}", f"rolls={tmp_path}", words, config_name="predict"))

@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 from tests.lanes import some
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
+from rnnlab.settings import TrainSettings
 from rnnlab.training import callbacks
 
 WORDS = (
@@ -22,11 +23,11 @@ WORDS = (
 )  # fmt: skip
 
 
-def train(config: Config) -> Path:
+def train(config: TrainSettings) -> Path:
     """Train and return the folder of the run."""
-    before = set(Path(config["paths"]["outputs"]).glob("*"))
+    before = set(config.paths.outputs.glob("*"))
     run.train(config)
-    (folder,) = set(Path(config["paths"]["outputs"]).glob("*")) - before
+    (folder,) = set(config.paths.outputs.glob("*")) - before
     return folder
 
 
@@ -48,7 +49,7 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
         assert torch.equal(value, b[name]), name
 
 
-def whole(scheduler: str, compose: Callable[..., Config], uninterrupted: dict[str, Path]) -> Path:
+def whole(scheduler: str, compose: Callable[..., TrainSettings], uninterrupted: dict[str, Path]) -> Path:
     """Return an uninterrupted run, trained once."""
     if scheduler not in uninterrupted:
         uninterrupted[scheduler] = train(compose(*WORDS, *words_of(scheduler)))
@@ -59,12 +60,14 @@ def words_of(scheduler: str) -> list[str]:
     return [*f"scheduler={scheduler}".split(), "callbacks.early_stopping.patience=5"]
 
 
-def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., Config], uninterrupted: dict[str, Path]) -> None:
+def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., TrainSettings], uninterrupted: dict[str, Path]) -> None:
     first, second = whole("cosine", compose, uninterrupted), train(compose(*WORDS, *words_of("cosine")))
     assert_equal(weights(first), weights(second))
 
 
-def stop_and_resume(compose: Callable[..., Config], words: tuple[str, ...], stop_at: int, root: Path, patching: pytest.MonkeyPatch) -> Path:
+def stop_and_resume(
+    compose: Callable[..., TrainSettings], words: tuple[str, ...], stop_at: int, root: Path, patching: pytest.MonkeyPatch
+) -> Path:
     """Train, send SIGINT in a step, resume to the end, and return the folder of the run."""
 
     def interrupt(self: object, trainer: pl.Trainer, *rest: object) -> None:
@@ -111,7 +114,7 @@ IN_FAST_LANE = [*zip((7, 5, 2), SCHEDULERS, strict=True)]
 def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(
     stop_at: int,
     scheduler: str,
-    compose: Callable[..., Config],
+    compose: Callable[..., TrainSettings],
     uninterrupted: dict[str, Path],
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -132,7 +135,7 @@ OF_DATA = {
 
 @pytest.mark.parametrize("data", some(OF_DATA, ["text"]))
 def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_exactly_too(
-    data: str, compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
+    data: str, compose: Callable[..., TrainSettings], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (f"data={data}", *OF_DATA[data].split(), "model.recurrence.hidden_size=5", "trainer.max_epochs=3")
     words += ("trainer.limit_train_batches=4", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "tracking.log_model=false")
@@ -142,12 +145,12 @@ def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_
     assert not all(torch.equal(value, weights(whole)[name]) for name, value in weights(train(compose(*without))).items())
 
 
-def test_a_resume_takes_no_other_words(compose: Callable[..., Config]) -> None:
+def test_a_resume_takes_no_other_words(compose: Callable[..., TrainSettings]) -> None:
     with pytest.raises(ConfigError, match=r"resume=abc takes that run's recorded configuration: leave out trainer.max_epochs=9"):
         run.train(compose("resume=abc", "trainer.max_epochs=9"))
 
 
-def test_a_finished_run_is_not_resumed(compose: Callable[..., Config]) -> None:
+def test_a_finished_run_is_not_resumed(compose: Callable[..., TrainSettings]) -> None:
     folder = train(compose(*WORDS, "trainer.max_epochs=1"))
     with pytest.raises(ConfigError, match=r"that run is finished; train longer with init_from="):
         run.train(compose(f"resume={folder.name}"))
@@ -164,7 +167,7 @@ class Bomb:
 
 
 def test_a_checkpoint_that_carries_code_or_is_none_is_refused_and_no_code_run(
-    compose: Callable[..., Config], tmp_path: Path, root: Path
+    compose: Callable[..., TrainSettings], tmp_path: Path, root: Path
 ) -> None:
     folder = train(compose(*WORDS, "trainer.max_epochs=1"))
     MlflowClient(f"sqlite:///{root / 'mlflow.db'}").set_terminated(folder.name, "KILLED")
@@ -181,14 +184,14 @@ def test_a_checkpoint_that_carries_code_or_is_none_is_refused_and_no_code_run(
     assert not (tmp_path / "boom").exists()
 
 
-def test_init_from_takes_what_fits_and_says_what_not(compose: Callable[..., Config], capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_from_takes_what_fits_and_says_what_not(compose: Callable[..., TrainSettings], capsys: pytest.CaptureFixture[str]) -> None:
     folder = train(compose(*WORDS, "trainer.max_epochs=1"))
     run.train(compose(*WORDS, f"init_from={folder.name}", "trainer.max_epochs=1", "model.head.pooling=mean"))
     shown = capsys.readouterr().err
     assert "took 41 of 42 weights" in shown or "drawn anew: output.weight" in shown
 
 
-def test_nan_loss_stops_the_run_and_says_where_and_why(compose: Callable[..., Config], root: Path) -> None:
+def test_nan_loss_stops_the_run_and_says_where_and_why(compose: Callable[..., TrainSettings], root: Path) -> None:
     outputs = root / "outputs"
     before = set(outputs.glob("*"))
     with pytest.raises(callbacks.NonFiniteError, match=r"(the loss|the gradient of .*) became .* at step \d+ .*optimizer.lr="):

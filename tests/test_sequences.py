@@ -18,13 +18,15 @@ from mlflow import MlflowClient
 from tests.lanes import some
 
 from rnnlab.cli import quoted
-from rnnlab.commands import predict as apply
+from rnnlab.commands import predict as predict_command
+from rnnlab.commands import score
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.paths import CONF
+from rnnlab.settings import TrainSettings
 from rnnlab.training import callbacks
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 SAMPLES = CONF.parent / "data/samples"
 SIZES = ("trainer=smoke", "trainer.max_epochs=1", "data.source=sample", "data.loader.batch_size=16", "tracking.log_model=false")
 ENCODER = "model.recurrence.hidden_size=16"
@@ -77,15 +79,15 @@ def predict(trained: Callable[[str], Path], compose: Compose, capsys: pytest.Cap
     def predicted(name: str, *words: str) -> str:
         config = compose(f"run={trained(name).name}", *words, config_name="predict")
         capsys.readouterr()
-        apply.predict(config)
+        predict_command.predict(config)
         return capsys.readouterr().out
 
     return predicted
 
 
-def train(config: Config) -> Path:
+def train(config: TrainSettings) -> Path:
     """Train and return the folder of the run."""
-    outputs = Path(config["paths"]["outputs"])
+    outputs = config.paths.outputs
     before = set(outputs.glob("*"))
     run.train(config)
     (folder,) = set(outputs.glob("*")) - before
@@ -152,7 +154,7 @@ def test_a_run_on_sequences_that_was_stopped_and_resumed_ends_with_the_same_weig
         if trainer.global_step == 4:
             signal.raise_signal(signal.SIGINT)
 
-    outputs = Path(config["paths"]["outputs"])
+    outputs = config.paths.outputs
     before = set(outputs.glob("*"))
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.Meter, "on_train_batch_end", interrupt)
@@ -175,7 +177,7 @@ def test_a_run_is_scored_on_other_pairs(
     place(tmp_path, "mine.en", "the girl reads\na dog sleeps\n")
     place(tmp_path, "mine.de", "das Mädchen liest\nein Hund schläft\n")
     words = (f"run={trained('translation').name}", f"data.source={tmp_path / 'mine'}", f"output={tmp_path / 'scored.csv'}")
-    apply.score(compose(*words, config_name="score"))
+    score.score(compose(*words, config_name="score"))
     shown = capsys.readouterr().out
     assert "all 2 examples of" in shown and "sacrebleu" in shown
     assert sorted(pd.read_csv(tmp_path / "scored.csv")["target"]) == ["das Mädchen liest", "ein Hund schläft"]
@@ -191,7 +193,7 @@ def test_summaries_are_scored_by_rouge_when_trained_and_later(
     assert table["rougeL"].mean() == pytest.approx(metrics["test/rougeL"])
     place(tmp_path, "mine.en", "a long story of a dog\n")
     place(tmp_path, "mine.de", "ein Hund\n")
-    apply.score(compose(f"run={folder.name}", f"data.source={tmp_path / 'mine'}", config_name="score"))
+    score.score(compose(f"run={folder.name}", f"data.source={tmp_path / 'mine'}", config_name="score"))
     assert "all 1 examples of" in (shown := capsys.readouterr().out) and "rougeL" in shown
 
 
@@ -210,7 +212,7 @@ def test_scoring_says_what_is_wrong_with_other_data(
     for file, content in files.items():
         place(tmp_path, file, content)
     with pytest.raises(ValueError, match=message):
-        apply.score(compose(f"run={trained(name).name}", f"data.source={tmp_path / 'mine'}", config_name="score"))
+        score.score(compose(f"run={trained(name).name}", f"data.source={tmp_path / 'mine'}", config_name="score"))
 
 
 # Predicting
@@ -288,7 +290,7 @@ def test_signs_never_seen_in_training_are_told_and_answered(
     for name, text, told in (("translation", "a ☃ sleeps", "'.*☃'"), ("lstm", "bétth", "'é'")):
         config = compose(f"run={trained(name).name}", f"text='{text}'", "format=json", config_name="predict")
         capsys.readouterr()
-        apply.predict(config)
+        predict_command.predict(config)
         shown = capsys.readouterr()
         assert isinstance(json.loads(shown.out)[0]["prediction"], str)
         assert re.search(rf"never seen in training.*{told}", shown.err)
@@ -344,7 +346,7 @@ def test_an_empty_line_among_sentences_is_refused_with_its_number(
 @pytest.mark.parametrize("text", [" ", "\t \N{NO-BREAK SPACE}"])
 def test_a_blank_text_is_refused_before_anything_is_loaded(text: str, compose: Compose) -> None:
     with pytest.raises(ConfigError, match=r"^text=... is blank: write something to predict from$"):
-        apply.predict(compose(quoted(f"text={text}"), "run=none", config_name="predict"))
+        predict_command.predict(compose(quoted(f"text={text}"), "run=none", config_name="predict"))
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])

@@ -10,23 +10,24 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from rnnlab.commands import predict as apply
+from rnnlab.commands import predict, score
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.contracts import DataSpec
 from rnnlab.evaluation.artifacts import solved_or_not
+from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Regularisation, make_task
 from rnnlab.training.callbacks import StopWhenSolved
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 SPEC = DataSpec("adding", "features", 2, "real", 1, ("sum",), solved_at=0.01)
 SMALL = ("data.num_train=320", "data.num_val=200", "data.num_test=300", "data.loader.batch_size=32", "tracking.log_model=false")
 LEARNING = ("model=gru", "model.recurrence.hidden_size=16", "model.head.dropout=0", "optimizer.lr=0.02", "scheduler=none")
 
 
-def train(config: Config) -> Path:
+def train(config: TrainSettings) -> Path:
     """Train and return the folder of the run."""
-    outputs = Path(config["paths"]["outputs"])
+    outputs = config.paths.outputs
     before = set(outputs.glob("*"))
     run.train(config)
     (folder,) = set(outputs.glob("*")) - before
@@ -125,10 +126,10 @@ def test_a_run_answers_written_sequences_and_is_scored_again(
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
     folder = train(compose("model=baseline", f"data={data}", "data.num_steps=2", *SMALL))
     for words in ((f"text='{text}'",), (f"text='{text}'", "format=json"), (f"input={written(text, root)}", "format=csv")):
-        apply.predict(compose(f"run={folder.name}", *words, config_name="predict"))
+        predict.predict(compose(f"run={folder.name}", *words, config_name="predict"))
         out = capsys.readouterr().out
         assert text in out and answer.removesuffix(".0 %").removesuffix("50") in out
-    apply.score(compose(f"run={folder.name}", f"output={root / 'table.csv'}", config_name="score"))
+    score.score(compose(f"run={folder.name}", f"output={root / 'table.csv'}", config_name="score"))
     assert "solved" in capsys.readouterr().out
     scored, kept = pd.read_csv(root / "table.csv"), pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     assert scored["example_id"].tolist() == kept["example_id"].tolist()

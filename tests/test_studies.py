@@ -125,7 +125,7 @@ def test_every_sweep_of_the_knobs_study_composes(compose: Callable[..., Any]) ->
     for data, knob in knobs["sweeps"]([*knobs["MAIN"], "examples"]):
         *words, turned, _ = knobs["words_of"](data, knob)
         config = compose(*(word.partition(",")[0] for word in words), f"{turned.partition('=')[0]}={knob.levels[-1]}")
-        assert config["data"]["name"] == data, knob
+        assert config.data.values["name"] == data, knob
 
 
 def test_every_training_on_gradient_flow_composes(compose: Callable[..., Any]) -> None:

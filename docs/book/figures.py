@@ -53,11 +53,11 @@ def model_of(run_id: str) -> "torch.nn.Module":
 def hours_of(run_id: str, num_hours: int) -> torch.Tensor:
     """Return a stretch of the test part as the network sees it, (1, T, F)."""
     from rnnlab.cli import compose_config
-    from rnnlab.config import recipe
+    from rnnlab.settings import TrainSettings
 
     os.environ["RNNLAB_ROOT"] = str(ROOT)
-    config = compose_config("config", SERIES.split())
-    data = recipe(config["data"], "data")(config["paths"], config["seed"])
+    settings = TrainSettings.of(compose_config("config", SERIES.split()))
+    data = settings.data.recipe()(settings.paths.of_data, settings.seed)
     data.setup()
     batch = next(iter(data.test_dataloader()))
     return batch.inputs[:1, -num_hours:]

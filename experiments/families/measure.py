@@ -46,7 +46,7 @@ Row = dict[str, float | str]
 
 def make(words: str, seed: int) -> tuple[SequenceModule, int]:
     """Return a network with the hidden size that meets the budget, and that size."""
-    node = compose_config("config", [*words.split(), "frontend=direct", "data=series"])["model"]
+    node = compose_config("config", [*words.split(), "frontend=direct", "data=series"]).values["model"]
     sized = at_budget(node, BUDGET, SPEC)
     torch.manual_seed(seed)
     model: SequenceModule = recipe(sized.model, "model")(SPEC)

@@ -18,15 +18,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 
 from rnnlab.cli import compose_config
-from rnnlab.commands.train import check, find_data, train
-from rnnlab.config import Config, ConfigError
-from rnnlab.paths import HOME, root
-from rnnlab.studies.jobs import identity
+from rnnlab.commands.train import train
+from rnnlab.config import ConfigError
+from rnnlab.paths import root
+from rnnlab.settings import TrainSettings
 from rnnlab.tracking.parents import Parent, Plan, finished_run
 from rnnlab.tracking.tracker import connect, find_runs
+from rnnlab.training.identity import identity
+from rnnlab.training.recipes import check, find_data
 
 STUDY = "memory"
 NUM_SEEDS, NUM_NEEDED = 5, 4
@@ -57,7 +58,7 @@ RATES = {"adding": 0.005, "copying": 0.01, "parity": 0.005}
 """The learning rate of every setting."""
 MORE_STEPS = {"adding": 0, "copying": 20, "parity": 0}
 """By how much sequences are longer than T."""
-JobOfParent = tuple[str, list[str], Config]
+JobOfParent = tuple[str, list[str], TrainSettings]
 """What a parent run lists of a job: identity, words, configuration."""
 
 
@@ -153,22 +154,23 @@ def ensure(rung: Rung, budget: Budget, parent: str) -> tuple[bool, JobOfParent]:
         RuntimeError: where another process is training it.
     """
     words = rung.words(budget)
-    config = compose_config("config", [*words, f"study.parent={parent}", f"tracking.experiment={STUDY}"])
-    data = find_data(check(config).data, config)
-    job = identity(config, data.hashes["source_hash"])
-    client = connect(config["tracking"]["uri"], root())
+    settings = TrainSettings.of(compose_config("config", [*words, f"study.parent={parent}", f"tracking.experiment={STUDY}"]))
+    check(settings)
+    data = find_data(settings)
+    job = identity(settings, data.hashes["source_hash"])
+    client = connect(settings.tracking.uri, root())
     wanted = f"tags.identity = '{job}'"
     run = finished_run(find_runs(client, wanted))
     if run is None:
         try:
-            train(config)
+            train(settings)
         except ValueError as error:  # it diverged: tracked as failed
-            print(f"{config['name']}: {error}", file=sys.stderr)
+            print(f"{settings.name}: {error}", file=sys.stderr)
         made = find_runs(client, wanted)
         run = finished_run(made)
         if run is None and any(each.info.status == "RUNNING" for each in made):
-            raise RuntimeError(f"{config['name']} is being trained by another process: when that is done, run this again")
-    return run is not None and run.data.metrics["test/solved"] == 1, (job, words, config)
+            raise RuntimeError(f"{settings.name} is being trained by another process: when that is done, run this again")
+    return run is not None and run.data.metrics["test/solved"] == 1, (job, words, settings)
 
 
 def climb_one(data: str, setting: str, lengths: Sequence[int], budget: Budget, parent: str) -> tuple[int | None, list[JobOfParent]]:
@@ -188,16 +190,17 @@ def climb_one(data: str, setting: str, lengths: Sequence[int], budget: Budget, p
 
 def open_parent(data: str, settings: Sequence[str], lengths: Sequence[int], budget: Budget) -> Parent:
     """Find the parent run of a task's jobs, or make it."""
-    config = compose_config("config", [*Rung(data, settings[0], lengths[0], 0).words(budget), f"tracking.experiment={STUDY}"])
+    words = [*Rung(data, settings[0], lengths[0], 0).words(budget), f"tracking.experiment={STUDY}"]
+    composed = TrainSettings.of(compose_config("config", words))
     axes = {"setting": list(settings), "data.num_steps": [str(length) for length in lengths], "seed": [str(s) for s in range(NUM_SEEDS)]}
     plan = Plan(
         STUDY,
         axes,
         [f"data={data}", f"epochs={budget.epochs}", f"optimizer.lr={budget.rate}"],
-        config["study"],
+        composed.study,
         "python experiments/memory/climb.py",
     )
-    return Parent.open(connect(config["tracking"]["uri"], root()), plan, [config], Path(config["paths"]["outputs"]), root(), HOME)
+    return Parent.open(connect(composed.tracking.uri, root()), plan, [composed])
 
 
 def main() -> None:

@@ -17,15 +17,16 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 import torch
-import yaml
 
 from rnnlab.cli import compose_config
-from rnnlab.config import recipe, refuse_foreign_targets
+from rnnlab.config import checked, recipe
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.evaluation.evaluate import measure
 from rnnlab.models.base import Predictor
-from rnnlab.paths import CONF, HOME, root
+from rnnlab.paths import HOME, root
+from rnnlab.settings import Paths, TrainSettings
+from rnnlab.tracking.recorded import read_config
 from rnnlab.tracking.tracker import connect, read_artifact
 
 SPLITS: tuple[Split, ...] = ("val", "test")
@@ -33,13 +34,13 @@ SPLITS: tuple[Split, ...] = ("val", "test")
 
 def epoch(num_batches: int, words: list[str]) -> None:
     """Train on a few batches in a process and a place of its own, the first and slower ones included; print what an epoch would take."""
-    config = compose_config("config", words)
-    data: SequenceDataModule = recipe(config["data"], "data")(config["paths"], config["seed"])
+    settings = TrainSettings.of(compose_config("config", words))
+    data: SequenceDataModule = settings.data.recipe()(settings.paths.of_data, settings.seed)
     data.setup()
     limits = [f"trainer.limit_train_batches={num_batches}", *(f"trainer.limit_{split}_batches=1" for split in SPLITS)]
     with TemporaryDirectory() as folder:
         place = {**os.environ, "RNNLAB_ROOT": folder}
-        fixed = ["trainer.max_epochs=1", "tracking.log_model=false", f"paths.data={config['paths']['data']}"]
+        fixed = ["trainer.max_epochs=1", "tracking.log_model=false", f"paths.data={settings.paths.data}"]
         subprocess.run([sys.executable, HOME / "src/train.py", *words, *limits, *fixed], env=place, check=True, stdout=subprocess.DEVNULL)
         (file,) = Path(folder).glob("outputs/*/artifacts/results.json")
         numbers = json.loads(file.read_text(encoding="utf-8"))
@@ -51,12 +52,11 @@ def epoch(num_batches: int, words: list[str]) -> None:
 def beams(run_id: str, sizes: list[int]) -> None:
     """Print a run's scores on validation and test for each size of beam, and what the search alone takes."""
     client = connect(None, root())
-    paths = compose_config("score", [])["paths"]
-    fetched = Path(paths["outputs"]) / run_id / "fetched"
-    recorded = yaml.safe_load(read_artifact(client, run_id, "config.yaml", fetched).read_text(encoding="utf-8"))
-    refuse_foreign_targets(recorded, CONF)
-    bundle = load_bundle(read_artifact(client, run_id, "bundle", fetched), CONF)
-    data: SequenceDataModule = recipe(recorded["data"], "data")(paths, recorded["seed"])
+    paths: Paths = checked(compose_config("score", []).values["paths"], Paths, "paths")
+    fetched = paths.outputs / run_id / "fetched"
+    recorded = read_config(client, run_id, fetched).values
+    bundle = load_bundle(read_artifact(client, run_id, "bundle", fetched))
+    data: SequenceDataModule = recipe(recorded["data"], "data")(paths.of_data, recorded["seed"])
     data.setup()
     columns = {}
     for size in sizes:

@@ -3,23 +3,21 @@
 python experiments/stock_several_days/summarise.py
 """
 
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import yaml
-
-os.environ.setdefault("RNNLAB_HOME", str(Path(__file__).resolve().parents[2]))
 
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, Reference
 from rnnlab.data.series.stock import StockData
 from rnnlab.data.series.windows import Scales
 from rnnlab.evaluation.bundle import Bundle, load_bundle
-from rnnlab.paths import root
+from rnnlab.paths import SAMPLES, root
+from rnnlab.settings import Composed
+from rnnlab.tracking.recorded import read_config
 from rnnlab.tracking.tracker import Client, connect, read_artifact
 
 EXPERIMENT, HORIZONS = "stock_several_days", [1, 2, 3, 4, 5]
@@ -51,9 +49,9 @@ def runs(client: Client) -> Runs:
     return pd.DataFrame(rows).sort_values(["way", "fold", "seed"], ignore_index=True)
 
 
-def several_days(config: dict, paths: dict[str, str]) -> StockData:
+def several_days(recorded: Composed, paths: dict[str, str]) -> StockData:
     """Open the data of a one-step run, asked for all days."""
-    data: StockData = recipe(config["data"] | {"horizon_days": HORIZONS}, "data")(paths, config["seed"])
+    data: StockData = recipe(recorded.values["data"] | {"horizon_days": HORIZONS}, "data")(paths, recorded.values["seed"])
     data.setup()
     return data
 
@@ -83,12 +81,12 @@ def main() -> None:
     """Repeat, write, print."""
     client = connect(None, root())
     table = runs(client)
-    paths = {"data": str(root() / "data"), "samples": str(Path(os.environ["RNNLAB_HOME"]) / "data/samples")}
+    paths = {"data": str(root() / "data"), "samples": str(SAMPLES)}
     for place, row in table[table["way"].str.endswith("(one step)")].iterrows():
         folder = root() / "outputs" / row["run_id"] / "repeated"
         bundle = load_bundle(read_artifact(client, row["run_id"], "bundle", folder))
-        config = yaml.safe_load(read_artifact(client, row["run_id"], "config.yaml", folder).read_text(encoding="utf-8"))
-        for name, value in repeated(bundle, several_days(config, paths)).items():
+        recorded = read_config(client, row["run_id"], folder)
+        for name, value in repeated(bundle, several_days(recorded, paths)).items():
             table.loc[place, name] = value
         table.loc[place, "way"] = row["way"].replace("one step", "repeated one step")
     table.to_csv(Path(__file__).with_name("results.csv"), index=False, float_format="%.5g")

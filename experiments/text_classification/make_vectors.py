@@ -13,7 +13,6 @@ from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
 from rnnlab.cli import compose_config
-from rnnlab.config import recipe
 
 NUM_WORDS, SIZE, WINDOW = 30_000, 128, 5
 SMOOTHING, EIGENVALUE_WEIGHT = 0.75, 0.5
@@ -25,7 +24,7 @@ def read(names: list[str]) -> tuple[list[str], list[np.ndarray]]:
     texts: list[np.ndarray] = []
     for name in names:
         config = compose_config("config", [f"data={name}"])
-        data = recipe(config["data"], "data")(config["paths"], 0)
+        data = config.data.recipe()(config.paths.of_data, 0)
         data.setup()
         numbers = np.array([types.setdefault(word, len(types)) for word in data.types])
         for row in data.rows["train"]:

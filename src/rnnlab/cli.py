@@ -9,12 +9,21 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from rnnlab.config import Config, ConfigError, Failed, flatten, nearest
 from rnnlab.paths import CONF, HOME, root
-from rnnlab.smoke import is_smoke, shortened
+from rnnlab.settings import Choices, Composed
 from rnnlab.training.launching import begin_worker, refuse_sweep
 
 FLAGS = {"--status": "status=true", "tuned=null": "~tuned"}
@@ -27,55 +36,72 @@ PATHS = ("input", "output", "maps", "explain", "rolls", "data.source", "data.mir
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 
 
-def main(config_name: str, run: Callable[[Config], float | None]) -> None:
+Command = Callable[[Composed], float | None]
+
+
+def main(config_name: str, run: Command) -> None:
     """Compose the configuration that the command line asks for and run it, once or for every job of a sweep.
 
-    Exits 2 where nothing was begun, since words, files or data are wrong; 1 where what was begun failed; 130 after an interrupt.
+    Exits with 2 if nothing was begun, because words, files or data are wrong; with 1 if what was begun failed; with 130 after an interrupt.
     """
     begin_worker()
     _set_environment()
-    # Threads that wait must soon sleep: with another process on the machine, spinning ones make a step many times slower.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # Each shape of batch has its own compiled kernels: kept for all shapes, they fill gigabytes and save nothing.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-    from omegaconf import DictConfig
-
-    typed = shortened(config_name, sys.argv[1:], CONF) if is_smoke() else sys.argv[1:]
-    sys.argv[1:] = [as_hydra_reads(config_name, word) for word in typed]
-    words = _overrides(sys.argv[1:])
+    sys.argv[1:] = words = [as_hydra_reads(config_name, word) for word in sys.argv[1:]]
     try:
-        check_words(config_name, words)
+        composed = None if _is_for_hydra(words) else _compose(config_name, words)
+        if composed is None or composed.hydra.mode == RunMode.MULTIRUN:
+            check_words(config_name, _overrides(words))
+            _run_hydra(config_name, run)
+            return
     except ConfigError as error:
         _fail(str(error), 2)
+    _run(run, as_composed(composed, composed.hydra.runtime.choices, words))
+
+
+def _is_for_hydra(words: list[str]) -> bool:
+    """Tell whether these words need Hydra's own main function: options, settings of Hydra itself, or several values of a key."""
+    if any(word.startswith(("-", "hydra")) for word in words):
+        return True
+    try:
+        return any(override.is_sweep_override() for override in OverridesParser.create().parse_overrides(words))
+    except HydraException:
+        return False  # composing says what is wrong
+
+
+def _run_hydra(config_name: str, run: Command) -> None:
+    """Let Hydra print help or a configuration, or sweep."""
+    import hydra
 
     def job(composed: DictConfig) -> float | None:
-        hydra_config = HydraConfig.get()
-        is_sweep = hydra_config.mode == RunMode.MULTIRUN
-        config = as_config(composed, hydra_config.runtime.choices, list(hydra_config.overrides.task))
+        config = HydraConfig.get()
+        if config.mode != RunMode.MULTIRUN:
+            return _run(run, as_composed(composed, config.runtime.choices, list(config.overrides.task)))
         try:
-            if is_sweep:
-                refuse_sweep()
-            return run(config)
+            refuse_sweep()
+            return run(as_composed(composed, config.runtime.choices, list(config.overrides.task)))
         except ValueError as error:
-            if os.environ.get("RNNLAB_TRACEBACK"):
-                raise
-            if not is_sweep:
-                _fail(str(error), 1 if isinstance(error, Failed) else 2)
-            print(f"\nerror: {error}\n", file=sys.stderr)
+            if not os.environ.get("RNNLAB_TRACEBACK"):
+                print(f"\nerror: {error}\n", file=sys.stderr)
             raise
-        except Exception:
-            if is_sweep:  # the sweep goes on, and lists it at the end
-                traceback.print_exc()
+        except Exception:  # the sweep goes on, and lists it at the end
+            traceback.print_exc()
             raise
         finally:
-            gc.collect()  # a trainer, its model and its optimizer point at each other: the next job of a sweep needs their room
+            gc.collect()  # a trainer, its model and its optimizer point at each other: the next job needs their memory
 
     with warnings.catch_warnings():
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+
+
+def _run(run: Command, composed: Composed) -> float | None:
+    """Run one command; exit with a line instead of a traceback where the user has something to mend."""
+    try:
+        with warnings.catch_warnings():
+            return run(composed)
+    except ValueError as error:
+        if os.environ.get("RNNLAB_TRACEBACK"):
+            raise
+        _fail(str(error), 1 if isinstance(error, Failed) else 2)
 
 
 def as_hydra_reads(config_name: str, word: str) -> str:
@@ -109,38 +135,44 @@ def _overrides(words: list[str]) -> list[str]:
     return [word for before, word in zip(["", *words], words, strict=False) if not word.startswith("-") and before not in takes_value]
 
 
-def compose_config(config_name: str, words: list[str]) -> Config:
-    """Compose and check one configuration without running it."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
+def compose_config(config_name: str, words: list[str]) -> Composed:
+    """Compose and check one configuration without running it.
 
+    Raises:
+        ConfigError: where a word names no group, choice or key; with the nearest that exists.
+    """
     _set_environment()
     words = [FLAGS.get(word, word) for word in words]
-    check_words(config_name, words)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose(config_name, words, return_hydra_config=True)
-    choices = composed.hydra.runtime.choices
-    OmegaConf.set_struct(composed, False)
-    del composed["hydra"]
-    return as_config(composed, choices, words)
+    composed = _compose(config_name, words)
+    return as_composed(composed, composed.hydra.runtime.choices, words)
 
 
-def as_config(composed: Any, choices: Any, words: list[str]) -> Config:
-    """Return a composed configuration as plain values, with the choices and words that made it."""
-    from omegaconf import OmegaConf
+def _compose(config_name: str, words: list[str]) -> DictConfig:
+    """Compose once; only where that fails, look for what is wrong."""
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose(config_name, words, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        check_words(config_name, words)
+        raise ConfigError(" ".join(str(error).split())) from None
 
-    config: Config = OmegaConf.to_container(composed, resolve=False)  # type: ignore[assignment]
-    config.pop("hydra", None)
-    config = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[assignment]
-    if "model" in config:  # a budget is met before the class is asked
-        config["budget"] = config["model"].pop("budget", None)
-    config["choices"] = {k: v for k, v in choices.items() if "hydra" not in k and "@" not in k and k != "paths"}
-    config["words"] = words
-    return config
+
+def as_composed(composed: DictConfig, choices: Mapping[str, str], words: list[str]) -> Composed:
+    """Return what Hydra composed as plain values, with the choices and words that made it."""
+    values: Config = OmegaConf.to_container(composed, resolve=False)  # type: ignore[assignment]  # a mapping, since the root is one
+    values.pop("hydra", None)
+    values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[assignment]  # likewise
+    by_group = {group: choice for group, choice in choices.items() if "hydra" not in group and "@" not in group and group != "paths"}
+    return Composed(values, Choices(by_group), tuple(words))
 
 
 def _set_environment() -> None:
     os.environ["RNNLAB_ROOT"], os.environ["RNNLAB_HOME"] = str(root()), str(HOME)
+    # Waiting threads must soon sleep: beside another process, spinning ones make a step many times slower.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # Each shape of batch has its own compiled kernels: kept for all shapes, they fill gigabytes and save nothing.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def check_words(config_name: str, words: list[str]) -> None:
@@ -149,12 +181,6 @@ def check_words(config_name: str, words: list[str]) -> None:
     Raises:
         ConfigError: with the nearest valid name.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     try:
         overrides = OverridesParser.create().parse_overrides(words)
     except HydraException as error:
@@ -188,10 +214,8 @@ def check_words(config_name: str, words: list[str]) -> None:
             raise ConfigError(f"{name!r} is not a key or group.{hint} Groups: {', '.join(listed)}. All keys: add --cfg job")
 
 
-def _check_choice(override: Any) -> list[str]:
+def _check_choice(override: Override) -> list[str]:
     """Return the group override as words, one per choice of a sweep; refuse unknown choices."""
-    from hydra.core.override_parser.types import Glob
-
     group = override.key_or_group
     options = sorted(p.stem for p in (CONF / group).glob("*.yaml"))
     if isinstance(override.value(), Glob):

@@ -1,8 +1,8 @@
-"""From a composed configuration to objects, checked against signatures first: no key or value is wrong once data are touched.
+"""Values of the configuration, checked: what may stand there, and the objects that sections describe.
 
-A node with `_target_` names a class or function and exactly its arguments. The signature is the schema: a key that it lacks, or a
-value that its annotation does not allow, is refused with what is allowed. Nested nodes become recipes (`functools.partial`), since
-the sizes they lack come from the data.
+A section with `_target_` (`Node`) names a class or function and exactly its arguments. The signature is the schema: an unknown key, or a
+value that its annotation does not allow, is refused with what is allowed. Nested sections become recipes (`functools.partial`), because
+the sizes that they lack follow from the data.
 """
 
 import difflib
@@ -12,14 +12,17 @@ import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from rnnlab.paths import CONF
 
 Config = dict[str, Any]
+"""Composed values: what YAML can hold, by key."""
 TARGET = "_target_"
 OWN_GROUPS = ("cell", "frontend", "baseline")
 """Nodes of a model that the command line knows by a name of their own: messages take it."""
@@ -42,6 +45,19 @@ class UnknownKey(ConfigError):
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
         self.key = key
+
+
+# The ranges that signatures state ---------------------------------------------------------------------------------------------------
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+# Recipes ----------------------------------------------------------------------------------------------------------------------------
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -119,16 +135,17 @@ def _refuse_unknown_keys(value: Mapping[str, Any], hint: Any, where: str) -> Non
     types = typing.get_type_hints(hint, include_extras=True)
     names = [field.name for field in fields(hint)]
     for key, inner in value.items():
+        place = f"{where}.{key}" if where else key
         if key not in names:
-            raise UnknownKey(f"{where}.{key}", f"{where}.{key} is not a key.{nearest(key, names)} Keys there: {', '.join(names)}")
+            raise UnknownKey(place, f"{place} is not a key.{nearest(key, names)} Keys there: {', '.join(names)}")
         if is_dataclass(types[key]) and isinstance(inner, Mapping):
-            _refuse_unknown_keys(inner, types[key], f"{where}.{key}")
+            _refuse_unknown_keys(inner, types[key], place)
 
 
 def _explain(error: Any, where: str) -> str:
     in_union = ("int", "float", "str", "bool")  # pydantic adds the alternative's name to the place
     places = [str(part) for part in error["loc"] if isinstance(part, int) or (part.isidentifier() and part not in in_union)]
-    place = ".".join([where, *places])
+    place = ".".join([where, *places] if where else places)
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "missing":
@@ -148,12 +165,78 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-@contextmanager
-def naming_recipe(conf: Path, name: str | None) -> Iterator[None]:
-    """Say of a key that does not fit whether it comes from a recipe (`conf/tuned`), and how to leave it out.
+def whole(value: object, least: int, key: str, what: str = "", otherwise: str = "") -> int:
+    """Return a whole number.
 
     Args:
-        conf: the folder of configurations.
+        value: as given.
+        least: smallest that is allowed.
+        key: for the message.
+        what: it counts, with a leading blank.
+        otherwise: what else is allowed, with a leading comma.
+
+    Raises:
+        ConfigError: where it is none, or too small.
+    """
+    if not isinstance(value, int) or value < least:
+        raise ConfigError(f"{key}={value} is not allowed: a whole number{what} from {least}{otherwise}")
+    return value
+
+
+@dataclass(frozen=True)
+class Node:
+    """A section of the configuration that describes an object.
+
+    Args:
+        where: its key, for messages.
+        values: `_target_` and the arguments, nested sections included.
+    """
+
+    where: str
+    values: Config
+
+    def recipe(self) -> "functools.partial[Any]":
+        """Check the section and return its target with the arguments filled in.
+
+        Raises:
+            ConfigError: names the key or value, and what is allowed.
+        """
+        return recipe(self.values, self.where)
+
+    @property
+    def name(self) -> str:
+        """The `name` of what the section describes."""
+        return str(self.values["name"])
+
+    @property
+    def sized_parts(self) -> list[str]:
+        """The nested sections that have a hidden size; a baseline has none."""
+        return [name for name, part in self.values.items() if isinstance(part, dict) and "hidden_size" in part]
+
+    @property
+    def hidden_size(self) -> int:
+        """The hidden size of the first part that has one."""
+        return int(self.values[self.sized_parts[0]]["hidden_size"])
+
+    @property
+    def size_unit(self) -> int:
+        """The number that divides every hidden size: attention heads share it evenly."""
+        return max(int(self.values[part].get("num_heads", 1)) for part in self.sized_parts)
+
+    def with_hidden_size(self, size: int) -> "Node":
+        """Return the section with another hidden size of each part that has one."""
+        return Node(self.where, {**self.values, **{name: {**self.values[name], "hidden_size": size} for name in self.sized_parts}})
+
+    def without(self, *keys: str) -> Config:
+        """Return the values but for some keys."""
+        return {key: value for key, value in self.values.items() if key not in keys}
+
+
+@contextmanager
+def naming_recipe(name: str | None) -> Iterator[None]:
+    """Say of an unknown key whether it comes from a recipe in conf/tuned, and how to leave it out.
+
+    Args:
         name: of the recipe, if there is one.
 
     Raises:
@@ -162,38 +245,17 @@ def naming_recipe(conf: Path, name: str | None) -> Iterator[None]:
     try:
         yield
     except UnknownKey as error:
-        if error.key not in _recipe_keys(conf / "tuned", name):
+        if error.key not in _recipe_keys(CONF / "tuned", name):
             raise
         how = f"~{error.key} leaves it out, tuned=null the whole recipe"
         raise ConfigError(f"{error}. It comes from the recipe conf/tuned/{name}.yaml: {how}") from None
 
 
 def _recipe_keys(folder: Path, name: str | None) -> set[str]:
-    """Return the keys that a recipe sets, those of the recipes that it begins with included."""
+    """Return the keys that a recipe sets, including those of the recipes it builds on."""
     file = folder / f"{name}.yaml"
     if not file.is_file():
         return set()
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     inherited = [_recipe_keys(folder, other) for other in content.pop("defaults", []) if isinstance(other, str)]
     return set(flatten(content)).union(*inherited)
-
-
-def refuse_foreign_targets(config: Config, conf: Path) -> None:
-    """Refuse a recorded configuration that names code which our own `conf/` does not: files are data, never code."""
-    known = set()
-    for file in conf.rglob("*.yaml"):
-        known |= set(_targets(yaml.safe_load(file.read_text(encoding="utf-8"))))
-    for target in _targets(config):
-        if target not in known:
-            raise ConfigError(f"the recorded configuration names {target!r}, which no file in conf/ does: it is not run")
-
-
-def _targets(node: object) -> Iterable[str]:
-    if isinstance(node, Mapping):
-        if TARGET in node:
-            yield str(node[TARGET])
-        for value in node.values():
-            yield from _targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _targets(value)

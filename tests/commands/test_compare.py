@@ -32,7 +32,7 @@ def place(new_root: Callable[[str], Path]) -> Path:
         patch.setenv("RNNLAB_ROOT", str(root))
         patch.delenv("RNNLAB_MIRROR", raising=False)
         patch.setattr("sys.argv", STUDY.split())
-        cli.main("config", train.train)
+        cli.main("config", lambda composed: train.train(TrainSettings.of(composed)))
     return root
 
 
@@ -46,7 +46,8 @@ def compared(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
     def typed(*words: str) -> str:
         given = [as_hydra_reads("compare", word) for word in words]
-        compare.compare(compose_config("compare", [*given, as_hydra_reads("compare", f"output={tmp_path / 'report'}")]))
+        composed = compose_config("compare", [*given, as_hydra_reads("compare", f"output={tmp_path / 'report'}")])
+        compare.compare(composed.typed(compare.CompareSettings))
         return capsys.readouterr().out
 
     yield typed

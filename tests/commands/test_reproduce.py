@@ -13,12 +13,13 @@ from mlflow import MlflowClient
 from rnnlab.commands import reproduce
 from rnnlab.commands import train as run
 from rnnlab.commands.reproduce import Change, compare_numbers, compare_tables, content_hash, deviation_of, judge
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.evaluation import artifacts as results
 from rnnlab.paths import CONF
+from rnnlab.settings import TrainSettings
 from rnnlab.tracking.tracker import Run
 
-Compose = Callable[..., Config]
+Compose = Callable[..., TrainSettings]
 SMALL = ("trainer=smoke", "tracking.log_model=false")
 NETWORK = ("data.source=sample", "model=lstm", "model.budget=700", "data.loader.batch_size=20", "seed=3")
 FEW = ("data=series", "data.source=sample", "data.test_fraction=0.107")  # nobody else's test split

@@ -18,9 +18,10 @@ from tests.lanes import covering, some
 
 from rnnlab.commands import train as run
 from rnnlab.commands.train import run_name
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.paths import CONF
+from rnnlab.settings import TrainSettings
 
 WORDS = ("data.source=sample", "trainer=smoke", "data.loader.batch_size=20", "model.recurrence.hidden_size=9", "seed=3")
 
@@ -32,7 +33,7 @@ def store() -> dict[str, Path]:
 
 
 @pytest.fixture
-def recorded(store: dict[str, Path], compose: Callable[..., Config], root: Path, figures: None) -> Path:
+def recorded(store: dict[str, Path], compose: Callable[..., TrainSettings], root: Path, figures: None) -> Path:
     """Return the folder of a small finished run."""
     if "run" not in store:
         before = set((root / "outputs").glob("*"))
@@ -89,7 +90,7 @@ def test_predictions_name_example_group_target_and_probabilities_that_give_the_m
 def test_the_bundle_alone_gives_the_recorded_predictions(recorded: Path) -> None:
     table = pd.read_parquet(recorded / "artifacts/predictions/test.parquet").head(7)
     sample = CONF.parent / "data/samples/speech"
-    answers = load_bundle(recorded / "artifacts/bundle", CONF).predict([str(sample / name) for name in table["example_id"]])
+    answers = load_bundle(recorded / "artifacts/bundle").predict([str(sample / name) for name in table["example_id"]])
     assert answers["prediction"].tolist() == table["prediction"].tolist()
     assert np.allclose(answers.filter(like="score/"), table.filter(like="score/"), atol=1e-5)
 
@@ -100,7 +101,7 @@ def test_a_bundle_that_names_foreign_code_is_not_loaded(recorded: Path, tmp_path
     (tmp_path / "bundle.json").write_text(json.dumps(content))
     (tmp_path / "weights.safetensors").write_bytes((recorded / "artifacts/bundle/weights.safetensors").read_bytes())
     with pytest.raises(ConfigError, match=r"names 'os.system', which no file in conf/ does: it is not run"):
-        load_bundle(tmp_path, CONF)
+        load_bundle(tmp_path)
 
 
 def test_a_damaged_bundle_is_named(tmp_path: Path) -> None:
@@ -118,17 +119,17 @@ def test_a_bundle_whose_weights_are_not_the_model_s_says_where_it_can_be_read(re
     (tmp_path / "bundle.json").write_text((bundle / "bundle.json").read_text())
     told = rf"was written by another version of this model: 3 of {len(weights)} weights differ in name or shape, {first} first\. Score "
     with pytest.raises(ConfigError, match=told + r"and predict with the commit that the run's tag git_commit names, or train anew$"):
-        load_bundle(tmp_path, CONF)
+        load_bundle(tmp_path)
 
 
-def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compose: Callable[..., Config]) -> None:
+def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compose: Callable[..., TrainSettings]) -> None:
     stored = yaml.safe_load((recorded / "config.yaml").read_text())
     fresh = compose(*WORDS, "tracking.tensorboard=true")
     for key in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "callbacks", "seed"):
         assert stored[key] == fresh[key]
 
 
-def test_a_run_is_named_by_what_matters(compose: Callable[..., Config]) -> None:
+def test_a_run_is_named_by_what_matters(compose: Callable[..., TrainSettings]) -> None:
     assert run_name(compose("model=lstm", "seed=2")) == "lstm-h128-speech-s2"
     words = ("model=birnn", "cell=srnn", "data=fsdd", "data.split=speaker", "data.fold=4", "model.recurrence.hidden_size=8")
     assert run_name(compose(*words)) == "birnn-srnn-h8-fsdd-f4-s0"
@@ -143,7 +144,7 @@ def test_a_run_is_named_by_what_matters(compose: Callable[..., Config]) -> None:
 FEW = "data.tickers=[ALFA,BRVO,CHRL]"
 
 
-def train_one(compose: Callable[..., Config], root: Path, *words: str) -> Path:
+def train_one(compose: Callable[..., TrainSettings], root: Path, *words: str) -> Path:
     """Train on a bundled sample and return the folder of the run."""
     before = set((root / "outputs").glob("*"))
     run.train(compose("data.source=sample", "trainer=smoke", "tracking.log_model=false", *words))
@@ -167,7 +168,7 @@ IN_FAST_LANE = [words for words in BASELINES if "direction" not in words and "nb
 
 
 @pytest.mark.parametrize("words", some(BASELINES, IN_FAST_LANE))
-def test_a_baseline_is_a_run_like_any_other(words: str, compose: Callable[..., Config], root: Path) -> None:
+def test_a_baseline_is_a_run_like_any_other(words: str, compose: Callable[..., TrainSettings], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", *words.split())
     found = client(root).get_run(folder.name)
     assert (found.info.status, found.info.run_name) == ("FINISHED", BASELINES[words])
@@ -180,14 +181,14 @@ def test_a_baseline_is_a_run_like_any_other(words: str, compose: Callable[..., C
     table = pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     assert found.data.metrics["test/num_examples"] == len(table) > 0
     assert {"best/loss", "test/loss", "time/fit_seconds", "speed/examples_per_second"} <= set(found.data.metrics)
-    load_bundle(folder / "artifacts/bundle", CONF)
+    load_bundle(folder / "artifacts/bundle")
 
 
-def test_a_fitted_baselines_bundle_answers_raw_texts_as_the_run_did(compose: Callable[..., Config], root: Path) -> None:
+def test_a_fitted_baselines_bundle_answers_raw_texts_as_the_run_did(compose: Callable[..., TrainSettings], root: Path) -> None:
     folder = train_one(compose, root, "model=baseline", "data=text", "trainer.limit_test_batches=1.0")
     sample = pd.read_csv(CONF.parent / "data/samples/text/headlines.csv")
     test = sample[sample["split"] == "test"]
-    answers = load_bundle(folder / "artifacts/bundle", CONF).predict(test["text"].tolist())
+    answers = load_bundle(folder / "artifacts/bundle").predict(test["text"].tolist())
     assert answers["input"].tolist() == test["text"].tolist()
     recorded = pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     for one in (answers, recorded):
@@ -211,7 +212,7 @@ NETWORKS = ("srnn", "lstm", "birnn")
     [*(("gru", data) for data in PICTURES), *covering([(model, data) for data in PICTURES for model in NETWORKS], strength=1)],
 )
 def test_every_network_runs_on_every_kind_of_data(
-    model: str, data: str, compose: Callable[..., Config], root: Path, request: pytest.FixtureRequest
+    model: str, data: str, compose: Callable[..., TrainSettings], root: Path, request: pytest.FixtureRequest
 ) -> None:
     if model == "gru":  # pictures are of the data: one model's are enough
         request.getfixturevalue("figures")
@@ -224,7 +225,7 @@ def test_every_network_runs_on_every_kind_of_data(
     assert names >= {"checkpoint", "bundle", "predictions", *(PICTURES[data] if model == "gru" else [])}
 
 
-def test_the_most_certain_errors_of_texts_can_be_read(compose: Callable[..., Config], root: Path, figures: None) -> None:
+def test_the_most_certain_errors_of_texts_can_be_read(compose: Callable[..., TrainSettings], root: Path, figures: None) -> None:
     folder = train_one(compose, root, "model=baseline", "baseline.kind=mean", "data=text")
     errors = pd.read_csv(folder / "artifacts/errors.csv")
     assert (errors["target"] != errors["prediction"]).all()
@@ -235,7 +236,7 @@ def test_the_most_certain_errors_of_texts_can_be_read(compose: Callable[..., Con
     assert errors.merge(pd.read_parquet(folder / "artifacts/predictions/test.parquet"), on="example_id").shape[0] == len(errors)
 
 
-def test_quantiles_are_columns_of_the_table_and_their_coverage_is_measured(compose: Callable[..., Config], root: Path) -> None:
+def test_quantiles_are_columns_of_the_table_and_their_coverage_is_measured(compose: Callable[..., TrainSettings], root: Path) -> None:
     folder = train_one(compose, root, "data=stock", FEW, "model/head=quantile", "model.recurrence.hidden_size=8", "data.horizon_days=[1,5]")
     table = pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     assert list(table.columns[:3]) == ["example_id", "group", "date"]
@@ -251,7 +252,7 @@ def test_quantiles_are_columns_of_the_table_and_their_coverage_is_measured(compo
 
 
 def test_a_networks_summary_says_how_it_stands_to_the_baseline(
-    compose: Callable[..., Config], root: Path, capsys: pytest.CaptureFixture[str]
+    compose: Callable[..., TrainSettings], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ("data=series", "data.test_fraction=0.123")  # nobody else's test split
     train_one(compose, root, *data, "model.recurrence.hidden_size=8", "data.loader.batch_size=200")
@@ -267,13 +268,15 @@ def test_a_networks_summary_says_how_it_stands_to_the_baseline(
 
 
 @pytest.mark.parametrize("kind", some(["mean", "persistence"], ["mean"]))
-def test_a_forecast_that_is_always_the_same_finishes_too(kind: str, compose: Callable[..., Config], root: Path, figures: None) -> None:
+def test_a_forecast_that_is_always_the_same_finishes_too(
+    kind: str, compose: Callable[..., TrainSettings], root: Path, figures: None
+) -> None:
     folder = train_one(compose, root, "model=baseline", "data=stock", FEW, f"baseline.kind={kind}")
     assert client(root).get_run(folder.name).info.status == "FINISHED"
 
 
 def test_a_full_disk_stops_the_run_with_the_command_that_continues_it(
-    compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
+    compose: Callable[..., TrainSettings], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: pl.Trainer, path: Path, *rest: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -287,7 +290,7 @@ def test_a_full_disk_stops_the_run_with_the_command_that_continues_it(
     assert (found.info.status, "No space" in found.data.tags["failure"]) == ("FAILED", True)
 
 
-def test_data_that_changed_since_are_not_resumed(compose: Callable[..., Config], root: Path, recorded: Path) -> None:
+def test_data_that_changed_since_are_not_resumed(compose: Callable[..., TrainSettings], root: Path, recorded: Path) -> None:
     mlflow_client = client(root)
     mlflow_client.set_terminated(recorded.name, "KILLED")
     mlflow_client.set_tag(recorded.name, "test_hash", "other")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tests.lanes import some
 
-from rnnlab.config import Config, recipe
+from rnnlab.config import recipe
 from rnnlab.contracts import IGNORED_TARGET, PAD, SPECIALS, UNKNOWN, Batch, DataSpec, valid_mask
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
 from rnnlab.data.labelled import LabelledData
@@ -21,6 +21,7 @@ from rnnlab.data.sources.fetching import SourceError, SourceUnavailable
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation.bundle import reader
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
 
 SAMPLES = HOME / "data" / "samples"
 
@@ -28,7 +29,7 @@ SAMPLES = HOME / "data" / "samples"
 
 NAMES = sorted(path.stem for path in (HOME / "conf" / "data").glob("*.yaml"))
 MODULES: dict[str, SequenceDataModule] = {}
-CONFIGS: dict[str, Config] = {}
+CONFIGS: dict[str, TrainSettings] = {}
 
 
 KINDS = ("adding", "copying", "dictation", "music", "parity", "pronunciation", "series", "speech", "stock", "text", "translation")
@@ -36,15 +37,15 @@ KINDS = ("adding", "copying", "dictation", "music", "parity", "pronunciation", "
 
 
 @pytest.fixture(params=some(NAMES, KINDS))
-def module(request: pytest.FixtureRequest, compose: Callable[..., Config]) -> SequenceDataModule:
+def module(request: pytest.FixtureRequest, compose: Callable[..., TrainSettings]) -> SequenceDataModule:
     """Set each data set up once."""
     name: str = request.param
     if name not in MODULES:
         config = compose(f"data={name}")
         if has_source(config):
             config = compose(f"data={name}", "data.source=sample", "data.offline=true")
-        if "target_language" in config["data"]:
-            config["data"]["target_language"] = "de"  # the sample's, whatever the named source has
+        if "target_language" in config.data.values:
+            config.data.values["target_language"] = "de"  # the sample's, whatever the named source has
         CONFIGS[name] = config
         MODULES[name] = another(name)
         MODULES[name].setup()
@@ -54,14 +55,14 @@ def module(request: pytest.FixtureRequest, compose: Callable[..., Config]) -> Se
 def another(name: str, source: str = "sample", data: Path | None = None) -> SequenceDataModule:
     """Make a data set of conf/data anew, perhaps of another source or in another place."""
     config = CONFIGS[name]
-    paths = config["paths"] if data is None else {**config["paths"], "data": str(data)}
+    paths = config.paths.of_data if data is None else {**config.paths.of_data, "data": str(data)}
     changed = {"source": source} if has_source(config) else {}
-    found: SequenceDataModule = recipe({**config["data"], **changed}, "data")(paths, 3)
+    found: SequenceDataModule = recipe({**config.data.values, **changed}, "data")(paths, 3)
     return found
 
 
-def has_source(config: Config) -> bool:
-    return "source" in config["data"]
+def has_source(config: TrainSettings) -> bool:
+    return "source" in config.data.values
 
 
 def check_targets(batch: Batch, spec: DataSpec, is_training: bool) -> None:

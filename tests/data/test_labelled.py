@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnlab.config import Config, recipe
 from rnnlab.data.labelled import LabelledData, shortened
+from rnnlab.settings import TrainSettings
 
 
 @pytest.fixture
-def labelled(compose: Callable[..., Config]) -> LabelledData:
+def labelled(compose: Callable[..., TrainSettings]) -> LabelledData:
     """Hold five labels, numbered; nothing is read."""
     config = compose("data=text", "data.source=mine.csv")
-    module: LabelledData = recipe(config["data"], "data")(config["paths"], 0)
+    module: LabelledData = config.data.recipe()(config.paths.of_data, 0)
     module.number_labels(("no", "yes", "perhaps"), pd.Series(["yes", "no", "no", "perhaps", "yes"]))
     return module
 

@@ -36,7 +36,7 @@ CONVOLUTION = (
 @cache
 def composed(words: str) -> dict[str, Any]:
     part = "convolutions" if "model=tcn" in words else "recurrence"
-    model: dict[str, Any] = compose_config("config", [*SMALL, f"model.{part}.hidden_size={H}", *words.split()])["model"]
+    model: dict[str, Any] = compose_config("config", [*SMALL, f"model.{part}.hidden_size={H}", *words.split()]).values["model"]
     return model
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rnnlab.commands import train as run
 from rnnlab.config import Config, flatten
 from rnnlab.contracts import DataSpec
 from rnnlab.insight.diagnosis import curves, diagnose
 from rnnlab.insight.remedies import remedies
+from rnnlab.settings import TrainSettings
+from rnnlab.training.recipes import check
 
 TWO = DataSpec("toy", "features", 3, "class", 2, ("a", "b"), (50, 50))
 UNEQUAL = DataSpec("toy", "features", 3, "class", 2, ("a", "b"), (90, 10))
@@ -101,14 +102,14 @@ def test_guessing_counts_by_how_frequent_the_classes_are() -> None:
 
 
 @pytest.mark.parametrize("words", ["data=speech", "data=text model=birnn", "data=stock model=seq2seq"])
-def test_every_remedy_is_a_word_that_a_command_takes(words: str, compose: Callable[..., Config]) -> None:
+def test_every_remedy_is_a_word_that_a_command_takes(words: str, compose: Callable[..., TrainSettings]) -> None:
     config = compose(*words.split())
     advised = {verdict: list(remedies(verdict, flatten(config), 3)) for verdict in CASES}
     assert {verdict for verdict, found in advised.items() if not found} == {"fitting", "unknown"}
     for verdicts in (("overfitting", "still learning"), ("underfitting", "learned nothing"), ("memorising",)):
         found = {word.partition("=")[0]: word for verdict in verdicts for word in advised[verdict]}
         tried = compose(*words.split(), *found.values())
-        run.check(tried)
+        check(tried)
         for key, word in found.items():
             assert flatten(tried)[key] != flatten(config)[key], word
     assert max(map(len, advised.values())) == 4

@@ -12,8 +12,10 @@ import torch
 from mlflow import MlflowClient
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
+from rnnlab.settings import TrainSettings
 from rnnlab.training import callbacks
+from rnnlab.training.recipes import check
 
 WORDS = (
     *("data.source=sample", "model=birnn", "cell=lstm", "frontend=direct", "model.recurrence.hidden_size=5"),
@@ -23,7 +25,7 @@ WORDS = (
 INSIGHT = ("callbacks=insight", "callbacks.insight.every_num_steps=4", "callbacks.insight.num_sequences=3")
 
 
-def train(compose: Callable[..., Config], root: Path, *words: str) -> Path:
+def train(compose: Callable[..., TrainSettings], root: Path, *words: str) -> Path:
     before = set((root / "outputs").glob("*"))
     run.train(compose(*words))
     (folder,) = set((root / "outputs").glob("*")) - before
@@ -36,7 +38,7 @@ def store() -> dict[str, Path]:
 
 
 @pytest.fixture
-def watched(store: dict[str, Path], compose: Callable[..., Config], root: Path) -> Path:
+def watched(store: dict[str, Path], compose: Callable[..., TrainSettings], root: Path) -> Path:
     """Return the folder of a run that was looked into, trained once."""
     if "run" not in store:
         store["run"] = train(compose, root, *WORDS, *INSIGHT)
@@ -53,7 +55,7 @@ def history(root: Path, folder: Path, name: str) -> list[tuple[int, float]]:
     return sorted((metric.step, metric.value) for metric in client.get_metric_history(folder.name, f"insight/{name}"))
 
 
-def test_looking_changes_nothing(watched: Path, compose: Callable[..., Config], root: Path) -> None:
+def test_looking_changes_nothing(watched: Path, compose: Callable[..., TrainSettings], root: Path) -> None:
     alone = weights(train(compose, root, *WORDS))
     assert all(torch.equal(value, alone[name]) for name, value in weights(watched).items())
 
@@ -90,7 +92,7 @@ def test_pictures_and_curves_are_artifacts(watched: Path, root: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_that_was_interrupted_has_all_samples_in_the_end(
-    watched: Path, compose: Callable[..., Config], root: Path, monkeypatch: pytest.MonkeyPatch
+    watched: Path, compose: Callable[..., TrainSettings], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(self: object, trainer: pl.Trainer, *rest: object) -> None:
         if trainer.global_step == 4:
@@ -114,6 +116,6 @@ def test_a_run_that_was_interrupted_has_all_samples_in_the_end(
         ("callbacks.insight.num_sequences=many", r"callbacks\.insight\.num_sequences=many is not allowed"),
     ],
 )
-def test_a_wrong_setting_is_refused_before_anything_is_loaded(word: str, told: str, compose: Callable[..., Config]) -> None:
+def test_a_wrong_setting_is_refused_before_anything_is_loaded(word: str, told: str, compose: Callable[..., TrainSettings]) -> None:
     with pytest.raises(ConfigError, match=told):
-        run.check(compose("callbacks=insight", word))
+        check(compose("callbacks=insight", word))

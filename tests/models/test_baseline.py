@@ -14,7 +14,6 @@ from rnnlab.contracts import Batch, DataSpec, Decoded, Hypothesis, Reference
 from rnnlab.evaluation.bundle import load_bundle, write_bundle
 from rnnlab.evaluation.evaluate import answer
 from rnnlab.models.baseline import METHODS, Baseline
-from rnnlab.paths import CONF
 
 VOLATILITY = ("log_return", "log_volatility")
 SOUNDS = DataSpec("speech", "features", 2, "class", 2, ("a", "b"), (5, 5))
@@ -128,7 +127,7 @@ def test_a_bundle_gives_the_same_answers_to_the_bit_and_holds_no_code(
     for file in tmp_path.iterdir():
         content = file.read_bytes()
         assert content[:2] != b"PK" and not content.startswith(b"\x80") and b"sklearn" not in content
-    loaded = load_bundle(tmp_path, CONF).model
+    loaded = load_bundle(tmp_path).model
     assert isinstance(loaded, Baseline)
     assert loaded.kind == model.kind and not loaded.training
     assert {key: value.dtype for key, value in loaded.arrays.items()} == {key: value.dtype for key, value in model.arrays.items()}

@@ -96,7 +96,7 @@ def composed_alone(variant: str, frontend: str) -> Config:
         words += [f"model.{part}.dropout=0", *(["model.encoder.num_heads=2"] if part == "encoder" else [])]
     words += [f"model.{part}.hidden_size={H}", f"model.{part}.num_layers=2"]
     words += [f"frontend.{setting}" for setting in SMALL.get(frontend, "").split()] + ["model.head.dropout=0"]
-    node: Config = compose_config("config", words)["model"]
+    node: Config = compose_config("config", words).values["model"]
     return node
 
 

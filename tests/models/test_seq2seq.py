@@ -31,7 +31,7 @@ VARIANTS = [
 
 @cache
 def composed(*words: str) -> Config:
-    model: Config = compose_config("config", list(words))["model"]
+    model: Config = compose_config("config", list(words)).values["model"]
     return model
 
 

@@ -14,10 +14,12 @@ from uuid import uuid4
 import pytest
 import torch
 
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.paths import HOME
-from rnnlab.studies.jobs import ALIVE_S, checkpoint_of, claim, decide, identity, is_alive, state_of
+from rnnlab.settings import TrainSettings
+from rnnlab.studies.jobs import ALIVE_S, checkpoint_of, claim, decide, is_alive, state_of
 from rnnlab.tracking.tracker import Client, Run, Tracker, connect, experiment_id, get_run, process_name
+from rnnlab.training.identity import identity
 
 JOB = {"trial": None, "retry_failed": False}
 FORK = multiprocessing.get_context("fork")
@@ -27,36 +29,36 @@ FORK = multiprocessing.get_context("fork")
 
 
 @pytest.mark.parametrize("word", ["seed=1", "optimizer.lr=0.5", "model=lstm", "data.split_seed=3", "trainer=smoke", "model.budget=5000"])
-def test_what_changes_a_number_makes_another_job(word: str, compose: Callable[..., Config]) -> None:
+def test_what_changes_a_number_makes_another_job(word: str, compose: Callable[..., TrainSettings]) -> None:
     assert identity(compose(word), "abc") != identity(compose(), "abc")
 
 
-def test_other_data_under_the_same_words_make_another_job(compose: Callable[..., Config]) -> None:
+def test_other_data_under_the_same_words_make_another_job(compose: Callable[..., TrainSettings]) -> None:
     config = compose()
     assert identity(config, "abc") == identity(config, "abc")
     assert identity(config, "abc") != identity(config, "abd")
 
 
-def test_names_places_threads_and_the_study_make_no_other_job(compose: Callable[..., Config], tmp_path: Path) -> None:
+def test_names_places_threads_and_the_study_make_no_other_job(compose: Callable[..., TrainSettings], tmp_path: Path) -> None:
     words = ("name=other", "tracking.experiment=other", "tracking.log_model=false", f"paths.outputs={tmp_path}", "trainer.num_threads=3")
     words += (f"data.mirror={tmp_path}", "data.offline=true", "study.name=other", "study.retry_failed=true", "study.parent=abc")
     words += ("study.trial=abc:1", "study.setting=tuned")
     assert identity(compose(*words), "abc") == identity(compose(), "abc")
 
 
-def test_the_decoders_cell_counts_only_where_there_is_a_decoder(compose: Callable[..., Config]) -> None:
+def test_the_decoders_cell_counts_only_where_there_is_a_decoder(compose: Callable[..., TrainSettings]) -> None:
     assert identity(compose("cell@decoder_cell=lstm"), "abc") == identity(compose(), "abc")
     assert identity(compose("model=seq2seq", "cell@decoder_cell=lstm"), "abc") != identity(compose("model=seq2seq"), "abc")
 
 
-def test_a_simple_method_is_one_job_for_all_seeds_and_optimizers(compose: Callable[..., Config]) -> None:
+def test_a_simple_method_is_one_job_for_all_seeds_and_optimizers(compose: Callable[..., TrainSettings]) -> None:
     plain = identity(compose("model=baseline"), "abc")
     assert identity(compose("model=baseline", "seed=7", "optimizer.lr=0.5", "scheduler=plateau", "trainer.max_epochs=2"), "abc") == plain
     assert identity(compose("model=baseline", "baseline.kind=mean"), "abc") != plain
     assert identity(compose("model=baseline", "data.fold=1"), "abc") != plain
 
 
-def test_a_simple_method_that_was_measured_on_a_few_batches_is_another_job(compose: Callable[..., Config]) -> None:
+def test_a_simple_method_that_was_measured_on_a_few_batches_is_another_job(compose: Callable[..., TrainSettings]) -> None:
     assert identity(compose("model=baseline", "trainer=smoke"), "abc") != identity(compose("model=baseline"), "abc")
 
 

@@ -23,6 +23,7 @@ from rnnlab import cli
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
 from rnnlab.studies.sweep import read_axes, study_name
 from rnnlab.tracking.parents import means_of, read_plan
 from rnnlab.tracking.tracker import Run, connect, find_runs
@@ -84,7 +85,7 @@ class Place:
             patch.delenv("HYDRA_FULL_ERROR")
             patch.setattr(sys, "argv", ["train.py", *shlex.split(line), *(self.besides(line) if is_small else [])])
             try:
-                cli.main("config", run.train)
+                cli.main("config", lambda composed: run.train(TrainSettings.of(composed)))
             except SystemExit as stopped:
                 code = int(stopped.code or 0)
         return Said(code, text.getvalue(), before, self.runs())

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rnnlab.cli import compose_config
-from rnnlab.config import recipe
 from rnnlab.contracts import Batch, DataSpec, Reference
 from rnnlab.models.base import Optimization, SequenceModule
+from rnnlab.settings import TrainSettings
 
 PER_STEP = DataSpec("toy", "tokens", 7, "class_per_step", 3, ("a", "b", "c"), (6, 3, 1))
 REAL = DataSpec("toy", "features", 4, "real", 2, ("open", "close"))
@@ -34,10 +34,10 @@ class Losses(Callback):
 def train(words: list[str], spec: DataSpec, batches: list[Batch]) -> tuple[list[float], dict[str, Tensor]]:
     """Train what the configuration says on these batches, once each; return the losses and what validation measured."""
     settings = ["model=gru", "optimizer=adam", "optimizer.lr=0.03", "scheduler=none", "model.head.dropout=0"]
-    config = compose_config("config", settings + words)
+    config = TrainSettings.of(compose_config("config", settings + words))
     torch.manual_seed(0)
-    model: SequenceModule = recipe(config["model"], "model")(spec)
-    model.optimization = Optimization(recipe(config["optimizer"], "optimizer"), recipe(config["scheduler"], "scheduler"))
+    model: SequenceModule = config.model.recipe()(spec)
+    model.optimization = Optimization(config.optimizer.recipe(), config.scheduler.recipe())
     losses = Losses()
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, callbacks=[losses], logger=False, enable_checkpointing=False, enable_progress_bar=False,

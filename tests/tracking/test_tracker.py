@@ -10,8 +10,8 @@ import pytest
 import pytorch_lightning as pl
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
 from rnnlab.tracking.tracker import Tracker, TrackingError, connect, get_run, public
 from rnnlab.training import callbacks
 
@@ -19,7 +19,7 @@ from rnnlab.training import callbacks
 @pytest.mark.slow
 def test_a_server_tracks_a_run_and_one_that_dies_in_the_middle_loses_nothing(
     server: tuple[str, "subprocess.Popen[bytes]"],
-    compose: Callable[..., Config],
+    compose: Callable[..., TrainSettings],
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

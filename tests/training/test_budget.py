@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import ConfigError
 from rnnlab.contracts import DataSpec
+from rnnlab.settings import TrainSettings
 from rnnlab.training.budget import at_budget, count_between
 
 SPEC = DataSpec("sounds", "features", 5, "class", 4, ("a", "b", "c", "d"), (3, 3, 3, 3))
@@ -46,26 +47,26 @@ def of_nine_and_ten(with_9: int, with_10: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("words", "with_9", "with_10"), COUNTS)
-def test_the_size_whose_count_is_nearest_is_taken(words: str, with_9: int, with_10: int, compose: Callable[..., Config]) -> None:
-    model = compose("frontend=direct", *words.split())["model"]
+def test_the_size_whose_count_is_nearest_is_taken(words: str, with_9: int, with_10: int, compose: Callable[..., TrainSettings]) -> None:
+    model = compose("frontend=direct", *words.split()).model
     given = deepcopy(model)
     for budget, size in of_nine_and_ten(with_9, with_10):
         sized = at_budget(model, budget, SPEC)
         assert sized.hidden_size == size
         assert sized.num_parameters == {9: with_9, 10: with_10}[size]
         assert sized.deviation == pytest.approx((sized.num_parameters - budget) / budget)
-        assert count_between(recipe(sized.model, "model")(SPEC)) == sized.num_parameters
+        assert count_between(sized.model.recipe()(SPEC)) == sized.num_parameters
     assert model == given, "what was composed stays as it was"
 
 
-def test_a_decoder_is_as_wide_as_its_encoder(compose: Callable[..., Config]) -> None:
-    sized = at_budget(compose("model=seq2seq", "frontend=direct")["model"], 100_000, SPEC)
-    assert sized.model["recurrence"]["hidden_size"] == sized.model["decoder"]["hidden_size"] == sized.hidden_size
+def test_a_decoder_is_as_wide_as_its_encoder(compose: Callable[..., TrainSettings]) -> None:
+    sized = at_budget(compose("model=seq2seq", "frontend=direct").model, 100_000, SPEC)
+    assert [sized.model.values[part]["hidden_size"] for part in ("recurrence", "decoder")] == [sized.hidden_size] * 2
 
 
-def test_heads_get_as_many_units_each(compose: Callable[..., Config]) -> None:
+def test_heads_get_as_many_units_each(compose: Callable[..., TrainSettings]) -> None:
     words = ("model=transformer", "frontend=direct", "model.encoder.num_layers=1", "model.encoder.num_heads=6", "model.encoder.expansion=2")
-    model = compose(*words)["model"]
+    model = compose(*words).model
     # 8 H^2 + 21 H: 2,970 with 18 units, 5,112 with 24
     for budget, size in of_nine_and_ten(2970, 5112):
         assert at_budget(model, budget, SPEC).hidden_size == {9: 18, 10: 24}[size]
@@ -73,32 +74,32 @@ def test_heads_get_as_many_units_each(compose: Callable[..., Config]) -> None:
         at_budget(model, 100, SPEC)
 
 
-def test_vocabulary_and_labels_are_not_counted(compose: Callable[..., Config]) -> None:
-    model = compose("frontend=embedding", "frontend.embedding_size=5")["model"]
+def test_vocabulary_and_labels_are_not_counted(compose: Callable[..., TrainSettings]) -> None:
+    model = compose("frontend=embedding", "frontend.embedding_size=5").model
     names = tuple(f"label {number}" for number in range(70))
     for spec in (TEXTS, replace(TEXTS, input_size=7_000), replace(TEXTS, target_size=70, label_names=names, class_counts=(3,) * 70)):
         sized = at_budget(model, 3 * 170, spec)
         assert (sized.hidden_size, sized.num_parameters) == (10, 510)
 
 
-def test_a_decoders_embedding_and_output_are_not_counted(compose: Callable[..., Config]) -> None:
+def test_a_decoders_embedding_and_output_are_not_counted(compose: Callable[..., TrainSettings]) -> None:
     words = ("model=seq2seq", "model.decoder.embedding_size=6", "frontend=embedding", "frontend.embedding_size=5")
-    model = compose(*words)["model"]
+    model = compose(*words).model
     spec = DataSpec("pairs", "tokens", 30, "tokens", 9, tuple("-+<>abcde"), goal="translate", max_target_length=4)
     for other in (spec, replace(spec, target_size=900, label_names=tuple(f"w{number}" for number in range(900)))):
         assert at_budget(model, 2_580, other).num_parameters == 2_580
 
 
-def test_the_front_ends_own_parameters_are_not_counted_but_what_comes_out_of_it_is(compose: Callable[..., Config]) -> None:
-    model = compose("frontend=convolution", "frontend.channels=[3,3,2]")["model"]
-    network = recipe(model, "model")(replace(SPEC, input_size=8))
+def test_the_front_ends_own_parameters_are_not_counted_but_what_comes_out_of_it_is(compose: Callable[..., TrainSettings]) -> None:
+    model = compose("frontend=convolution", "frontend.channels=[3,3,2]").model
+    network = model.recipe()(replace(SPEC, input_size=8))
     width = network.frontend.output_size
     assert width != 8
     assert count_between(network) == 3 * 128 * (width + 128 + 2)
 
 
-def test_a_budget_below_one_unit_is_refused(compose: Callable[..., Config]) -> None:
-    model = compose("frontend=direct")["model"]  # a GRU of one unit: 3 (5 + 1 + 2)
+def test_a_budget_below_one_unit_is_refused(compose: Callable[..., TrainSettings]) -> None:
+    model = compose("frontend=direct").model  # a GRU of one unit: 3 (5 + 1 + 2)
     with pytest.raises(ConfigError, match=r"^model.budget=11 is too small: one hidden unit takes 24 parameters already$"):
         at_budget(model, 11, SPEC)
     assert at_budget(model, 12, SPEC).hidden_size == 1
@@ -106,7 +107,7 @@ def test_a_budget_below_one_unit_is_refused(compose: Callable[..., Config]) -> N
 
 
 @pytest.mark.parametrize("budget", [0, -5, "many", 2.5])
-def test_a_budget_that_is_no_count_is_refused(budget: object, compose: Callable[..., Config]) -> None:
+def test_a_budget_that_is_no_count_is_refused(budget: object, compose: Callable[..., TrainSettings]) -> None:
     from rnnlab.commands.train import check
 
     with pytest.raises(ConfigError, match=rf"model.budget={budget} is not allowed: a whole number of parameters from 1, or null"):

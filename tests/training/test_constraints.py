@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.layers.tcn import Convolutions, ConvolutionStack
+from rnnlab.settings import TrainSettings
 from rnnlab.training.constraints import WeightConstraint, weight_constraint
 
 
@@ -60,13 +61,12 @@ def test_lengths_of_normalised_weights_are_not_bounded_behind_their_back() -> No
     WeightConstraint(ConvolutionStack(3, Convolutions(4, 1, 2, 0.0, False, True)), 1.0, None).project()
 
 
-def test_nothing_is_bounded_unless_asked() -> None:
-    assert list(weight_constraint({"max_norm": None, "weight_clip": None}, a_layer())) == []
-    assert list(weight_constraint({}, a_layer())) == []  # of a run that was recorded before there were such keys
+def test_nothing_is_bounded_unless_asked(compose: Callable[..., TrainSettings]) -> None:
+    assert list(weight_constraint(compose().callbacks, a_layer())) == []
 
 
 @pytest.mark.parametrize("average", ["null", "0.5"])
-def test_a_training_ends_within_the_bounds(average: str, compose: Callable[..., Config], root: Path) -> None:
+def test_a_training_ends_within_the_bounds(average: str, compose: Callable[..., TrainSettings], root: Path) -> None:
     words = ("data=speech", "data.source=sample", "trainer=smoke", "model.recurrence.hidden_size=5", "tracking.log_model=false")
     outputs = root / "outputs"
     before = set(outputs.glob("*"))

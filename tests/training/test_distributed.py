@@ -18,14 +18,16 @@ from mlflow import MlflowClient
 from tests.lanes import some
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import Config, ConfigError
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.batches import share
 from rnnlab.models.base import Network
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
 from rnnlab.training import distributed, launching
 from rnnlab.training.callbacks import StepSeed
+from rnnlab.training.recipes import check
 
 Command = Callable[..., "CompletedProcess[str]"]
 SPEECH = (
@@ -64,14 +66,14 @@ LOSSES = {
 }
 
 
-def made(words: str, compose: Callable[..., Config]) -> tuple[Network, SequenceDataModule]:
+def made(words: str, compose: Callable[..., TrainSettings]) -> tuple[Network, SequenceDataModule]:
     """Return a network in float64 and its data, the bundled sample."""
     given = [word for word in words.split() if "frontend=direct" not in words or not word.startswith("frontend.")]
     config = compose(*given, "data.source=sample")
-    data: SequenceDataModule = recipe(config["data"], "data")(config["paths"], 0)
+    data: SequenceDataModule = config.data.recipe()(config.paths.of_data, 0)
     data.setup()
     torch.manual_seed(0)
-    return recipe(config["model"], "model")(data.make_spec()).double(), data
+    return config.model.recipe()(data.make_spec()).double(), data
 
 
 def in_double(batch: Batch) -> Batch:
@@ -82,7 +84,7 @@ def in_double(batch: Batch) -> Batch:
 
 
 @pytest.mark.parametrize("kind", some(LOSSES, ["classes, weighted and smoothed", "quantiles", "tokens", "CTC"]))
-def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_losses_of_its_shares(kind: str, compose: Callable[..., Config]) -> None:
+def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_losses_of_its_shares(kind: str, compose: Callable[..., TrainSettings]) -> None:
     model, data = made(LOSSES[kind], compose)
     model.log = lambda *words, **settings: None  # type: ignore[method-assign]
     rows = data.rows["train"][np.array([0, 7, 1, 5, 2])]
@@ -101,7 +103,7 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_losses_of_its_shares(ki
 
 
 @pytest.mark.parametrize("words", [SEQ2SEQ, f"{SEQ2SEQ} model.attention=none model.recurrence.num_layers=2", LOSSES["CTC"]])
-def test_a_model_says_whether_some_of_its_parameters_do_nothing(words: str, compose: Callable[..., Config]) -> None:
+def test_a_model_says_whether_some_of_its_parameters_do_nothing(words: str, compose: Callable[..., TrainSettings]) -> None:
     model, data = made(words, compose)
     model.log = lambda *words, **settings: None  # type: ignore[method-assign]
     model.training_loss(in_double(data.collate(data.rows["train"][:3], epoch=0, is_training=True))).backward()
@@ -174,7 +176,7 @@ SAME = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SAME)
-def test_two_processes_end_with_the_weights_of_one(kind: str, compose: Callable[..., Config], root: Path, tmp_path: Path) -> None:
+def test_two_processes_end_with_the_weights_of_one(kind: str, compose: Callable[..., TrainSettings], root: Path, tmp_path: Path) -> None:
     words = [*SAME[kind].split(), "data.source=sample", "trainer.precision=64-true", "tracking.log_model=false", "trainer.accelerator=cpu"]
     words += ["trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "tracking.log_every_n_steps=5"]
     alone = trained(root, lambda: run.train(compose(*words)))
@@ -236,7 +238,7 @@ def test_torchrun_makes_one_run(root: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_a_resume_ends_with_the_weights_of_one_uninterrupted_process(
-    command: Command, compose: Callable[..., Config], root: Path
+    command: Command, compose: Callable[..., TrainSettings], root: Path
 ) -> None:
     words = f"{SMALL} trainer.precision=64-true trainer.max_epochs=2 data.loader.batch_size=9 tracking.experiment=ddp"
     alone = trained(root, lambda: run.train(compose(*words.replace("trainer=ddp", "").split())))
@@ -349,9 +351,9 @@ def test_a_worker_launches_nothing_and_a_baseline_stays_in_one_process(
         ),
     ],
 )
-def test_devices_that_cannot_be_are_refused(words: str, message: str, compose: Callable[..., Config]) -> None:
+def test_devices_that_cannot_be_are_refused(words: str, message: str, compose: Callable[..., TrainSettings]) -> None:
     with pytest.raises(ConfigError, match=message):
-        run.check(compose(*words.split()))
+        check(compose(*words.split()))
 
 
 def test_one_process_of_several_hosts_with_other_data_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
+from rnnlab.settings import TrainSettings
+from rnnlab.training.recipes import check
 
 WRONG = {
     "callbacks.early_stopping.patience=0": r"^callbacks.early_stopping.patience=0 is not allowed: it should be greater than or equal to 1",
@@ -27,9 +28,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callable[..., Config]) -> None:
+def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callable[..., TrainSettings]) -> None:
     with pytest.raises(ConfigError, match=WRONG[words]):
-        run.check(compose(*words.split()))
+        check(compose(*words.split()))
 
 
 @pytest.mark.parametrize(
@@ -45,5 +46,5 @@ def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callabl
         "model=baseline",
     ],
 )
-def test_values_in_range_are_taken(words: str, compose: Callable[..., Config]) -> None:
-    run.check(compose(*words.split()))
+def test_values_in_range_are_taken(words: str, compose: Callable[..., TrainSettings]) -> None:
+    check(compose(*words.split()))

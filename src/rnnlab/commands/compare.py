@@ -11,13 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rnnlab.config import Config, ConfigError
-from rnnlab.paths import root
+from rnnlab.config import ConfigError
 from rnnlab.report import page, runs, static_figures, tables
 from rnnlab.report.comparison import Comparison, Trial
+from rnnlab.report.differences import compare_two
 from rnnlab.report.ranks import rank, rank_groups
 from rnnlab.report.static_figures import draw_ranks
 from rnnlab.report.verdicts import conclusions, order, summaries, verdicts
+from rnnlab.settings import Paths
 from rnnlab.studies.jobs import state_of
 from rnnlab.tracking.parents import finished_run, read_plan
 from rnnlab.tracking.tracker import NAME_PATTERN, Client, Run, Tracker, connect, find_baselines, find_runs, get_run
@@ -48,46 +49,71 @@ class Selection:
     searches: Mapping[str, str] | None = None
 
 
-def compare(config: Config) -> None:
-    """Compare what a configuration selects, print the table and verdicts, write the report.
+@dataclass(frozen=True)
+class CompareSettings:
+    """What `compare.py` is asked; conf/compare.yaml says what each key means."""
+
+    paths: Paths
+    study_name: str | None
+    data_name: str | None
+    parent: str | None
+    filter: str | None
+    run: str | list[str] | None
+    metric: str | None
+    status: bool
+    output: str | None
+    ui: str
+    uri: str | None
+
+    @property
+    def data_names(self) -> list[str] | list[None]:
+        """The names of the data sets, or one None where none is named."""
+        return str(self.data_name).split(",") if self.data_name else [None]
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The ids of the runs to compare."""
+        return [str(name).strip() for name in (self.run if isinstance(self.run, list) else str(self.run).split(","))]
+
+
+def compare(settings: CompareSettings) -> None:
+    """Compare what the settings select, print the table and verdicts, write the report.
 
     Raises:
         ConfigError: where nothing is selected, or what must not be mixed.
     """
-    client = connect(config["uri"], root())
+    client = connect(settings.uri, settings.paths.root)
     with tempfile.TemporaryDirectory() as scratch:
-        if config["run"]:
-            from rnnlab.report.differences import compare_two
-
-            compare_two(client, config, Path(scratch))
+        if settings.run:
+            compare_two(client, settings.run_ids, comparison_folder(settings), Path(scratch))
             return
-        names = str(config["data_name"]).split(",") if config["data_name"] else [None]
-        if config["status"]:
+        names = settings.data_names
+        if settings.status:
             for name in names:
-                print_status(client, find_parent(client, config, name), Path(scratch))
+                print_status(client, find_parent(client, settings, name), Path(scratch))
             return
-        found = [make_comparison(client, select(client, config, name, Path(scratch)), config, Path(scratch)) for name in names]
+        found = [make_comparison(client, select(client, settings, name, Path(scratch)), settings, Path(scratch)) for name in names]
         for comparison, parent in found:
-            leave_report(client, comparison, parent, report_folder(config, comparison, is_one=len(found) == 1))
+            leave_report(client, comparison, parent, report_folder(settings, comparison, is_one=len(found) == 1))
         if len(found) > 1:
-            leave_ranks([comparison for comparison, _ in found], config)
+            leave_ranks([comparison for comparison, _ in found], settings)
 
 
 # -- what is compared --------------------------------------------------------------------------------------------------
 
 
-def select(client: Client, config: Config, data: str | None, scratch: Path) -> Selection:
+def select(client: Client, settings: CompareSettings, data: str | None, scratch: Path) -> Selection:
     """Return the runs that a configuration asks for.
 
     Raises:
         ConfigError: where it selects nothing.
     """
-    asked = [key for key in ("study_name", "parent", "filter") if config[key]]
+    asked = [each for each in (settings.study_name, settings.parent, settings.filter) if each]
     if len(asked) != 1:
         raise ConfigError('give one of study=NAME, parent=RUN_ID, filter="params....", run=RUN_ID,RUN_ID; see --help')
-    if config["filter"]:
-        return select_by_filter(client, str(config["filter"]))
-    parent = find_parent(client, config, data)
+    if settings.filter:
+        return select_by_filter(client, settings.filter)
+    parent = find_parent(client, settings, data)
     plan = read_plan(client, parent.info.run_id, scratch / parent.info.run_id)
     found: list[Run] = []
     missing: list[str] = []
@@ -128,18 +154,18 @@ def select_by_filter(client: Client, wanted: str) -> Selection:
     return Selection("filter", "-".join(data), finished, notes, f'filter="{wanted}"')
 
 
-def find_parent(client: Client, config: Config, data: str | None) -> Run:
+def find_parent(client: Client, settings: CompareSettings, data: str | None) -> Run:
     """Return a study's parent run.
 
     Raises:
         ConfigError: where there is none, or several.
     """
-    if config["parent"]:
-        run = get_run(client, str(config["parent"]))
+    if settings.parent:
+        run = get_run(client, settings.parent)
         if run.data.tags.get("kind") != "study":
-            raise ConfigError(f"parent={config['parent']} ({run.info.run_name}) is no study's parent run; two single runs: run=A,B")
+            raise ConfigError(f"parent={settings.parent} ({run.info.run_name}) is no study's parent run; two single runs: run=A,B")
         return run
-    study = str(config["study_name"])
+    study = str(settings.study_name)
     if not NAME_PATTERN.fullmatch(study):
         raise ConfigError(f"study={study!r} is not a name: small letters, digits, - and _ only")
     known = find_runs(client, "tags.kind = 'study'")
@@ -160,12 +186,12 @@ def _axes(run: Run) -> str:
 # -- the comparison ----------------------------------------------------------------------------------------------------
 
 
-def make_comparison(client: Client, selection: Selection, config: Config, scratch: Path) -> tuple[Comparison, Run | None]:
+def make_comparison(client: Client, selection: Selection, settings: CompareSettings, scratch: Path) -> tuple[Comparison, Run | None]:
     """Compute everything that a report says."""
     runs.refuse_mixtures(selection.runs)
-    metric = runs.metric_of(selection.runs, config["metric"])
+    metric = runs.metric_of(selection.runs, settings.metric)
     beside = tracked_baselines(client, selection.runs, f"test/{metric.name}")
-    read = runs.read_groups(client, [*selection.runs, *beside], metric, str(config["ui"]), scratch)
+    read = runs.read_groups(client, [*selection.runs, *beside], metric, settings.ui, scratch)
     groups = order(read, metric)
     judged = verdicts(groups, metric)
     parent = selection.parent
@@ -181,7 +207,7 @@ def make_comparison(client: Client, selection: Selection, config: Config, scratc
         commands=commands_of(parent, selection),
         provenance=provenance(selection.runs),
         trials=read_trials(client, selection),
-        parent_url=f"{config['ui']}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}" if parent else "",
+        parent_url=f"{settings.ui}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}" if parent else "",
     )
     return comparison, parent
 
@@ -251,13 +277,20 @@ def read_trials(client: Client, selection: Selection) -> dict[str, list[Trial]]:
 # -- what is left behind -----------------------------------------------------------------------------------------------
 
 
-def report_folder(config: Config, comparison: Comparison, is_one: bool) -> Path:
+def report_folder(settings: CompareSettings, comparison: Comparison, is_one: bool) -> Path:
     """Return where a report goes: `output`, a folder in it for each of several data sets; or `experiments/<study>_<data>`."""
     name = f"{comparison.study}_{comparison.data.replace(',', '-')}"
-    if not config["output"]:
-        return root() / "experiments" / name
-    output = Path(config["output"]).expanduser()
+    if not settings.output:
+        return settings.paths.root / "experiments" / name
+    output = Path(settings.output).expanduser()
     return output if is_one else output / name
+
+
+def comparison_folder(settings: CompareSettings) -> Path:
+    """Return where the files of a comparison of two runs go."""
+    if settings.output:
+        return Path(settings.output)
+    return settings.paths.outputs / "comparisons" / "_".join(run_id[:8] for run_id in settings.run_ids)
 
 
 def leave_report(client: Client, comparison: Comparison, parent: Run | None, folder: Path) -> None:
@@ -277,14 +310,14 @@ def leave_report(client: Client, comparison: Comparison, parent: Run | None, fol
     console.print(f"\nreport: {folder / 'report.html'}", highlight=False)
 
 
-def leave_ranks(comparisons: Sequence[Comparison], config: Config) -> None:
+def leave_ranks(comparisons: Sequence[Comparison], settings: CompareSettings) -> None:
     """Print average ranks over several data sets, and draw them beside the reports."""
     scores = {c.data: {name: s.mean for name, s in c.summaries.items()} for c in comparisons}
     directions = {c.data: c.metric.direction for c in comparisons}
     for line in rank_groups(scores, directions):
         console.print(line, highlight=False)
     if len(set.intersection(*(set(groups) for groups in scores.values()))) > 1:
-        folder = Path(config["output"]).expanduser() if config["output"] else root() / "experiments"
+        folder = Path(settings.output).expanduser() if settings.output else settings.paths.root / "experiments"
         file = folder / f"{comparisons[0].study}_ranks.png"
         draw_ranks(rank(scores, directions), file)
         console.print(f"picture: {file}", highlight=False)

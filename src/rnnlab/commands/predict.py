@@ -1,101 +1,89 @@
-"""Use a finished run: measure it again, or predict with it."""
+"""Predict from raw input with a run's model (`src/predict.py`)."""
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rnnlab.commands.train import refuse_changed_data
-from rnnlab.config import Config, ConfigError, nearest, recipe, refuse_foreign_targets
-from rnnlab.data.base import SequenceDataModule
+from rnnlab.commands.finished import open_run, write_text
+from rnnlab.config import ConfigError, whole
 from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, write_roll
 from rnnlab.data.sound.recordings import AUDIO_SUFFIXES
 from rnnlab.data.tables import match_column, read_table
 from rnnlab.data.text.readers import TABLE_SUFFIXES, TEXT_NAMES
-from rnnlab.evaluation.artifacts import unit_of
-from rnnlab.evaluation.bundle import Bundle, load_bundle
-from rnnlab.evaluation.evaluate import measure
+from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
 from rnnlab.insight.continuation import draw_continuation
 from rnnlab.insight.explanations import explain
-from rnnlab.paths import CONF, root
-from rnnlab.tracking.tracker import Client, connect, get_run, read_artifact
-from rnnlab.training.callbacks import shown
+from rnnlab.settings import Paths, Store
 
-FORMATS = ("table", "csv", "json")
 WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
 
 
-def score(config: Config) -> None:
-    """Measure a run's chosen checkpoint.
+@dataclass(frozen=True)
+class PredictSettings:
+    """What `predict.py` is asked; conf/predict.yaml says what each key means."""
 
-    Raises:
-        ValueError: the user's to mend.
-    """
-    client, bundle = _load(config)
-    recorded = _recorded(client, config["run"], Path(config["paths"]["outputs"]))
-    source = config["data"]["source"]
-    changed = {"source": source} if source else {}
-    data: SequenceDataModule = recipe(recorded["data"] | changed, "data")(config["paths"], recorded["seed"])
-    if source:
-        data.setup_as_test(bundle.data)
-    else:
-        data.setup()
-        refuse_changed_data(client, config["run"], data)
-    found = measure(bundle.model, data, "test")
-    words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
-    table = Table(title=f"run {config['run']} on {words}", title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("")
-    table.add_column("value", justify="right")
-    for name, value in found.numbers.items():
-        table.add_row(name, shown(value, unit_of(name, bundle.model.task)))
-    Console(soft_wrap=True).print(table)
-    if config["output"]:
-        _write(found.table.to_csv(index=False), config["output"])
+    paths: Paths
+    run: str | None
+    input: str | list[str] | None
+    text: str | None
+    format: Literal["table", "csv", "json"]
+    output: str | None
+    num_best: object
+    beam_size: object
+    explain: object
+    rolls: str | None
+    num_steps: object
+    seed: object
+    maps: str | None
+    tracking: Store
+
+    @property
+    def inputs(self) -> list[str]:
+        """What is given to predict from, `text` aside."""
+        return self.input if isinstance(self.input, list) else [self.input] if self.input else []
 
 
-def predict(config: Config) -> None:
+def predict(settings: PredictSettings) -> None:
     """Predict from raw input.
 
     Raises:
         ValueError: the user's to mend.
     """
-    if config["format"] not in FORMATS:
-        raise ConfigError(f"format={config['format']} is not allowed.{nearest(config['format'], FORMATS)} Allowed: {', '.join(FORMATS)}")
-    given = config["input"] if isinstance(config["input"], list) else [config["input"]] if config["input"] else []
-    if not given and not config["text"]:
+    if not settings.inputs and not settings.text:
         raise ConfigError(
             'give something to predict from: input=FILE, input=[FILE,FILE], input=FOLDER, input=- (standard input) or text="..."'
         )
-    if config["text"] and not str(config["text"]).strip():
+    if settings.text and not settings.text.strip():
         raise ConfigError("text=... is blank: write something to predict from")
-    _, bundle = _load(config)
-    bundle.search_with(config["beam_size"], config["num_best"])
-    inputs = _raw_inputs([str(item) for item in given], config["text"], bundle.data)
-    if config["maps"]:
-        _draw_maps(bundle, inputs, Path(config["maps"]).expanduser())
-    if config["explain"]:
-        _explain(bundle, inputs, config["explain"])
-    if config["rolls"]:
-        _continue_pieces(bundle, inputs, config)
+    _, bundle = open_run(settings.run, settings.tracking, settings.paths)
+    bundle.search_with(settings.beam_size, settings.num_best)
+    inputs = _raw_inputs(settings.inputs, settings.text, bundle.data)
+    if settings.maps:
+        _draw_maps(bundle, inputs, Path(settings.maps).expanduser())
+    if settings.explain:
+        _explain(bundle, inputs, settings.explain)
+    if settings.rolls:
+        _continue_pieces(bundle, inputs, Path(settings.rolls).expanduser(), settings)
     table = bundle.predict(inputs)
-    if config["format"] == "json":
+    if settings.format == "json":
         text = json.dumps(table.to_dict("records"), indent=1, ensure_ascii=False) + "\n"
-    elif config["format"] == "csv":
+    elif settings.format == "csv":
         text = table.to_csv(index=False)
     else:
-        _print_table(table, config["output"])
+        _print_table(table, settings.output)
         return
-    if config["output"]:
-        _write(text, config["output"])
+    if settings.output:
+        write_text(text, settings.output)
     else:
         sys.stdout.write(text)
 
@@ -188,17 +176,14 @@ def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
     )
 
 
-def _continue_pieces(bundle: Bundle, inputs: list[str], config: Config) -> None:
+def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: PredictSettings) -> None:
     """Let the model go on with each piece; write the whole as a piano roll and draw it."""
-    for key, least in (("num_steps", 1), ("seed", 0)):
-        if not isinstance(config[key], int) or config[key] < least:
-            raise ConfigError(f"{key}={config[key]} is not allowed: a whole number from {least}")
-    folder, num_done = Path(config["rolls"]).expanduser(), 0
+    num_steps, seed, num_done = whole(settings.num_steps, 1, "num_steps"), whole(settings.seed, 0, "seed"), 0
     for _, batch in bundle.batches(inputs):
         for values_TK, length in zip(batch.inputs, batch.input_lengths.tolist(), strict=True):
             num_done += 1
             file, piece_TK = folder / f"{num_done:03d}.png", values_TK[:length]
-            added_SK = draw_continuation(bundle.model, piece_TK, length, config["num_steps"], config["seed"], file)
+            added_SK = draw_continuation(bundle.model, piece_TK, length, num_steps, seed, file)
             write_roll(torch.cat([piece_TK, added_SK]).numpy(), bundle.model.spec.label_names, file.with_suffix(".csv"))
     print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
 
@@ -280,24 +265,3 @@ def _rows_of_numbers(table: pd.DataFrame) -> list[list[str]]:
             keys = [f"prediction/{name}", *(f"quantile/{name}/{level}" for level in levels), f"persistence/{name}"]
             rows.append([str(row["input"]), name, *(f"{row[key]:.5g}" for key in keys)])
     return rows
-
-
-def _load(config: Config) -> tuple[Client, Bundle]:
-    if not config["run"]:
-        raise ConfigError("give the run: run=RUN_ID (train.py prints it; `make ui` lists all)")
-    client = connect(config["tracking"]["uri"], root())
-    get_run(client, config["run"])
-    folder = read_artifact(client, config["run"], "bundle", Path(config["paths"]["outputs"]) / config["run"] / "fetched")
-    return client, load_bundle(folder, CONF)
-
-
-def _recorded(client: Client, run_id: str, outputs: Path) -> dict[str, Any]:
-    file = read_artifact(client, run_id, "config.yaml", outputs / run_id / "fetched")
-    recorded: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    refuse_foreign_targets(recorded, CONF)
-    return recorded
-
-
-def _write(text: str, file: str) -> None:
-    Path(file).write_text(text, encoding="utf-8")
-    print(f"written: {file}", file=sys.stderr)

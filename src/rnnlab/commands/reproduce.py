@@ -14,24 +14,26 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rnnlab.commands.train import check, train
-from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
+from rnnlab.commands.train import train
+from rnnlab.config import ConfigError, checked
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation.artifacts import ENVIRONMENT, SHARES, environment
-from rnnlab.paths import CONF, HOME, root
-from rnnlab.studies.jobs import package_hash
+from rnnlab.paths import HOME, root
+from rnnlab.settings import Composed, Tracking, TrainSettings
+from rnnlab.tracking.recorded import read_config
 from rnnlab.tracking.tracker import Client, Run, Tracker, TrackingError, connect, find_runs, get_run, git_state, process_name, read_artifact
+from rnnlab.training.identity import package_hash
 from rnnlab.training.process import tune_process
+from rnnlab.training.recipes import check
 
 OWN_WORDS = ("run=", "check=", "tolerance=", "tracking.uri=", "paths.")
 MACHINE = ("platform", "libc", "cpu", "cpu_capability", "numpy_threads", "accelerator")
@@ -75,7 +77,35 @@ class Verdict:
     text: str
 
 
-def reproduce(config: Config) -> None:
+@dataclass(frozen=True)
+class ReproduceSettings:
+    """What `reproduce.py` is asked; conf/reproduce.yaml says what each key means."""
+
+    run: str
+    is_check: bool
+    tolerance: float
+    tracking: Tracking
+    composed: Composed
+
+    @classmethod
+    def of(cls, composed: Composed) -> "ReproduceSettings":
+        """Turn composed values into settings.
+
+        Raises:
+            ConfigError: names the key, what was given, what is allowed.
+        """
+        values = composed.values
+        if others := [word for word in composed.words if not word.startswith(OWN_WORDS)]:
+            raise ConfigError(f"a run is reproduced with its recorded configuration: leave out {' '.join(others)}")
+        if not values["run"]:
+            raise ConfigError("give the run: run=RUN_ID (train.py prints it; `make ui` lists all)")
+        tolerance = values["tolerance"]
+        if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
+            raise ConfigError(f"tolerance={tolerance} is not allowed: a number from 0, below 1")
+        return cls(str(values["run"]), bool(values["check"]), tolerance, checked(values["tracking"], Tracking, "tracking"), composed)
+
+
+def reproduce(settings: ReproduceSettings) -> None:
     """Say what is the same as when a run was made and what it costs, make it again, and judge.
 
     Raises:
@@ -83,25 +113,23 @@ def reproduce(config: Config) -> None:
         ValueError: where the data are others, or the training fails.
         SystemExit: 1 where it was not reproduced.
     """
-    _check_words(config)
-    client = connect(config["tracking"]["uri"], root())
-    run = find_finished(client, str(config["run"]))
+    client = connect(settings.tracking.uri, root())
+    run = find_finished(client, settings.run)
     with tempfile.TemporaryDirectory() as scratch:
         before = read_predictions(client, run, Path(scratch) / "before")
-        again = configuration(client, run, config, Path(scratch))
+        again = repetition(client, run, settings, Path(scratch))
         made = time.strftime("%Y-%m-%d", time.gmtime(run.info.start_time / 1000))
         console.print(f"[bold]run[/] {run.info.run_name} ({run.info.run_id}), made on {made}", highlight=False)
         reasons = compare_code(run) + compare_environment(client, run, Path(scratch)) + name_limits(run, again)
         try:
             check(again)
-        except (ConfigError, KeyError) as error:
-            commit = run.data.tags.get("git_commit") or "unknown"
-            raise ConfigError(f"this code cannot run the recorded configuration ({error}): the run was made at commit {commit}") from None
-        tune_process(again)  # threads may change bits of what is prepared, too
+        except ConfigError as error:
+            raise ConfigError(f"this code cannot run the recorded configuration ({error}): {_made_at(run)}") from None
+        tune_process(again.trainer.num_threads)  # threads may change bits of what is prepared, too
         reasons += compare_data(run, again)
         begun_from(client, again)
         _print_cost(run, again)
-        if config["check"]:
+        if settings.is_check:
             return
         train(again)
         mine = f"tags.reproduces = '{run.info.run_id}' and tags.process = '{process_name(os.getpid())}'"
@@ -109,21 +137,11 @@ def reproduce(config: Config) -> None:
         changes = compare_numbers(run.data.metrics, new.data.metrics)
         changes += compare_tables(before, read_predictions(client, new, Path(scratch) / "now"))
         num_numbers = sum(map(is_compared, run.data.metrics))
-    verdict = judge(changes, num_numbers, reasons, config["tolerance"])
+    verdict = judge(changes, num_numbers, reasons, settings.tolerance)
     Tracker(client, new.info.run_id, str(new.info.run_name), Path(new.data.tags["outputs"])).set_tags({"reproduced": verdict.short})
     print_verdict(verdict, changes, run, new)
     if not verdict.is_reproduced:
         raise SystemExit(1)
-
-
-def _check_words(config: Config) -> None:
-    if others := [word for word in config["words"] if not word.startswith(OWN_WORDS)]:
-        raise ConfigError(f"a run is reproduced with its recorded configuration: leave out {' '.join(others)}")
-    if not config["run"]:
-        raise ConfigError("give the run: run=RUN_ID (train.py prints it; `make ui` lists all)")
-    tolerance = config["tolerance"]
-    if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
-        raise ConfigError(f"tolerance={tolerance} is not allowed: a number from 0, below 1")
 
 
 # -- what was recorded -------------------------------------------------------------------------------------------------
@@ -146,37 +164,34 @@ def find_finished(client: Client, run_id: str) -> Run:
     return run
 
 
-def configuration(client: Client, run: Run, asked: Config, scratch: Path) -> Config:
-    """Return the configuration that makes a run again, under a name of its own, with as many threads.
+def repetition(client: Client, run: Run, asked: ReproduceSettings, scratch: Path) -> TrainSettings:
+    """Return the settings that make a run again, under a name of its own, with as many threads.
 
     Raises:
-        ConfigError: where none was recorded, or it names foreign code.
+        ConfigError: where none were recorded, they name foreign code, or this code cannot run them.
     """
-    try:
-        file = read_artifact(client, run.info.run_id, "config.yaml", scratch)
-    except TrackingError as error:
-        raise ConfigError(f"{error}: it did not record its configuration, so it cannot be made again") from None
-    try:
-        recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the recorded configuration of run {run.info.run_id} cannot be read: {error}") from None
-    if not isinstance(recorded, dict) or not {"model", "data", "trainer", "seed", "choices"} <= recorded.keys():
-        raise ConfigError(f"the recorded configuration of run {run.info.run_id} is no configuration of a training")
-    refuse_foreign_targets(recorded, CONF)
-    threads = run.data.tags.get("num_threads") or recorded["trainer"].get("num_threads")
+    recorded = read_config(client, run.info.run_id, scratch)
+    threads = run.data.tags.get("num_threads") or recorded.values["trainer"].get("num_threads")
     name = re.sub(r"[^a-z0-9_-]+", "-", str(run.info.run_name).lower())  # it may have been renamed in the UI
+    experiment = client.get_experiment(run.info.experiment_id).name
     own = {
-        "paths": asked["paths"],
-        "study": asked["study"],
-        "tracking": {**asked["tracking"], "experiment": client.get_experiment(run.info.experiment_id).name},
+        "paths": asked.composed.values["paths"],
+        "study": asked.composed.values["study"],
+        "tracking": {**asked.composed.values["tracking"], "experiment": experiment},
         "name": f"{name}-again",
         "resume": None,
         "budget": None,  # the recorded model has the size that meets it
-        "trainer": {**recorded["trainer"], "num_threads": int(threads) if threads else None},
+        "trainer": {**recorded.values["trainer"], "num_threads": int(threads) if threads else None},
         "reproduces": run.info.run_id,
     }
-    unused = {key: asked[key] for key in ("optimizer", "scheduler")}  # of a simple method, which recorded none
-    return {"init_from": None, "words": [], **unused, **recorded, **own}
+    try:
+        return TrainSettings.of(replace(recorded, values={"init_from": None, **recorded.values, **own}))
+    except (ConfigError, KeyError) as error:
+        raise ConfigError(f"this code cannot run the recorded configuration ({error}): {_made_at(run)}") from None
+
+
+def _made_at(run: Run) -> str:
+    return f"the run was made at commit {run.data.tags.get('git_commit') or 'unknown'}"
 
 
 def read_predictions(client: Client, run: Run, into: Path) -> dict[str, pd.DataFrame]:
@@ -209,13 +224,13 @@ def compare_code(run: Run) -> list[str]:
     return ["code"]
 
 
-def compare_data(run: Run, config: Config) -> list[str]:
+def compare_data(run: Run, settings: TrainSettings) -> list[str]:
     """Say whether the data are the run's; return what differs.
 
     Raises:
         ValueError: where content or test examples are others: there would be nothing to compare.
     """
-    data: SequenceDataModule = recipe(config["data"], "data")(config["paths"], config["seed"])
+    data: SequenceDataModule = settings.data.recipe()(settings.paths.of_data, settings.seed)
     data.setup()  # never the bundled sample in place of what cannot be had
     then, now = run.data.tags, data.hashes
     for name, words in (("source_hash", "the data have changed since"), ("test_hash", "the data are split otherwise than then")):
@@ -251,19 +266,19 @@ def compare_environment(client: Client, run: Run, scratch: Path) -> list[str]:
     return reasons
 
 
-def name_limits(run: Run, config: Config) -> list[str]:
+def name_limits(run: Run, settings: TrainSettings) -> list[str]:
     """Return what of a run cannot be made the same: threads that were not recorded, an end by the clock."""
     threads = [] if run.data.tags.get("num_threads") else ["number of threads (not recorded)"]
-    return threads + (["end of training by the clock (trainer.max_time)"] if config["trainer"].get("max_time") else [])
+    return threads + (["end of training by the clock (trainer.max_time)"] if settings.trainer.has_time_limit else [])
 
 
-def begun_from(client: Client, config: Config) -> None:
+def begun_from(client: Client, settings: TrainSettings) -> None:
     """Refuse a run whose first weights are gone.
 
     Raises:
         ValueError: names the run that it began from.
     """
-    first = config["init_from"]
+    first = settings.init_from
     if not first:
         return
     try:
@@ -275,10 +290,10 @@ def begun_from(client: Client, config: Config) -> None:
     _say("first weights", f"of run {first}")
 
 
-def _print_cost(run: Run, config: Config) -> None:
+def _print_cost(run: Run, settings: TrainSettings) -> None:
     metrics = run.data.metrics
     seconds, megabytes = metrics.get("time/fit_seconds"), metrics.get("memory/peak_mb")
-    threads = config["trainer"]["num_threads"]
+    threads = settings.trainer.num_threads
     parts = [
         f"{seconds:,.0f} s of training" if seconds is not None else "time not recorded",
         f"{megabytes:,.0f} MB" if megabytes is not None else "memory not recorded",

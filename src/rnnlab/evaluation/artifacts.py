@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rnnlab.config import Config
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation.bundle import SERVED_COLUMNS, write_bundle
 from rnnlab.evaluation.evaluate import Evaluation
@@ -28,6 +27,7 @@ from rnnlab.insight.explanations import explain_examples
 from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE
+from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, MultiLabel, Task, Transduce
 from rnnlab.tracking.tracker import Tracker, find_baselines
 from rnnlab.tracking.views import NOTE, code
@@ -74,7 +74,7 @@ def leave_behind(
     data: SequenceDataModule,
     found: dict[str, Evaluation],
     extra: dict[str, float],
-    config: Config,
+    settings: TrainSettings,
     checkpoint: Path | None,
 ) -> Diagnosis | None:
     """Write everything to the run's folder first, then hand it to tracking; of a network, say how its training went."""
@@ -88,46 +88,46 @@ def leave_behind(
     for split, evaluation in found.items():
         evaluation.table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
     draw(tracker, model, data, found["test"].table, folder)
-    if config.get("callbacks", {}).get("insight") and refusal(model) is None:
+    if settings.callbacks.insight is not None and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
     is_solved = found["val"].numbers.get("solved") == 1
-    diagnosis = _diagnosed(tracker, model, config, folder, is_solved=is_solved) if isinstance(model, Network) else None
+    diagnosis = _diagnosed(tracker, model, settings, folder, is_solved=is_solved) if isinstance(model, Network) else None
     if isinstance(model.task, Transduce):
         signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
     (folder / "results.json").write_text(json.dumps(numbers | extra, indent=1, sort_keys=True), encoding="utf-8")
     (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=1), encoding="utf-8")
-    write_bundle(folder / "bundle", model, config["model"], data.bundle(), tracker.run_id)
+    write_bundle(folder / "bundle", model, settings.model, data.bundle(), tracker.run_id)
     tracker.log_files(folder)
-    tracker.set_tags({NOTE: f"{what_ran(config, model)}\n\n{what_came_out(tracker, model, found, extra)}"})
+    tracker.set_tags({NOTE: f"{what_ran(settings, model)}\n\n{what_came_out(tracker, model, found, extra)}"})
     if checkpoint is not None:
         tracker.set_tags({"checkpoint": str(checkpoint)})
         tracker.log_files(checkpoint, "checkpoint")
-    if config["tracking"]["log_model"]:
+    if settings.tracking.log_model:
         requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
         columns = SERVED_COLUMNS[str(data.bundle()["kind"])]
         tracker.log_model(PACKAGE / "evaluation" / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
     return diagnosis
 
 
-def _diagnosed(tracker: Tracker, model: Network, config: Config, folder: Path, *, is_solved: bool) -> Diagnosis:
+def _diagnosed(tracker: Tracker, model: Network, settings: TrainSettings, folder: Path, *, is_solved: bool) -> Diagnosis:
     """Say from the logged curves how the training went; the verdict is a tag, the words are an artifact."""
     curves = {name: tracker.history(name) for name in ("train/loss", "val/loss")}
-    diagnosis = diagnose(curves, model.spec, config, is_solved=is_solved)
+    diagnosis = diagnose(curves, model.spec, settings, is_solved=is_solved)
     tracker.set_tags({"diagnosis": diagnosis.verdict})
     (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
     return diagnosis
 
 
-def what_ran(config: Config, model: Predictor) -> str:
+def what_ran(settings: TrainSettings, model: Predictor) -> str:
     """Describe a run by what asked for it, in Markdown; nothing in it comes from data."""
-    choices, study = config["choices"], config["study"]
+    choices, study = settings.choices, settings.study
     method = f" ({model.kind})" if isinstance(model, FittedOnce) else ""
-    job = f", a job of study **{study['name']}**" if study["parent"] and study["name"] else ""
-    trial = f", trial {str(study['trial']).rpartition(':')[2]}" if study["trial"] else f", {study['setting']}" if study["setting"] else ""
-    own = [word for word in config["words"] if not word.lstrip("+~").startswith(("study", "tracking.", "paths.", "hydra", "resume"))]
+    job = f", a job of study **{study.name}**" if study.parent and study.name else ""
+    trial = f", trial {study.trial.number}" if study.trial else f", {study.setting}" if study.setting else ""
+    own = [word for word in settings.words if not word.lstrip("+~").startswith(("study", "tracking.", "paths.", "hydra", "resume"))]
     typed = code(" ".join(["python src/train.py", *own]))
-    return f"**{choices['model']}**{method} on **{choices['data']}**, seed {config['seed']}{job}{trial}.\n\n{typed}"
+    return f"**{choices.model}**{method} on **{choices.data}**, seed {settings.seed}{job}{trial}.\n\n{typed}"
 
 
 def what_came_out(tracker: Tracker, model: Predictor, found: Mapping[str, Evaluation], extra: Mapping[str, float]) -> str:
@@ -255,7 +255,7 @@ def print_summary(
     data: SequenceDataModule,
     found: dict[str, Evaluation],
     extra: dict[str, float],
-    words: list[str],
+    words: Sequence[str],
     diagnosis: Diagnosis | None,
 ) -> None:
     """Print what a person wants to know, how it stands to the best baseline, how the training went, and how to look further."""
@@ -318,7 +318,7 @@ def _interval(name: str, numbers: dict[str, float], factor: float) -> str:
     return f" [{factor * numbers[f'{stem}_low']:.1f}, {factor * numbers[f'{stem}_high']:.1f}]"
 
 
-def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule, test: dict[str, float], words: list[str]) -> str:
+def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule, test: dict[str, float], words: Sequence[str]) -> str:
     """Say how a result stands to the best tracked baseline on the same test examples (best on validation: test chooses nothing)."""
     compared = model.task.compared
     key, sign = compared.name, 1 if compared.direction == "max" else -1

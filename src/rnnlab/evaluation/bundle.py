@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
-from rnnlab.config import Config, ConfigError, recipe, refuse_foreign_targets
+from rnnlab.config import ConfigError, Node, whole
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.evaluation.evaluate import answer
 from rnnlab.models.base import Network, Predictor
@@ -85,42 +85,48 @@ class Bundle:
         for start in range(0, len(inputs), BATCH_SIZE):
             yield read(self.data, inputs[start : start + BATCH_SIZE])
 
-    def search_with(self, beam_size: int | None, num_best: int | None) -> None:
-        """Search for sequences of tokens with another beam, or for more answers than one.
+    def search_with(self, beam_size: object, num_best: object) -> None:
+        """Search for sequences of tokens with another beam, or for several answers.
+
+        Args:
+            beam_size: number of hypotheses kept; None: as the model was trained to.
+            num_best: number of answers; None: the best.
 
         Raises:
-            ConfigError: where the model does not search, or cannot so.
+            ConfigError: where the model does not search, or cannot search in this way.
         """
         if beam_size is None and num_best is None:
             return
         if not isinstance(self.model, Network) or self.model.spec.target_kind != "tokens":
             raise ConfigError("beam_size and num_best are for networks that answer with sequences (dictation, translation, pronunciation)")
-        for name, value in (("beam_size", beam_size), ("num_best", num_best)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{name}={value} is not allowed: a whole number from 1 ({name}=1 is one hypothesis)")
-        wanted = 1 if num_best is None else num_best
-        width = max(self.model.decoding.beam_size, wanted) if beam_size is None else beam_size
+        given = {
+            name: whole(value, 1, name, otherwise=f" ({name}=1 is one hypothesis)")
+            for name, value in (("beam_size", beam_size), ("num_best", num_best))
+            if value is not None
+        }
+        wanted = given.get("num_best", 1)
+        width = given.get("beam_size", max(self.model.decoding.beam_size, wanted))
         if wanted > width:
             raise ConfigError(f"num_best={wanted} is more than a beam of {width} finds: set beam_size={wanted} or more")
         self.model.decoding = replace(self.model.decoding, beam_size=width, num_best=wanted)
 
 
-def write_bundle(folder: Path, model: Predictor, config: Config, data: dict[str, Any], run_id: str) -> None:
+def write_bundle(folder: Path, model: Predictor, node: Node, data: dict[str, Any], run_id: str) -> None:
     """Write a bundle."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"format": FORMAT, "run_id": run_id, "model": config, "spec": asdict(model.spec), "data": data}
+    content = {"format": FORMAT, "run_id": run_id, "model": node.values, "spec": asdict(model.spec), "data": data}
     (folder / "bundle.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     # Tied matrices are one tensor under two names, which this format refuses: each name gets a copy.
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
 
 
-def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
+def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
     """Load a bundle.
 
     Args:
         folder: where it lies.
-        conf: our shipped `conf/`, to check that the model it names is ours (None: code and bundle came together, as a served model's do).
+        is_checked: whether the model that it names must be one of our own (a served model's code comes with it).
 
     Raises:
         ConfigError: where it is damaged, names foreign code, or belongs to another version of the model.
@@ -132,10 +138,12 @@ def load_bundle(folder: Path, conf: Path | None = None) -> Bundle:
         raise ConfigError(f"{folder} is not a bundle that can be read ({error})") from error
     if content.get("format") != FORMAT:
         raise ConfigError(f"{folder}: format {content.get('format')} is not {FORMAT}: use the version that wrote it")
-    if conf is not None:
-        refuse_foreign_targets(content["model"], conf)
+    if is_checked:
+        from rnnlab.tracking.recorded import refuse_foreign_targets
+
+        refuse_foreign_targets(content["model"])
     spec = TypeAdapter(DataSpec).validate_python(content["spec"])
-    model: Predictor = recipe(content["model"], "model")(spec)
+    model: Predictor = Node("model", content["model"]).recipe()(spec)
     try:
         model.load_state_dict(weights)
     except RuntimeError:

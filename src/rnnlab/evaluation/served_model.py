@@ -18,7 +18,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         """Load the bundle."""
         from rnnlab.evaluation.bundle import load_bundle
 
-        self.bundle = load_bundle(Path(context.artifacts["bundle"]))
+        self.bundle = load_bundle(Path(context.artifacts["bundle"]), is_checked=False)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict each row."""

@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from rnnlab.config import Config, flatten
+from rnnlab.config import flatten
 from rnnlab.contracts import DataSpec
 from rnnlab.insight.remedies import remedies
+from rnnlab.settings import TrainSettings
 
 Points = list[tuple[int, float]]
 Verdict = Literal["overfitting", "memorising", "learned nothing", "still learning", "underfitting", "fitting", "solved", "unknown"]
@@ -109,13 +110,13 @@ def curves(history: Mapping[str, Points]) -> Curves:
     return Curves(steps.astype(int), val, train_means)
 
 
-def diagnose(history: Mapping[str, Points], spec: DataSpec, config: Config, *, is_solved: bool = False) -> Diagnosis:
+def diagnose(history: Mapping[str, Points], spec: DataSpec, settings: TrainSettings, *, is_solved: bool = False) -> Diagnosis:
     """Say how a training went, and which keys of its configuration fit.
 
     Args:
         history: metric name to (step, value).
         spec: of the data.
-        config: of the run, as composed.
+        settings: of the run.
         is_solved: whether validation is, of a task that says when it counts as solved; then nothing more is advised.
     """
     found = curves(history)
@@ -125,8 +126,8 @@ def diagnose(history: Mapping[str, Points], spec: DataSpec, config: Config, *, i
     if is_solved and verdict in ("still learning", "underfitting", "fitting"):
         verdict = "solved"
     words = f"{_words(verdict, found)} {_of_gap(found)}".strip()
-    epochs = int(found.steps[found.best] / found.steps[-1] * (config["trainer"]["max_epochs"] or 0))
-    return Diagnosis(verdict, words, tuple(remedies(verdict, flatten(config), epochs)))
+    epochs = int(found.steps[found.best] / found.steps[-1] * (settings.trainer.max_epochs or 0))
+    return Diagnosis(verdict, words, tuple(remedies(verdict, flatten(settings.values()), epochs)))
 
 
 def _verdict(found: Curves, entropy: float | None) -> Verdict:

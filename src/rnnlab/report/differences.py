@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from rnnlab.config import Config, ConfigError
-from rnnlab.paths import root
+from rnnlab.config import ConfigError
 from rnnlab.report import runs
 from rnnlab.report.per_unit import rights
 from rnnlab.tracking.tracker import Client, Run, get_run, metric_history
@@ -18,20 +17,18 @@ NUM_SHOWN = 10
 console = Console(soft_wrap=True)
 
 
-def compare_two(client: Client, config: Config, scratch: Path) -> None:
+def compare_two(client: Client, run_ids: list[str], folder: Path, scratch: Path) -> None:
     """Print how two runs differ; write their curves and the examples on which they differ.
 
     Raises:
         ConfigError: where they are not two finished runs that were measured on the same test examples.
     """
-    names = config["run"] if isinstance(config["run"], list) else str(config["run"]).split(",")
-    if len(names) != 2 or names[0] == names[1]:
-        raise ConfigError(f"run={config['run']}: give two run ids, A,B; groups of runs are compared by study=, parent= or filter=")
-    first, second = (get_run(client, str(name).strip()) for name in names)
+    if len(run_ids) != 2 or run_ids[0] == run_ids[1]:
+        raise ConfigError(f"run={','.join(run_ids)}: give two run ids, A,B; groups of runs are compared by study=, parent= or filter=")
+    first, second = (get_run(client, run_id) for run_id in run_ids)
     for run in (first, second):
         if run.info.status != "FINISHED" or run.data.tags.get("kind") == "study":
             raise ConfigError(f"run={run.info.run_id} ({run.info.run_name}) is no finished run of one training")
-    folder = Path(config["output"]) if config["output"] else root() / "outputs" / "comparisons" / f"{names[0][:8]}_{names[1][:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     print_differences(first, second)
     print_metrics(first, second)

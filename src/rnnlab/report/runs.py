@@ -10,13 +10,13 @@ import pandas as pd
 from rnnlab.report.comparison import Group, Metric, RunResult
 from rnnlab.report.per_unit import rights, unit_sums
 from rnnlab.tasks import direction_of
+from rnnlab.tracking.parents import REPEATED
 from rnnlab.tracking.tracker import Client, Run, TrackingError, metric_history, read_artifact
 
 FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "optimizer", "scheduler", "budget")
 """Parameters that name what varies, before those that follow from them."""
 COPIES = ("model.cell.", "model.frontend.", "model.decoder_cell.")
 """Parameters that older runs have twice."""
-REPEATED = ("seed", "data.fold")
 CURVES = ("train/loss", "val/loss")
 SHARES = (
     *("accuracy", "frame_accuracy", "rouge", "f1", "precision", "recall", "wer", "cer", "per"),

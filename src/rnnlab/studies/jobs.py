@@ -5,35 +5,21 @@ holds a lock on it, which the system lets go when the process dies: so each job 
 """
 
 import calendar
-import hashlib
-import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from rnnlab.config import Config, ConfigError
-from rnnlab.data.hashing import code_hash
-from rnnlab.paths import PACKAGE
+from rnnlab.config import ConfigError
+from rnnlab.settings import Study, TrainSettings
 from rnnlab.tracking.tracker import Client, Run, find_runs, process_name
+from rnnlab.training.checkpoints import read_checkpoint
 
-NO_PART = ("tracking", "paths", "choices", "words", "resume", "name", "study", "epochs", "warmup_fraction")
-"""Keys that change no number: where things go, what they are called, how they are shown (`epochs` is in the trainer, `warmup_fraction` in
-the scheduler)."""
-OF_BASELINES = ("model", "baseline", "data")
-NUMBERS = (
-    *("baselines", "cells", "data", "layers", "models", "tasks", "training", "contracts.py"),
-    *("evaluation/evaluate.py", "evaluation/table_metrics.py"),
-)
-"""What numbers follow from, in the package."""
-BEFORE_NUMBERS = "sources"
-"""The room that brings data to this machine: their content has a hash of its own."""
 ALIVE_S = 180.0
 """A run on another machine that has given a sign of life within so many seconds is running."""
 
@@ -46,44 +32,13 @@ class Job:
 
     Args:
         words: of the command line that make it.
-        config: composed from them.
-        identity: see `jobs.identity`.
+        settings: composed from them.
+        identity: see `training.identity`.
     """
 
     words: tuple[str, ...]
-    config: Config
+    settings: TrainSettings
     identity: str
-
-
-def identity(config: Config, source_hash: str) -> str:
-    """Hash what a run's numbers follow from: configuration, data, code.
-
-    Launcher, tracking, paths and names are no part of it, nor is the number of threads; a method that is fitted once has no seed.
-
-    Args:
-        config: composed.
-        source_hash: of the data's content.
-    """
-    is_baseline = "baseline" in config
-    kept = {key: value for key, value in config.items() if key in OF_BASELINES or not (is_baseline or key in NO_PART)}
-    kept["data"] = {key: value for key, value in config["data"].items() if key not in ("mirror", "offline")}
-    if is_baseline:  # of the trainer, it follows only how much it is measured on
-        kept["measured"] = [config["trainer"][f"limit_{split}_batches"] for split in ("val", "test")]
-    else:
-        kept["trainer"] = {key: value for key, value in config["trainer"].items() if key != "num_threads"}
-        if config["choices"].get("model") != "seq2seq":
-            kept.pop("decoder_cell", None)
-        if "cell" not in config["model"]:
-            kept.pop("cell", None)
-    text = json.dumps([kept, source_hash, package_hash()], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache
-def package_hash() -> str:
-    """Hash the code that numbers follow from; reports, commands, tracking and messages are no part of it."""
-    files = (file for name in NUMBERS for file in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py")))
-    return code_hash(*(file for file in files if file.parent.name != BEFORE_NUMBERS), classes=True)
 
 
 @contextmanager
@@ -149,18 +104,18 @@ class Decision:
     reason: str = ""
 
 
-def decide(client: Client, job: str, is_ours: bool, study: Mapping[str, Any]) -> Decision:
+def decide(client: Client, job: str, is_ours: bool, study: Study) -> Decision:
     """Decide about a job, while holding it.
 
     Args:
         client: of the tracking store.
         job: its identity.
         is_ours: whether `claim` gave it to us.
-        study: the configuration's `study`.
+        study: its settings.
     """
     if not is_ours:
         return Decision("skip", None, "another process is running it")
-    runs = counted(find_runs(client, f"tags.identity = '{job}'"), str(study["trial"] or "").partition(":")[0])
+    runs = counted(find_runs(client, f"tags.identity = '{job}'"), study.trial.search if study.trial else "")
     state = state_of(runs)
     if state == "finished":
         return Decision("skip", next(run for run in runs if run.info.status == "FINISHED"), "finished before")
@@ -171,7 +126,7 @@ def decide(client: Client, job: str, is_ours: bool, study: Mapping[str, Any]) ->
         return Decision("skip", run, f"running on {run.data.tags.get('host')}, process {run.data.tags.get('pid')}")
     if state == "cut off":
         return Decision("go on", next(run for run in runs if run.info.status in ("RUNNING", "KILLED", "SCHEDULED")))
-    if state == "failed" and not study["retry_failed"]:
+    if state == "failed" and not study.retry_failed:
         why = runs[0].data.tags.get("failure", "")
         return Decision("skip", runs[0], f"failed before ({why[:200]}); study.retry_failed=true runs it again")
     return Decision("begin")
@@ -183,8 +138,6 @@ def checkpoint_of(run: Run, folder: Path, restart_damaged: bool) -> Path | None:
     Raises:
         ConfigError: where it cannot be read and nobody asked to begin anew.
     """
-    from rnnlab.training.trainer import read_checkpoint
-
     file = folder / "last.ckpt"
     if not file.is_file():
         return None

@@ -1,46 +1,24 @@
 """Equal tuning: as many search trials on validation for every network of a study, before its seeds are run with the best setting."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 from rich.console import Console
 
-from rnnlab.config import Config, ConfigError, Failed, flatten, recipe
-from rnnlab.contracts import DataSpec
-from rnnlab.report.runs import REPEATED
+from rnnlab.config import ConfigError, Failed, flatten
+from rnnlab.paths import CONF
+from rnnlab.settings import Choices, Study, TrialId
 from rnnlab.studies.jobs import Job, counted, state_of
+from rnnlab.studies.runner import Runner
 from rnnlab.studies.trials import Search, Setting, as_choice, read_space, search_name
 from rnnlab.tasks.base import Measure
-from rnnlab.tracking.parents import Parent, group_of
-from rnnlab.tracking.tracker import Client, find_runs
-from rnnlab.training.budget import sized_parts
+from rnnlab.tracking.parents import REPEATED, group_of
+from rnnlab.tracking.tracker import find_runs
 from rnnlab.training.trainer import chosen_by
 
 console = Console(stderr=True, soft_wrap=True)
-
-
-class Runner(Protocol):
-    """What runs a study's jobs (`sweep.Sweep`)."""
-
-    client: Client
-    parent: Parent
-    outputs: Path
-    conf: Path
-
-    def make_job(self, words: list[str]) -> Job:
-        """Compose and check a job."""
-
-    def given_to(self, job: Job) -> list[str]:
-        """Return the words of a job that the study's axes gave it."""
-
-    def run_trial(self, job: Job, trial: str, number: int) -> str:
-        """Run one job as a trial; return why it failed, or nothing."""
-
-    def spec(self, job: Job) -> DataSpec:
-        """Return what a job's data are."""
 
 
 class Tuning:
@@ -48,12 +26,12 @@ class Tuning:
 
     Args:
         runner: runs jobs.
-        study: the configuration's `study`.
-        axes: what the study varies.
+        study: its settings.
+        folder: where searches are kept.
     """
 
-    def __init__(self, runner: Runner, study: Config, axes: Mapping[str, list[str]]) -> None:
-        self.runner, self.study, self.axes = runner, study, axes
+    def __init__(self, runner: Runner, study: Study, folder: Path) -> None:
+        self.runner, self.study, self.folder = runner, study, folder
         self.found: list[tuple[Job, Setting, str]] = []
 
     def tuned(self, jobs: list[Job]) -> list[Job]:
@@ -61,11 +39,11 @@ class Tuning:
         found: list[Job] = []
         for group in _groups(jobs):
             network = group[0]
-            if not sized_parts(network.config["model"]):
+            if not network.settings.model.sized_parts:
                 found += group
                 continue
             best = self.search(network)
-            if self.study["with_default"]:
+            if self.study.with_default:
                 found += [self._set(job, "default", {}) for job in group]
             found += [self._set(job, "tuned", best) for job in group]
         return found
@@ -77,37 +55,37 @@ class Tuning:
             ConfigError: where a network has no key of the space, or nothing to choose settings by.
         """
         for network, *_ in _groups(jobs):
-            if "recurrence" in network.config["model"]:
+            if "recurrence" in network.settings.model.values:
                 self._space(network)
                 self._measure(network)
 
     def write(self) -> None:
         """Write each network's best setting to `conf/tuned`: at the end of the study, whose jobs are composed from what was there."""
         for network, best, where in self.found:
-            choices = network.config["choices"]
-            lasting = {"epochs": network.config["epochs"], **best}  # a setting belongs to how long it was tried
-            file = write_tuned(self.runner.conf, choices, lasting, where)
-            console.print(f"written to {file}: model={choices['model']} data={choices['data']} takes it from now on", highlight=False)
+            choices = network.settings.choices
+            lasting = {"epochs": network.settings.composed.values["epochs"], **best}  # a setting belongs to how long it was tried
+            file = write_tuned(CONF, choices, lasting, where)
+            console.print(f"written to {file}: model={choices.model} data={choices.data} takes it from now on", highlight=False)
 
     def _set(self, job: Job, name: str, setting: Setting) -> Job:
         """Return a job with another setting."""
         given = self.runner.make_job([*self.runner.given_to(job), *_words(setting)])
-        return Job((*given.words, f"study.setting={name}"), given.config, given.identity)
+        return Job((*given.words, f"study.setting={name}"), given.settings, given.identity)
 
     def search(self, network: Job) -> Setting:
         """Run the trials of one network that are left, and return its best setting."""
-        flat, space = flatten(network.config), self._space(network)
-        if left := sorted(set(self.study["space"]) - set(space)):
+        flat, space = flatten(network.settings.composed.values), self._space(network)
+        if left := sorted(set(self.study.space) - set(space)):
             console.print(f"not searched, since {self._label(network)} has no such keys: {', '.join(left)}", highlight=False)
-        seeds = list(self.study["search_seeds"])
+        seeds = list(self.study.search_seeds)
         measure, label = self._measure(network), self._label(network)
         name = search_name(network.identity, space, seeds, measure.name)
         start = {key: as_choice(flat[key]) for key in space}
-        search = Search(self.runner.outputs / "searches", name, measure.direction, read_space(space), start)
+        search = Search(self.folder, name, measure.direction, read_space(space), start)
         self.runner.parent.note_search(label, name)
         for number, setting in search.unfinished():
             self._trial(search, network, number, setting, seeds, measure)
-        while search.num_done < self.study["tuning_trials"]:
+        while search.num_done < self.study.tuning_trials:
             number, setting = search.ask()
             self._trial(search, network, number, setting, seeds, measure)
         number, value, best = search.best()
@@ -123,13 +101,13 @@ class Tuning:
         Raises:
             Failed: where another process is running it.
         """
-        total = self.study["tuning_trials"]
+        total = self.study.tuning_trials
         console.print(f"\n[bold]trial {number + 1} of {total}[/] of {self._label(network)}: {_shown(setting)}", highlight=False)
         values = []
         words = [word for word in self.runner.given_to(network) if not word.startswith("seed=")]
         for seed in seeds:
             job = self.runner.make_job([*words, f"seed={seed}", *_words(setting)])
-            if error := self.runner.run_trial(job, f"{search.name}:{number}", number):
+            if error := self.runner.run_trial(job, TrialId(search.name, number)):
                 console.print(f"  trial {number + 1} failed: {error}", highlight=False)
                 search.tell(number, None, "failed")
                 return
@@ -148,7 +126,7 @@ class Tuning:
 
     def _space(self, network: Job) -> dict[str, Any]:
         """Return what may be chosen for each key that a network has."""
-        flat, asked = flatten(network.config), self.study["space"]
+        flat, asked = flatten(network.settings.composed.values), self.study.space
         space = {key: value for key, value in asked.items() if key in flat}
         if not space:
             raise ConfigError(f"study.space has no key of {self._label(network)}: {', '.join(sorted(asked))}; its keys: add --cfg job")
@@ -156,12 +134,12 @@ class Tuning:
 
     def _measure(self, job: Job) -> Measure:
         """Return the metric that settings are chosen by."""
-        return chosen_by(recipe(job.config["model"], "model")(self.runner.spec(job)), self.study["metric"])
+        return chosen_by(job.settings.model.recipe()(self.runner.spec(job)), self.study.metric)
 
     def _label(self, job: Job) -> str:
         """Name a network by what varies between groups."""
-        name = group_of(list(job.words), self.axes)
-        return name if name != "all" else str(job.config["choices"]["model"])
+        name = group_of(list(job.words), self.runner.axes)
+        return name if name != "all" else job.settings.choices.model
 
 
 def _groups(jobs: list[Job]) -> list[list[Job]]:
@@ -181,16 +159,16 @@ def _shown(setting: Setting) -> str:
     return "  ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in setting.items())
 
 
-def write_tuned(conf: Path, choices: Mapping[str, str], setting: Setting, where: str) -> Path:
+def write_tuned(conf: Path, choices: Choices, setting: Setting, where: str) -> Path:
     """Write a setting as what `model=M data=D` takes from now on, over what was there.
 
     Args:
         conf: the folder of configurations.
-        choices: with `model` and `data`.
+        choices: of model and data.
         setting: key to value.
         where: it came from, one sentence.
     """
-    file = conf / "tuned" / f"{choices['model']}_{choices['data']}.yaml"
+    file = conf / "tuned" / f"{choices.model}_{choices.data}.yaml"
     old = file.read_text(encoding="utf-8") if file.is_file() else "# @package _global_\n"
     content: dict[str, Any] = yaml.safe_load(old) or {}
     for key, value in setting.items():

@@ -22,7 +22,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pytorch_lightning.callbacks import Callback
 
-from rnnlab.config import Config, ConfigError, Failed
+from rnnlab.config import ConfigError, Failed
+from rnnlab.settings import TrainSettings, TrialId
 from rnnlab.training.callbacks import Pruned
 from rnnlab.training.distributed import from_leader, leaders
 
@@ -154,19 +155,18 @@ class Pruning(Callback):
     """Report the best value so far after each validation, and stop the trial where the search sees no hope.
 
     Args:
-        config: of the run, with its `study`.
+        settings: of the run, which is a trial.
         monitor: what is reported.
         mode: `min` or `max`.
     """
 
-    def __init__(self, config: Config, monitor: str, mode: str) -> None:
-        name, number = str(config["study"]["trial"]).split(":")
+    def __init__(self, settings: TrainSettings, monitor: str, mode: str) -> None:
+        trial, seeds = settings.study.trial, settings.study.search_seeds
+        assert trial is not None
         self.monitor, self.sign = monitor, 1 if mode == "max" else -1
-        seeds = config["study"]["search_seeds"]
-        self.offset = seeds.index(config["seed"]) * 10_000 if config["seed"] in seeds else 0
+        self.offset = seeds.index(settings.seed) * 10_000 if settings.seed in seeds else 0
         self.best = -float("inf")
-        folder = Path(config["paths"]["outputs"]) / "searches"
-        self.kept = leaders(lambda: _open_trial(folder, name, int(number)))
+        self.kept = leaders(lambda: _open_trial(settings.paths.outputs / "searches", trial))
 
     def state_dict(self) -> dict[str, float]:
         """Keep the best value with the checkpoint."""
@@ -194,12 +194,12 @@ class Pruning(Callback):
         return trial.should_prune()
 
 
-def _open_trial(folder: Path, name: str, number: int) -> tuple[optuna.trial.Trial, set[int]]:
+def _open_trial(folder: Path, wanted: TrialId) -> tuple[optuna.trial.Trial, set[int]]:
     """Return a trial that is under way, and for which epochs it was reported (a run that goes on may validate one again)."""
-    study = optuna.load_study(study_name=name, storage=_storage(folder, name), pruner=median_pruner())
-    found = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == number), None)
+    study = optuna.load_study(study_name=wanted.search, storage=_storage(folder, wanted.search), pruner=median_pruner())
+    found = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == wanted.number), None)
     if found is None:
-        raise ConfigError(f"study.trial={name}:{number}: the search has no such trial")
+        raise ConfigError(f"study.trial={wanted}: the search has no such trial")
     return optuna.trial.Trial(study, found._trial_id), set(found.intermediate_values)
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from rnnlab.config import Config
-from rnnlab.report.runs import REPEATED
+from rnnlab.settings import Study, TrainSettings
 from rnnlab.tracking.tracker import Client, Run, Tracker, find_runs, read_artifact
 from rnnlab.tracking.views import NOTE, code
 
 FILE = "study.json"
+REPEATED = ("seed", "data.fold")
+"""Keys in which runs of one group may differ."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,21 @@ class Plan:
         name: of the study.
         axes: what varies, key to values.
         words: that hold for all jobs.
-        study: the configuration's `study`.
+        study: its settings.
         command: as it was typed.
     """
 
     name: str
     axes: dict[str, list[str]]
     words: list[str]
-    study: Mapping[str, Any]
+    study: Study
     command: str
 
     @property
     def key(self) -> str:
         """Return the same text whenever the same study is run again."""
-        search = {name: self.study[name] for name in ("tuning_trials", "space", "search_seeds", "with_default", "metric")}
-        text = json.dumps([self.name, self.axes, sorted(self.words), search if self.study["tuning_trials"] else None], sort_keys=True)
+        search = {name: getattr(self.study, name) for name in ("tuning_trials", "space", "search_seeds", "with_default", "metric")}
+        text = json.dumps([self.name, self.axes, sorted(self.words), search if self.study.tuning_trials else None], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -56,19 +57,20 @@ class Parent:
         self.searches: dict[str, str] = {}
 
     @classmethod
-    def open(cls, client: Client, plan: Plan, configs: list[Config], outputs: Path, root: Path, home: Path) -> "Parent":
+    def open(cls, client: Client, plan: Plan, jobs: list[TrainSettings]) -> "Parent":
         """Find the parent of a study, or make it (by one process at a time)."""
-        data = list(dict.fromkeys(str(config["choices"]["data"]) for config in configs))
-        names = {str(config["data"]["name"]) for config in configs}
-        experiment = configs[0]["tracking"]["experiment"] or (names.pop() if len(names) == 1 else plan.name)
+        paths = jobs[0].paths
+        data = list(dict.fromkeys(settings.choices.data for settings in jobs))
+        names = {settings.data.name for settings in jobs}
+        experiment = jobs[0].tracking.experiment or (names.pop() if len(names) == 1 else plan.name)
         found = find_runs(client, f"tags.study_key = '{plan.key}'")
         if found:
-            tracker = Tracker.resume(client, found[0].info.run_id, outputs, home)
+            tracker = Tracker.resume(client, found[0].info.run_id, paths)
         else:
             tags = {"kind": "study", "study": plan.name, "study_key": plan.key, "data": ",".join(data), "command": plan.command}
             tags |= {NOTE: describe(plan, data, [])}
             name = f"{plan.name}-{'-'.join(data)}" if len(data) < 4 else plan.name
-            tracker = Tracker.start(client, experiment, name, outputs, root, home, tags)
+            tracker = Tracker.start(client, experiment, name, paths, tags)
             tracker.log_params({f"axis/{_safe(key)}": ",".join(values) for key, values in plan.axes.items()})
         return cls(client, tracker, plan, experiment, data)
 
@@ -77,12 +79,12 @@ class Parent:
         """The parent's run id."""
         return self.tracker.run_id
 
-    def plan_jobs(self, jobs: list[tuple[str, list[str], Config]]) -> None:
+    def plan_jobs(self, jobs: list[tuple[str, list[str], TrainSettings]]) -> None:
         """Record all jobs: identity, words, and what the configuration says of what varies."""
         self.jobs = [
-            {"identity": name, "words": words, "model": config["choices"].get("model"), "seed": config["seed"],
-             "group": group_of(words, self.plan.axes), "data": config["choices"]["data"]}
-            for name, words, config in jobs
+            {"identity": name, "words": words, "model": settings.choices.model, "seed": settings.seed,
+             "group": group_of(words, self.plan.axes), "data": settings.choices.data}
+            for name, words, settings in jobs
         ]  # fmt: skip
         self._write()
 
@@ -95,7 +97,7 @@ class Parent:
         file = self.tracker.folder / FILE
         content = {
             "study": self.plan.name, "axes": self.plan.axes, "words": self.plan.words, "data": self.data, "jobs": self.jobs,
-            "searches": self.searches, "metric": self.plan.study["metric"],
+            "searches": self.searches, "metric": self.plan.study.metric,
         }  # fmt: skip
         file.write_text(json.dumps(content, indent=1), encoding="utf-8")
         self.tracker.log_files(file)

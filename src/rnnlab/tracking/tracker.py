@@ -35,6 +35,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
+from rnnlab.settings import Paths
 from rnnlab.tracking import views
 
 Client = MlflowClient
@@ -113,37 +114,33 @@ class Tracker:
         self._is_warned = False
 
     @classmethod
-    def start(
-        cls, client: MlflowClient, experiment: str, name: str, outputs: Path, root: Path, home: Path, tags: Mapping[str, str]
-    ) -> "Tracker":
+    def start(cls, client: MlflowClient, experiment: str, name: str, paths: Paths, tags: Mapping[str, str]) -> "Tracker":
         """Create a run, and the folder for what it writes.
 
         Args:
             client: of the tracking store.
             experiment: its name.
             name: of the run.
-            outputs: where the run's folder goes.
-            root: the project's root.
-            home: the repository whose commit is recorded.
+            paths: where the run's folder goes, and the repository whose commit is recorded.
             tags: that the run has from its first moment.
         """
         if not NAME_PATTERN.fullmatch(name):
             raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
-        run = client.create_run(experiment_id(client, experiment, root), run_name=name, tags={**tags, **_process()})
-        tracker = cls(client, run.info.run_id, name, outputs / run.info.run_id)
-        tracker._settle(home, run)
+        run = client.create_run(experiment_id(client, experiment, paths.root), run_name=name, tags={**tags, **_process()})
+        tracker = cls(client, run.info.run_id, name, paths.outputs / run.info.run_id)
+        tracker._settle(paths.home, run)
         return tracker
 
     @classmethod
-    def resume(cls, client: MlflowClient, run_id: str, outputs: Path, home: Path) -> "Tracker":
-        """Take up a run that was interrupted, perhaps before it had a folder."""
+    def resume(cls, client: MlflowClient, run_id: str, paths: Paths) -> "Tracker":
+        """Continue a run that was interrupted, perhaps before it had a folder."""
         run = get_run(client, run_id)
-        tracker = cls(client, run_id, str(run.info.run_name), Path(run.data.tags.get("outputs", outputs / run_id)))
+        tracker = cls(client, run_id, str(run.info.run_name), Path(run.data.tags.get("outputs", paths.outputs / run_id)))
         client.update_run(run_id, status="RUNNING")
         tracker.set_tags(_process())
         if "failure" in run.data.tags:
             client.delete_tag(run_id, "failure")
-        tracker._settle(home, run)
+        tracker._settle(paths.home, run)
         return tracker
 
     def _settle(self, home: Path, run: Run) -> None:

@@ -7,7 +7,7 @@ linear layer are not: they follow from the data, and would let a large vocabular
 import functools
 from dataclasses import dataclass
 
-from rnnlab.config import Config, ConfigError, recipe
+from rnnlab.config import ConfigError, Node
 from rnnlab.contracts import DataSpec
 from rnnlab.models.base import Network
 
@@ -19,34 +19,34 @@ class Sized:
     """Hold what meets a budget.
 
     Args:
-        model: the configuration's node with the hidden size filled in.
+        model: the model's section with the hidden size filled in.
         hidden_size: of every part of it that has one.
         num_parameters: that count.
         deviation: from the budget, as a share of it.
     """
 
-    model: Config
+    model: Node
     hidden_size: int
     num_parameters: int
     deviation: float
 
 
-def at_budget(model: Config, budget: int, spec: DataSpec) -> Sized:
+def at_budget(model: Node, budget: int, spec: DataSpec) -> Sized:
     """Find the hidden size whose number of parameters is nearest to a budget.
 
     Args:
-        model: the configuration's node of a network.
+        model: the section of a network.
         budget: parameters wanted, front end, embeddings and output aside.
         spec: what the data are.
 
     Raises:
         ConfigError: where not even one unit fits.
     """
-    unit = max(model[part].get("num_heads", 1) for part in sized_parts(model))  # heads share a hidden size evenly
+    unit = model.size_unit
 
     @functools.lru_cache
     def count(num_units: int) -> int:
-        return count_between(recipe(with_size(model, unit * num_units), "model")(spec))
+        return count_between(model.with_hidden_size(unit * num_units).recipe()(spec))
 
     smallest = count(1)
     if smallest > 2 * budget:
@@ -59,17 +59,7 @@ def at_budget(model: Config, budget: int, spec: DataSpec) -> Sized:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) < budget else (low, middle)
     best = min((low, high), key=lambda each: abs(count(each) - budget))
-    return Sized(with_size(model, unit * best), unit * best, count(best), count(best) / budget - 1)
-
-
-def sized_parts(model: Config) -> list[str]:
-    """Return the parts of a model's node that have a hidden size: none of a model that is fitted once."""
-    return [name for name, part in model.items() if isinstance(part, dict) and "hidden_size" in part]
-
-
-def with_size(model: Config, size: int) -> Config:
-    """Return a network's node with another hidden size of each part that has one."""
-    return {**model, **{name: {**model[name], "hidden_size": size} for name in sized_parts(model)}}
+    return Sized(model.with_hidden_size(unit * best), unit * best, count(best), count(best) / budget - 1)
 
 
 def count_between(model: Network) -> int:

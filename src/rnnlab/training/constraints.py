@@ -15,9 +15,10 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.contracts import Batch
 from rnnlab.layers.tcn import DilatedConvolution
+from rnnlab.settings import Callbacks
 
 
 class WeightConstraint(Callback):
@@ -58,8 +59,7 @@ class WeightConstraint(Callback):
         self.project()
 
 
-def weight_constraint(callbacks: Config, model: nn.Module) -> Iterator[WeightConstraint]:
-    """Yield the callback that a configuration's `callbacks` ask for, if any."""
-    max_norm, weight_clip = callbacks.get("max_norm"), callbacks.get("weight_clip")
-    if max_norm is not None or weight_clip is not None:
-        yield WeightConstraint(model, max_norm, weight_clip)
+def weight_constraint(callbacks: Callbacks, model: nn.Module) -> Iterator[WeightConstraint]:
+    """Yield the callback that the settings ask for, if any."""
+    if callbacks.max_norm is not None or callbacks.weight_clip is not None:
+        yield WeightConstraint(model, callbacks.max_norm, callbacks.weight_clip)

@@ -35,6 +35,7 @@ from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.layers.norms import MaskedBatchNorm
 from rnnlab.models.base import Network
+from rnnlab.settings import TrainerSettings
 from rnnlab.tracking.tracker import SilentTracker, Tracker
 from rnnlab.training.launching import RENDEZVOUS, is_leader, leave_failure, local_rank, num_local_processes, num_processes, rank, tell
 
@@ -179,26 +180,27 @@ def refuse_different(data: SequenceDataModule) -> None:
 # The trainer ----------------------------------------------------------------------------------------------------------------------
 
 
-def check(settings: Mapping[str, Any]) -> None:
+def check(trainer: TrainerSettings) -> None:
     """Refuse devices that there are not, and ways to use several that are not ours.
 
     Args:
-        settings: of the trainer.
+        trainer: its settings.
 
     Raises:
         ConfigError: says what is allowed.
     """
-    devices, strategy, accelerator = settings.get("devices", 1), settings.get("strategy", "auto"), settings.get("accelerator", "auto")
+    devices, strategy, accelerator = trainer.devices, trainer.strategy, trainer.accelerator
     if strategy not in ("auto", "ddp"):
         raise ConfigError(f"trainer.strategy={strategy} is not allowed. Allowed: auto, ddp (that is trainer=ddp)")
-    is_one_index = isinstance(devices, list) and len(devices) == 1 and strategy == "auto"
-    if not is_one_index and (not isinstance(devices, int) or isinstance(devices, bool) or devices < 1):
+    if isinstance(devices, list) and len(devices) == 1 and strategy == "auto":
+        return
+    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
         raise ConfigError(f"trainer.devices={devices} is not allowed: a whole number from 1")
     if strategy == "auto":
-        if not is_one_index and devices > 1:
+        if devices > 1:
             raise ConfigError(f"trainer.devices={devices} needs trainer=ddp: one process a device")
         return
-    if settings.get("num_nodes", 1) != 1:
+    if trainer.node.values.get("num_nodes", 1) != 1:
         raise ConfigError("trainer.num_nodes is not asked: start `torchrun --nnodes ... src/train.py trainer=ddp ...` on every host")
     if accelerator not in ("auto", "cpu", "gpu", "cuda"):
         raise ConfigError(f"trainer.accelerator={accelerator} is not for trainer=ddp. Allowed: auto, cpu, gpu, cuda")

@@ -14,12 +14,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from rnnlab.config import Config, ConfigError, Failed
+from rnnlab.config import ConfigError, Failed
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainerSettings, TrainSettings
 
 SCRIPT = HOME / "src" / "train.py"
 RENDEZVOUS, FAILURES = "RNNLAB_RENDEZVOUS", "RNNLAB_FAILURES"
@@ -60,21 +61,21 @@ def is_leader() -> bool:
     return rank() == 0
 
 
-def launched(config: Config, words: list[str]) -> bool:
+def launched(settings: TrainSettings, words: Sequence[str]) -> bool:
     """Train in several processes where that is asked for and nobody has started them; say whether it was so.
 
     Args:
-        config: of the training.
-        words: that ask for it on the command line.
+        settings: of the training.
+        words: of the command line, with which each process is started.
 
     Raises:
         ValueError: what the processes would have told the user, were they one.
         SystemExit: with their exit code, where they told it themselves (in a study only where they were interrupted).
     """
-    wanted = _num_wanted(config)
+    wanted = _num_wanted(settings.trainer)
     if is_worker() or wanted < 2:
         return False
-    if config["choices"].get("model") == "baseline":
+    if settings.is_baseline:
         print(f"model=baseline is fitted once, in this one process: trainer.devices={wanted} means nothing to it", file=sys.stderr)
         return False
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as name:
@@ -84,7 +85,7 @@ def launched(config: Config, words: list[str]) -> bool:
             raise SystemExit(130)
         if code:
             _raise_what_they_left(folder)
-            if config["study"]["parent"]:  # the sweep goes on, and lists what failed
+            if settings.study.parent:  # the sweep goes on, and lists what failed
                 raise Failed(f"a process of this training ended with exit code {code}: see what it said above")
             raise SystemExit(code)
     return True
@@ -127,9 +128,8 @@ def leave_failure(error: ValueError, is_secondary: bool) -> bool:
     return True
 
 
-def _num_wanted(config: Config) -> int:
-    devices = config["trainer"].get("devices", 1)
-    return devices if config["trainer"].get("strategy") == "ddp" and isinstance(devices, int) else 1
+def _num_wanted(trainer: TrainerSettings) -> int:
+    return trainer.devices if trainer.strategy == "ddp" and isinstance(trainer.devices, int) else 1
 
 
 def _run(words: list[str], num: int, folder: Path) -> int:

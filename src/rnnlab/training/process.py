@@ -9,20 +9,22 @@ import warnings
 
 import torch
 
-from rnnlab.config import Config
 from rnnlab.training.launching import num_local_processes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
-def tune_process(config: Config) -> None:
-    """Choose threads, and let the allocator keep what it freed: handing each batch's memory back costs a sixth of a step."""
+def tune_process(num_threads: int | None) -> None:
+    """Choose the number of threads (None: one per core), and let the allocator keep what it freed.
+
+    Handing each batch's memory back to the system costs a sixth of a step.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
             libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-    torch.set_num_threads(config["trainer"]["num_threads"] or max(1, (os.cpu_count() or 1) // num_local_processes()))
+    torch.set_num_threads(num_threads or max(1, (os.cpu_count() or 1) // num_local_processes()))
     torch.set_flush_denormal(True)  # gradients that fade through time end in numbers that cost a hundred times more
 
 

@@ -1,0 +1,62 @@
+"""Evaluate the chosen checkpoint of a run: on its test split, or on other labelled data (`src/score.py`)."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from rnnlab.commands.finished import fetched, open_run, write_text
+from rnnlab.commands.tracked_training import refuse_changed_data
+from rnnlab.config import Node
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.evaluation.artifacts import unit_of
+from rnnlab.evaluation.evaluate import measure
+from rnnlab.settings import Paths, Store
+from rnnlab.tracking.recorded import read_config
+from rnnlab.training.callbacks import shown
+
+
+@dataclass(frozen=True)
+class Source:
+    """The data to evaluate on (`data.source`); None: the run's own test split."""
+
+    source: str | None
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What `score.py` is asked; conf/score.yaml says what each key means."""
+
+    paths: Paths
+    run: str | None
+    data: Source
+    output: str | None
+    tracking: Store
+
+
+def score(settings: ScoreSettings) -> None:
+    """Evaluate a run's chosen checkpoint, and print its metrics.
+
+    Raises:
+        ValueError: the user can mend it; the message says how.
+    """
+    client, bundle = open_run(settings.run, settings.tracking, settings.paths)
+    run_id, source = str(settings.run), settings.data.source
+    recorded = read_config(client, run_id, fetched(run_id, settings.paths)).values
+    node = Node("data", recorded["data"] | ({"source": source} if source else {}))
+    data: SequenceDataModule = node.recipe()(settings.paths.of_data, recorded["seed"])
+    if source:
+        data.setup_as_test(bundle.data)
+    else:
+        data.setup()
+        refuse_changed_data(client, run_id, data)
+    found = measure(bundle.model, data, "test")
+    words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
+    table = Table(title=f"run {run_id} on {words}", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right")
+    for name, value in found.numbers.items():
+        table.add_row(name, shown(value, unit_of(name, bundle.model.task)))
+    Console(soft_wrap=True).print(table)
+    if settings.output:
+        write_text(found.table.to_csv(index=False), settings.output)

@@ -1,0 +1,130 @@
+"""The jobs of a study: composed, checked, with their data prepared, and run by Hydra's launcher."""
+
+import itertools
+import json
+from collections.abc import Sequence
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from rnnlab.cli import FLAGS, as_composed
+from rnnlab.config import ConfigError
+from rnnlab.contracts import DataSpec
+from rnnlab.settings import TrainSettings, TrialId
+from rnnlab.studies.jobs import Job, State, counted, state_of
+from rnnlab.tracking.parents import REPEATED, Parent
+from rnnlab.tracking.tracker import Client, find_runs
+from rnnlab.training.identity import identity
+from rnnlab.training.recipes import check, find_data
+
+NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
+
+
+class Runner:
+    """Make and run the jobs of one study.
+
+    Args:
+        context: Hydra's.
+        task: called by each job.
+        config: the configuration without what is swept.
+        axes: what is swept, key to values.
+        fixed: the words that hold for all jobs.
+    """
+
+    client: Client
+    parent: Parent
+    """Both are known once the study has begun."""
+
+    def __init__(
+        self, context: HydraContext, task: TaskFunction, config: DictConfig, axes: dict[str, list[str]], fixed: Sequence[str]
+    ) -> None:
+        self.context, self.task, self.hydra_config = context, task, config
+        self.axes, self.fixed = axes, list(fixed)
+        self.launcher = str(config.hydra.runtime.choices.get("hydra/launcher", "basic"))
+        self.known: dict[str, tuple[str, DataSpec]] = {}
+
+    def compose(self, words: list[str]) -> TrainSettings:
+        """Compose the configuration of a job."""
+        try:
+            composed = self.context.config_loader.load_sweep_config(
+                self.hydra_config, [FLAGS.get(word, word) for word in (*self.fixed, *words)]
+            )
+        except HydraException as error:
+            raise ConfigError(" ".join(str(error).split())) from None
+        return TrainSettings.of(as_composed(composed, composed.hydra.runtime.choices, list(composed.hydra.overrides.task)))
+
+    def make_jobs(self) -> list[Job]:
+        """Return every combination of the axes once: what is fitted once has one job for all seeds."""
+        axes = self.axes
+        ordered = [key for key in axes if key in REPEATED] + [key for key in axes if key not in REPEATED]
+        found: dict[str, Job] = {}
+        for values in itertools.product(*(axes[key] for key in ordered)):
+            given = dict(zip(ordered, values, strict=True))
+            words = [f"{key}={given[key]}" for key in axes]
+            job = self.make_job(words)
+            found.setdefault(job.identity, job)
+        return list(found.values())
+
+    def make_job(self, words: list[str]) -> Job:
+        """Compose and check a job, and prepare its data where that was not done."""
+        if "model=baseline" in [*self.fixed, *words]:
+            fixed, self.fixed = self.fixed, [w for w in self.fixed if not w.startswith(NOT_OF_BASELINES) or w.startswith("model=")]
+            kept = [word for word in words if not word.startswith(NOT_OF_BASELINES) or word.startswith("model=")]
+            try:
+                settings, own = self.compose(kept), [*self.fixed, *kept]
+            finally:
+                self.fixed = fixed
+        else:
+            settings, own = self.compose(words), [*self.fixed, *words]
+        check(settings)
+        return Job(tuple(own), settings, identity(settings, self._data(settings)[0]))
+
+    def _data(self, settings: TrainSettings) -> tuple[str, DataSpec]:
+        """Return the hash of the data's content and what they are; the first time data are asked for, they are fetched and prepared."""
+        # Which part is test changes nothing of this; were it prepared with the split, each job prepares its own.
+        key = json.dumps(settings.data.without("fold", "loader"), sort_keys=True)
+        if key not in self.known:
+            data = find_data(settings)
+            self.known[key] = (data.hashes["source_hash"], data.make_spec())
+        return self.known[key]
+
+    def state(self, job: Job) -> State:
+        """Say what became of a job so far."""
+        return state_of(counted(find_runs(self.client, f"tags.identity = '{job.identity}'")))
+
+    def start(self, batch: list[tuple[Job, TrialId | None]], first: int) -> list[JobReturn]:
+        """Let the launcher run jobs, each with the trial that it is, if it is one; `first` is the number of the first."""
+        launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task, config=self.hydra_config
+        )
+        return list(launcher.launch([self._complete(job, trial) for job, trial in batch], initial_job_idx=first))
+
+    def _complete(self, job: Job, trial: TrialId | None) -> list[str]:
+        """Return a job's words with what ties it to the study."""
+        experiment = [f"tracking.experiment={self.parent.experiment}"] if not job.settings.tracking.experiment else []
+        own = [f"study.parent={self.parent.run_id}", f"study.name={self.parent.plan.name}"]
+        return [*job.words, *experiment, *own, *([f"study.trial={trial}"] if trial else [])]
+
+    def run_trial(self, job: Job, trial: TrialId) -> str:
+        """Run one job as a trial of a search; return why it failed, or nothing."""
+        return error_of(self.start([(job, trial)], trial.number)[0])
+
+    def given_to(self, job: Job) -> list[str]:
+        """Return the words of a job that the study's axes gave it."""
+        return [word for word in job.words if word not in self.fixed]
+
+    def spec(self, job: Job) -> DataSpec:
+        """Return what a job's data are."""
+        return self._data(job.settings)[1]
+
+    def varying(self, job: Job) -> list[str]:
+        return [word for word in job.words if word.partition("=")[0] in self.axes or word.startswith("study.setting")]
+
+
+def error_of(result: JobReturn) -> str:
+    """Return why a job failed, or nothing."""
+    return str(result._return_value) or type(result._return_value).__name__ if isinstance(result._return_value, BaseException) else ""

@@ -1,0 +1,84 @@
+"""Checkpoints: written so that none is ever half a file, read as data and never as code."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from rich.console import Console
+
+from rnnlab.config import ConfigError
+from rnnlab.models.base import Network
+
+console = Console(stderr=True, soft_wrap=True)
+
+
+class DirectCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints straight to disk, aside and renamed; Lightning's way holds each of them twice in memory first."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: where it cannot be written.
+        """
+        file = Path(path)
+        aside = file.with_name(f".{file.name}.writing")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(checkpoint, aside)
+            os.replace(aside, file)
+        except RuntimeError as error:  # what torch says of a disk that is full
+            raise OSError(f"{file}: {str(error).splitlines()[0]}") from error
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Read a checkpoint as data, never as code.
+
+    Raises:
+        ConfigError: where it is no checkpoint, is damaged, or carries code.
+    """
+    try:
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        _ = content["state_dict"].keys()
+        return content
+    except pickle.UnpicklingError as error:
+        reason = "it carries code, which is not run" if "Unsupported global" in str(error) else "it is damaged or no checkpoint at all"
+        raise ConfigError(f"{file} cannot be loaded: {reason}") from None
+    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({str(error).splitlines()[0]})") from None
+
+
+def load_weights(model: Network, checkpoint: Path) -> Path:
+    """Load a checkpoint's weights.
+
+    Raises:
+        ConfigError: where it cannot be read or belongs to another model.
+    """
+    try:
+        model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
+    except RuntimeError as error:
+        raise ConfigError(f"{checkpoint} belongs to another model ({str(error).splitlines()[0]})") from None
+    return checkpoint
+
+
+def init_from(model: Network, folder: Path) -> None:
+    """Begin with another run's weights where names and shapes agree, and say which."""
+    file = next((f for f in (folder / "best.ckpt", folder / "last.ckpt") if f.is_file()), None)
+    if file is None:
+        raise ConfigError(f"init_from: no checkpoint in {folder}")
+    theirs = read_checkpoint(file)["state_dict"]
+    ours = model.state_dict()
+    taken = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    if "frontend.table.weight" not in taken:  # another vocabulary: its n-grams are numbered by it
+        taken = {k: v for k, v in taken.items() if "ngram" not in k}
+    if not taken:
+        raise ConfigError("init_from: no weight of that run has the name and shape of one here")
+    model.load_state_dict(taken, strict=False)
+    console.print(f"init_from {folder.name}: took {len(taken)} of {len(ours)} weights")
+    if left := [name for name in ours if name not in taken]:
+        console.print(f"  drawn anew: {', '.join(left)}", highlight=False)

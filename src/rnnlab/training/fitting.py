@@ -1,0 +1,142 @@
+"""One training: model -> fit -> chosen checkpoint -> evaluation on validation and test."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+
+from rnnlab.config import ConfigError, Failed
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.targets import TokenTargets
+from rnnlab.evaluation.evaluate import Evaluation, measure
+from rnnlab.models.base import FittedOnce, Network, Predictor, SequenceModule
+from rnnlab.settings import TrainSettings
+from rnnlab.tracking.tracker import Tracker
+from rnnlab.training import distributed
+from rnnlab.training.budget import at_budget
+from rnnlab.training.callbacks import peak_memory_mb
+from rnnlab.training.checkpoints import load_weights
+from rnnlab.training.launching import is_leader
+from rnnlab.training.recipes import Recipes
+from rnnlab.training.trainer import count_of, make_trainer
+
+console = Console(stderr=True, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model.
+
+    Args:
+        model: with the weights of the chosen checkpoint.
+        cost: time, speed and memory, by metric name.
+        checkpoint: the chosen one; a baseline has none.
+    """
+
+    model: Predictor
+    cost: dict[str, float]
+    checkpoint: Path | None = None
+
+
+def make_model(settings: TrainSettings, recipes: Recipes, data: SequenceDataModule) -> tuple[TrainSettings, Predictor]:
+    """Make the model for these data; return it with the settings that it has, the hidden size that meets a budget among them.
+
+    Raises:
+        ConfigError: where settings, model and data do not go together.
+    """
+    spec = data.make_spec()
+    if spec.solved_at is None and settings.callbacks.early_stopping.when_solved and not settings.is_baseline:
+        raise ConfigError(f"callbacks.early_stopping.when_solved: data={spec.name} don't say when they are solved: leave it out")
+    if settings.budget and settings.model.sized_parts:
+        sized = at_budget(settings.model, settings.budget, spec)
+        console.print(
+            f"  {'budget':13} hidden size {sized.hidden_size}: {sized.num_parameters:,} parameters between front end and output "
+            f"({100 * sized.deviation:+.1f} %)",
+            highlight=False,
+        )
+        settings = replace(settings, model=sized.model)
+    pl.seed_everything(settings.seed, workers=False, verbose=False)
+    model: Predictor = settings.model.recipe()(spec)
+    if isinstance(model, Network):
+        model.optimization = recipes.optimization
+        model.frontend.begin_with(data.input_vectors())
+        if model.frontend.needs_fit:
+            model.frontend.fit(data.plain_dataloader("train"))
+    elif settings.init_from:
+        raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
+    if isinstance(model, SequenceModule) and model.is_ctc:
+        _leave_out_short(model, data)
+    return settings, model
+
+
+def _leave_out_short(model: SequenceModule, data: SequenceDataModule) -> None:
+    """Leave out of training the examples that are too short for CTC to align, and name them."""
+    assert isinstance(data, TokenTargets)
+    left = data.leave_out_infeasible(model.frontend.steps_out)
+    if left:
+        words = ", ".join(left[:5]) + (f", ... {len(left) - 5} more" if len(left) > 5 else "")
+        console.print(f"  [yellow]left out[/]      {len(left)} too short for CTC to say all their tokens: {words}", highlight=False)
+
+
+def fit(
+    settings: TrainSettings,
+    recipes: Recipes,
+    tracker: Tracker,
+    model: Predictor,
+    data: SequenceDataModule,
+    checkpoint: Path | None,
+    more_callbacks: Iterable[Callback] = (),
+) -> Fitted:
+    """Train a network, from a checkpoint if there is one, and load the chosen checkpoint; or fit a baseline.
+
+    Raises:
+        Failed: where the disk is full.
+        ConfigError: where Lightning refuses a setting.
+    """
+    if not isinstance(model, Network):
+        return _fit_baseline(cast(FittedOnce, model), data)
+    trainer, best, meter = make_trainer(settings, recipes.trainer, tracker, model, data, more_callbacks)
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+    except OSError as error:
+        raise Failed(
+            f"cannot write in {tracker.folder} ({error.strerror or error}): free some space, then go on from the last checkpoint with "
+            f"resume={tracker.run_id}"
+        ) from error
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+    distributed.part()
+    cost = {"time/fit_seconds": meter.fit_seconds, **meter.numbers()}
+    last = tracker.folder / "last.ckpt"
+    if not is_leader():
+        return Fitted(model, cost, last)
+    # In whatever precision the network was trained, it is evaluated and kept in float32.
+    return Fitted(model, cost, load_weights(model.float(), Path(best.best_model_path) if best.best_model_path else last))
+
+
+def _fit_baseline(model: FittedOnce, data: SequenceDataModule) -> Fitted:
+    console.print(f"fitting [bold]{model.kind}[/]")
+    begun = time.monotonic()
+    model.fit(data.plain_dataloader("train"), data.plain_dataloader("val"))
+    seconds = time.monotonic() - begun
+    cost = {
+        "time/fit_seconds": seconds,
+        "speed/examples_per_second": len(data.rows["train"]) / max(seconds, 1e-9),
+        "memory/peak_mb": peak_memory_mb(),
+    }
+    return Fitted(model, cost)
+
+
+def evaluate_both(settings: TrainSettings, model: Predictor, data: SequenceDataModule) -> dict[str, Evaluation]:
+    """Evaluate on validation and on test, once."""
+    limits = settings.trainer.limits
+    return {
+        "val": measure(model, data, "val", count_of(limits["val"], data.val_dataloader())),
+        "test": measure(model, data, "test", count_of(limits["test"], data.test_dataloader())),
+    }

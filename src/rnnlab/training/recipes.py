@@ -1,0 +1,91 @@
+"""From settings to checked recipes, and to data that are open: all that a training needs before there is a model."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+
+from rnnlab.config import ConfigError, naming_recipe
+from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.sources.fetching import SourceUnavailable
+from rnnlab.models.base import Optimization, Predictor
+from rnnlab.settings import Choices, TrainSettings
+from rnnlab.training import distributed
+
+console = Console(stderr=True, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """The objects that settings describe, checked against their signatures; their sizes still follow from the data."""
+
+    model: functools.partial[Predictor]
+    data: functools.partial[SequenceDataModule]
+    optimization: Optimization
+    trainer: functools.partial[pl.Trainer]
+
+
+def check(settings: TrainSettings) -> Recipes:
+    """Check every key and value against the signature that takes it.
+
+    Raises:
+        ConfigError: names the key, what was given, what is allowed.
+    """
+    with naming_recipe(settings.choices.recipe):
+        model = settings.model.recipe()
+        _refuse_foreign_cell(model, settings.choices)
+        distributed.check(settings.trainer)
+        optimizer = settings.optimizer.recipe()
+        try:
+            optimizer([torch.nn.Parameter(torch.zeros(1))])
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ConfigError(f"optimizer: {error}") from None
+        optimization = Optimization(optimizer, settings.scheduler.recipe())
+        if settings.callbacks.insight is not None:
+            settings.callbacks.insight.recipe()
+        return Recipes(model, settings.data.recipe(), optimization, distributed.placed(settings.trainer.node.recipe()))
+
+
+def _refuse_foreign_cell(model: "functools.partial[Predictor]", choices: Choices) -> None:
+    """Refuse a cell of another family than the model's."""
+    taken = getattr(model.func, "cell_classes", ())  # only recurrent networks have these
+    if not taken or model.keywords["cell"].func in taken:
+        return
+    names = ", ".join(cell.__module__.rpartition(".")[2] for cell in taken)
+    given = f"cell={choices.cell}" if choices.cell else "this cell"
+    raise ConfigError(f"model={choices.model} does not take {given}, but: {names}. For both directions of any cell: model=birnn cell=...")
+
+
+def find_data(settings: TrainSettings) -> SequenceDataModule:
+    """Open the data, prepared first where they are not; where a named set is unavailable, take the bundled sample and say so loudly."""
+    make_data = settings.data.recipe()
+    data: SequenceDataModule = make_data(settings.paths.of_data, settings.seed)
+    try:
+        data.setup()
+    except SourceUnavailable as error:
+        console.print(f"\n[bold red]{data.source} cannot be had:[/] {error}", highlight=False)
+        console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
+        data = make_data(settings.paths.of_data, settings.seed, source="sample", **settings_of_sample(make_data.keywords))
+        data.setup()
+    if not settings.study.parent:  # a study has described its data before its jobs
+        describe(data)
+    return data
+
+
+def settings_of_sample(keys: Iterable[str]) -> dict[str, str | None]:
+    """Return settings that the sample can meet whatever was asked of the named source."""
+    settings: dict[str, str | None] = {"split": "auto", "tickers": None, "source_language": "en", "target_language": "de"}
+    return {key: value for key, value in settings.items() if key in keys}
+
+
+def describe(data: SequenceDataModule) -> None:
+    """Print what the data are."""
+    console.print(
+        f"[bold]data[/] {data.name}: source {data.source}{f' ({data.provenance})' if data.provenance else ''}",
+        highlight=False,
+    )
+    for name, text in data.describe():
+        console.print(f"  {name:13} {text}", highlight=False)
