@@ -16,6 +16,7 @@ from rnnlab.cli import as_hydra_reads, compose_config
 from rnnlab.commands import compare, train
 from rnnlab.config import ConfigError
 from rnnlab.report import differences as two_runs
+from rnnlab.settings import TrainSettings
 
 Compare = Callable[..., str]
 STUDY = (
