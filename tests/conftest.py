@@ -136,7 +136,7 @@ def compose(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
     def composed(*words: str, config_name: str = "config") -> Any:
-        key = (config_name, *words)
+        key = (os.environ["RNNLAB_ROOT"], config_name, *words)
         if key not in COMPOSED:
             COMPOSED[key] = cli.compose_config(config_name, list(words))
         return settings_of(config_name, deepcopy(COMPOSED[key]))

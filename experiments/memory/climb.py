@@ -165,11 +165,11 @@ def ensure(rung: Rung, budget: Budget, parent: str) -> tuple[bool, JobOfParent]:
         try:
             train(settings)
         except ValueError as error:  # it diverged: tracked as failed
-            print(f"{settings.name}: {error}", file=sys.stderr)
+            print(f"{settings.run.name}: {error}", file=sys.stderr)
         made = find_runs(client, wanted)
         run = finished_run(made)
         if run is None and any(each.info.status == "RUNNING" for each in made):
-            raise RuntimeError(f"{settings.name} is being trained by another process: when that is done, run this again")
+            raise RuntimeError(f"{settings.run.name} is being trained by another process: when that is done, run this again")
     return run is not None and run.data.metrics["test/solved"] == 1, (job, words, settings)
 
 

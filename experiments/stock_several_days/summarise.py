@@ -12,8 +12,8 @@ import torch
 
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, Reference
+from rnnlab.data.series.base import WindowReader
 from rnnlab.data.series.stock import StockData
-from rnnlab.data.series.windows import Scales
 from rnnlab.evaluation.bundle import Bundle, load_bundle
 from rnnlab.paths import SAMPLES, root
 from rnnlab.settings import Composed
@@ -59,7 +59,8 @@ def several_days(recorded: Composed, paths: dict[str, str]) -> StockData:
 @torch.inference_mode()
 def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
     """Forecast tomorrow, take the forecast for what happened, go on: QLIKE of the mean variance over 1 to 5 days."""
-    own, rows = Scales(**{name: np.array(values) for name, values in bundle.data["scales"].items()}), data.rows["test"]
+    assert isinstance(bundle.reader, WindowReader)
+    own, rows = bundle.reader.fitted, data.rows["test"]
     read = data.windows.inputs(rows, data.window).astype(np.float64) * data.scales.feature_std + data.scales.feature_mean
     ids = torch.arange(len(rows))
     offset, scale = (torch.tensor(part, dtype=torch.float32).expand(len(rows), 1) for part in (own.target_mean, own.target_std))
@@ -69,7 +70,7 @@ def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
         batch = Batch(
             inputs, torch.full_like(ids, data.window), torch.ones(len(ids), 1), torch.ones_like(ids), ids, Reference(offset, scale, scale)
         )
-        variance = bundle.model.task.forecasts(bundle.model.respond(batch), batch)[:, 0, 0].double().numpy()
+        variance = bundle.model.task.forecasts(bundle.model.predict(batch), batch)[:, 0, 0].double().numpy()
         variances.append(variance)
         read = np.concatenate([read[:, 1:], np.log(variance)[:, None, None]], axis=1)
     forecast = np.cumsum(variances, axis=0).T / np.array(HORIZONS)

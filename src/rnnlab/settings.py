@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from rnnlab.config import (
     naming_recipe,
     whole,
 )
+from rnnlab.paths import HOME, SAMPLES
 
 Settings = TypeVar("Settings")
 
@@ -33,6 +34,11 @@ class Paths:
     data: Path
     samples: Path
     outputs: Path
+
+    @classmethod
+    def below(cls, root: Path) -> "Paths":
+        """Return the folders that conf/paths/default.yaml names for a root."""
+        return cls(HOME, root, root / "data", SAMPLES, root / "outputs")
 
     @property
     def of_data(self) -> dict[str, str]:
@@ -160,25 +166,54 @@ class TrialId:
 
 
 @dataclass(frozen=True)
-class Study:
-    """What a study asks (`study`); conf/study/none.yaml says what each key means."""
+class SearchSettings:
+    """How a study searches the best setting of each network (the keys of `study` from `tuning_trials` on)."""
 
-    name: str | None
-    axes: dict[str, Any]
     metric: str | None
-    on_failure: Literal["continue", "stop"]
-    retry_failed: bool
-    restart_damaged: bool
     tuning_trials: Annotated[int, BeforeValidator(lambda value: whole(value, 0, "study.tuning_trials"))]
     with_default: bool
     space: dict[str, Any]
     search_seeds: list[int]
     pruning: bool
     write_tuned: bool
-    dry_run: bool
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What ties one job to its study: the parent's run id, the name of its setting, and the trial that it is."""
+
     parent: str | None
     setting: str | None
     trial: Annotated[TrialId | None, BeforeValidator(TrialId.parse)]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study asks (`study`); conf/study/none.yaml says what each key means."""
+
+    name: str | None
+    axes: dict[str, Any]
+    on_failure: Literal["continue", "stop"]
+    retry_failed: bool
+    restart_damaged: bool
+    dry_run: bool
+    search: SearchSettings
+    job: JobSettings
+
+    @classmethod
+    def of(cls, values: Config) -> "Study":
+        """Turn the section, whose keys lie side by side, into settings.
+
+        Raises:
+            ConfigError: names the key, what was given, what is allowed.
+        """
+        search, job = ({field.name: values[field.name] for field in fields(part)} for part in (SearchSettings, JobSettings))
+        grouped = {key: value for key, value in values.items() if key not in search | job} | {
+            "search": checked(search, SearchSettings, "study"),
+            "job": checked(job, JobSettings, "study"),
+        }
+        found: Study = checked(grouped, cls, "study")
+        return found
 
 
 @dataclass(frozen=True)
@@ -276,18 +311,31 @@ class Composed:
 
 
 @dataclass(frozen=True)
+class RunSettings:
+    """How a run is named, and how it follows from other runs.
+
+    Args:
+        name: None: it is made.
+        resume: id of the run to continue.
+        init_from: id of the run whose weights this one begins with.
+        reproduces: id of the run that this one repeats.
+    """
+
+    name: str | None
+    resume: str | None
+    init_from: str | None
+    reproduces: str | None
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """The settings of one training.
 
     Args:
         model, data, optimizer, scheduler: sections that are recipes.
-        trainer, callbacks, tracking, study, paths: see there.
+        trainer, callbacks, tracking, study, run, paths: see there.
         seed: of initial weights, dropout, order and augmentation.
-        name: of the run; None: it is made.
-        resume: id of the run to continue.
-        init_from: id of the run whose weights this one begins with.
         budget: number of parameters that the network must have; None: its hidden size decides.
-        reproduces: id of the run that this one repeats.
         composed: the values from which all of this was made.
     """
 
@@ -300,12 +348,9 @@ class TrainSettings:
     tracking: Tracking
     study: Study
     paths: Paths
+    run: RunSettings
     seed: int
-    name: str | None
-    resume: str | None
-    init_from: str | None
     budget: int | None
-    reproduces: str | None
     composed: Composed
 
     @classmethod
@@ -332,14 +377,11 @@ class TrainSettings:
             trainer=trainer,
             callbacks=callbacks,
             tracking=checked(values["tracking"], Tracking, "tracking"),
-            study=checked(values["study"], Study, "study"),
+            study=Study.of(values["study"]),
             paths=checked(values["paths"], Paths, "paths"),
             seed=whole(values["seed"], 0, "seed"),
-            name=values["name"],
-            resume=values["resume"],
-            init_from=values["init_from"],
+            run=RunSettings(values["name"], values["resume"], values["init_from"], values.get("reproduces")),
             budget=budget,
-            reproduces=values.get("reproduces"),
             composed=composed,
         )
 

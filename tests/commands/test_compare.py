@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from rnnlab import cli
-from rnnlab.cli import as_hydra_reads, compose_config
+from rnnlab.cli import as_hydra_reads
 from rnnlab.commands import compare, train
 from rnnlab.config import ConfigError
 from rnnlab.report import differences as two_runs
@@ -38,7 +38,13 @@ def place(new_root: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture
-def compared(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Compare]:
+def compared(
+    compose: Callable[..., compare.CompareSettings],
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Compare]:
     """Run compare.py's words, and return what was printed."""
     monkeypatch.setenv("RNNLAB_ROOT", str(place))
     monkeypatch.setenv("COLUMNS", "250")
@@ -47,8 +53,7 @@ def compared(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
     def typed(*words: str) -> str:
         given = [as_hydra_reads("compare", word) for word in words]
-        composed = compose_config("compare", [*given, as_hydra_reads("compare", f"output={tmp_path / 'report'}")])
-        compare.compare(composed.typed(compare.CompareSettings))
+        compare.compare(compose(*given, as_hydra_reads("compare", f"output={tmp_path / 'report'}"), config_name="compare"))
         return capsys.readouterr().out
 
     yield typed

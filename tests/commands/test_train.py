@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from tests.lanes import covering, some
 
 from rnnlab.commands import train as run
-from rnnlab.commands.train import run_name
 from rnnlab.config import ConfigError
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.paths import CONF
 from rnnlab.settings import TrainSettings
+from rnnlab.training.recording import run_name
 
 WORDS = ("data.source=sample", "trainer=smoke", "data.loader.batch_size=20", "model.recurrence.hidden_size=9", "seed=3")
 
@@ -130,12 +130,16 @@ def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compos
 
 
 def test_a_run_is_named_by_what_matters(compose: Callable[..., TrainSettings]) -> None:
-    assert run_name(compose("model=lstm", "seed=2")) == "lstm-h128-speech-s2"
+    def named(*words: str) -> str:
+        settings = compose(*words)
+        return run_name(settings, settings.data.recipe()(settings.paths.of_data, 0).name_parts())
+
+    assert named("model=lstm", "seed=2") == "lstm-h128-speech-s2"
     words = ("model=birnn", "cell=srnn", "data=fsdd", "data.split=speaker", "data.fold=4", "model.recurrence.hidden_size=8")
-    assert run_name(compose(*words)) == "birnn-srnn-h8-fsdd-f4-s0"
-    assert run_name(compose("model=lstm", "cell=lstm_peephole")) == "lstm-lstm_peephole-h128-speech-s0"
-    assert run_name(compose("data=stock", "data.horizon_days=[1,5]", "data.target=close")) == "gru-h32-stock-close1-5d-s0"
-    assert run_name(compose("data=series", "data.num_folds=3", "data.fold=1")) == "gru-h128-series-f1-s0"
+    assert named(*words) == "birnn-srnn-h8-fsdd-f4-s0"
+    assert named("model=lstm", "cell=lstm_peephole") == "lstm-lstm_peephole-h128-speech-s0"
+    assert named("data=stock", "data.horizon_days=[1,5]", "data.target=close") == "gru-h32-stock-close1-5d-s0"
+    assert named("data=series", "data.num_folds=3", "data.fold=1") == "gru-h128-series-f1-s0"
 
 
 # Baselines and forecasts

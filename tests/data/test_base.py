@@ -1,6 +1,5 @@
 """Claims about what every data module shares, and the questions that each data set of conf/data is put through."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.data.bundled import through_json
 from tests.lanes import some
 
 from rnnlab.config import recipe
 from rnnlab.contracts import IGNORED_TARGET, PAD, SPECIALS, UNKNOWN, Batch, DataSpec, valid_mask
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
+from rnnlab.data.inputs import WrittenReader
 from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Prepared
 from rnnlab.data.series.base import WindowedData
 from rnnlab.data.sources.fetching import SourceError, SourceUnavailable
 from rnnlab.data.targets import TokenTargets
-from rnnlab.evaluation.bundle import reader
+from rnnlab.data.text.classification import TextReader
 from rnnlab.paths import HOME
 from rnnlab.settings import TrainSettings
 
@@ -209,34 +210,34 @@ def test_what_is_shown_is_one_line_an_example(module: SequenceDataModule) -> Non
 
 
 def wanted_and_found(module: SequenceDataModule, tmp_path: Path) -> tuple[Batch, Batch]:
-    """Return a batch of the loader's, and the same examples read from raw by what the bundle says."""
-    bundle = json.loads(json.dumps(module.bundle(), allow_nan=False))
+    """Return a batch of the loader's, and the same examples read from raw by its reader."""
+    reader = through_json(module.reader())
     inputs: list[str]
     if isinstance(module, WindowedData):
-        rows, inputs = truncated_tables(module, tmp_path, str(bundle["kind"]))
-    elif bundle["kind"] == "text":
+        rows, inputs = truncated_tables(module, tmp_path)
+    elif isinstance(reader, TextReader):
         rows = module.rows["test"][[0, 17, 5]]
         lines = [int(name.rpartition(":")[2]) for name in module.examples["id"].iloc[rows]]
         table = pd.read_csv(SAMPLES / "text" / "headlines.csv")  # no record over several lines: line 2 is row 0
         inputs = [table["text"].iloc[line - 2] for line in lines]
-    elif bundle["kind"] in ("translation", "pronunciation", "adding", "copying", "parity"):
+    elif isinstance(reader, WrittenReader):
         rows = module.rows["test"][[0, 17, 5]]
         inputs = module.shown(rows) or []
-    elif bundle["kind"] == "music":
+    elif reader.kind == "music":
         rows = module.rows["test"][[0, 7, 5]]
         inputs = [str(SAMPLES / "music" / f"{name}.csv") for name in module.examples["id"].iloc[rows]]
     else:
         rows = module.rows["test"][[0, 17, 5]]
-        inputs = [str(SAMPLES / str(bundle["kind"]) / name) for name in module.examples["id"].iloc[rows]]
-    names, found = reader(bundle["kind"])(bundle, inputs)
+        inputs = [str(SAMPLES / module.sample / name) for name in module.examples["id"].iloc[rows]]
+    names, found = reader.read(inputs)
     assert len(names) == found.size == len(rows)
     return module.collate(rows, epoch=0, is_training=False), found
 
 
-def truncated_tables(module: WindowedData, tmp_path: Path, kind: str) -> tuple[np.ndarray, list[str]]:
+def truncated_tables(module: WindowedData, tmp_path: Path) -> tuple[np.ndarray, list[str]]:
     """Cut each table of the sample after the last forecast whose target is known; return the rows of these forecasts."""
     later, inputs, rows = max(module.horizons), [], []
-    for number, file in enumerate(sorted((SAMPLES / kind).glob("*.csv"))):
+    for number, file in enumerate(sorted((SAMPLES / module.sample).glob("*.csv"))):
         lines = file.read_text().splitlines()
         (tmp_path / file.name).write_text("\n".join(lines[:-later]) + "\n")
         inputs.append(str(tmp_path / file.name))
@@ -267,10 +268,10 @@ def test_the_bundle_is_json_that_reads_a_raw_input_as_the_loader_does(module: Se
 
 
 def test_a_module_made_anew_from_the_bundle_has_all_of_the_sample_as_test(module: SequenceDataModule) -> None:
-    bundle = json.loads(json.dumps(module.bundle(), allow_nan=False))
+    reader = through_json(module.reader())
     other = another(module.name)
-    other.setup_as_test(bundle)
-    one_each = "word" if bundle["kind"] == "pronunciation" else "id"  # a word is one example, however many pronunciations it has
+    other.setup_as_test(reader)
+    one_each = "word" if module.sample == "pronunciation" else "id"  # a word is one example, however many pronunciations it has
     assert [len(other.rows[split]) for split in SPLITS] == [0, 0, module.examples[one_each].nunique()]
     rows = module.rows["test"][:5]
     wanted, found = module.collate(rows, 0, is_training=False), other.collate(rows, 0, is_training=False)

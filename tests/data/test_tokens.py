@@ -27,7 +27,6 @@ from rnnlab.data.tokens import (
     read_vectors,
     tokenize,
     train_subwords,
-    unknown_share,
 )
 
 NASTY = [
@@ -195,11 +194,6 @@ def test_unseen_words_are_unknown_and_not_remembered() -> None:
         assert (numbers.tolist(), numbers.dtype) == ([2, 1, 1, 1, 1], np.int64)
     assert (len(vocabulary), vocabulary.encode([]).tolist()) == (3, [])
     assert vocabulary == Vocabulary(("<pad>", "<unk>", "a"))
-
-
-def test_the_unknown_share_is_of_tokens_that_do_not_pad() -> None:
-    assert unknown_share(np.array([[2, 1, 3], [1, 0, 0]])) == 0.5
-    assert unknown_share(np.array([0, 0])) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,16 @@ from uuid import uuid4
 
 import pytest
 import torch
+import yaml
 
 from rnnlab.config import ConfigError
-from rnnlab.paths import HOME
-from rnnlab.settings import TrainSettings
+from rnnlab.paths import CONF
+from rnnlab.settings import Paths, Study, TrainSettings
 from rnnlab.studies.jobs import ALIVE_S, checkpoint_of, claim, decide, is_alive, state_of
 from rnnlab.tracking.tracker import Client, Run, Tracker, connect, experiment_id, get_run, process_name
 from rnnlab.training.identity import identity
 
-JOB = {"trial": None, "retry_failed": False}
+JOB = yaml.safe_load((CONF / "study/none.yaml").read_text(encoding="utf-8"))
 FORK = multiprocessing.get_context("fork")
 
 
@@ -198,7 +199,7 @@ def test_what_is_done_with_a_job_follows_from_its_state(
 ) -> None:
     job = uuid4().hex
     runs = [make(status, **tags, identity=job) for status, tags in tried]
-    decision = decide(connect(None, root), job, True, JOB | study)
+    decision = decide(connect(None, root), job, True, Study.of(JOB | study))
     assert (decision.todo, decision.reason) == (todo, reason)
     if todo == "go on":
         assert decision.run is not None
@@ -208,7 +209,7 @@ def test_what_is_done_with_a_job_follows_from_its_state(
 def test_a_job_that_is_not_ours_is_left_alone_whatever_its_runs_say(make: Callable[..., Run], root: Path) -> None:
     job = uuid4().hex
     make("KILLED", identity=job)
-    decision = decide(connect(None, root), job, False, JOB)
+    decision = decide(connect(None, root), job, False, Study.of(JOB))
     assert (decision.todo, decision.reason) == ("skip", "another process is running it")
 
 
@@ -234,7 +235,7 @@ def write(number: int, place: Path, pipe: Connection) -> None:
     """Write a run of 40 metrics at each of 9 steps, and say its id."""
     pipe.recv()
     client: Client = connect(None, place)
-    tracker = Tracker.start(client, "together", f"writer-{number}", place / "outputs", place, HOME, {"identity": f"job-{number % 2}"})
+    tracker = Tracker.start(client, "together", f"writer-{number}", Paths.below(place), {"identity": f"job-{number % 2}"})
     for step in range(9):
         tracker.log_metrics({f"m/{index}": number + step / 10 for index in range(40)}, step)
         tracker.flush()

@@ -10,9 +10,11 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from rnnlab.config import Config, ConfigError
+from rnnlab.cli import compose_config
+from rnnlab.config import ConfigError
 from rnnlab.contracts import DataSpec
 from rnnlab.models.base import Network
+from rnnlab.settings import TrainSettings
 from rnnlab.studies.trials import NUM_STARTUP, Pruning, Search, Setting, read_search, read_space, search_name
 from rnnlab.tasks import Classify, Regularisation, direction_of, make_task
 from rnnlab.training.callbacks import Pruned
@@ -227,8 +229,8 @@ def with_others(outputs: Path, direction: str = "max", others: tuple[float, ...]
 
 
 def pruning(outputs: Path, trial: str, mode: str = "max", seed: int = 0, seeds: tuple[int, ...] = (0, 3)) -> Pruning:
-    config: Config = {"study": {"trial": trial, "search_seeds": list(seeds)}, "seed": seed, "paths": {"outputs": str(outputs)}}
-    return Pruning(config, "val/accuracy", mode)
+    words = [f"study.trial='{trial}'", f"study.search_seeds={list(seeds)}", f"seed={seed}", f"paths.outputs={outputs}"]
+    return Pruning(TrainSettings.of(compose_config("config", words)), "val/accuracy", mode)
 
 
 def validate(callback: Pruning, value: float, epoch: int, num_epochs: int = 4) -> None:

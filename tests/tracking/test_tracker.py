@@ -10,8 +10,7 @@ import pytest
 import pytorch_lightning as pl
 
 from rnnlab.commands import train as run
-from rnnlab.paths import HOME
-from rnnlab.settings import TrainSettings
+from rnnlab.settings import Paths, TrainSettings
 from rnnlab.tracking.tracker import Tracker, TrackingError, connect, get_run, public
 from rnnlab.training import callbacks
 
@@ -50,7 +49,7 @@ def test_a_server_tracks_a_run_and_one_that_dies_in_the_middle_loses_nothing(
 
 def test_writers_that_start_at_once_share_one_new_database(tmp_path: Path) -> None:
     def write(number: int) -> str:
-        tracker = Tracker.start(connect(None, tmp_path), "together", f"writer-{number}", tmp_path / "outputs", tmp_path, HOME, {})
+        tracker = Tracker.start(connect(None, tmp_path), "together", f"writer-{number}", Paths.below(tmp_path), {})
         tracker.show("accuracy", "max")
         tracker.log_metrics({f"m/{step}": step for step in range(20)}, number)
         tracker.finish("FINISHED")

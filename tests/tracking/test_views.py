@@ -12,6 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from rnnlab.commands import ui
 from rnnlab.paths import HOME
+from rnnlab.settings import Paths
 from rnnlab.tracking import views
 from rnnlab.tracking.tracker import Client, Tracker, connect, offer_views, shown_experiments
 from rnnlab.tracking.views import NOTE, VIEWS, code, describe, link, missing_tags, state_of
@@ -100,7 +101,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def begun(client: Client, root: Path, experiment: str, **tags: str) -> Tracker:
-    return Tracker.start(client, experiment, "a-run", root / "outputs", root, HOME, tags)
+    return Tracker.start(client, experiment, "a-run", Paths.below(root), tags)
 
 
 def test_experiments_of_before_there_were_views_get_theirs_and_empty_ones_are_not_shown(place: Path) -> None:

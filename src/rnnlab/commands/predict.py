@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -14,10 +14,6 @@ from rich.table import Table
 
 from rnnlab.commands.finished import open_run, write_text
 from rnnlab.config import ConfigError, whole
-from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, write_roll
-from rnnlab.data.sound.recordings import AUDIO_SUFFIXES
-from rnnlab.data.tables import match_column, read_table
-from rnnlab.data.text.readers import TABLE_SUFFIXES, TEXT_NAMES
 from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
@@ -67,7 +63,7 @@ def predict(settings: PredictSettings) -> None:
         raise ConfigError("text=... is blank: write something to predict from")
     _, bundle = open_run(settings.run, settings.tracking, settings.paths)
     bundle.search_with(settings.beam_size, settings.num_best)
-    inputs = _raw_inputs(settings.inputs, settings.text, bundle.data)
+    inputs = bundle.reader.collect(settings.inputs, settings.text)
     if settings.maps:
         _draw_maps(bundle, inputs, Path(settings.maps).expanduser())
     if settings.explain:
@@ -86,60 +82,6 @@ def predict(settings: PredictSettings) -> None:
         write_text(text, settings.output)
     else:
         sys.stdout.write(text)
-
-
-SOUND, GENERATED = ("speech", "dictation"), ("adding", "copying", "parity")
-WRITTEN = ("text", "translation", "pronunciation", *GENERATED)
-COLUMNS = {
-    **{"text": ("text_column", TEXT_NAMES), "translation": ("source_column", ()), "pronunciation": (None, ("word",))},
-    **dict.fromkeys(GENERATED, (None, ("sequence",))),
-}
-"""Of a table: the key that names its column of inputs, and the column's usual names."""
-
-
-def _raw_inputs(given: list[str], text: str | None, data: dict[str, Any]) -> list[str]:
-    """Return what the bundle reads: texts, or paths of recordings or tables."""
-    kind = data["kind"]
-    if kind in WRITTEN:
-        return [line for item in given for line in _texts(item, data)] + ([str(text)] if text else [])
-    if text:
-        raise ConfigError(f"text=... is for runs on texts; this one is on data of the kind {kind}: give input=FILE")
-    suffixes, what = (AUDIO_SUFFIXES, "sound files") if kind in SOUND else (TABLE_SUFFIXES, "tables")
-    if kind == "music":
-        suffixes, what = ROLL_SUFFIXES, "piano rolls"
-    return [str(file) for item in given for file in _files(item, suffixes, what)]
-
-
-def _texts(item: str, data: dict[str, Any]) -> list[str]:
-    """Read texts: a table's column, or one a line of any other file or of standard input."""
-    if item == "-":
-        return _lines(sys.stdin.read(), "standard input", data["kind"])
-    (file,) = _files(item, TABLE_SUFFIXES, "tables")[:1]
-    if file.suffix.lower() not in TABLE_SUFFIXES:
-        return _lines(file.read_text(encoding="utf-8-sig", errors="replace"), str(file), data["kind"])
-    prepare = data.get("prepare", {})
-    table = read_table(file, delimiter=prepare.get("delimiter"), has_header=prepare.get("has_header", True))
-    key, usual = COLUMNS[data["kind"]]
-    wanted = usual[0] if key is None else prepare[key]
-    column = str(match_column(table, wanted, usual if wanted in usual[:1] else ()))
-    found = table.frame[column]
-    if len(empty := table.lines[found.str.strip() == ""]):
-        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-        raise ConfigError(f"{file}, line {empty[0]}: the {column} is empty{more}. Fill it in or remove the row")
-    return [str(text) for text in found]
-
-
-def _lines(text: str, place: str, kind: str) -> list[str]:
-    """Return the lines; empty ones go, but where answers stand line by line beside the input they are refused."""
-    lines = [line.strip() for line in text.split("\n")]
-    if kind == "translation":
-        while lines and not lines[-1]:
-            lines.pop()
-        if "" in lines:
-            raise ConfigError(
-                f"{place}, line {lines.index('') + 1} of {len(lines)} is empty: take it out, so that answers stay beside inputs"
-            )
-    return [line for line in lines if line]
 
 
 def _draw_maps(bundle: Bundle, inputs: list[str], folder: Path) -> None:
@@ -164,7 +106,7 @@ def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
     num_drawn = 0
     for names, batch in bundle.batches(inputs):
         stems = [f"{num_drawn + number:03d}" for number in range(1, len(names) + 1)]
-        found = explain(bundle.model, bundle.data, batch, place, stems)
+        found = explain(bundle.model, bundle.reader, batch, place, stems)
         tables.append(found.table.assign(input=found.table["input"].map(dict(zip(stems, names, strict=True)))))
         missed.append(found.most_missed)
         num_drawn += len(names)
@@ -184,20 +126,8 @@ def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: 
             num_done += 1
             file, piece_TK = folder / f"{num_done:03d}.png", values_TK[:length]
             added_SK = draw_continuation(bundle.model, piece_TK, length, num_steps, seed, file)
-            write_roll(torch.cat([piece_TK, added_SK]).numpy(), bundle.model.spec.label_names, file.with_suffix(".csv"))
+            bundle.reader.write(torch.cat([piece_TK, added_SK]).numpy(), file.with_suffix(".csv"))
     print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
-
-
-def _files(item: str, suffixes: set[str], what: str) -> list[Path]:
-    path = Path(item).expanduser()
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
-        if not found:
-            raise ConfigError(f"input={item}: no {what} in that folder")
-        return found
-    if not path.is_file():
-        raise ConfigError(f"input={item}: no such file or folder")
-    return [path]
 
 
 def _print_table(table: pd.DataFrame, output: str | None) -> None:

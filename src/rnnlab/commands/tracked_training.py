@@ -52,7 +52,7 @@ def train_here(settings: TrainSettings) -> float | None:
     """Train in this process, alone or as one of several; see `commands.train.train`."""
     quieten()
     with distributed.joined():
-        if settings.resume and is_worker():
+        if settings.run.resume and is_worker():
             asked = settings
             settings = distributed.from_leader(lambda: resumed(asked))
         recipes = check(settings)
@@ -73,7 +73,7 @@ def resumed(asked: TrainSettings) -> TrainSettings:
     Raises:
         ConfigError: where there is none that can be continued, or other settings were typed, too.
     """
-    run_id = str(asked.resume)
+    run_id = str(asked.run.resume)
     if others := [word for word in asked.words if not word.startswith(("resume=", "tracking.", "paths.", "hydra"))]:
         raise ConfigError(f"resume={run_id} takes that run's recorded configuration: leave out {' '.join(others)}")
     client = connect(asked.tracking.uri, asked.paths.root)
@@ -94,7 +94,7 @@ def resumed(asked: TrainSettings) -> TrainSettings:
 @contextmanager
 def _started(settings: TrainSettings, client: Client, job: str) -> Iterator[Start | None]:
     """Hold a study's job while it runs, and say where it begins; None if it is not to do."""
-    if not settings.study.parent:
+    if not settings.study.job.parent:
         yield distributed.from_leader(lambda: _start_of_resumed(settings, client))
         return
     outputs = settings.paths.outputs
@@ -113,9 +113,9 @@ def _started(settings: TrainSettings, client: Client, job: str) -> Iterator[Star
 
 
 def _start_of_resumed(settings: TrainSettings, client: Client) -> Start:
-    if not settings.resume:
+    if not settings.run.resume:
         return Start()
-    return Start(settings.resume, Path(get_run(client, settings.resume).data.tags["outputs"]) / "last.ckpt")
+    return Start(settings.run.resume, Path(get_run(client, settings.run.resume).data.tags["outputs"]) / "last.ckpt")
 
 
 def _train_under(
@@ -126,48 +126,48 @@ def _train_under(
     tracker = distributed.tracked(lambda: _tracker(settings, client, model, data, job, start))
     value = None
     with _ending(tracker), distributed.noticing_losses():
-        if is_leader() and not settings.resume:
+        if is_leader() and not settings.run.resume:
             record(tracker, settings, model, data, get_run(client, start.run_id).data.params if start.run_id else {})
         fitted = fit(settings, recipes, tracker, model, data, start.checkpoint, _pruning(settings, model))
         if not is_leader():
             return None
         found = evaluate_both(settings, fitted.model, data)
-        diagnosis = artifacts.leave_behind(tracker, fitted.model, data, found, fitted.cost, settings, fitted.checkpoint)
-        if settings.study.parent:
+        diagnosis = artifacts.write_artifacts(tracker, fitted.model, data, found, fitted.cost, settings, fitted.checkpoint)
+        if settings.study.job.parent:
             artifacts.print_line(tracker, fitted.model, found, fitted.cost)
         else:
             artifacts.print_summary(tracker, fitted.model, data, found, fitted.cost, settings.words, diagnosis)
-        value = found["val"].numbers[model.task.measure.name]
+        value = found["val"].numbers[model.task.metric.name]
     return value
 
 
 def _pruning(settings: TrainSettings, model: Predictor) -> list[Callback]:
     """Return what reports to the search whose trial this run is, by what settings are chosen by (checkpoints may follow something else)."""
-    if settings.study.trial is None or not settings.study.pruning or not isinstance(model, Network):
+    if settings.study.job.trial is None or not settings.study.search.pruning or not isinstance(model, Network):
         return []
     from rnnlab.studies.trials import Pruning
 
-    measure = chosen_by(model, settings.study.metric)
-    return [Pruning(settings, f"val/{measure.name}", measure.direction)]
+    metric = chosen_by(model, settings.study.search.metric)
+    return [Pruning(settings, f"val/{metric.name}", metric.direction)]
 
 
 def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: SequenceDataModule, job: str, start: Start) -> Tracker:
     """Begin a run, or continue one."""
     study = settings.study
     if start.run_id is not None:
-        if settings.resume:
-            refuse_changed_data(client, settings.resume, data)
+        if settings.run.resume:
+            refuse_changed_data(client, settings.run.resume, data)
         return Tracker.resume(client, start.run_id, settings.paths)
-    if settings.init_from:
+    if settings.run.init_from:
         try:
-            init_from(cast(Network, model), Path(get_run(client, settings.init_from).data.tags["outputs"]))
+            init_from(cast(Network, model), Path(get_run(client, settings.run.init_from).data.tags["outputs"]))
         except TrackingError as error:
-            raise ConfigError(f"init_from={settings.init_from}: {error}") from None
-    tags = {"mlflow.parentRunId": study.parent, "study": study.name, "setting": study.setting}
-    tags |= {"search": study.trial.search, "trial": str(study.trial.number)} if study.trial else {}
-    tags |= {"reproduces": settings.reproduces} if settings.reproduces else {"identity": job}  # a repetition is no study's job
-    which = f"-t{study.trial.number}" if study.trial else f"-{study.setting}" if study.setting else ""
-    name = (settings.name or run_name(settings, model)) + which
+            raise ConfigError(f"init_from={settings.run.init_from}: {error}") from None
+    tags = {"mlflow.parentRunId": study.job.parent, "study": study.name, "setting": study.job.setting}
+    tags |= {"search": study.job.trial.search, "trial": str(study.job.trial.number)} if study.job.trial else {}
+    tags |= {"reproduces": settings.run.reproduces} if settings.run.reproduces else {"identity": job}  # a repetition is no study's job
+    which = f"-t{study.job.trial.number}" if study.job.trial else f"-{study.job.setting}" if study.job.setting else ""
+    name = (settings.run.name or run_name(settings, data.name_parts(), model)) + which
     given = {key: value for key, value in tags.items() if value}
     return Tracker.start(client, settings.tracking.experiment or data.name, name, settings.paths, given)
 

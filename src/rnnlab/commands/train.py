@@ -19,7 +19,7 @@ def train(settings: TrainSettings) -> float | None:
         SystemExit: 130 after an interrupt.
     """
     words = settings.words
-    if settings.resume and not is_worker():
+    if settings.run.resume and not is_worker():
         from rnnlab.commands.tracked_training import resumed
 
         settings = resumed(settings)

@@ -1,7 +1,8 @@
-"""What every data module shares: where data come from, splits that are checked, hashes, and loaders over prepared arrays."""
+"""The base class of data modules: where data come from, checked splits, hashes, and loaders over prepared arrays."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -10,29 +11,24 @@ import pandas as pd
 import pytorch_lightning as pl
 from rich.console import Console
 
-from rnnlab.contracts import Batch, DataSpec
+from rnnlab.contracts import Batch, DataSpec, Fraction
 from rnnlab.data.batches import BatchLoader, EpochOrder
 from rnnlab.data.hashing import digest
+from rnnlab.data.inputs import InputReader
 from rnnlab.data.prepared import Json, Prepared, open_prepared, prepare_once, read_meta
 from rnnlab.data.sources.fetching import AnyUpstream, SourceError, fetch, mirror_folder
+from rnnlab.data.splits import SplitKind
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
+@dataclass(eq=False, repr=False)
 class SequenceDataModule(pl.LightningDataModule, ABC):
-    """Find or prepare data, split them, and give batches.
+    """Base class of all data modules: find or prepare data, split them, and give batches.
 
     A subclass reads raw data (`read_raw`, `hash_raw`), prepares them (`prepared_key`, `write`), splits (`assign_splits`), describes
-    (`make_spec`) and collates.
-
-    Args:
-        paths: `data` (where raw, prepared and cache lie) and `samples`.
-        seed: of order and augmentation, never of splits.
-        name: the data's name.
-        source: a named source, `sample`, or a path.
-        mirror: a folder with copies of public data, or None for the environment's RNNLAB_MIRROR.
-        offline: never try the network.
+    (`make_spec`) and collates. Its fields are the keys of `conf/data/<name>.yaml`.
     """
 
     group_column: ClassVar[str] = "id"
@@ -41,22 +37,38 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     """The named sources."""
     sample: ClassVar[str]
     """The folder of the bundled sample, below `paths.samples`."""
-    name: str
-    provenance: str = ""
-    """Where a named source was had, in words."""
-    split_used: str = ""
-    """What `assign_splits` did, in words."""
+    sample_settings: ClassVar[Mapping[str, str | None]] = {}
+    """Keys that the bundled sample needs whatever was asked of the named source it stands in for."""
     rank, num_processes = 0, 1
-    """Which share of each training batch is given."""
+    """Which part of each training batch this process takes."""
 
-    def __init__(self, paths: dict[str, str], seed: int, name: str, source: str, mirror: str | None, offline: bool) -> None:
+    paths: dict[str, str]
+    """`data` (where raw, prepared and cached data lie) and `samples`."""
+    seed: int
+    """Seed of order and augmentation, never of splits."""
+    _: KW_ONLY
+    name: str = field()  # Lightning's class has a `name`, which would be the default
+    """The data's name."""
+    source: str
+    """A named source, `sample`, or a path."""
+    mirror: str | None
+    """A folder with copies of public data, or None for the environment's RNNLAB_MIRROR."""
+    offline: bool
+    """Whether the network may not be used."""
+
+    def __post_init__(self) -> None:
+        """Begin without data."""
         super().__init__()
-        self.data_root = Path(paths["data"])
-        self.sample_folder = Path(paths["samples"]) / self.sample
-        self.seed, self.name, self.source, self.mirror, self.offline = seed, name, source, mirror, offline
+        self.data_root = Path(self.paths["data"])
+        self.sample_folder = Path(self.paths["samples"]) / self.sample
+        self.provenance, self.split_used = "", ""  # where a named source was found and what `assign_splits` did, in words
         self.prepared: Prepared | None = None
         self.rows: dict[Split, np.ndarray] = {}
         self.console = Console(stderr=True, soft_wrap=True)
+
+    def name_parts(self) -> list[str]:
+        """Return what the name of a run says of these settings, beside the data's name."""
+        return []
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
@@ -66,7 +78,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def hash_raw(self, table: pd.DataFrame) -> str:
-        """Hash the content of raw data that are nobody's named source."""
+        """Hash the content of raw data that are no named source."""
 
     @abstractmethod
     def prepared_key(self, source_hash: str) -> str:
@@ -80,7 +92,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         """Bring raw data to this machine and return where they are.
 
         Raises:
-            SourceError: where they cannot be had, or are not what was pinned.
+            SourceError: where they are unavailable, or are not what was pinned.
         """
         if self.source == "sample":
             return self.sample_folder
@@ -96,7 +108,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         return path
 
     def ensure_prepared(self) -> Prepared:
-        """Return prepared data: DVC's where they fit, else this variant's, made once."""
+        """Return prepared data: those of the DVC stage if they fit, else this variant's, prepared once."""
         if self.source in self.upstreams:
             source_hash = self.upstreams[self.source].content_hash
             for folder in (self.data_root / "prepared" / self.source, self.cache_folder(source_hash)):
@@ -121,7 +133,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         self.write(folder, table, {"source": self.source, "source_hash": source_hash, "prepared_key": self.prepared_key(source_hash)})
 
     def cache_folder(self, source_hash: str) -> Path:
-        """Return where this variant lies when no DVC stage made it."""
+        """Return where this variant lies unless a DVC stage made it."""
         return self.data_root / "cache" / self.prepared_key(source_hash)
 
     def _is_current(self, folder: Path, source_hash: str) -> bool:
@@ -135,8 +147,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         """Return rows of `examples` per split."""
 
     @abstractmethod
-    def setup_as_test(self, bundle: Json) -> None:
-        """Open the data and take all of them as test, read as the run that made the bundle read its own."""
+    def setup_as_test(self, reader: InputReader) -> None:
+        """Open the data and take all of them as test, read as the run that made the reader read its own."""
 
     @abstractmethod
     def make_spec(self) -> DataSpec:
@@ -148,11 +160,11 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def describe(self) -> list[tuple[str, str]]:
-        """Return what a person wants to know of the data, as (name, text)."""
+        """Describe the data to a person, as (name, text)."""
 
     @abstractmethod
-    def bundle(self) -> Json:
-        """Return what turning raw input into batches needs, as JSON."""
+    def reader(self) -> InputReader:
+        """Return what turns raw input into batches as this module does."""
 
     def setup(self, stage: str | None = None) -> None:
         """Open the data and split them (once)."""
@@ -162,7 +174,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
                 self.rows = self.assign_splits(self.prepared)
                 self.check_splits()
             except ValueError:
-                self.prepared, self.rows = None, {}  # what failed does not pass for set up
+                self.prepared, self.rows = None, {}  # a failed setup is no setup
                 raise
 
     @property
@@ -183,15 +195,15 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         return self.data.lengths
 
     def input_vectors(self) -> np.ndarray | None:
-        """Return vectors that an embedding begins with, one row a token, NaN where there is none; None to draw them all."""
+        """Return the vectors that an embedding starts from, one row a token, NaN for missing ones; None to draw them all."""
         return None
 
     def notes(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Return what else a table of predictions says of these examples, as columns."""
+        """Return further columns for a table of predictions of these examples."""
         return {}
 
     def shown(self, rows: np.ndarray) -> list[str] | None:
-        """Return these examples as a person reads them, for tables of errors; None where there is nothing to read."""
+        """Return these examples as a person reads them, for tables of errors; None if they cannot be read."""
         return None
 
     @property
@@ -204,6 +216,11 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
             "prepared_key": str(self.data.meta["prepared_key"]),
             "test_hash": digest(sorted([str(a), b] for a, b in zip(ids, self.targets(test), strict=True))),
         }
+
+    def take_all_as_test(self, rows: np.ndarray | None = None) -> None:
+        """Take all examples, or these rows, as test, and none for training or validation."""
+        none = np.arange(0)
+        self.rows = {"train": none, "val": none, "test": np.arange(len(self.data.examples)) if rows is None else rows}
 
     def check_splits(self) -> None:
         """Refuse splits that overlap or are empty."""
@@ -221,18 +238,18 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
-        """Return a padded batch of these rows; augmented only where `is_training`."""
+        """Return a padded batch of these rows; augmented only if `is_training`."""
 
     @abstractmethod
     def make_order(self, rows: np.ndarray, is_training: bool) -> EpochOrder:
-        """Return which of these rows make a batch together, and when."""
+        """Return the order in which these rows are batched."""
 
     def train_dataloader(self) -> BatchLoader:
         """Give training batches, shuffled and augmented."""
         return self._loader("train", is_training=True)
 
     def plain_dataloader(self, split: Split) -> BatchLoader:
-        """Give batches of a split as they are, in a fixed order: what a baseline is fitted on."""
+        """Give batches of a split as they are, in a fixed order, for fitting baselines."""
         return self._loader(split, is_training=False)
 
     def val_dataloader(self) -> BatchLoader:
@@ -247,3 +264,17 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         order = self.make_order(self.rows[split], is_training)
         rank, num_processes = (self.rank, self.num_processes) if split == "train" and is_training else (0, 1)
         return BatchLoader(order, lambda ids, epoch: self.collate(ids, epoch, is_training), rank, num_processes)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SplitData(SequenceDataModule, ABC):
+    """Base class of data that are split as the source says, or at random by `split_seed`."""
+
+    sample_settings: ClassVar[Mapping[str, str | None]] = {"split": "auto"}
+
+    split: SplitKind
+    """How examples are split, see `rnnlab.data.splits`."""
+    split_seed: int
+    """Seed of random splits."""
+    val_fraction: Fraction
+    """Fraction carved off for validation where the source does not say, and for test in random splits."""

@@ -95,7 +95,7 @@ class EpochOrder:
 
 
 class BudgetOrder(EpochOrder):
-    """Batches of like length under a budget of steps: many short sequences or few long ones.
+    """Batches of similar length under a budget of steps: many short sequences or few long ones.
 
     Examples are bucketed by length once; each epoch shuffles within the buckets, cuts them, and shuffles the batches. Every epoch has
     the same number of batches, so that schedules know their end.

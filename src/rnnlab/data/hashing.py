@@ -64,6 +64,7 @@ class _Essence(ast.NodeTransformer):
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Leave no block empty."""
         super().generic_visit(node)
-        if isinstance(getattr(node, "body", None), list) and not node.body:  # type: ignore[attr-defined]
-            node.body = [ast.Pass()]  # type: ignore[attr-defined]
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and not body:
+            body.append(ast.Pass())
         return node

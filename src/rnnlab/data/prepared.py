@@ -12,14 +12,25 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
+from pydantic import TypeAdapter
 from torch import Tensor
 
 Json = dict[str, object]
+Meta = TypeVar("Meta")
+"""Some entries of `meta.json`, typed; each kind of data has its own."""
+
+
+@dataclass(frozen=True)
+class OddMeta:
+    """Entries of `meta.json` of data that count what is odd in them."""
+
+    odd: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,11 @@ class Prepared:
     meta: Json
     targets: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
     target_offsets: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def meta_as(self, shape: type[Meta]) -> Meta:
+        """Return the entries of `meta` that a dataclass names, checked."""
+        found: Meta = TypeAdapter(shape).validate_python(self.meta)
+        return found
 
     @property
     def lengths(self) -> np.ndarray:
@@ -140,7 +156,7 @@ def prepare_once(folder: Path, is_current: Callable[[], bool], build: Callable[[
 
 
 def read_meta(folder: Path) -> Json | None:
-    """Return a prepared folder's meta.json, or None where there is none that can be read."""
+    """Return a prepared folder's meta.json, or None if there is none that can be read."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         return meta if isinstance(meta, dict) else None

@@ -31,7 +31,7 @@ def assign_splits(
         kind: see above; `speaker` is leave-one-group-out.
         fold: which group is tested.
         split_seed: of random choices.
-        val_fraction: share carved off.
+        val_fraction: fraction carved off.
         group_column: the unit that may leak.
 
     Returns:

@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+TABLE_SUFFIXES = {".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}  # in a folder; a table named by itself may be called anything
 TAB_SUFFIXES, JSON_SUFFIXES = {".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 DELIMITERS = "\t,;|"  # where two fit equally well, the one that is rarer in texts
 NA_WORDS = ["", "na", "n/a", "nan", "null", "none", "-"]
-MOST_FIELD_LINES = 100  # a quoted field over more lines is a quote that was never closed
-MOST_UNPACKED_BYTES = 4 * 2**30
+MOST_UNPACKED_BYTES, MOST_FIELD_LINES = 4 * 2**30, 100  # a quoted field over more lines is a quote that was never closed
 MOST_INVALID = 0.5  # share of lines with other than ASCII that may be invalid in a file that still counts as UTF-8
 SAMPLE, LEAST_ALIKE = 50, 0.9  # records that a delimiter is looked for in, and how many must agree
 

@@ -4,6 +4,7 @@ The one file of data that knows torchtext, SentencePiece and sacremoses. Nothing
 every distinct token of all texts a number, `Vocabulary.fit` and `train_subwords` see training texts only.
 """
 
+import base64
 import importlib
 import io
 import math
@@ -16,13 +17,15 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torchtext.data.utils import get_tokenizer, ngrams_iterator
 
-PAD, UNKNOWN = 0, 1
-SPECIALS = ("<pad>", "<unk>")
+from rnnlab.contracts import SPECIALS, START, UNKNOWN
+
+INPUT_SPECIALS = SPECIALS[:START]
+"""The first words of every vocabulary; those of sequences with ends begin with all of `contracts.SPECIALS`."""
 BLANK = "▁"  # U+2581, as SentencePiece writes it
 UNSPACED = ("zh", "ja", "th")  # languages that put no blanks between words
 
@@ -113,6 +116,14 @@ def index(token_lists: Iterable[list[str]]) -> tuple[list[str], np.ndarray, np.n
     return list(numbers), np.frombuffer(values, dtype=np.int32), np.frombuffer(offsets, dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class TokenMeta:
+    """Entries of a prepared folder's `meta.json`: the distinct tokens, and the SentencePiece model that cut them, as text."""
+
+    types: list[str]
+    subwords: str | None
+
+
 # Vocabulary
 
 
@@ -127,8 +138,8 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         """Refuse words in the wrong place."""
-        if self.words[:2] != SPECIALS:
-            raise ValueError(f"a vocabulary begins with {', '.join(SPECIALS)}; this one with {', '.join(map(repr, self.words[:2]))}")
+        if self.words[:2] != INPUT_SPECIALS:
+            raise ValueError(f"a vocabulary begins with {', '.join(INPUT_SPECIALS)}; this one with {', '.join(map(repr, self.words[:2]))}")
         if len(set(self.words)) < len(self.words):
             raise ValueError(f"a vocabulary lists each word once; this one has {len(self.words) - len(set(self.words))} repeats")
 
@@ -163,13 +174,13 @@ class Vocabulary:
         if max_size is not None and max_size < 1:
             raise ValueError(f"data.loader.max_size={max_size}: give at least 1 word, or none for no limit")
         counts = np.asarray(counts_in_training)
-        frequent = [number for number in np.flatnonzero(counts >= min_frequency).tolist() if types[number] not in SPECIALS]
+        frequent = [number for number in np.flatnonzero(counts >= min_frequency).tolist() if types[number] not in INPUT_SPECIALS]
         kept = sorted(frequent, key=lambda number: (-counts[number], types[number]))[:max_size]
         if not kept:
             raise ValueError(f"no word occurs {min_frequency} times or more in training: lower data.loader.min_frequency")
         numbers = np.full(len(types), UNKNOWN, dtype=np.int32)
-        numbers[kept] = np.arange(len(SPECIALS), len(SPECIALS) + len(kept), dtype=np.int32)
-        return cls((*SPECIALS, *(types[number] for number in kept))), numbers
+        numbers[kept] = np.arange(len(INPUT_SPECIALS), len(INPUT_SPECIALS) + len(kept), dtype=np.int32)
+        return cls((*INPUT_SPECIALS, *(types[number] for number in kept))), numbers
 
     def encode(self, tokens: Sequence[str]) -> np.ndarray:
         """Number tokens, (len(tokens),) int64; unseen ones become 1, and nothing is remembered of them."""
@@ -178,13 +189,7 @@ class Vocabulary:
     @cached_property
     def _numbers(self) -> dict[str, int]:
         """A plain dictionary: torchtext's `stoi` is one that grows by every word it is asked for."""
-        return {word: number for number, word in enumerate(self.words) if number >= len(SPECIALS)}
-
-
-def unknown_share(numbers: np.ndarray) -> float:
-    """Return which share of a vocabulary's numbers stands for unknown tokens; padding is not counted, and of nothing it is 0."""
-    num_tokens = int((numbers != PAD).sum())
-    return int((numbers == UNKNOWN).sum()) / num_tokens if num_tokens else 0.0
+        return {word: number for number, word in enumerate(self.words) if number >= len(INPUT_SPECIALS)}
 
 
 # Subwords
@@ -259,6 +264,16 @@ def decode_subwords(model: bytes, pieces: Sequence[str]) -> str:
     return text
 
 
+def model_to_text(model: bytes) -> str:
+    """Write a trained model as text that JSON can hold."""
+    return base64.b64encode(model).decode()
+
+
+def model_from_text(text: str) -> bytes:
+    """Read a trained model from what `model_to_text` wrote."""
+    return base64.b64decode(text)
+
+
 def _wrong_size(size: int, words: str) -> ValueError:
     if most := re.search(r"value <= (\d+)", words):
         return ValueError(
@@ -281,7 +296,7 @@ def _sentencepiece() -> ModuleType:
 
 
 @lru_cache(maxsize=4)
-def _processor(model: bytes):  # type: ignore[no-untyped-def]
+def _processor(model: bytes) -> Any:  # SentencePiece has no types
     return _sentencepiece().SentencePieceProcessor(model_proto=model)
 
 

@@ -5,10 +5,9 @@ weights.safetensors   the chosen checkpoint's weights
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
@@ -16,48 +15,33 @@ from safetensors.torch import load_file, save_file
 
 from rnnlab.config import ConfigError, Node, whole
 from rnnlab.contracts import Batch, DataSpec
+from rnnlab.data.inputs import InputReader, as_json, from_json
 from rnnlab.evaluation.evaluate import answer
 from rnnlab.models.base import Network, Predictor
 
-FORMAT = 3
+FORMAT = 4
 BATCH_SIZE = 64
-Reader = Callable[[dict[str, Any], list[Any]], tuple[list[str], Batch]]
-SERVED_COLUMNS = {
-    "speech": {"path": "string", "audio": "binary"},
-    "text": {"text": "string"},
-    "stock": {"path": "string", "csv": "string"},
-    "series": {"path": "string", "csv": "string"},
-    "dictation": {"path": "string", "audio": "binary"},
-    "translation": {"text": "string"},
-    "pronunciation": {"text": "string"},
-    "adding": {"text": "string"},
-    "copying": {"text": "string"},
-    "parity": {"text": "string"},
-    "music": {"path": "string", "csv": "string"},
-}
-"""What a served model takes, by kind of data: any one of these columns."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Hold a model that can predict.
+    """A model that can predict.
 
     Args:
         model: with its weights.
-        data: how raw input becomes batches; see the data module's `bundle`.
+        reader: turns raw input into batches as the run's data module did.
         run_id: where it comes from.
     """
 
     model: Predictor
-    data: dict[str, Any]
+    reader: InputReader
     run_id: str
 
-    def predict(self, inputs: list[Any]) -> pd.DataFrame:
+    def predict(self, inputs: Sequence[str | bytes]) -> pd.DataFrame:
         """Predict from raw inputs, in order.
 
         Args:
-            inputs: for speech and dictation paths or the bytes of sound files, for text, translation and pronunciation the texts, for
-                adding, copying and parity the sequences as they are written, for series and music paths or the content of CSV tables.
+            inputs: what the reader takes: texts, paths, or the content of files.
 
         Returns:
             The column `input` and what the task predicts; one row an input, or one a ticker of each table.
@@ -70,7 +54,7 @@ class Bundle:
             table["prediction"] = [between.join(labels[number] for number in numbers) for numbers in table["prediction"]]
         return table
 
-    def batches(self, inputs: list[Any]) -> Iterator[tuple[list[str], Batch]]:
+    def batches(self, inputs: Sequence[str | bytes]) -> Iterator[tuple[list[str], Batch]]:
         """Turn raw inputs into batches, each with the names of its rows.
 
         Raises:
@@ -81,9 +65,8 @@ class Bundle:
         for place, given in enumerate(inputs, start=1):
             if isinstance(given, str) and not given.strip():
                 raise ConfigError(f"input {place:,} of {len(inputs):,} is empty: fill it in, or leave it out")
-        read = reader(self.data["kind"])
         for start in range(0, len(inputs), BATCH_SIZE):
-            yield read(self.data, inputs[start : start + BATCH_SIZE])
+            yield self.reader.read(inputs[start : start + BATCH_SIZE])
 
     def search_with(self, beam_size: object, num_best: object) -> None:
         """Search for sequences of tokens with another beam, or for several answers.
@@ -111,10 +94,10 @@ class Bundle:
         self.model.decoding = replace(self.model.decoding, beam_size=width, num_best=wanted)
 
 
-def write_bundle(folder: Path, model: Predictor, node: Node, data: dict[str, Any], run_id: str) -> None:
+def write_bundle(folder: Path, model: Predictor, node: Node, reader: InputReader, run_id: str) -> None:
     """Write a bundle."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"format": FORMAT, "run_id": run_id, "model": node.values, "spec": asdict(model.spec), "data": data}
+    content = {"format": FORMAT, "run_id": run_id, "model": node.values, "spec": asdict(model.spec), "data": as_json(reader)}
     (folder / "bundle.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     # Tied matrices are one tensor under two names, which this format refuses: each name gets a copy.
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
@@ -154,45 +137,7 @@ def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
             f"{odd[0]} first. Score and predict with the commit that the run's tag git_commit names, or train anew"
         ) from None
     model.eval()
-    return Bundle(model, content["data"], content["run_id"])
-
-
-def reader(kind: str) -> Reader:
-    """Return the function that turns raw inputs of this kind into a batch, and the name of each of its rows."""
-    if kind == "speech":
-        from rnnlab.data.sound.speech import read_inputs
-
-        return read_inputs
-    if kind == "text":
-        from rnnlab.data.text.classification import read_inputs as read_texts
-
-        return read_texts
-    if kind == "dictation":
-        from rnnlab.data.sound.dictation import read_inputs as read_dictation
-
-        return read_dictation
-    if kind == "translation":
-        from rnnlab.data.text.translation import read_inputs as read_sentences
-
-        return read_sentences
-    if kind == "pronunciation":
-        from rnnlab.data.text.pronunciation import read_inputs as read_words
-
-        return read_words
-    if kind == "stock":
-        from rnnlab.data.series.stock import read_inputs as read_stock
-
-        return read_stock
-    if kind == "series":
-        from rnnlab.data.series.series import read_inputs as read_series
-
-        return read_series
-    if kind in ("adding", "copying", "parity"):
-        from rnnlab.data.synthetic.memory import read_inputs as read_sequences
-
-        return read_sequences
-    if kind == "music":
-        from rnnlab.data.music.music import read_inputs as read_rolls
-
-        return read_rolls
-    raise ConfigError(f"the bundle's data are of the kind {kind!r}, which this version cannot read")
+    try:
+        return Bundle(model, from_json(content["data"]), content["run_id"])
+    except ValueError as error:
+        raise ConfigError(f"{folder}: {error}") from None

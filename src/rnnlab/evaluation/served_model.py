@@ -1,7 +1,7 @@
 """The model in MLflow's own format: code that loads the bundle beside it (`mlflow models serve`, `mlflow.pyfunc.load_model`).
 
-Input: a table with one of the columns that `bundle.SERVED_COLUMNS` names for the kind of data: `path` or `audio` (the bytes of
-sound files), `text`, `path` or `csv` (the content of a table). Output: the bundle's prediction columns.
+Input: a table with one of the columns that the bundle's reader names: `path` or `audio` (the bytes of sound files), `text`, `path` or
+`csv` (the content of a table). Output: the bundle's prediction columns.
 """
 
 from pathlib import Path
@@ -22,9 +22,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict each row."""
-        from rnnlab.evaluation.bundle import SERVED_COLUMNS
-
-        columns = SERVED_COLUMNS[self.bundle.data["kind"]]
+        columns = self.bundle.reader.columns
         for column in columns:
             if column in model_input and model_input[column].notna().all():
                 return self.bundle.predict(model_input[column].tolist())

@@ -1,27 +1,23 @@
 """From answers to pictures and tables of what carried them."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.inputs import InputReader
 from rnnlab.insight.attribution import Attribution, attribute
-from rnnlab.insight.attribution_figures import Reading, draw_shares
+from rnnlab.insight.attribution_figures import ShownInput, draw_shares
 from rnnlab.models.base import Predictor
-
-COUNTED_BACK = ("stock", "series")
-"""Kinds of data whose last step is now."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """Hold what was found of some answers.
+    """Explanations of some answers.
 
     Args:
         table: input, answer, unit, step (from 1), what (word or feature, empty of frames), share.
@@ -32,12 +28,12 @@ class Explained:
     most_missed: float
 
 
-def explain(model: Predictor, data: Mapping[str, Any], batch: Batch, folder: Path, stems: list[str]) -> Explained:
+def explain(model: Predictor, reader: InputReader, batch: Batch, folder: Path, stems: list[str]) -> Explained:
     """Explain every answer of a batch and draw it.
 
     Args:
         model: a network on classes or numbers.
-        data: what its data module's `bundle` says.
+        reader: of its data.
         batch: on the model's device; targets may be unknown.
         folder: for PNGs, `<stem>.png`, or `<stem>_<forecast>.png` where there are several.
         stems: one a sequence.
@@ -49,7 +45,7 @@ def explain(model: Predictor, data: Mapping[str, Any], batch: Batch, folder: Pat
     for row, stem in enumerate(stems):
         answers = attribute(model, batch, row)
         for found in answers:
-            reading = _reading(model, data, batch, row, len(found.shares_TF))
+            reading = _reading(model, reader, batch, row, len(found.shares_TF))
             name = stem if len(answers) == 1 else f"{stem}_{_as_file(found.answer)}"
             draw_shares(found, reading, folder / f"{name}.png")
             tables.append(_table(found, reading).assign(input=stem))
@@ -65,20 +61,20 @@ def explain_examples(model: Predictor, data: SequenceDataModule, folder: Path, n
     chosen = by_length[np.linspace(0, len(rows) - 1, min(num_examples + 2, len(rows))).astype(int)][1:-1]
     batch = data.collate(chosen, epoch=0, is_training=False).to(model.device)
     stems = [_as_file(str(name)) for name in data.examples["id"].iloc[chosen]]
-    found = explain(model, data.bundle(), batch, folder, stems)
+    found = explain(model, data.reader(), batch, folder, stems)
     found.table.to_csv(folder / "shares.csv", index=False)
 
 
-def _reading(model: Predictor, data: Mapping[str, Any], batch: Batch, row: int, num_steps: int) -> Reading:
+def _reading(model: Predictor, reader: InputReader, batch: Batch, row: int, num_steps: int) -> ShownInput:
     spec = model.spec
     inputs = batch.inputs[row, :num_steps].cpu()
     if spec.input_kind == "features":
-        return Reading(inputs.float().numpy(), None, spec.feature_names, spec.step_ms, data["kind"] in COUNTED_BACK)
-    vocabulary = spec.feature_names or tuple(data["vocabulary"])
-    return Reading(np.zeros((num_steps, 0)), [vocabulary[number] for number in inputs.tolist()], (), None, False)
+        return ShownInput(inputs.float().numpy(), None, spec.feature_names, spec.step_ms, reader.is_counted_back)
+    vocabulary = spec.feature_names or reader.input_words
+    return ShownInput(np.zeros((num_steps, 0)), [vocabulary[number] for number in inputs.tolist()], (), None, False)
 
 
-def _table(found: Attribution, reading: Reading) -> pd.DataFrame:
+def _table(found: Attribution, reading: ShownInput) -> pd.DataFrame:
     shares_TF, names = found.shares_TF, list(reading.names)
     if not names:
         shares_TF, names = shares_TF.sum(1, keepdims=True), [""]

@@ -115,7 +115,7 @@ def decide(client: Client, job: str, is_ours: bool, study: Study) -> Decision:
     """
     if not is_ours:
         return Decision("skip", None, "another process is running it")
-    runs = counted(find_runs(client, f"tags.identity = '{job}'"), study.trial.search if study.trial else "")
+    runs = counted(find_runs(client, f"tags.identity = '{job}'"), study.job.trial.search if study.job.trial else "")
     state = state_of(runs)
     if state == "finished":
         return Decision("skip", next(run for run in runs if run.info.status == "FINISHED"), "finished before")

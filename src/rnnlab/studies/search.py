@@ -13,7 +13,7 @@ from rnnlab.settings import Choices, Study, TrialId
 from rnnlab.studies.jobs import Job, counted, state_of
 from rnnlab.studies.runner import Runner
 from rnnlab.studies.trials import Search, Setting, as_choice, read_space, search_name
-from rnnlab.tasks.base import Measure
+from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import REPEATED, group_of
 from rnnlab.tracking.tracker import find_runs
 from rnnlab.training.trainer import chosen_by
@@ -43,7 +43,7 @@ class Tuning:
                 found += group
                 continue
             best = self.search(network)
-            if self.study.with_default:
+            if self.study.search.with_default:
                 found += [self._set(job, "default", {}) for job in group]
             found += [self._set(job, "tuned", best) for job in group]
         return found
@@ -75,9 +75,9 @@ class Tuning:
     def search(self, network: Job) -> Setting:
         """Run the trials of one network that are left, and return its best setting."""
         flat, space = flatten(network.settings.composed.values), self._space(network)
-        if left := sorted(set(self.study.space) - set(space)):
+        if left := sorted(set(self.study.search.space) - set(space)):
             console.print(f"not searched, since {self._label(network)} has no such keys: {', '.join(left)}", highlight=False)
-        seeds = list(self.study.search_seeds)
+        seeds = list(self.study.search.search_seeds)
         measure, label = self._measure(network), self._label(network)
         name = search_name(network.identity, space, seeds, measure.name)
         start = {key: as_choice(flat[key]) for key in space}
@@ -85,7 +85,7 @@ class Tuning:
         self.runner.parent.note_search(label, name)
         for number, setting in search.unfinished():
             self._trial(search, network, number, setting, seeds, measure)
-        while search.num_done < self.study.tuning_trials:
+        while search.num_done < self.study.search.tuning_trials:
             number, setting = search.ask()
             self._trial(search, network, number, setting, seeds, measure)
         number, value, best = search.best()
@@ -95,13 +95,13 @@ class Tuning:
         self.found.append((network, best, where))
         return best
 
-    def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Measure) -> None:
+    def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Metric) -> None:
         """Run one trial, its seeds one after another, and tell the search.
 
         Raises:
             Failed: where another process is running it.
         """
-        total = self.study.tuning_trials
+        total = self.study.search.tuning_trials
         console.print(f"\n[bold]trial {number + 1} of {total}[/] of {self._label(network)}: {_shown(setting)}", highlight=False)
         values = []
         words = [word for word in self.runner.given_to(network) if not word.startswith("seed=")]
@@ -126,15 +126,15 @@ class Tuning:
 
     def _space(self, network: Job) -> dict[str, Any]:
         """Return what may be chosen for each key that a network has."""
-        flat, asked = flatten(network.settings.composed.values), self.study.space
+        flat, asked = flatten(network.settings.composed.values), self.study.search.space
         space = {key: value for key, value in asked.items() if key in flat}
         if not space:
             raise ConfigError(f"study.space has no key of {self._label(network)}: {', '.join(sorted(asked))}; its keys: add --cfg job")
         return space
 
-    def _measure(self, job: Job) -> Measure:
+    def _measure(self, job: Job) -> Metric:
         """Return the metric that settings are chosen by."""
-        return chosen_by(job.settings.model.recipe()(self.runner.spec(job)), self.study.metric)
+        return chosen_by(job.settings.model.recipe()(self.runner.spec(job)), self.study.search.metric)
 
     def _label(self, job: Job) -> str:
         """Name a network by what varies between groups."""

@@ -76,7 +76,7 @@ class Sweep:
         jobs = runner.make_jobs()
         name = study_name(study.name, runner.axes)
         tuning = Tuning(runner, study, self.outputs / "searches")
-        if study.tuning_trials:
+        if study.search.tuning_trials:
             tuning.check(jobs)
         if study.dry_run:
             self.show(jobs)
@@ -86,11 +86,11 @@ class Sweep:
         with FileLock(self._locks() / f"parent-{plan.key}.lock"):
             runner.parent = Parent.open(runner.client, plan, [job.settings for job in jobs])
         with self._closing():
-            if study.tuning_trials:
+            if study.search.tuning_trials:
                 jobs = tuning.tuned(jobs)
             runner.parent.plan_jobs([(job.identity, list(job.words), job.settings) for job in jobs])
             self.launch(jobs)
-            if study.write_tuned:
+            if study.search.write_tuned:
                 tuning.write()
 
     # -- launching -----------------------------------------------------------------------------------------------------
@@ -247,15 +247,15 @@ def _check_study(study: Study) -> None:
     Raises:
         ConfigError: names the key, what was given, what is allowed.
     """
-    if study.metric is not None and not study.tuning_trials:
-        raise ConfigError(f"study.metric={study.metric} is what a search chooses by: give study.tuning_trials, too, or leave it out")
-    if study.tuning_trials and not study.space:
+    if study.search.metric is not None and not study.search.tuning_trials:
+        raise ConfigError(f"study.metric={study.search.metric} is what a search chooses by: give study.tuning_trials, too, or leave it out")
+    if study.search.tuning_trials and not study.search.space:
         raise ConfigError(
             "study.tuning_trials needs study.space: what is searched, key to choices or {low, high, log}; see conf/study/search.yaml"
         )
-    if study.tuning_trials and not study.search_seeds:
+    if study.search.tuning_trials and not study.search.search_seeds:
         raise ConfigError("study.search_seeds is empty: a trial needs at least one seed")
-    read_space(study.space)
+    read_space(study.search.space)
 
 
 def slurm_script(settings: dict[str, Any], folder: Path) -> str:

@@ -161,7 +161,7 @@ class Pruning(Callback):
     """
 
     def __init__(self, settings: TrainSettings, monitor: str, mode: str) -> None:
-        trial, seeds = settings.study.trial, settings.study.search_seeds
+        trial, seeds = settings.study.job.trial, settings.study.search.search_seeds
         assert trial is not None
         self.monitor, self.sign = monitor, 1 if mode == "max" else -1
         self.offset = seeds.index(settings.seed) * 10_000 if settings.seed in seeds else 0

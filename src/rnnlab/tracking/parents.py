@@ -44,7 +44,7 @@ class Plan:
     def key(self) -> str:
         """Return the same text whenever the same study is run again."""
         search = {name: getattr(self.study, name) for name in ("tuning_trials", "space", "search_seeds", "with_default", "metric")}
-        text = json.dumps([self.name, self.axes, sorted(self.words), search if self.study.tuning_trials else None], sort_keys=True)
+        text = json.dumps([self.name, self.axes, sorted(self.words), search if self.study.search.tuning_trials else None], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -97,7 +97,7 @@ class Parent:
         file = self.tracker.folder / FILE
         content = {
             "study": self.plan.name, "axes": self.plan.axes, "words": self.plan.words, "data": self.data, "jobs": self.jobs,
-            "searches": self.searches, "metric": self.plan.study.metric,
+            "searches": self.searches, "metric": self.plan.study.search.metric,
         }  # fmt: skip
         file.write_text(json.dumps(content, indent=1), encoding="utf-8")
         self.tracker.log_files(file)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rnnlab.config import ConfigError, Failed
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.targets import TokenTargets
-from rnnlab.evaluation.evaluate import Evaluation, measure
+from rnnlab.evaluation.evaluate import Evaluation, evaluate
 from rnnlab.models.base import FittedOnce, Network, Predictor, SequenceModule
 from rnnlab.settings import TrainSettings
 from rnnlab.tracking.tracker import Tracker
@@ -68,7 +68,7 @@ def make_model(settings: TrainSettings, recipes: Recipes, data: SequenceDataModu
         model.frontend.begin_with(data.input_vectors())
         if model.frontend.needs_fit:
             model.frontend.fit(data.plain_dataloader("train"))
-    elif settings.init_from:
+    elif settings.run.init_from:
         raise ConfigError("init_from gives a network its first weights; model=baseline has none: leave it out")
     if isinstance(model, SequenceModule) and model.is_ctc:
         _leave_out_short(model, data)
@@ -137,6 +137,6 @@ def evaluate_both(settings: TrainSettings, model: Predictor, data: SequenceDataM
     """Evaluate on validation and on test, once."""
     limits = settings.trainer.limits
     return {
-        "val": measure(model, data, "val", count_of(limits["val"], data.val_dataloader())),
-        "test": measure(model, data, "test", count_of(limits["test"], data.test_dataloader())),
+        "val": evaluate(model, data, "val", count_of(limits["val"], data.val_dataloader())),
+        "test": evaluate(model, data, "test", count_of(limits["test"], data.test_dataloader())),
     }

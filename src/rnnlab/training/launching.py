@@ -85,7 +85,7 @@ def launched(settings: TrainSettings, words: Sequence[str]) -> bool:
             raise SystemExit(130)
         if code:
             _raise_what_they_left(folder)
-            if settings.study.parent:  # the sweep goes on, and lists what failed
+            if settings.study.job.parent:  # the sweep goes on, and lists what failed
                 raise Failed(f"a process of this training ended with exit code {code}: see what it said above")
             raise SystemExit(code)
     return True

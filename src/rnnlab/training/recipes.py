@@ -1,7 +1,6 @@
 """From settings to checked recipes, and to data that are open: all that a training needs before there is a model."""
 
 import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
@@ -68,17 +67,11 @@ def find_data(settings: TrainSettings) -> SequenceDataModule:
     except SourceUnavailable as error:
         console.print(f"\n[bold red]{data.source} cannot be had:[/] {error}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
-        data = make_data(settings.paths.of_data, settings.seed, source="sample", **settings_of_sample(make_data.keywords))
+        data = make_data(settings.paths.of_data, settings.seed, source="sample", **data.sample_settings)
         data.setup()
-    if not settings.study.parent:  # a study has described its data before its jobs
+    if not settings.study.job.parent:  # a study has described its data before its jobs
         describe(data)
     return data
-
-
-def settings_of_sample(keys: Iterable[str]) -> dict[str, str | None]:
-    """Return settings that the sample can meet whatever was asked of the named source."""
-    settings: dict[str, str | None] = {"split": "auto", "tickers": None, "source_language": "en", "target_language": "de"}
-    return {key: value for key, value in settings.items() if key in keys}
 
 
 def describe(data: SequenceDataModule) -> None:

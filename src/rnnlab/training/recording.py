@@ -15,7 +15,6 @@ from rnnlab.tracking.tracker import Tracker
 from rnnlab.tracking.views import NOTE
 from rnnlab.training.identity import package_hash
 from rnnlab.training.launching import num_processes
-from rnnlab.training.recipes import settings_of_sample
 
 COPIES = tuple(f"model.{group}." for group in (*OWN_GROUPS, "decoder_cell"))
 """Parameters that also stand under a name of their own."""
@@ -23,18 +22,15 @@ SAY_NOTHING = ("study", "tracking")  # choices that change no number; the study'
 NOT_PARAMETERS = ("paths", "resume", "tracking", "epochs", "warmup_fraction", "study")
 
 
-def run_name(settings: TrainSettings, model: Predictor | None = None) -> str:
-    """Name a run by what matters: model, cell where free, size or method, data, target, fold, seed."""
-    choices, data = settings.choices, settings.data.values
+def run_name(settings: TrainSettings, of_data: list[str], model: Predictor | None = None) -> str:
+    """Name a run by what matters: model, cell where free, size or method, data and what its module names (target, fold), seed."""
+    choices = settings.choices
     if isinstance(model, FittedOnce):
         size = [model.kind]
     else:
         is_free = choices.cell not in (None, choices.model) and "cell" in settings.model.values
         size = [*([str(choices.cell)] if is_free else []), f"h{settings.model.hidden_size}"]
-    target = [f"{data['target']}{'-'.join(map(str, data['horizon_days']))}d"] if "horizon_days" in data else []
-    has_folds = data.get("split") == "speaker" or data.get("num_folds", 1) > 1
-    fold = [f"f{data['fold']}"] if has_folds else []
-    return "-".join([choices.model, *size, choices.data, *target, *fold, f"s{settings.seed}"])
+    return "-".join([choices.model, *size, choices.data, *of_data, f"s{settings.seed}"])
 
 
 def record(tracker: Tracker, settings: TrainSettings, model: Predictor, data: SequenceDataModule, known: Mapping[str, str]) -> None:
@@ -49,7 +45,7 @@ def record(tracker: Tracker, settings: TrainSettings, model: Predictor, data: Se
     """
     values = settings.values()
     if data.source != values["data"].get("source", data.source):  # the sample stood in: what is recorded is what was used
-        values["data"] = {**values["data"], "source": data.source, **settings_of_sample(values["data"])}
+        values["data"] = {**values["data"], "source": data.source, **data.sample_settings}
     parameters = _parameters(settings, values)
     tracker.log_params({key: value for key, value in parameters.items() if key not in known})
     tracker.log_files(write_config(Composed(values, settings.choices, settings.words), tracker.folder))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.data.music.music import MusicData, next_keys, read_inputs, split_pieces
+from rnnlab.data.music.music import MusicData, MusicReader, next_keys, split_pieces
 from rnnlab.data.music.piano_rolls import write_roll
 
 Make = Callable[..., SequenceDataModule]
@@ -55,7 +55,7 @@ def test_the_keys_of_every_step_but_the_first_are_asked_for() -> None:
 
 
 def test_a_raw_piece_is_read_whole_so_that_the_last_answer_is_to_what_follows() -> None:
-    names, batch = read_inputs({"keys": ["c", "e"]}, ["c,e\n1,0\n0,1\n1,1\n", "c,e\n0,1\n"])
+    names, batch = MusicReader(("c", "e")).read(["c,e\n1,0\n0,1\n1,1\n", "c,e\n0,1\n"])
     assert names == ["input 0", "input 1"]
     assert (batch.input_lengths.tolist(), batch.target_lengths.tolist()) == ([3, 1], [2, 0])
     assert batch.inputs.tolist() == [[[1, 0], [0, 1], [1, 1]], [[0, 1], [0, 0], [0, 0]]]
@@ -71,7 +71,7 @@ def test_a_raw_piece_is_read_whole_so_that_the_last_answer_is_to_what_follows() 
 )
 def test_a_raw_piece_of_other_keys_is_refused(content: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_inputs({"keys": ["c", "e"]}, [content])
+        MusicReader(("c", "e")).read([content])
 
 
 # Splits
@@ -167,15 +167,15 @@ def test_a_long_training_piece_gives_another_stretch_each_epoch(folder: Path, ma
 
 
 def test_other_pieces_are_tested_with_the_keys_of_the_run_or_refused(folder: Path, make_data: Make, tmp_path: Path) -> None:
-    bundle = opened(make_data("music", folder)).bundle()
+    reader = opened(make_data("music", folder)).reader()
     one = tmp_path / "one.csv"
     write_roll(draw(5, 50), KEYS, one)
     module = make_data("music", one)
-    module.setup_as_test(bundle)
+    module.setup_as_test(reader)
     assert [len(module.rows[split]) for split in ("train", "val", "test")] == [0, 0, 1]
     write_roll(draw(5, 50), tuple("cdefh"), one)
     with pytest.raises(ValueError, match=r"one.csv names key 4 'h', the run's data have 'g': give all pieces the same keys"):
-        make_data("music", one).setup_as_test(bundle)
+        make_data("music", one).setup_as_test(reader)
 
 
 # The public collections

@@ -1,7 +1,6 @@
 """Claims about windows of series as a data set: split by date, scaled on training, audited for leaks. On prices, for an example."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -12,13 +11,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from tests.data.bundled import through_json
 
 from rnnlab.config import ConfigError, recipe
 from rnnlab.contracts import Batch, Link
 from rnnlab.data.base import SPLITS
 from rnnlab.data.series import base, indicators
 from rnnlab.data.series.indicators import Feature, LeakageError
-from rnnlab.data.series.stock import StockData, read_inputs
+from rnnlab.data.series.stock import StockData
 from rnnlab.data.series.windows import Scales, Series, fit_scales
 from rnnlab.paths import HOME
 
@@ -316,9 +316,9 @@ def test_a_forecast_that_starts_from_tomorrow_is_caught(tmp_path: Path, make: Ma
 
 def test_other_prices_are_all_test_with_the_runs_scales(tmp_path: Path, make: Make) -> None:
     ours = set_up(make(three(tmp_path / "ours")))
-    bundle = json.loads(json.dumps(ours.bundle(), allow_nan=False))
+    reader = through_json(ours.reader())
     other = make(write(tmp_path / "theirs", {"DDD": prices("DDD", 40)}))
-    other.setup_as_test(bundle)
+    other.setup_as_test(reader)
     assert [len(other.rows[split]) for split in SPLITS] == [0, 0, 34]  # 40 less 5 of a window and its first return, and 1 target
     for name, value in vars(ours.scales).items():
         assert np.array_equal(value, vars(other.scales)[name])
@@ -329,16 +329,16 @@ def test_prices_without_the_runs_features_are_refused(tmp_path: Path, make: Make
     theirs = write(tmp_path / "theirs", {"DDD": prices("DDD").drop(columns="volume")})
     claim = r"theirs\S* gives the features return, .*, but the run was trained on return, .*relative_volume.*: give a table with the same"
     with pytest.raises(ValueError, match=claim):
-        make(theirs, features=None).setup_as_test(ours.bundle())
+        make(theirs, features=None).setup_as_test(ours.reader())
     with pytest.raises(ValueError, match=claim):
-        read_inputs(json.loads(json.dumps(ours.bundle())), [str(theirs / "DDD.csv")])
+        through_json(ours.reader()).read([str(theirs / "DDD.csv")])
 
 
 def test_raw_tables_may_be_paths_or_content_and_end_at_their_last_day(tmp_path: Path, make: Make) -> None:
     source = three(tmp_path / "p")
-    bundle = json.loads(json.dumps(set_up(make(source)).bundle()))
+    reader = through_json(set_up(make(source)).reader())
     file = source / "BBB.csv"
-    names, batch = read_inputs(bundle, [str(file), file.read_text()])
+    names, batch = reader.read([str(file), file.read_text()])
     assert names == ["BBB 2020-05-05", "input 2020-05-05"]
     assert torch.equal(batch.inputs[0], batch.inputs[1]) and batch.inputs.shape == (2, 5, 2)
     assert batch.targets.isnan().all() and batch.input_lengths.tolist() == [5, 5]
@@ -346,17 +346,17 @@ def test_raw_tables_may_be_paths_or_content_and_end_at_their_last_day(tmp_path: 
 
 def test_one_raw_table_may_hold_several_tickers(tmp_path: Path, make: Make) -> None:
     source = three(tmp_path / "p")
-    bundle = json.loads(json.dumps(set_up(make(source)).bundle()))
+    reader = through_json(set_up(make(source)).reader())
     pd.concat([prices(ticker).assign(ticker=ticker) for ticker in TICKERS]).to_csv(tmp_path / "long.csv", index=False)
-    names, batch = read_inputs(bundle, [str(tmp_path / "long.csv")])
-    alone = read_inputs(bundle, [str(source / f"{ticker}.csv") for ticker in TICKERS])[1]
+    names, batch = reader.read([str(tmp_path / "long.csv")])
+    alone = reader.read([str(source / f"{ticker}.csv") for ticker in TICKERS])[1]
     assert names == [f"{ticker} 2020-05-05" for ticker in TICKERS] and torch.equal(batch.inputs, alone.inputs)
 
 
 def test_a_raw_table_too_short_for_a_window_is_named(tmp_path: Path, make: Make) -> None:
-    bundle = json.loads(json.dumps(set_up(make(three(tmp_path / "p"))).bundle()))
+    reader = through_json(set_up(make(three(tmp_path / "p"))).reader())
     short = write(tmp_path / "short", {"DDD": prices("DDD", 5)}) / "DDD.csv"
     with pytest.raises(ValueError, match=r"short/DDD.csv: DDD has 5 rows, too few for a window of 5 and its features' past$"):
-        read_inputs(bundle, [str(short)])
+        reader.read([str(short)])
     with pytest.raises(ValueError, match=r"^input 0: input has 5 rows, too few for a window of 5 and its features' past$"):
-        read_inputs(bundle, [short.read_text()])
+        reader.read([short.read_text()])

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from rnnlab.config import Config, recipe
-from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series, read_inputs, read_numbers
+from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series, read_numbers
 from rnnlab.paths import HOME
 
 NAN = np.nan
@@ -222,7 +222,7 @@ def test_a_raw_table_is_forecast_from_its_last_window_also_where_its_end_is_unkn
     module = set_up(make(write(tmp_path / "t.csv", table())))
     frame = table()
     frame.loc[79, "load"] = NAN
-    names, batch = read_inputs(module.bundle(), [str(write(tmp_path / "new.csv", frame))])
+    names, batch = module.reader().read([str(write(tmp_path / "new.csv", frame))])
     assert names == ["new 2021-03-04T07:00"] and batch.reference is not None
     assert batch.reference.persistence[0, 0] == pytest.approx(frame["load"].iloc[78])
     assert batch.inputs.shape == (1, 6, 2) and batch.inputs.isfinite().all()

@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 
 from rnnlab.data.batches import ExampleRandom
-from rnnlab.data.prepared import Json
 from rnnlab.data.sound.audio import BrokenRecording
 from rnnlab.data.sound.augmentation import Augment, BandScale, augment, mask_frames
-from rnnlab.data.sound.base import SoundPrepare, num_steps, read_frames, read_sounds
+from rnnlab.data.sound.base import SoundLoader, SoundPrepare, num_steps, read_frames
+from rnnlab.data.sound.speech import SpeechReader
 
 WIDE = SoundPrepare(
     features="logmel", sample_rate=16000, num_mels=80, num_mfcc=20, window_ms=25.0, hop_ms=10.0, num_deltas=0, on_broken="raise"
@@ -38,10 +38,10 @@ def table_of(folder: Path, sounds: dict[str, tuple[np.ndarray, int]]) -> pd.Data
 def frames_of(samples: np.ndarray, rate: int = 16000) -> torch.Tensor:
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
-    return read_sounds(BUNDLE, WIDE, [file.getvalue()], None)[1][0]
+    return READER.read_frames([file.getvalue()], None)[1][0]
 
 
-BUNDLE: Json = {"loader": {"normalise": "none", "floor_db": None}, "mean": [0.0] * 80, "std": [1.0] * 80}
+READER = SpeechReader((), WIDE, SoundLoader(1, 1, "none", None, 1.0, False, NOTHING), (0.0,) * 80, (1.0,) * 80)
 
 
 # Preparation
@@ -76,8 +76,8 @@ def test_what_is_known_of_recordings_stays_with_those_that_can_be_used(tmp_path:
 
 def test_raw_inputs_are_cut_only_where_a_limit_is_given(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(16000, 500.0), 16000)
-    names, values_BTF, lengths_B = read_sounds(BUNDLE, WIDE, [str(tmp_path / "a.wav")], 20)
-    _, whole_BTF, whole_B = read_sounds(BUNDLE, WIDE, [(tmp_path / "a.wav").read_bytes()], None)
+    names, values_BTF, lengths_B = READER.read_frames([str(tmp_path / "a.wav")], 20)
+    _, whole_BTF, whole_B = READER.read_frames([(tmp_path / "a.wav").read_bytes()], None)
     assert names == [str(tmp_path / "a.wav")] and lengths_B.tolist() == [20] and whole_B.tolist() == [51]
     assert torch.equal(values_BTF, whole_BTF[:, :20])
 
@@ -85,7 +85,7 @@ def test_raw_inputs_are_cut_only_where_a_limit_is_given(tmp_path: Path) -> None:
 def test_a_raw_input_without_sound_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(16000, 500.0), 16000)
     with pytest.raises(BrokenRecording, match=r"^input 1: no audio that can be read"):
-        read_sounds(BUNDLE, WIDE, [str(tmp_path / "a.wav"), b"no sound"], None)
+        READER.read_frames([str(tmp_path / "a.wav"), b"no sound"], None)
 
 
 def test_a_time_is_so_many_steps_and_at_least_one() -> None:

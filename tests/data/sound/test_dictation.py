@@ -1,6 +1,5 @@
 """Claims about dictation as a data set: transcripts as targets, splits, what is left out, and what another run's eyes see."""
 
-import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -10,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tests.data.bundled import through_json
 
 from rnnlab.config import ConfigError
 from rnnlab.contracts import SPECIALS
 from rnnlab.data.base import SPLITS, Split
-from rnnlab.data.prepared import Json
-from rnnlab.data.sound import dictation
-from rnnlab.data.sound.dictation import DictationData, read_inputs
+from rnnlab.data.sound.dictation import DictationData, DictationReader
+from rnnlab.data.sources import catalogue
 
 MIRROR = os.environ.get("RNNLAB_MIRROR")
 RATE = 8000
@@ -233,7 +232,7 @@ def test_test_transcripts_that_training_or_validation_has_are_not_new(tmp_path: 
     assert module.is_new(module.rows["test"]).tolist() == [False, False, True, True]
     assert dict(module.describe())["new in test"] == "2 of 4 test transcripts are in neither training nor validation"
     theirs = make(written(tmp_path / "theirs", {"eve": ["got", "oo"]}))
-    theirs.setup_as_test(json.loads(json.dumps(module.bundle())))
+    theirs.setup_as_test(through_json(module.reader()))
     assert theirs.is_new(theirs.rows["test"]).tolist() == [False, True]
 
 
@@ -310,9 +309,8 @@ def test_an_epoch_holds_every_training_utterance_once(tmp_path: Path, make: Make
 # With another run's eyes, and raw inputs
 
 
-def bundle_of(module: DictationData) -> Json:
-    bundle: Json = json.loads(json.dumps(set_up(module).bundle()))
-    return bundle
+def reader_of(module: DictationData) -> DictationReader:
+    return through_json(set_up(module).reader())
 
 
 @pytest.mark.parametrize("changed", [{}, {"prepare__units": "subword", "prepare__subword_size": 11}], ids=["char", "subword"])
@@ -320,9 +318,9 @@ def test_other_recordings_are_all_test_with_the_vocabulary_of_the_run(
     tmp_path: Path, make: Make, changed: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make(written(tmp_path / "mine", TEXTS, PLACES), **changed)
-    bundle = bundle_of(run)
+    reader = reader_of(run)
     theirs = make(written(tmp_path / "theirs", {"eve": ["to bed", "zoo"]}), **changed)
-    theirs.setup_as_test(bundle)
+    theirs.setup_as_test(reader)
     assert {split: len(rows) for split, rows in theirs.rows.items()} == {"train": 0, "val": 0, "test": 2}
     assert theirs.make_spec().label_names == run.make_spec().label_names and theirs.subwords == run.subwords
     batch = theirs.collate(np.array([0, 1]), 0, False)
@@ -338,7 +336,7 @@ def test_raw_inputs_have_no_targets_and_are_never_cut(tmp_path: Path, make: Make
     record(folder / "ann0.wav", 2 * RATE)
     module = set_up(make(folder, loader__normalise="training", loader__max_seconds=0.5))
     files = [folder / "ann0.wav", folder / "ann1.wav"]
-    names, batch = read_inputs(bundle_of(module), [str(files[0]), files[1].read_bytes()])
+    names, batch = reader_of(module).read([str(files[0]), files[1].read_bytes()])
     assert names == [str(files[0]), "input 1"] and batch.references is None
     assert batch.targets.shape == (2, 0) and batch.targets.dtype == torch.int64 and batch.target_lengths.tolist() == [0, 0]
     own = module.collate(rows_of(module, "ann0", "ann1"), 0, False)
@@ -373,7 +371,7 @@ def test_the_real_an4_is_what_was_published(make: Make) -> None:
     assert set("".join(examples["target"])) == set("ABCDEFGHIJKLMNOPQRSTUVWXYZ ") and module.make_spec().target_size == 31
     places = examples.set_index("id")
     assert places.loc["an255-fash-b", "target"] == "U M N Y H SIX" and places.loc["cen3-fcaw-b", "target"] == "ONE THREE SEVEN"
-    assert module.hashes["source_hash"] == dictation.AN4.content_hash
+    assert module.hashes["source_hash"] == catalogue.AN4.content_hash
     assert module.hashes["test_hash"] == "f63750252ada9398"
     assert dict(module.describe())["odd"] == "nothing" and module.provenance.startswith("mirror: ")
     assert module.leave_out_infeasible(lambda lengths: lengths // 4) == ()

@@ -15,14 +15,15 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from tests.data.bundled import through_json
 
 from rnnlab.config import ConfigError
 from rnnlab.data.base import SPLITS, Split
-from rnnlab.data.prepared import Json
 from rnnlab.data.sound import speech
 from rnnlab.data.sound.audio import BrokenRecording
 from rnnlab.data.sound.augmentation import Augment
-from rnnlab.data.sound.speech import SpeechData, read_inputs
+from rnnlab.data.sound.speech import SpeechData, SpeechReader
+from rnnlab.data.sources import catalogue
 from rnnlab.data.sources.fetching import SourceError, content_hash
 
 MIRROR = os.environ.get("RNNLAB_MIRROR")
@@ -301,7 +302,7 @@ def fsdd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names = sorted(f"recordings/{digit}_{who}_{index}.wav" for digit in (0, 1) for who in ("ann", "bo") for index in range(9))
     for name in names:
         record(folder / name)
-    small = dataclasses.replace(speech.FSDD, content_hash=content_hash(folder, names))
+    small = dataclasses.replace(catalogue.FSDD, content_hash=content_hash(folder, names))
     monkeypatch.setattr(SpeechData, "upstreams", {"fsdd": small})
     return [Path(name).stem for name in names]
 
@@ -473,7 +474,7 @@ def test_longer_recordings_are_cut_for_the_loader_and_whole_on_disk(tmp_path: Pa
     batch = module.collate(rows, 0, True)
     assert module.data.lengths[rows[0]] == 1 + 6001 // 80 and batch.input_lengths[0] == 50
     assert batch.inputs.shape[1] == 56  # rounded up to a multiple of eight
-    assert torch.equal(read_inputs(module.bundle(), [str(folder / "no_cy_1.wav")])[1].inputs[0], batch.inputs[0, :50])
+    assert torch.equal(module.reader().read([str(folder / "no_cy_1.wav")])[1].inputs[0], batch.inputs[0, :50])
 
 
 def test_however_small_the_limit_one_step_is_left(tmp_path: Path, make: Make) -> None:
@@ -486,9 +487,9 @@ def test_however_small_the_limit_one_step_is_left(tmp_path: Path, make: Make) ->
 def test_training_statistics_are_fitted_on_training_recordings_alone(tmp_path: Path, make: Make, floor_db: float | None) -> None:
     folder = with_manifest(tmp_path / "mine", official)
 
-    def statistics() -> list[object]:
-        found = set_up(make(folder, loader__normalise="training", loader__floor_db=floor_db)).bundle()
-        return [found["mean"], found["std"]]
+    def statistics() -> tuple[tuple[float, ...], tuple[float, ...]]:
+        found = set_up(make(folder, loader__normalise="training", loader__floor_db=floor_db)).reader()
+        return found.mean, found.std
 
     before = statistics()
     for name in ("no_ann_0.wav", "yes_bo_2.wav"):  # test and validation
@@ -554,57 +555,56 @@ def test_values_that_are_not_allowed_are_named(make: Make, changed: dict[str, ob
 # With another run's eyes, and raw inputs
 
 
-def bundle_of(make: Make, folder: Path) -> Json:
-    bundle: Json = json.loads(json.dumps(set_up(make(folder, loader__normalise="training")).bundle()))
-    return bundle
+def reader_of(make: Make, folder: Path) -> SpeechReader:
+    return through_json(set_up(make(folder, loader__normalise="training")).reader())
 
 
 def test_recordings_of_other_people_are_all_test_with_the_labels_and_statistics_of_the_run(tmp_path: Path, make: Make) -> None:
-    bundle = bundle_of(make, with_manifest(tmp_path / "mine", official))
+    reader = reader_of(make, with_manifest(tmp_path / "mine", official))
     theirs = tmp_path / "theirs"
     record(theirs / "yes" / "new.wav")
     module = make(theirs, loader__normalise="training")
-    module.setup_as_test(bundle)
+    module.setup_as_test(reader)
     assert {split: len(rows) for split, rows in module.rows.items()} == {"train": 0, "val": 0, "test": 1}
     (batch,) = module.test_dataloader()
     assert batch.targets.tolist() == [1] and module.make_spec().label_names == ("no", "yes")
-    names, read = read_inputs(bundle, [str(theirs / "yes" / "new.wav")])
+    names, read = reader.read([str(theirs / "yes" / "new.wav")])
     assert names == [str(theirs / "yes" / "new.wav")]
     torch.testing.assert_close(batch.inputs[:, : read.inputs.shape[1]], read.inputs, atol=1e-5, rtol=0)
     assert ("labels", "2: no (0), yes (1)") in module.describe()
 
 
 def test_labels_that_the_run_never_learned_are_refused(tmp_path: Path, make: Make) -> None:
-    bundle = bundle_of(make, with_manifest(tmp_path / "mine", official))
+    reader = reader_of(make, with_manifest(tmp_path / "mine", official))
     for label in ("perhaps", "hm", "yes"):
         record(tmp_path / "theirs" / label / "a.wav")
     claim = r"^data.source=.*theirs has the label 'hm' \(2 such\), which the run never learned; it knows: no, yes$"
     with pytest.raises(ValueError, match=claim):
-        make(tmp_path / "theirs").setup_as_test(bundle)
+        make(tmp_path / "theirs").setup_as_test(reader)
 
 
 def test_raw_inputs_may_be_paths_or_bytes_of_any_length(tmp_path: Path, make: Make) -> None:
     folder = with_manifest(tmp_path / "mine", official)
-    bundle = bundle_of(make, folder)
+    reader = reader_of(make, folder)
     files = [folder / "no_ann_0.wav", folder / "yes_ann_1.wav"]
-    _, paths = read_inputs(bundle, [str(file) for file in files])
-    names, contents = read_inputs(bundle, [file.read_bytes() for file in files])
+    _, paths = reader.read([str(file) for file in files])
+    names, contents = reader.read([file.read_bytes() for file in files])
     assert names == ["input 0", "input 1"]
     assert torch.equal(paths.inputs, contents.inputs) and torch.equal(paths.input_lengths, contents.input_lengths)
-    _, alone = read_inputs(bundle, [str(files[1])])
+    _, alone = reader.read([str(files[1])])
     torch.testing.assert_close(paths.inputs[1, : alone.inputs.shape[1]], alone.inputs[0], atol=1e-5, rtol=0)
     assert paths.targets.tolist() == [-1, -1]
 
 
 def test_a_raw_input_that_cannot_be_read_is_named(tmp_path: Path, make: Make) -> None:
     folder = with_manifest(tmp_path / "mine", official)
-    bundle = bundle_of(make, folder)
+    reader = reader_of(make, folder)
     whole = (folder / "no_ann_0.wav").read_bytes()
     (folder / "cut.wav").write_bytes(whole[:300])
     with pytest.raises(BrokenRecording, match=r"^.*cut.wav: truncated: "):
-        read_inputs(bundle, [str(folder / "cut.wav")])
+        reader.read([str(folder / "cut.wav")])
     with pytest.raises(BrokenRecording, match=r"^input 1: truncated: "):
-        read_inputs(bundle, [whole, whole[:300]])
+        reader.read([whole, whole[:300]])
 
 
 # What a person is told

@@ -21,8 +21,8 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from rnnlab.data.sound.speech import FSDD
 from rnnlab.data.sources import archives, fetching
+from rnnlab.data.sources.catalogue import FSDD
 from rnnlab.data.sources.fetching import (
     Provenance,
     SourceCorrupt,

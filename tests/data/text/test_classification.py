@@ -1,6 +1,5 @@
 """Claims about labelled texts as a data set: splits, vocabulary, subwords, truncation, dropout and what a person is told."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.data.bundled import through_json
 
 from rnnlab.config import ConfigError
+from rnnlab.contracts import PAD, UNKNOWN
 from rnnlab.data.base import SPLITS, Split
-from rnnlab.data.prepared import Json
-from rnnlab.data.text.classification import TextData, read_inputs, truncated
-from rnnlab.data.tokens import PAD, SPECIALS, UNKNOWN
+from rnnlab.data.text.classification import TextData, TextReader, truncated
+from rnnlab.data.tokens import INPUT_SPECIALS
 
 Row = tuple[str, str, str]
 Make = Callable[..., TextData]
@@ -67,7 +67,7 @@ def cached(tmp_path: Path) -> int:
 
 def test_the_vocabulary_is_that_of_the_training_texts_by_falling_frequency(tmp_path: Path, make: Make) -> None:
     module = set_up(make(write(tmp_path / "t.csv", ROWS)))
-    assert module.vocabulary.words == (*SPECIALS, "red", "blue", "sea", "sky")
+    assert module.vocabulary.words == (*INPUT_SPECIALS, "red", "blue", "sea", "sky")
     assert words_of(module, 6) == ["blue", "<unk>", "sea"]
     assert module.make_spec().input_size == 6 and module.make_spec().input_kind == "tokens"
 
@@ -83,8 +83,8 @@ def test_other_validation_and_test_texts_change_no_number(tmp_path: Path, make: 
 
 def test_rare_words_and_those_beyond_the_largest_size_are_unknown(tmp_path: Path, make: Make) -> None:
     file = write(tmp_path / "t.csv", ROWS)
-    assert set_up(make(file, loader__min_frequency=2)).vocabulary.words == (*SPECIALS, "red", "blue")
-    assert set_up(make(file, loader__max_size=1)).vocabulary.words == (*SPECIALS, "red")
+    assert set_up(make(file, loader__min_frequency=2)).vocabulary.words == (*INPUT_SPECIALS, "red", "blue")
+    assert set_up(make(file, loader__max_size=1)).vocabulary.words == (*INPUT_SPECIALS, "red")
     with pytest.raises(ValueError, match=r"^no word occurs 9 times or more in training: lower data.loader.min_frequency$"):
         make(file, loader__min_frequency=9).setup()
 
@@ -412,43 +412,42 @@ def test_vectors_are_read_for_the_words_of_the_vocabulary(tmp_path: Path, make: 
 # With another run's eyes, and raw inputs
 
 
-def bundle_of(make: Make, tmp_path: Path, **changed: object) -> Json:
+def reader_of(make: Make, tmp_path: Path, **changed: object) -> TextReader:
     module = set_up(make(write(tmp_path / "ours.csv", sentences()), **changed))
-    bundle: Json = json.loads(json.dumps(module.bundle(), allow_nan=False))
-    return bundle
+    return through_json(module.reader())
 
 
 @pytest.mark.parametrize("kind", ["word", "char", "subword"])
 def test_other_texts_are_all_test_with_the_runs_labels_vocabulary_and_subwords(tmp_path: Path, make: Make, kind: str) -> None:
     keys = {"prepare__tokens": kind, "prepare__subword_size": 34}
-    bundle = bundle_of(make, tmp_path, **keys)
+    reader = reader_of(make, tmp_path, **keys)
     theirs = write(
         tmp_path / "theirs.csv", [("the lantern was seen", "b", ""), ("the river was quiet", "b", "train"), ("a wagon", "a", "")]
     )
     module = make(theirs, **keys)
-    module.setup_as_test(bundle)
+    module.setup_as_test(reader)
     assert [len(module.rows[split]) for split in SPLITS] == [0, 0, 3]
-    assert list(module.vocabulary.words) == bundle["vocabulary"] and module.label_names == ("a", "b")
+    assert module.vocabulary.words == reader.vocabulary and module.label_names == ("a", "b")
     batch = module.collate(np.arange(3), 0, is_training=False)
     assert batch.targets.tolist() == [1, 1, 0]
-    names, read = read_inputs(bundle, ["the lantern was seen", "the river was quiet", "a wagon"])
+    names, read = reader.read(["the lantern was seen", "the river was quiet", "a wagon"])
     assert names == ["the lantern was seen", "the river was quiet", "a wagon"]
     assert torch.equal(read.inputs, batch.inputs) and torch.equal(read.input_lengths, batch.input_lengths)
-    assert json.loads(json.dumps(module.bundle())) == bundle
+    assert through_json(module.reader()) == reader
 
 
 def test_labels_that_the_run_never_learned_are_refused(tmp_path: Path, make: Make) -> None:
-    bundle = bundle_of(make, tmp_path)
+    reader = reader_of(make, tmp_path)
     theirs = write(tmp_path / "theirs.csv", [("the lantern", "b", ""), ("a wagon", "c", ""), ("a letter", "d", "")])
     claim = r"^data.source=.*theirs.csv has the label 'c' \(2 such\), which the run never learned; it knows: a, b$"
     with pytest.raises(ValueError, match=claim):
-        make(theirs).setup_as_test(bundle)
+        make(theirs).setup_as_test(reader)
 
 
 def test_a_raw_text_is_cleaned_truncated_and_its_unknown_words_marked(tmp_path: Path, make: Make) -> None:
     module = set_up(make(write(tmp_path / "t.csv", ROWS), loader__max_tokens=3, loader__truncate="tail"))
-    bundle = json.loads(json.dumps(module.bundle()))
-    names, batch = read_inputs(bundle, ["ice&nbsp;&amp; RED<br />blue sea", ";"])
+    reader = through_json(module.reader())
+    names, batch = reader.read(["ice&nbsp;&amp; RED<br />blue sea", ";"])
     assert names == ["ice & RED blue sea", ";"]
     assert [[module.vocabulary.words[number] for number in row] for row in batch.inputs.tolist()] == [
         ["red", "blue", "sea"], ["<unk>", "<pad>", "<pad>"],
@@ -457,9 +456,9 @@ def test_a_raw_text_is_cleaned_truncated_and_its_unknown_words_marked(tmp_path: 
 
 
 def test_an_empty_raw_text_is_named_by_its_place(tmp_path: Path, make: Make) -> None:
-    bundle = json.loads(json.dumps(set_up(make(write(tmp_path / "t.csv", ROWS))).bundle()))
+    reader = through_json(set_up(make(write(tmp_path / "t.csv", ROWS))).reader())
     with pytest.raises(ValueError, match=r"^text 2 of 3 is empty: leave it out$"):
-        read_inputs(bundle, ["red", " <br/> ", "blue"])
+        reader.read(["red", " <br/> ", "blue"])
 
 
 def test_a_module_that_failed_to_split_does_not_pass_for_set_up(tmp_path: Path, make: Make) -> None:

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.data.bundled import through_json
 
 from rnnlab.config import Config, recipe
 from rnnlab.contracts import SPECIALS, STOP, UNKNOWN
 from rnnlab.data.base import SPLITS
-from rnnlab.data.prepared import Json
-from rnnlab.data.text.pronunciation import PronunciationData, by_hash, read_inputs
+from rnnlab.data.text.pronunciation import PronunciationData, PronunciationReader, by_hash
 from rnnlab.paths import HOME
 
 SAMPLE = HOME / "data" / "samples" / "pronunciation"
@@ -267,20 +267,19 @@ def test_training_batches_keep_their_budget_and_hold_each_row_once(make: Make) -
     assert max(max(batch.inputs.numel(), batch.targets.numel()) for batch in batches) <= 100
 
 
-# The bundle
+# Raw input
 
 
-def bundle_of(module: PronunciationData) -> Json:
-    found: Json = json.loads(json.dumps(module.bundle(), allow_nan=False))
-    return found
+def reader_of(module: PronunciationData) -> PronunciationReader:
+    return through_json(module.reader())
 
 
 def test_a_word_that_is_given_reads_as_the_loader_reads_it(make: Make) -> None:
     module = set_up(make("sample"))
     rows = module.rows["test"][:4]
-    words, batch = read_inputs(bundle_of(module), [f" {word.upper()} " for word in module.shown(rows)])
+    words, batch = reader_of(module).read([f" {word.upper()} " for word in module.shown(rows)])
     wanted = module.collate(rows, epoch=0, is_training=False)
-    assert words == module.shown(rows) and bundle_of(module)["kind"] == "pronunciation"
+    assert words == module.shown(rows) and reader_of(module).kind == "pronunciation"
     assert torch.equal(batch.inputs, wanted.inputs) and torch.equal(batch.input_lengths, wanted.input_lengths)
     assert batch.targets.shape == (4, 0) and batch.target_lengths.tolist() == [0] * 4 and batch.references is None
 
@@ -288,18 +287,18 @@ def test_a_word_that_is_given_reads_as_the_loader_reads_it(make: Make) -> None:
 def test_an_unseen_letter_is_named_and_unknown_and_an_empty_word_is_refused_by_number(
     make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bundle = bundle_of(set_up(make("sample")))
-    _, batch = read_inputs(bundle, ["caféß"])
+    reader = reader_of(set_up(make("sample")))
+    _, batch = reader.read(["caféß"])
     assert "warning: never seen in training, read as <unk>: 'é', 'ß'" in capsys.readouterr().err
     assert batch.inputs[0, 3:].tolist() == [UNKNOWN, UNKNOWN, STOP]
     with pytest.raises(ValueError, match=r"word 2 of 3 is empty: leave it out"):
-        read_inputs(bundle, ["cab", " ", "bee"])
+        reader.read(["cab", " ", "bee"])
 
 
 def test_another_source_is_tested_whole_with_the_runs_vocabularies(tmp_path: Path, make: Make) -> None:
     trained = set_up(make(write(tmp_path, TABLE, "my.csv")))
     other = make(write(tmp_path, DICTIONARY))
-    other.setup_as_test(bundle_of(trained))
+    other.setup_as_test(reader_of(trained))
     assert [len(other.rows[split]) for split in SPLITS] == [0, 0, 5]
     assert other.make_spec().label_names == trained.make_spec().label_names and other.make_spec().input_size == 9
     batch = other.collate(other.rows["test"], 0, is_training=False)

@@ -1,8 +1,6 @@
 """Claims about pairs of sentences as a data set: tokens, vocabularies, what stays out of them, batches, references, and raw inputs."""
 
-import base64
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -13,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from sacremoses import MosesTokenizer
+from tests.data.bundled import through_json
 
 from rnnlab.config import ConfigError
 from rnnlab.contracts import PAD, SPECIALS, START, STOP, UNKNOWN
 from rnnlab.data.base import SPLITS
-from rnnlab.data.prepared import Json
-from rnnlab.data.text.translation import TranslationData, read_inputs
+from rnnlab.data.text.translation import TranslationData, TranslationReader
 from rnnlab.data.tokens import encode_subwords
 from rnnlab.paths import HOME
 
@@ -61,10 +59,9 @@ def target_words(module: TranslationData, row: int) -> list[str]:
     return [module.target_vocabulary.words[number] for number in module.target_tokens(row)]
 
 
-def kept(module: TranslationData) -> Json:
-    """Return the bundle as a file gives it back."""
-    bundle: Json = json.loads(json.dumps(module.bundle(), allow_nan=False))
-    return bundle
+def kept(module: TranslationData) -> TranslationReader:
+    """Return the reader as a bundle gives it back."""
+    return through_json(module.reader())
 
 
 # Numbers
@@ -173,7 +170,7 @@ def test_lower_case_is_of_both_sides_and_of_references(tmp_path: Path, make: Mak
 def test_what_looks_like_a_special_word_is_unknown(tmp_path: Path, make: Make) -> None:
     module = set_up(make(write(tmp_path / "t.tsv", [("a </s> <pad> b", "x <s> y", "train"), *ROWS])))
     assert not {*module.source_tokens(0)[:-1].tolist(), *module.target_tokens(0).tolist()} & {PAD, START, STOP}
-    _, batch = read_inputs(kept(module), ["a </s> <pad> b"])
+    _, batch = kept(module).read(["a </s> <pad> b"])
     assert batch.inputs[0].tolist() == module.source_tokens(0).tolist()
 
 
@@ -330,51 +327,51 @@ def test_two_aligned_files_are_opened_by_what_they_begin_with(tmp_path: Path, ma
 def test_other_pairs_are_all_test_with_the_runs_vocabularies_and_subwords(tmp_path: Path, make: Make, tokens: str, is_joint: bool) -> None:
     keys = {**SUBWORDS, "prepare__tokens": tokens, "prepare__is_joint": is_joint}
     ours = set_up(make(write(tmp_path / "ours.tsv", sentences()), **keys))
-    bundle = kept(ours)
+    reader = kept(ours)
     theirs = write(tmp_path / "theirs.tsv", [("the river at the hut", "Fluss nahe Hütte", ""), ("the box", "Büchse Ж", "train")])
     module = make(theirs, **keys)
-    module.setup_as_test(bundle)
+    module.setup_as_test(reader)
     assert [len(module.rows[split]) for split in SPLITS] == [0, 0, 2] and module.target_vocabulary == ours.target_vocabulary
     batch = module.collate(np.arange(2), 0, is_training=False)
     assert batch.references == (("Fluss nahe Hütte",), ("Büchse Ж",)) and (batch.targets[1] == UNKNOWN).any()
-    names, read = read_inputs(bundle, ["the river at the hut", " the\u00a0box "])
+    names, read = reader.read(["the river at the hut", " the\u00a0box "])
     assert names == ["the river at the hut", "the box"]
     assert torch.equal(read.inputs, batch.inputs) and torch.equal(read.input_lengths, batch.input_lengths)
-    assert kept(module) == bundle and dict(module.describe())["split"] == "all are test"
+    assert kept(module) == reader and dict(module.describe())["split"] == "all are test"
 
 
 def test_raw_sentences_have_no_targets(make: Make) -> None:
-    _, batch = read_inputs(kept(set_up(make("sample"))), ["the dog sleeps", "two cats"])
+    _, batch = kept(set_up(make("sample"))).read(["the dog sleeps", "two cats"])
     assert batch.targets.shape == (2, 0) and batch.target_lengths.tolist() == [0, 0] and batch.references is None
     assert batch.inputs[:, -1].tolist() == [STOP, PAD]
 
 
 def test_subwords_travel_with_the_bundle(make: Make) -> None:
-    bundle = kept(set_up(make("sample", prepare__tokens="subword")))
-    (pieces,) = encode_subwords(base64.b64decode(bundle["subwords"][0]), ["the dog"])  # type: ignore[index]
-    _, batch = read_inputs(bundle, ["the dog"])
-    assert [bundle["source_vocabulary"][number] for number in batch.inputs[0]] == [*pieces, "</s>"]  # type: ignore[index]
-    assert bundle["target_vocabulary"] is None and bundle["kind"] == "translation"
+    reader = kept(set_up(make("sample", prepare__tokens="subword")))
+    (pieces,) = encode_subwords(reader.models[0], ["the dog"])
+    _, batch = reader.read(["the dog"])
+    assert [reader.source_vocabulary[number] for number in batch.inputs[0]] == [*pieces, "</s>"]
+    assert reader.target_vocabulary is None and reader.kind == "translation"
 
 
 def test_an_empty_line_is_named_by_its_place(make: Make) -> None:
     with pytest.raises(ValueError, match=r"^line 3 of 4 is empty: give a sentence, or leave it out$"):
-        read_inputs(kept(set_up(make("sample"))), ["a dog", "a cat", " \u00a0", "a man"])
+        kept(set_up(make("sample"))).read(["a dog", "a cat", " \u00a0", "a man"])
 
 
 def test_what_training_never_saw_is_warned_of_and_read_as_unknown(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle = kept(set_up(make("sample")))
-    _, batch = read_inputs(bundle, ["the zebra [b] sleeps", "the dog sleeps", "six seven eight nine zebras"])
+    reader = kept(set_up(make("sample")))
+    _, batch = reader.read(["the zebra [b] sleeps", "the dog sleeps", "six seven eight nine zebras"])
     told = capsys.readouterr()
     assert told.out == "" and told.err == ("warning: never seen in training, read as <unk>: 'zebra', '[', 'b', ']', 'six' and 4 more\n")
     assert (batch.inputs[0] == UNKNOWN).sum() == 4
-    read_inputs(bundle, ["the dog sleeps"])
+    reader.read(["the dog sleeps"])
     assert capsys.readouterr().err == ""
 
 
 def test_a_sentence_longer_than_any_of_training_is_warned_of_and_read_whole(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle = kept(set_up(make("sample", loader__max_tokens=8)))
-    _, batch = read_inputs(bundle, ["the dog", "the dog sleeps " * 5])
+    reader = kept(set_up(make("sample", loader__max_tokens=8)))
+    _, batch = reader.read(["the dog", "the dog sleeps " * 5])
     assert batch.input_lengths.tolist() == [3, 16]
     assert capsys.readouterr().err == "warning: longer than the 8 tokens of any training sentence: line 2\n"
 

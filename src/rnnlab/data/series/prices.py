@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.tables import Table, as_numbers, as_times, match_column, read_table
+from rnnlab.data.tables import TABLE_SUFFIXES, Table, as_numbers, as_times, match_column, read_table
 
-SUFFIXES = {".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}  # each also packed (.gz)
 TICKER_NAMES = ("ticker", "symbol", "code", "name")  # the first that is there: a table with tickers may also tell companies' names
 DATE_NAMES = ("time", "timestamp", "datetime", "day")
 NUMBER_NAMES: dict[str, tuple[str, ...]] = {  # blanks, hyphens, underscores and case don't matter
@@ -105,9 +104,11 @@ def _tables(path: Path) -> list[Path]:
     if not path.is_dir():
         raise ValueError(f"no such file or folder: {path}. Wanted: one table of prices, or a folder with one table per ticker")
     named = [(file.name.lower(), file) for file in sorted(path.iterdir())]
-    files = [file for name, file in named if Path(name.removesuffix(".gz")).suffix in SUFFIXES and not name.startswith((".", "readme"))]
+    files = [
+        file for name, file in named if Path(name.removesuffix(".gz")).suffix in TABLE_SUFFIXES and not name.startswith((".", "readme"))
+    ]
     if not files:
-        raise ValueError(f"no price tables in {path}: wanted one file per ticker, {' or '.join(sorted(SUFFIXES))}, such as AAPL.csv")
+        raise ValueError(f"no price tables in {path}: wanted one file per ticker, {' or '.join(sorted(TABLE_SUFFIXES))}, such as AAPL.csv")
     return files
 
 

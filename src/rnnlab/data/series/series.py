@@ -1,17 +1,17 @@
 """`data=series`: any table of numbers over time (weather, load, sensors): one column to forecast, the others as covariates."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import pandas as pd
 
-from rnnlab.contracts import Batch, Fraction, NonNegativeInt, PositiveInt
+from rnnlab.contracts import PositiveInt
 from rnnlab.data import tables
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.prepared import Json
-from rnnlab.data.series.base import DateSplit, WindowedData, WindowLoader, forecast_inputs
-from rnnlab.data.series.calendar_splits import Walk
+from rnnlab.data.series.base import WindowedData, WindowReader
 from rnnlab.data.series.windows import Series
 from rnnlab.data.tables import Table, as_numbers, as_times, match_column, read_table
 
@@ -21,73 +21,76 @@ SHARE_OF_NUMBERS = 0.5
 SHARE_REPEATED = 0.3
 
 
+@dataclass(frozen=True)
+class SeriesReader(WindowReader):
+    """Read tables of numbers as the run did that made this; for the arguments see `SeriesData`."""
+
+    kind = "series"
+
+    target_column: str
+    time_column: str
+    series_column: str | None
+    covariates: list[str] | None
+    has_calendar: bool
+
+    def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
+        """Return the numbers of each series."""
+        table, _ = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates)
+        return {str(name): part.drop(columns="series").reset_index(drop=True) for name, part in table.groupby("series")}
+
+    def series_of(self, name: str, frame: pd.DataFrame) -> Series:
+        """Take a series' features and its last value."""
+        return make_series(name, frame, self.horizons, self.has_calendar)
+
+
 @final
+@dataclass(eq=False, repr=False, kw_only=True)
 class SeriesData(WindowedData):
-    """Give batches of windows of a table of numbers.
+    """Give batches of windows of a table of numbers; `source` is `sample`, or the path of a CSV, TSV or JSONL table.
 
     A forecast starts from the last value of the target; missing values repeat the last known one for at most 24 steps, and are the mean
     of what came before after that.
-
-    Args:
-        paths, seed, name, mirror, offline: see `rnnlab.data.base.SequenceDataModule`.
-        source: `sample`, or the path of a CSV, TSV or JSONL table.
-        target_column: what to forecast.
-        time_column: when; `time` also finds date, datetime, timestamp, day.
-        series_column: names several series in one table (None: it is one).
-        covariates: columns that help (None: all other columns of numbers).
-        has_calendar: whether time of day, weekday and day of the year help, as sines and cosines.
-        horizon_steps: rows ahead, one forecast each.
-        window_steps: rows in a window.
-        test_fraction, val_fraction, num_folds, fold, walk: see `rnnlab.data.series.calendar_splits`.
-        loader: see `WindowLoader`.
     """
 
-    kind = "series"
     sample = "series"
 
-    def __init__(
-        self,
-        paths: dict[str, str],
-        seed: int,
-        name: str,
-        source: str,
-        mirror: str | None,
-        offline: bool,
-        target_column: str,
-        time_column: str,
-        series_column: str | None,
-        covariates: list[str] | None,
-        has_calendar: bool,
-        horizon_steps: list[PositiveInt],
-        window_steps: PositiveInt,
-        test_fraction: Fraction,
-        val_fraction: Fraction,
-        num_folds: PositiveInt,
-        fold: NonNegativeInt,
-        walk: Walk,
-        loader: WindowLoader,
-    ) -> None:
-        split = DateSplit(test_fraction, val_fraction, num_folds, fold, walk)
-        super().__init__(paths, seed, name, source, mirror, offline, window_steps, horizon_steps, split, loader)
-        self.columns = {
-            "target_column": target_column,
-            "time_column": time_column,
-            "series_column": series_column,
-            "covariates": covariates,
-        }
-        self.has_calendar = has_calendar
+    target_column: str
+    """What to forecast."""
+    time_column: str
+    """The column of times; `time` also finds date, datetime, timestamp, day."""
+    series_column: str | None
+    """The column that names several series in one table (None: it is one)."""
+    covariates: list[str] | None
+    """Columns that help (None: all other columns of numbers)."""
+    has_calendar: bool
+    """Whether time of day, weekday and day of the year help, as sines and cosines."""
+    horizon_steps: list[PositiveInt]
+    """Rows ahead, one forecast each."""
+    window_steps: PositiveInt
+    """Rows in a window."""
+
+    @property
+    def window(self) -> int:
+        """Rows in a window."""
+        return self.window_steps
+
+    @property
+    def horizons(self) -> list[int]:
+        """Rows ahead."""
+        return self.horizon_steps
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
         """Read the table."""
         if raw.is_dir() and self.source != "sample":
             raise ValueError(f"data.source={self.source} is a folder: data=series takes one table (data=stock takes a folder of prices)")
         file = raw / "hourly_load.csv" if self.source == "sample" else raw
-        table, self.found = read_numbers(file, **self.columns)  # type: ignore[arg-type]
+        table, self.found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates)
         return table
 
     def prepared_key(self, source_hash: str) -> str:
         """Hash source, columns, code."""
-        return digest([source_hash, self.columns, code_hash(Path(str(tables.__file__)), Path(__file__))])
+        columns = [self.target_column, self.time_column, self.series_column, self.covariates]
+        return digest([source_hash, columns, code_hash(Path(str(tables.__file__)), Path(__file__))])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Take the table's columns, gaps filled from the past, and the calendar."""
@@ -102,9 +105,10 @@ class SeriesData(WindowedData):
         """One name for each horizon."""
         return tuple(f"target_{steps}" for steps in self.horizons)
 
-    def settings(self) -> Json:
-        """Return what reading new tables needs."""
-        return {"columns": self.columns, "horizons": self.horizons, "has_calendar": self.has_calendar}
+    def reader(self) -> SeriesReader:
+        """Return what turns tables into batches as this module does."""
+        parts = (self.window, self.horizons, self.feature_names, self.scale_lists())
+        return SeriesReader(*parts, self.target_column, self.time_column, self.series_column, self.covariates, self.has_calendar)
 
 
 def read_numbers(
@@ -202,17 +206,3 @@ def make_series(name: str, frame: pd.DataFrame, horizons: list[int], has_calenda
         base=last,
         size=np.ones_like(last),
     )
-
-
-def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
-    """Turn tables into a batch: of each series the last window."""
-    settings: dict[str, Any] = bundle["settings"]  # type: ignore[assignment]
-
-    def read(file: Path) -> dict[str, pd.DataFrame]:
-        table, _ = read_numbers(file, **settings["columns"])
-        return {str(name): part.drop(columns="series").reset_index(drop=True) for name, part in table.groupby("series")}
-
-    def take(name: str, frame: pd.DataFrame) -> Series:
-        return make_series(name, frame, settings["horizons"], settings["has_calendar"])
-
-    return forecast_inputs(bundle, inputs, read, take)

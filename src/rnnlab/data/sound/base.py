@@ -1,4 +1,4 @@
-"""Data whose inputs are recordings: what labelled recordings and dictation share.
+"""Data whose inputs are recordings: the base of labelled recordings and dictation.
 
 Preparation (above) turns sound files into frames of features, once; nothing in it is fitted, so one prepared folder serves every
 split and fold. The data module (below) augments, normalises and orders.
@@ -7,7 +7,8 @@ split and fold. The data module (below) augments, normalises and orders.
 import hashlib
 import io
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -19,14 +20,15 @@ from rich.markup import escape
 from rich.progress import track
 from torch import Tensor
 
-from rnnlab.contracts import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
-from rnnlab.data.base import SequenceDataModule
+from rnnlab.contracts import NonNegativeInt, PositiveFloat, PositiveInt
+from rnnlab.data.base import SplitData
 from rnnlab.data.batches import EpochOrder, ExampleRandom
+from rnnlab.data.inputs import FileReader
 from rnnlab.data.labelled import shortened
-from rnnlab.data.prepared import Json, Prepared, pad_rows
+from rnnlab.data.prepared import Json, OddMeta, Prepared, pad_rows
 from rnnlab.data.sound.audio import BrokenRecording, Features, extract, read_recording
 from rnnlab.data.sound.augmentation import Augment, BandScale, Normalisation, augment, mask_frames, normalise
-from rnnlab.data.splits import SplitKind
+from rnnlab.data.sound.recordings import AUDIO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -127,54 +129,40 @@ class SoundLoader:
     augment: Augment
 
 
-class SoundData(SequenceDataModule, ABC):
-    """Prepare recordings and give padded frames of them.
+@dataclass(eq=False, repr=False, kw_only=True)
+class SoundData(SplitData, ABC):
+    """Base class of data modules that prepare recordings and give padded frames of them.
 
     A subclass lists recordings, splits them, and adds the targets.
-
-    Args:
-        paths, seed, name, mirror, offline: see `rnnlab.data.base.SequenceDataModule`.
-        source: a named source, `sample`, or the path of a folder or manifest.
-        split: see `rnnlab.data.splits`.
-        fold: which speaker is the test speaker (`split=speaker`).
-        split_seed: decides random splits.
-        val_fraction: share of training recordings carved off for validation where none are given.
-        prepare: see `SoundPrepare`.
-        loader: see `SoundLoader`.
     """
 
     group_column = "speaker"
     is_cut: ClassVar[bool]
     """Whether recordings are cut at `loader.max_seconds`."""
 
-    def __init__(
-        self,
-        paths: dict[str, str],
-        seed: int,
-        name: str,
-        source: str,
-        mirror: str | None,
-        offline: bool,
-        split: SplitKind,
-        fold: NonNegativeInt,
-        split_seed: int,
-        val_fraction: Fraction,
-        prepare: SoundPrepare,
-        loader: SoundLoader,
-    ) -> None:
-        super().__init__(paths, seed, name, source, mirror, offline)
-        self.split: SplitKind = split
-        self.fold, self.split_seed, self.val_fraction = fold, split_seed, val_fraction
-        self.settings, self.loader = prepare, loader
-        self.max_steps = num_steps(loader.max_seconds, prepare.hop_ms) if self.is_cut else None
-        self.bands = BandScale.of(prepare.num_mels, prepare.sample_rate)
-        if prepare.features != "logmel" or prepare.num_deltas:
-            _refuse_mel_only(loader)
+    fold: NonNegativeInt
+    """Which speaker is the test speaker (`split=speaker`)."""
+    prepare: SoundPrepare
+    """See `SoundPrepare`."""
+    loader: SoundLoader
+    """See `SoundLoader`."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that don't go together."""
+        super().__post_init__()
+        self.max_steps = num_steps(self.loader.max_seconds, self.prepare.hop_ms) if self.is_cut else None
+        self.bands = BandScale.of(self.prepare.num_mels, self.prepare.sample_rate)
+        if self.prepare.features != "logmel" or self.prepare.num_deltas:
+            _refuse_mel_only(self.loader)
+
+    def name_parts(self) -> list[str]:
+        """Name the fold where one speaker is left out."""
+        return [f"f{self.fold}"] if self.split == "speaker" else []
 
     # -- normalisation -------------------------------------------------------------------------------------------------
 
     def fit_normalisation(self, prepared: Prepared, train: np.ndarray) -> None:
-        """Fit mean and spread per feature on the training split, where they are used."""
+        """Fit mean and spread per feature on the training split, if they are used."""
         size = prepared.values.shape[1]
         self.mean_F, self.std_F = torch.zeros(size), torch.ones(size)
         if self.loader.normalise == "training":
@@ -184,9 +172,9 @@ class SoundData(SequenceDataModule, ABC):
             self.mean_F = steps.mean(0).float()
             self.std_F = steps.std(0, correction=0).float() + 1e-3
 
-    def take_normalisation(self, bundle: Json) -> None:
-        """Take mean and spread from the run that made the bundle."""
-        self.mean_F, self.std_F = torch.tensor(bundle["mean"]), torch.tensor(bundle["std"])
+    def take_normalisation(self, reader: "SoundReader") -> None:
+        """Take mean and spread from the run that made the reader."""
+        self.mean_F, self.std_F = torch.tensor(reader.mean), torch.tensor(reader.std)
 
     def normalise(self, values_BTF: Tensor, lengths_B: Tensor) -> Tensor:
         """Normalise a padded batch with this module's settings and statistics."""
@@ -195,7 +183,7 @@ class SoundData(SequenceDataModule, ABC):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> EpochOrder:
-        """Put neighbours of like length together; sorted where nothing is trained."""
+        """Batch sequences of similar length together; sort them for evaluation."""
         buckets = self.loader.bucket_batches if is_training else 0
         return EpochOrder(rows, self.lengths[rows], self.loader.batch_size, self.seed, buckets)
 
@@ -205,24 +193,24 @@ class SoundData(SequenceDataModule, ABC):
         is_augmented = is_training and self.loader.is_augmented
         random = ExampleRandom(self.seed, epoch, rows)
         if is_augmented:
-            values_BTF, lengths_B = augment(values_BTF, lengths_B, self.loader.augment, self.bands, self.settings.hop_ms, random)
+            values_BTF, lengths_B = augment(values_BTF, lengths_B, self.loader.augment, self.bands, self.prepare.hop_ms, random)
         values_BTF = self.normalise(values_BTF, lengths_B)
         if is_augmented:
-            values_BTF = mask_frames(values_BTF, lengths_B, self.loader.augment, self.settings.hop_ms, random.child(2))
+            values_BTF = mask_frames(values_BTF, lengths_B, self.loader.augment, self.prepare.hop_ms, random.child(2))
         return values_BTF, lengths_B
 
     # -- what a person and another process are told --------------------------------------------------------------------
 
     @abstractmethod
     def describe_targets(self) -> list[tuple[str, str]]:
-        """Return what a person wants to know of the targets, as (name, text)."""
+        """Describe the targets to a person, as (name, text)."""
 
     def oddities(self) -> dict[str, int]:
         """Count what is odd in the data, by its name."""
-        return dict(self.data.meta["odd"])  # type: ignore[call-overload]
+        return self.data.meta_as(OddMeta).odd
 
     def describe(self) -> list[tuple[str, str]]:
-        """Return what a person wants to know of the data, as (name, text)."""
+        """Describe the data to a person, as (name, text)."""
         examples = self.data.examples
         seconds = examples["seconds"]
         speakers = sorted(set(examples["speaker"]) - {""})
@@ -234,18 +222,9 @@ class SoundData(SequenceDataModule, ABC):
             ("speakers", f"{len(speakers)}: {shortened(speakers)}" if speakers else "unknown"),
             ("split", self.split_used),
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
-            ("frames", f"{len(self.data.values):,} of {self.data.values.shape[1]} {self.settings.features}"),
+            ("frames", f"{len(self.data.values):,} of {self.data.values.shape[1]} {self.prepare.features}"),
             ("odd", "; ".join(f"{count} {name}" for name, count in odd.items()) or "nothing"),
         ]
-
-    def bundle_sound(self) -> Json:
-        """Return what turning sound into normalised frames needs."""
-        return {
-            "prepare": asdict(self.settings),
-            "loader": asdict(self.loader),
-            "mean": self.mean_F.tolist(),
-            "std": self.std_F.tolist(),
-        }
 
 
 def _refuse_mel_only(loader: SoundLoader) -> None:
@@ -263,32 +242,50 @@ def num_steps(seconds: float, hop_ms: float) -> int:
     return max(1, round(seconds * 1000 / hop_ms))
 
 
-def read_sounds(bundle: Json, settings: SoundPrepare, inputs: list[str | bytes], max_steps: int | None) -> tuple[list[str], Tensor, Tensor]:
-    """Turn sound files (paths or bytes) into normalised frames, as the bundle's run prepared its own.
+@dataclass(frozen=True)
+class SoundReader(FileReader, ABC):
+    """Base class of readers of sound files.
 
     Args:
-        bundle: see `SoundData.bundle_sound`.
-        settings: its settings of preparation.
-        inputs: paths, or contents of files.
-        max_steps: longer ones are cut there (None: never).
-
-    Returns:
-        Names of the inputs; frames (B, T, F); lengths (B,).
-
-    Raises:
-        BrokenRecording: names the input.
+        label_names: of the targets.
+        prepare: see `SoundPrepare`.
+        loader: see `SoundLoader`.
+        mean: of each feature in the training split.
+        std: likewise, the spread.
     """
-    frames = []
-    for number, item in enumerate(inputs):
-        try:
-            recording = read_recording(Path(item) if isinstance(item, str) else io.BytesIO(item), settings.sample_rate)
-        except BrokenRecording as error:
-            raise BrokenRecording(f"{item if isinstance(item, str) else f'input {number}'}: {error}") from None
-        frames.append(extract(recording.samples, settings)[:max_steps])
-    lengths_B = torch.tensor([len(rows) for rows in frames])
-    values_BTF = torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
-    mean_F, std_F = torch.tensor(bundle["mean"]), torch.tensor(bundle["std"])
-    loader: dict[str, object] = bundle["loader"]  # type: ignore[assignment]
-    values_BTF = normalise(values_BTF, lengths_B, loader["normalise"], loader["floor_db"], mean_F, std_F)  # type: ignore[arg-type]
-    names = [item if isinstance(item, str) else f"input {number}" for number, item in enumerate(inputs)]
-    return names, values_BTF, lengths_B
+
+    columns: ClassVar[Mapping[str, str]] = {"path": "string", "audio": "binary"}
+    suffixes = AUDIO_SUFFIXES
+    files = "sound files"
+
+    label_names: tuple[str, ...]
+    prepare: SoundPrepare
+    loader: SoundLoader
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def read_frames(self, inputs: Sequence[str | bytes], max_steps: int | None) -> tuple[list[str], Tensor, Tensor]:
+        """Turn sound files (paths or bytes) into normalised frames, as the run prepared its own.
+
+        Args:
+            inputs: paths, or contents of files.
+            max_steps: longer ones are cut there (None: never).
+
+        Returns:
+            Names of the inputs; frames (B, T, F); lengths (B,).
+
+        Raises:
+            BrokenRecording: names the input.
+        """
+        names = [item if isinstance(item, str) else f"input {number}" for number, item in enumerate(inputs)]
+        frames = []
+        for name, item in zip(names, inputs, strict=True):
+            try:
+                recording = read_recording(Path(item) if isinstance(item, str) else io.BytesIO(item), self.prepare.sample_rate)
+            except BrokenRecording as error:
+                raise BrokenRecording(f"{name}: {error}") from None
+            frames.append(extract(recording.samples, self.prepare)[:max_steps])
+        lengths_B = torch.tensor([len(rows) for rows in frames])
+        values_BTF = torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
+        mean_F, std_F = torch.tensor(self.mean), torch.tensor(self.std)
+        return names, normalise(values_BTF, lengths_B, self.loader.normalise, self.loader.floor_db, mean_F, std_F), lengths_B

@@ -5,9 +5,8 @@ subwords are learned, and then from training transcripts alone. The data module 
 transcripts, augments, normalises and batches.
 """
 
-import base64
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -18,35 +17,21 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Fraction, NonNegativeInt, PositiveInt
+from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, PositiveInt
 from rnnlab.data import tokens
 from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps
 from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.inputs import InputReader, untold_batch
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sound import audio, base, recordings
-from rnnlab.data.sound.base import SoundData, SoundLoader, SoundPrepare, read_frames, read_sounds
+from rnnlab.data.sound.base import SoundData, SoundPrepare, SoundReader, read_frames
 from rnnlab.data.sound.recordings import find_transcribed, hash_recordings
-from rnnlab.data.sources.fetching import Upstream
+from rnnlab.data.sources.catalogue import TRANSCRIBED_RECORDINGS
 from rnnlab.data.splits import SplitKind, assign_splits
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends
-from rnnlab.data.tokens import BLANK, TextTokens, Vocabulary, encode_subwords, index, tokenize
-
-AN4 = Upstream(
-    name="an4",
-    url="https://github.com/cmusphinx/an4/archive/b567d132f43304e70a2b2eca6077f22255311812.tar.gz",
-    mirror_file="an4.tar.gz",
-    keep=(
-        *("etc/an4_train.fileids", "etc/an4_train.transcription", "etc/an4_test.fileids", "etc/an4_test.transcription"),
-        "wav/*/*/*.wav",
-    ),
-    content_hash="ee8383d84f8f04bf0808377b194c31742f481f325b700ffa3d869bd13a1e12b6",
-    licence="Carnegie Mellon University's, like BSD: free for any purpose",
-    max_files=10_000,
-    max_bytes=400_000_000,
-)
-UPSTREAMS = {source.name: source for source in (AN4,)}
+from rnnlab.data.tokens import BLANK, TextTokens, TokenMeta, Vocabulary, index, tokenize
 
 
 @dataclass(frozen=True)
@@ -108,14 +93,14 @@ def prepare(
         raise ValueError(f"{empty[0]}: the text holds no character that can be written")
     types, values, offsets = index(lists)
     examples = examples.drop(columns=["text", "place"]).assign(target=written)
-    encoded = None if subwords is None else base64.b64encode(subwords).decode()
+    encoded = None if subwords is None else tokens.model_to_text(subwords)
     write_prepared(folder, frames, examples, {**meta, **found, "types": types, "subwords": encoded}, (values, offsets))
 
 
 def cut(texts: Iterable[str], settings: DictationPrepare, subwords: bytes | None) -> Iterable[list[str]]:
     """Cut transcripts into what a model writes; a blank is `▁`."""
     if settings.units == "subword" and subwords is not None:
-        return encode_subwords(subwords, texts)
+        return tokens.encode_subwords(subwords, texts)
     if settings.units == "char":
         return tokenize(texts, TextTokens("char"))
     raise ValueError(f"data.prepare.units={settings.units!r} is not one of char, subword, or its SentencePiece model is missing")
@@ -137,42 +122,52 @@ def refuse_others(texts: pd.Series, places: pd.Series, alphabet: str) -> None:
             )
 
 
+@dataclass(frozen=True)
+class DictationReader(SoundReader):
+    """Read recordings as the run did that made this.
+
+    Args:
+        prepare: see `DictationPrepare`.
+        subwords: the SentencePiece model that cut the transcripts, as `model_to_text` writes it, or None.
+        seen: marks of the transcripts that training and validation have.
+    """
+
+    kind = "dictation"
+    prepare: DictationPrepare
+    subwords: str | None
+    seen: tuple[str, ...]
+
+    def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
+        """Turn sound files (paths or bytes) into a batch; name its rows.
+
+        Raises:
+            BrokenRecording: names the input.
+        """
+        names, values_BTF, lengths_B = self.read_frames(inputs, None)
+        return names, untold_batch(values_BTF, lengths_B)
+
+
 @final
+@dataclass(eq=False, repr=False, kw_only=True)
 class DictationData(SoundData, TokenTargets):
     """Give batches of recordings with what is said in them.
 
-    Args:
-        paths, seed, name, mirror, offline: see `rnnlab.data.base.SequenceDataModule`.
-        source: `an4`, `sample`, or the path of a manifest or of a folder with a manifest.csv.
-        split, fold, split_seed, val_fraction, loader: see `rnnlab.data.sound.base.SoundData`.
-        prepare: see `DictationPrepare`.
+    `source` is `an4`, `sample`, or the path of a manifest or of a folder with a manifest.csv.
     """
 
-    upstreams = UPSTREAMS
+    upstreams = TRANSCRIBED_RECORDINGS
     more_steps = "Take smaller frontend.time_strides, a smaller data.prepare.hop_ms, or data.prepare.units=subword"
     sample = "dictation"
     is_cut = False
-    settings: DictationPrepare
 
-    def __init__(
-        self,
-        paths: dict[str, str],
-        seed: int,
-        name: str,
-        source: str,
-        mirror: str | None,
-        offline: bool,
-        split: SplitKind,
-        fold: NonNegativeInt,
-        split_seed: int,
-        val_fraction: Fraction,
-        prepare: DictationPrepare,
-        loader: SoundLoader,
-    ) -> None:
-        super().__init__(paths, seed, name, source, mirror, offline, split, fold, split_seed, val_fraction, prepare, loader)
+    prepare: DictationPrepare
+    """See `DictationPrepare`."""
+
+    def __post_init__(self) -> None:
+        """Begin without a model of subwords."""
+        super().__post_init__()
         self.subwords: bytes | None = None
-        self.too_long: list[str] = []
-        """Ids of training utterances that last longer than `loader.max_seconds`."""
+        self.too_long: list[str] = []  # ids of training utterances that last longer than `loader.max_seconds`
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
@@ -188,15 +183,15 @@ class DictationData(SoundData, TokenTargets):
         """Hash source, settings, code; for subwords also the split that they are learned from, or the model that is given."""
         files = [Path(str(module.__file__)) for module in (audio, recordings, base, tokens)] + [Path(__file__)]
         fitted: list[object] = []
-        if self.settings.units == "subword":
+        if self.prepare.units == "subword":
             given = None if self.subwords is None else hashlib.sha256(self.subwords).hexdigest()
             fitted = [self.split, self.fold, self.split_seed, self.val_fraction, given]
-        return digest([source_hash, asdict(self.settings), code_hash(*files), fitted])
+        return digest([source_hash, asdict(self.prepare), code_hash(*files), fitted])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         """Decode, extract features, cut transcripts, write; learn subwords from the training transcripts first."""
-        whole = {**meta, "settings": asdict(self.settings)}
-        prepare(table, self.settings, lambda examples: self._split(examples)[0]["train"], self.subwords, folder, whole, self.console)
+        whole = {**meta, "settings": asdict(self.prepare)}
+        prepare(table, self.prepare, lambda examples: self._split(examples)[0]["train"], self.subwords, folder, whole, self.console)
 
     # -- what the data are ---------------------------------------------------------------------------------------------
 
@@ -212,25 +207,25 @@ class DictationData(SoundData, TokenTargets):
         self.fit_normalisation(prepared, rows["train"])
         return rows
 
-    def setup_as_test(self, bundle: Json) -> None:
+    def setup_as_test(self, reader: InputReader) -> None:
         """Open the recordings and take all of them as test, with another run's vocabulary, subwords and statistics; say what is unknown."""
-        encoded = bundle["subwords"]
-        self.subwords = None if encoded is None else base64.b64decode(str(encoded))
+        assert isinstance(reader, DictationReader)
+        self.subwords = None if reader.subwords is None else tokens.model_from_text(reader.subwords)
         self.prepared = self.ensure_prepared()
         self._open(self.prepared)
-        self.target_vocabulary = Vocabulary(tuple(bundle["label_names"]))  # type: ignore[arg-type]
+        self.target_vocabulary = Vocabulary(reader.label_names)
         numbers = self.target_vocabulary.encode(self.types)
         self.target_numbers = np.where(np.isin(self.types, SPECIALS), UNKNOWN, numbers).astype(np.int32)
-        self.seen = set(bundle["seen"])  # type: ignore[call-overload]
-        self.take_normalisation(bundle)
-        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
+        self.seen = set(reader.seen)
+        self.take_normalisation(reader)
+        self.take_all_as_test()
         for name, count in self._unknown().items():
             self.console.print(f"[yellow]{count}[/] {escape(name)}", highlight=False)
 
     def _open(self, prepared: Prepared) -> None:
-        self.types: list[str] = prepared.meta["types"]  # type: ignore[assignment]
-        encoded = prepared.meta["subwords"]
-        self.subwords = self.subwords if encoded is None else base64.b64decode(str(encoded))
+        meta = prepared.meta_as(TokenMeta)
+        self.types = meta.types
+        self.subwords = self.subwords if meta.subwords is None else tokens.model_from_text(meta.subwords)
 
     def _split(self, examples: pd.DataFrame) -> tuple[dict[Split, np.ndarray], str]:
         return split_utterances(examples, self.split, self.fold, self.split_seed, self.val_fraction)
@@ -270,7 +265,7 @@ class DictationData(SoundData, TokenTargets):
             target_kind="tokens",
             target_size=len(self.target_vocabulary),
             label_names=self.target_vocabulary.words,
-            step_ms=self.settings.hop_ms,
+            step_ms=self.prepare.hop_ms,
             goal="transcribe",
             joined="pieces",
             max_target_length=int(self.target_lengths[self.rows["train"]].max(initial=0)),
@@ -297,9 +292,9 @@ class DictationData(SoundData, TokenTargets):
         known = list(self.target_vocabulary.words[len(SPECIALS) :])
         lines = [
             ("hours", ", ".join(hours)),
-            ("transcripts", f"{examples['target'].nunique():,} different, {words:,} words, {lengths.sum():,} {self.settings.units} tokens"),
+            ("transcripts", f"{examples['target'].nunique():,} different, {words:,} words, {lengths.sum():,} {self.prepare.units} tokens"),
             ("tokens each", f"{lengths.min()} to {lengths.max()}, median {np.median(lengths):.0f}"),
-            ("vocabulary", f"{len(known)} {self.settings.units}s: {shortened(known, 32)}"),
+            ("vocabulary", f"{len(known)} {self.prepare.units}s: {shortened(known, 32)}"),
             ("new in test", f"{self.is_new(test).sum()} of {len(test)} test transcripts are in neither training nor validation"),
         ]
         for ids, reason in ((self.too_long, f"longer than {self.loader.max_seconds:g} s"), (list(self.infeasible), "too short for CTC")):
@@ -328,27 +323,18 @@ class DictationData(SoundData, TokenTargets):
                 counts[f"{split} tokens that no training transcript has, read as <unk> ({named})"] = int(occurring[unknown].sum())
         return counts
 
-    def bundle(self) -> Json:
-        """Return what turning sound into batches, and transcripts into tokens, needs."""
-        return {
-            "kind": "dictation",
-            "label_names": list(self.target_vocabulary.words),
-            "subwords": None if self.subwords is None else base64.b64encode(self.subwords).decode(),
-            "seen": sorted(self.seen),
-            **self.bundle_sound(),
-        }
+    def reader(self) -> DictationReader:
+        """Return what turns sound into batches, and transcripts into tokens, as this module does."""
+        return DictationReader(
+            self.target_vocabulary.words,
+            self.prepare,
+            self.loader,
+            tuple(self.mean_F.tolist()),
+            tuple(self.std_F.tolist()),
+            None if self.subwords is None else tokens.model_to_text(self.subwords),
+            tuple(sorted(self.seen)),
+        )
 
 
 def _mark(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def read_inputs(bundle: Json, inputs: list[str | bytes]) -> tuple[list[str], Batch]:
-    """Turn sound files (paths or bytes) into a batch without targets, as the bundle's run prepared its own; name its rows.
-
-    Raises:
-        BrokenRecording: names the input.
-    """
-    names, values_BTF, lengths_B = read_sounds(bundle, DictationPrepare(**bundle["prepare"]), inputs, None)  # type: ignore[arg-type]
-    ids_B = torch.arange(len(names))
-    return names, Batch(values_BTF, lengths_B, torch.zeros(len(names), 0, dtype=torch.int64), torch.zeros_like(ids_B), ids_B)

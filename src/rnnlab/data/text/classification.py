@@ -4,9 +4,9 @@ Preparation (above) cuts texts into tokens and numbers every distinct one; nothi
 then from training texts alone. The data module (below) splits, fits the vocabulary on training texts, truncates and batches.
 """
 
-import base64
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -16,29 +16,19 @@ import pandas as pd
 import torch
 from rich.progress import track
 
-from rnnlab.contracts import Batch, DataSpec, Fraction, PositiveInt
+from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec, Fraction, PositiveInt
 from rnnlab.data import tokens
-from rnnlab.data.base import Split
+from rnnlab.data.base import Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.inputs import InputReader, WrittenReader, labelled_batch
 from rnnlab.data.labelled import LabelledData, natural_order, shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import CORPORA
 from rnnlab.data.splits import assign_splits, refuse_unseen_labels
 from rnnlab.data.text import readers
-from rnnlab.data.text.readers import TextColumns, clean_text, find_texts, hash_texts
-from rnnlab.data.tokens import (
-    PAD,
-    SPECIALS,
-    UNKNOWN,
-    TextTokens,
-    Vocabulary,
-    decode_subwords,
-    encode_subwords,
-    index,
-    read_vectors,
-    tokenize,
-)
+from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_texts, hash_texts
+from rnnlab.data.tokens import INPUT_SPECIALS, TextTokens, TokenMeta, Vocabulary, index, tokenize
 
 TextSplit = Literal["auto", "official", "random"]
 
@@ -75,13 +65,13 @@ class TextLoader:
     Args:
         batch_size: most texts in a batch.
         batch_tokens: most tokens in a batch, padding included.
-        num_buckets: texts of like length are batched together, in so many groups.
+        num_buckets: texts of similar length are batched together, in so many groups.
         min_frequency: rarer tokens of the training split are unknown.
         max_size: most words in the vocabulary (None: no limit).
         max_tokens: longer texts are cut to so many (None: never).
         truncate: what of a longer text stays: its `head`, its `tail`, or half from `both` ends.
         drop_duplicates: leave out training texts that are also in validation or test (and validation texts that are in test).
-        word_dropout: share of a training text's tokens that are made unknown, each time anew.
+        word_dropout: fraction of a training text's tokens that are made unknown, each time anew.
         vectors: a file of word vectors in GloVe's text format to begin with (None: none).
     """
 
@@ -100,12 +90,12 @@ class TextLoader:
 def prepare(table: pd.DataFrame, settings: TextPrepare, subwords: bytes | None, folder: Path, meta: Json) -> None:
     """Cut all texts into tokens, number them, and write a prepared folder."""
     shown = track(table["text"].tolist(), "preparing", transient=True, disable=len(table) < 5000)
-    lists = tokenize(shown, settings.cutting) if subwords is None else encode_subwords(subwords, shown)
-    types, values, offsets = index(cut or [SPECIALS[UNKNOWN]] for cut in lists)
+    lists = tokenize(shown, settings.cutting) if subwords is None else tokens.encode_subwords(subwords, shown)
+    types, values, offsets = index(cut or [INPUT_SPECIALS[UNKNOWN]] for cut in lists)
     contents = [hashlib.sha256(text.casefold().encode()).hexdigest()[:16] for text in table["text"]]
     examples = table[["id", "label", "split"]].assign(content=contents)
     labels = sorted(examples["label"].unique(), key=natural_order)
-    encoded = None if subwords is None else base64.b64encode(subwords).decode()
+    encoded = None if subwords is None else tokens.model_to_text(subwords)
     write_flat(folder, values, offsets, examples, {**meta, "label_names": labels, "types": types, "subwords": encoded})
 
 
@@ -133,52 +123,99 @@ def without_duplicates(examples: pd.DataFrame, rows: dict[Split, np.ndarray]) ->
     return {"train": rows["train"][~in_later], "val": val, "test": rows["test"]}, counts
 
 
-@final
-class TextData(LabelledData):
-    """Give batches of labelled texts.
+@dataclass(frozen=True)
+class TextReader(WrittenReader):
+    """Read texts as the run did that made this.
 
     Args:
-        paths, seed, name, mirror, offline: see `SequenceDataModule`.
-        source: `imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `sample`, or the path of a table or folder.
-        split: `official` (as the source says, validation carved from training where it gives none), `random`, or `auto`.
-        split_seed: decides random splits.
-        val_fraction: share carved off for validation (and, in random splits, for test).
         prepare: see `TextPrepare`.
-        loader: see `TextLoader`.
+        max_tokens: see `TextLoader`.
+        truncate: likewise.
+        label_names: of the targets.
+        vocabulary: its words.
+        subwords: the SentencePiece model that cuts texts, as `model_to_text` writes it, or None.
+    """
+
+    kind = "text"
+    example = 'text="a text"'
+    usual_columns = TEXT_NAMES
+
+    prepare: TextPrepare
+    max_tokens: int | None
+    truncate: str
+    label_names: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    subwords: str | None
+
+    @property
+    def input_words(self) -> tuple[str, ...]:
+        """The vocabulary."""
+        return self.vocabulary
+
+    @property
+    def table_format(self) -> tuple[str, str | None, bool]:
+        """Where a table keeps texts: as in the run's own tables."""
+        return self.prepare.text_column, self.prepare.delimiter, self.prepare.has_header
+
+    def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
+        """Turn texts into a batch; name its rows.
+
+        Raises:
+            ValueError: for an empty text.
+        """
+        lines = [clean_text(str(text)) for text in inputs]
+        if "" in lines:
+            raise ValueError(f"text {lines.index('') + 1} of {len(lines)} is empty: leave it out")
+        cut = (
+            tokenize(lines, self.prepare.cutting)
+            if self.subwords is None
+            else tokens.encode_subwords(tokens.model_from_text(self.subwords), lines)
+        )
+        vocabulary = Vocabulary(self.vocabulary)
+        numbers = (vocabulary.encode(words or [INPUT_SPECIALS[UNKNOWN]]) for words in cut)
+        return lines, labelled_batch(*pad([truncated(row, self.max_tokens, self.truncate) for row in numbers]))
+
+
+@dataclass(frozen=True)
+class TextMeta(TokenMeta):
+    """Entries of `meta.json` that loading needs."""
+
+    label_names: tuple[str, ...]
+    odd: dict[str, int]
+
+
+@final
+@dataclass(eq=False, repr=False, kw_only=True)
+class TextData(SplitData, LabelledData):
+    """Give batches of labelled texts.
+
+    `source` is `imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `sample`, or the path of a table or folder.
     """
 
     group_column = "content"
     upstreams = CORPORA
     sample = "text"
 
-    def __init__(
-        self,
-        paths: dict[str, str],
-        seed: int,
-        name: str,
-        source: str,
-        mirror: str | None,
-        offline: bool,
-        split: TextSplit,
-        split_seed: int,
-        val_fraction: Fraction,
-        prepare: TextPrepare,
-        loader: TextLoader,
-    ) -> None:
-        super().__init__(paths, seed, name, source, mirror, offline)
-        self.split: TextSplit = split
-        self.split_seed, self.val_fraction = split_seed, val_fraction
-        self.settings, self.loader = prepare, loader
-        self.cutting = prepare.cutting  # refuses settings that don't go together
+    split: TextSplit
+    """`official` (as the source says, validation carved from training where it gives none), `random`, or `auto`."""
+    prepare: TextPrepare
+    """See `TextPrepare`."""
+    loader: TextLoader
+    """See `TextLoader`."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that don't go together."""
+        super().__post_init__()
+        self.cutting = self.prepare.cutting  # refuses, too
         self.subwords: bytes | None = None
-        if loader.vectors is not None and prepare.tokens != "word":
-            raise ValueError(f"data.loader.vectors are of words, but data.prepare.tokens={prepare.tokens}: leave one of them out")
+        if self.loader.vectors is not None and self.prepare.tokens != "word":
+            raise ValueError(f"data.loader.vectors are of words, but data.prepare.tokens={self.prepare.tokens}: leave one of them out")
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
         """List the texts."""
-        table, self.odd = find_texts(self.source, raw, self.settings.columns)
+        table, self.odd = find_texts(self.source, raw, self.prepare.columns)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
@@ -189,29 +226,29 @@ class TextData(LabelledData):
         """Hash source, settings, code; for subwords also the split that they are learned from, or the model that is given."""
         files = [Path(str(module.__file__)) for module in (readers, tokens)] + [Path(__file__)]
         fitted: list[object] = []
-        if self.settings.tokens == "subword":
+        if self.prepare.tokens == "subword":
             given = None if self.subwords is None else hashlib.sha256(self.subwords).hexdigest()
             fitted = [self.split, self.split_seed, self.val_fraction, self.loader.drop_duplicates, given]
         source = self.source if self.source in self.upstreams else ""
-        return digest([source_hash, source, asdict(self.settings), code_hash(*files), fitted])
+        return digest([source_hash, source, asdict(self.prepare), code_hash(*files), fitted])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         """Cut, number, write; learn subwords from the training texts first."""
         subwords = self.subwords
-        if self.settings.tokens == "subword" and subwords is None:
+        if self.prepare.tokens == "subword" and subwords is None:
             contents = table.assign(content=table["text"].str.casefold())
             rows, _ = split_texts(contents, self.split, self.split_seed, self.val_fraction)
             train = without_duplicates(contents, rows)[0]["train"] if self.loader.drop_duplicates else rows["train"]
-            subwords = tokens.train_subwords(table["text"].iloc[train], self.settings.subword_size, is_lower=self.settings.is_lower)
+            subwords = tokens.train_subwords(table["text"].iloc[train], self.prepare.subword_size, is_lower=self.prepare.is_lower)
         odd = {name.removeprefix("num_").replace("_", " "): count for name, count in self.odd.items()}
-        prepare(table, self.settings, subwords, folder, {**meta, "settings": asdict(self.settings), "odd": odd})
+        prepare(table, self.prepare, subwords, folder, {**meta, "settings": asdict(self.prepare), "odd": odd})
 
     # -- what the data are ---------------------------------------------------------------------------------------------
 
     def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
         """Split, count duplicates, and fit the vocabulary on the training split."""
         self._open(prepared)
-        self.number_labels(tuple(prepared.meta["label_names"]), prepared.examples["label"])  # type: ignore[arg-type]
+        self.number_labels(prepared.meta_as(TextMeta).label_names, prepared.examples["label"])
         rows, self.split_used = split_texts(prepared.examples, self.split, self.split_seed, self.val_fraction)
         thinned, self.duplicates = without_duplicates(prepared.examples, rows)
         rows = thinned if self.loader.drop_duplicates else rows
@@ -222,22 +259,22 @@ class TextData(LabelledData):
         self.vocabulary, self.numbers = Vocabulary.fit(self.types, counts, self.loader.min_frequency, self.loader.max_size)
         return rows
 
-    def setup_as_test(self, bundle: Json) -> None:
+    def setup_as_test(self, reader: InputReader) -> None:
         """Open the texts and take all of them as test, with another run's labels, vocabulary and subwords."""
-        encoded = bundle["subwords"]
-        self.subwords = None if encoded is None else base64.b64decode(str(encoded))
+        assert isinstance(reader, TextReader)
+        self.subwords = None if reader.subwords is None else tokens.model_from_text(reader.subwords)
         self.prepared = self.ensure_prepared()
         self._open(self.prepared)
-        self.number_labels(tuple(bundle["label_names"]), self.prepared.examples["label"])  # type: ignore[arg-type]
-        self.vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
+        self.number_labels(reader.label_names, self.prepared.examples["label"])
+        self.vocabulary = Vocabulary(reader.vocabulary)
         self.numbers = self.vocabulary.encode(self.types).astype(np.int32)
         self.duplicates = {}
-        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
+        self.take_all_as_test()
 
     def _open(self, prepared: Prepared) -> None:
-        self.types: list[str] = prepared.meta["types"]  # type: ignore[assignment]
-        encoded = prepared.meta["subwords"]
-        self.subwords = self.subwords if encoded is None else base64.b64decode(str(encoded))
+        meta = prepared.meta_as(TokenMeta)
+        self.types = meta.types
+        self.subwords = self.subwords if meta.subwords is None else tokens.model_from_text(meta.subwords)
 
     def make_spec(self) -> DataSpec:
         """Describe the texts to a model."""
@@ -256,7 +293,7 @@ class TextData(LabelledData):
         if self.loader.vectors is None:
             return None
         try:
-            vectors, counts = read_vectors(Path(self.loader.vectors).expanduser(), self.vocabulary.words)
+            vectors, counts = tokens.read_vectors(Path(self.loader.vectors).expanduser(), self.vocabulary.words)
         except ValueError as error:
             raise ValueError(f"data.loader.vectors={self.loader.vectors}: {error}") from None
         found = counts["num_found"] + counts["num_found_lower"]
@@ -265,20 +302,23 @@ class TextData(LabelledData):
         return vectors
 
     def describe(self) -> list[tuple[str, str]]:
-        """Return what a person wants to know of the data, as (name, text)."""
+        """Describe the data to a person, as (name, text)."""
         examples, lengths = self.data.examples, self.data.lengths
         counts = Counter(examples["label"])
-        odd = {name: count for name, count in {**dict(self.data.meta["odd"]), **self.duplicates}.items() if count}  # type: ignore[call-overload]
+        odd = {name: count for name, count in {**self.data.meta_as(TextMeta).odd, **self.duplicates}.items() if count}
         most = self.loader.max_tokens
         cut = f"; {(lengths > most).mean():.1%} are cut to {most} ({self.loader.truncate})" if most else ""
         dropped = " (left out)" if self.loader.drop_duplicates and any(self.duplicates.values()) else ""
         return [
-            ("texts", f"{len(examples):,}, {lengths.sum():,} {self.settings.tokens} tokens"),
+            ("texts", f"{len(examples):,}, {lengths.sum():,} {self.prepare.tokens} tokens"),
             ("tokens each", f"{lengths.min()} to {lengths.max():,}, median {np.median(lengths):.0f}{cut}"),
             ("labels", f"{len(self.label_names)}: " + shortened([f"{n} ({counts[n]:,})" for n in self.label_names])),
             ("split", self.split_used),
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
-            ("vocabulary", f"{len(self.vocabulary) - len(SPECIALS):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}"),
+            (
+                "vocabulary",
+                f"{len(self.vocabulary) - len(INPUT_SPECIALS):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}",
+            ),
             ("odd", ("; ".join(f"{count:,} {name}" for name, count in odd.items()) or "nothing") + dropped),
         ]
 
@@ -287,30 +327,25 @@ class TextData(LabelledData):
         shares = [(split, by_text[rows].sum() / max(1, self.data.lengths[rows].sum())) for split, rows in self.rows.items() if len(rows)]
         return ", ".join(f"{split} {share:.1%}" for split, share in shares)
 
-    def bundle(self) -> Json:
-        """Return what turning texts into batches needs."""
-        return {
-            "kind": "text",
-            "prepare": asdict(self.settings),
-            "loader": {"max_tokens": self.loader.max_tokens, "truncate": self.loader.truncate},
-            "label_names": list(self.label_names),
-            "vocabulary": list(self.vocabulary.words),
-            "subwords": None if self.subwords is None else base64.b64encode(self.subwords).decode(),
-        }
+    def reader(self) -> TextReader:
+        """Return what turns texts into batches as this module does."""
+        subwords = None if self.subwords is None else tokens.model_to_text(self.subwords)
+        words = self.vocabulary.words
+        return TextReader(self.prepare, self.loader.max_tokens, self.loader.truncate, self.label_names, words, subwords)
 
     def shown(self, rows: np.ndarray) -> list[str]:
         """Return texts as a model reads them: truncated, unknown tokens marked."""
         return [self._joined([self.vocabulary.words[number] for number in self._numbers(row)]) for row in rows]
 
     def _joined(self, words: list[str]) -> str:
-        if self.settings.tokens == "subword" and self.subwords is not None:
-            return decode_subwords(self.subwords, words)
-        return "".join(words).replace(tokens.BLANK, " ") if self.settings.tokens == "char" else " ".join(words)
+        if self.prepare.tokens == "subword" and self.subwords is not None:
+            return tokens.decode_subwords(self.subwords, words)
+        return "".join(words).replace(tokens.BLANK, " ") if self.prepare.tokens == "char" else " ".join(words)
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put texts of like length together, under a budget of tokens."""
+        """Put texts of similar length together, under a budget of tokens."""
         lengths = self.data.lengths[rows].clip(max=self.loader.max_tokens)
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)
@@ -351,24 +386,3 @@ def pad(rows: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     values_BT = np.full((len(rows), lengths.max()), PAD, dtype=np.int64)
     values_BT[np.arange(lengths.max())[None] < lengths[:, None]] = np.concatenate(rows)
     return torch.from_numpy(values_BT), torch.from_numpy(lengths)
-
-
-def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
-    """Turn texts into a batch, as the bundle's run prepared its own; name its rows.
-
-    Raises:
-        ValueError: for an empty text.
-    """
-    lines = [clean_text(str(text)) for text in inputs]
-    if "" in lines:
-        raise ValueError(f"text {lines.index('') + 1} of {len(lines)} is empty: leave it out")
-    settings = TextPrepare(**bundle["prepare"])  # type: ignore[arg-type]
-    encoded = bundle["subwords"]
-    cut = tokenize(lines, settings.cutting) if encoded is None else encode_subwords(base64.b64decode(str(encoded)), lines)
-    vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
-    loader: dict[str, object] = bundle["loader"]  # type: ignore[assignment]
-    most, side = loader["max_tokens"], str(loader["truncate"])
-    rows = [truncated(vocabulary.encode(words or [SPECIALS[UNKNOWN]]), most, side) for words in cut]  # type: ignore[arg-type]
-    inputs_BT, lengths_B = pad(rows)
-    ids_B = torch.arange(len(rows))
-    return lines, Batch(inputs_BT, lengths_B, torch.full_like(ids_B, -1), torch.ones_like(ids_B), ids_B)

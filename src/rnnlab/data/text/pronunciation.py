@@ -7,10 +7,10 @@ training words, and batches. In training each pronunciation is an example; in va
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 import pandas as pd
@@ -21,23 +21,15 @@ from rnnlab.data import tokens
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.batches import BudgetOrder
 from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.inputs import InputReader, WrittenReader, untold_batch
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
-from rnnlab.data.sources.fetching import AnyUpstream, UpstreamFiles
+from rnnlab.data.sources.catalogue import DICTIONARIES
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
-from rnnlab.data.tables import match_column, read_table
+from rnnlab.data.tables import TABLE_SUFFIXES, match_column, read_table
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
-from rnnlab.data.text.readers import TABLE_SUFFIXES
 from rnnlab.data.tokens import Vocabulary, index
 
-CMUDICT = UpstreamFiles(
-    name="cmudict",
-    urls={"cmudict.dict": "https://raw.githubusercontent.com/cmusphinx/cmudict/0f8072f814306c5ee4fbf992ed853601b12c01f9/cmudict.dict"},
-    mirror_file="cmudict",
-    content_hash="29375dd647e64e4f044d16deb745de5eb5373492dacdcc56497801e583bff15f",
-    licence="BSD, two clauses",
-    max_bytes=20_000_000,
-)
 MOST_SHARE = 10  # one word in so many is validation, one is test, at most
 WORD_NAMES = ("grapheme", "graphemes", "spelling")
 PHONE_NAMES = ("pronunciations", "phones", "phonemes", "arpabet")
@@ -63,7 +55,7 @@ class PronunciationLoader:
     Args:
         batch_size: most words in a batch.
         batch_tokens: most letters, or phones, in a batch, padding included.
-        num_buckets: words of like length are batched together, in so many groups.
+        num_buckets: words of similar length are batched together, in so many groups.
     """
 
     batch_size: PositiveInt
@@ -237,40 +229,68 @@ def split_words(examples: pd.DataFrame, test_words: int, val_words: int) -> tupl
     return {split: np.flatnonzero(of_row == split) for split in SPLITS}, how
 
 
+@dataclass(frozen=True)
+class PronunciationReader(WrittenReader):
+    """Read words as the run did that made this.
+
+    Args:
+        prepare: see `PronunciationPrepare`.
+        vocabulary: the letters.
+        label_names: the phones.
+    """
+
+    kind = "pronunciation"
+    example = 'text="word"'
+    usual_columns = ("word",)
+
+    prepare: PronunciationPrepare
+    vocabulary: tuple[str, ...]
+    label_names: tuple[str, ...]
+
+    def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
+        """Turn words into a batch; name its rows. Tell on stderr which letters the run never saw.
+
+        Raises:
+            ValueError: for an empty word.
+        """
+        words = [clean_word(str(word)) for word in inputs]
+        if "" in words:
+            raise ValueError(f"word {words.index('') + 1} of {len(words)} is empty: leave it out")
+        vocabulary = Vocabulary(self.vocabulary)
+        warn_unseen(letter for word in words for letter in word if letter not in vocabulary.words)
+        return words, untold_batch(*pad_tokens([np.append(vocabulary.encode(list(word)), STOP) for word in words]))
+
+
+@dataclass(frozen=True)
+class PronunciationMeta:
+    """Entries of `meta.json` that loading needs."""
+
+    types: list[str]
+    target_types: list[str]
+    num_dropped: int
+
+
 @final
+@dataclass(eq=False, repr=False, kw_only=True)
 class PronunciationData(TokenTargets):
     """Give batches of words and their pronunciations.
 
-    Args:
-        paths, seed, name, mirror, offline: see `SequenceDataModule`.
-        source: `cmudict`, `sample`, or the path of a file in CMUdict's format or of a table with the columns word and pronunciation.
-        test_words: how many words are test where the source does not say, a tenth of all at most.
-        val_words: how many words are validation, likewise.
-        prepare: see `PronunciationPrepare`.
-        loader: see `PronunciationLoader`.
+    `source` is `cmudict`, `sample`, or the path of a file in CMUdict's format or of a table with the columns word and pronunciation.
     """
 
     group_column = "word"
-    upstreams: ClassVar[Mapping[str, AnyUpstream]] = {"cmudict": CMUDICT}
+    upstreams = DICTIONARIES
     sample = "pronunciation"
     more_steps = "Set frontend.repeats higher"
 
-    def __init__(
-        self,
-        paths: dict[str, str],
-        seed: int,
-        name: str,
-        source: str,
-        mirror: str | None,
-        offline: bool,
-        test_words: PositiveInt,
-        val_words: PositiveInt,
-        prepare: PronunciationPrepare,
-        loader: PronunciationLoader,
-    ) -> None:
-        super().__init__(paths, seed, name, source, mirror, offline)
-        self.test_words, self.val_words = test_words, val_words
-        self.settings, self.loader = prepare, loader
+    test_words: PositiveInt
+    """How many words are test where the source does not say, a tenth of all at most."""
+    val_words: PositiveInt
+    """How many words are validation, likewise."""
+    prepare: PronunciationPrepare
+    """See `PronunciationPrepare`."""
+    loader: PronunciationLoader
+    """See `PronunciationLoader`."""
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
@@ -284,11 +304,11 @@ class PronunciationData(TokenTargets):
 
     def prepared_key(self, source_hash: str) -> str:
         """Hash source, settings, code."""
-        return digest([source_hash, asdict(self.settings), code_hash(Path(str(tokens.__file__)), Path(__file__))])
+        return digest([source_hash, asdict(self.prepare), code_hash(Path(str(tokens.__file__)), Path(__file__))])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         """Number letters and phones, and write."""
-        prepare(table, self.settings, folder, meta)
+        prepare(table, self.prepare, folder, meta)
 
     # -- what the data are ---------------------------------------------------------------------------------------------
 
@@ -302,20 +322,19 @@ class PronunciationData(TokenTargets):
         self.target_vocabulary, self.target_numbers = fit_with_ends(self.target_types, target_counts, 1, None)
         return rows
 
-    def setup_as_test(self, bundle: Json) -> None:
+    def setup_as_test(self, reader: InputReader) -> None:
         """Open the words and take all of them as test, with another run's vocabularies."""
+        assert isinstance(reader, PronunciationReader)
         self.prepared = self.ensure_prepared()
         self._open(self.prepared)
-        self.vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
-        self.target_vocabulary = Vocabulary(tuple(bundle["label_names"]))  # type: ignore[arg-type]
+        self.vocabulary, self.target_vocabulary = Vocabulary(reader.vocabulary), Vocabulary(reader.label_names)
         self.numbers = self.vocabulary.encode(self.types).astype(np.int32)
         self.target_numbers = self.target_vocabulary.encode(self.target_types).astype(np.int32)
-        first = np.flatnonzero(~self.examples.duplicated("word").to_numpy())
-        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": first}
+        self.take_all_as_test(np.flatnonzero(~self.examples.duplicated("word").to_numpy()))
 
     def _open(self, prepared: Prepared) -> None:
-        self.types: list[str] = prepared.meta["types"]  # type: ignore[assignment]
-        self.target_types: list[str] = prepared.meta["target_types"]  # type: ignore[assignment]
+        meta = prepared.meta_as(PronunciationMeta)
+        self.types, self.target_types, self.num_dropped = meta.types, meta.target_types, meta.num_dropped
         self.answers: dict[str, tuple[str, ...]] = {}
         for word, target in zip(prepared.examples["word"].tolist(), prepared.examples["target"].tolist(), strict=True):
             self.answers[word] = (*self.answers.get(word, ()), target)
@@ -345,7 +364,7 @@ class PronunciationData(TokenTargets):
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Return what a person wants to know of the data, as (name, text)."""
+        """Describe the data to a person, as (name, text)."""
         each = {"letters": self.data.lengths, "phones": self.target_lengths}
         several = sum(len(answers) > 1 for answers in self.answers.values())
         sizes = (f"{split} {len(rows):,} {'pronunciations' if split == 'train' else 'words'}" for split, rows in self.rows.items())
@@ -360,20 +379,15 @@ class PronunciationData(TokenTargets):
         ]
 
     def _odd(self) -> Iterator[str]:
-        if num_dropped := self.data.meta["num_dropped"]:
-            yield f"{num_dropped:,} pronunciations that their word already has (left out)"
+        if self.num_dropped:
+            yield f"{self.num_dropped:,} pronunciations that their word already has (left out)"
         for what, types, numbers in (("letters", self.types, self.numbers), ("phones", self.target_types, self.target_numbers)):
             if unseen := [types[place] for place in np.flatnonzero(numbers == UNKNOWN)]:
                 yield f"{what} never seen in training: {shortened(unseen)}"
 
-    def bundle(self) -> Json:
-        """Return what turning words into batches needs."""
-        return {
-            "kind": "pronunciation",
-            "prepare": asdict(self.settings),
-            "vocabulary": list(self.vocabulary.words),
-            "label_names": list(self.target_vocabulary.words),
-        }
+    def reader(self) -> PronunciationReader:
+        """Return what turns words into batches as this module does."""
+        return PronunciationReader(self.prepare, self.vocabulary.words, self.target_vocabulary.words)
 
     def shown(self, rows: np.ndarray) -> list[str]:
         """Return the words."""
@@ -382,7 +396,7 @@ class PronunciationData(TokenTargets):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put words of like length together, under a budget of tokens."""
+        """Put words of similar length together, under a budget of tokens."""
         lengths = np.maximum(self.lengths, self.target_lengths)[rows]
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)
@@ -394,20 +408,3 @@ class PronunciationData(TokenTargets):
         targets_BS, target_lengths_B = self.pad_targets(rows)
         references = None if is_training else self.references(rows)
         return Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.from_numpy(rows), references=references)
-
-
-def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
-    """Turn words into a batch, as the bundle's run prepared its own; name its rows. Tell on stderr which letters the run never saw.
-
-    Raises:
-        ValueError: for an empty word.
-    """
-    words = [clean_word(str(word)) for word in inputs]
-    if "" in words:
-        raise ValueError(f"word {words.index('') + 1} of {len(words)} is empty: leave it out")
-    vocabulary = Vocabulary(tuple(bundle["vocabulary"]))  # type: ignore[arg-type]
-    rows = [np.append(vocabulary.encode(list(word)), STOP) for word in words]
-    warn_unseen(letter for word in words for letter in word if letter not in vocabulary.words)
-    inputs_BT, lengths_B = pad_tokens(rows)
-    targets_BS, target_lengths_B = pad_tokens([np.zeros(0, dtype=np.int64) for _ in rows])
-    return words, Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.arange(len(rows)))

@@ -19,11 +19,10 @@ import pandas as pd
 
 from rnnlab.data.labelled import natural_order
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
-from rnnlab.data.tables import Table, match_column, read_table
+from rnnlab.data.tables import TABLE_SUFFIXES, Table, match_column, read_table
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "title", "body", "question", "tweet", "message", "headline")
 LABEL_NAMES = ("label", "class", "category", "sentiment", "topic", "target", "y")
-TABLE_SUFFIXES = {".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}  # in a folder; a table named by itself may be called anything
 NEWS = ("World", "Sports", "Business", "Sci/Tech")
 SENTIMENTS = ("negative", "positive")
 

@@ -4,23 +4,24 @@ Preparation (above) cuts both sides into tokens and numbers every distinct one; 
 and then from training pairs alone. The data module (below) splits, fits the vocabularies on training pairs and batches.
 """
 
-import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 import pandas as pd
 import torch
 from rich.progress import track
 
-from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Fraction, Joined, PositiveInt
+from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined, PositiveInt
 from rnnlab.data import tokens
+from rnnlab.data.base import SplitData
 from rnnlab.data.batches import BudgetOrder
 from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.inputs import InputReader, WrittenReader, untold_batch
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import PAIRS
 from rnnlab.data.targets import TokenTargets, console, count_types, fit_with_ends, pad_tokens, warn_unseen
@@ -32,15 +33,11 @@ from rnnlab.data.text.pairs import (
     PairSplit,
     Rows,
     clean_sentence,
-    find_pairs,
     further_targets,
-    has_prefix,
-    hash_pairs,
     split_pairs,
-    with_groups,
     without_repeated,
 )
-from rnnlab.data.tokens import UNSPACED, TextTokens, Vocabulary, encode_subwords, index, moses_words, tokenize, train_subwords
+from rnnlab.data.tokens import UNSPACED, TextTokens, Vocabulary, index, tokenize
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class PairLoader:
     Args:
         batch_size: most pairs in a batch.
         batch_tokens: most tokens on either side of a batch, padding and the end of sentence included.
-        num_buckets: pairs of like length are batched together, in so many groups.
+        num_buckets: pairs of similar length are batched together, in so many groups.
         min_frequency: rarer tokens of the training split are unknown.
         max_size: most words in a vocabulary (None: no limit).
         max_tokens: training pairs with more on either side are left out (None: none is).
@@ -107,7 +104,7 @@ def prepare(table: pd.DataFrame, settings: PairPrepare, languages: Languages, mo
     types, values, offsets = index(chain.from_iterable(sides))
     middle = len(table)
     first = int(offsets[middle])
-    encoded = [base64.b64encode(model).decode() for model in models]
+    encoded = [tokens.model_to_text(model) for model in models]
     write_flat(
         folder,
         values[:first],
@@ -122,11 +119,11 @@ def cut(texts: Iterable[str], settings: PairPrepare, language: str, model: bytes
     """Cut one side's sentences into tokens, one at least."""
     cased = (text.lower() if settings.is_lower else text for text in texts)
     if settings.tokens == "subword" and model is not None:
-        lists = encode_subwords(model, cased)
+        lists = tokens.encode_subwords(model, cased)
     elif settings.tokens == "char":
         lists = tokenize(cased, TextTokens("char"))
     elif settings.tokens == "word":
-        lists = moses_words(cased, language)
+        lists = tokens.moses_words(cased, language)
     else:
         raise ValueError(f"data.prepare.tokens={settings.tokens!r} needs a model of subwords")
     return (found or [SPECIALS[UNKNOWN]] for found in lists)
@@ -136,7 +133,7 @@ def learn_subwords(train: pd.DataFrame, settings: PairPrepare) -> list[bytes]:
     """Learn one model of both sides, or one of each, from training pairs; fewer pieces than asked for will do where texts are few."""
     sides = [chain(train["source"], train["target"])] if settings.is_joint else [train["source"], train["target"]]
     return [
-        train_subwords(
+        tokens.train_subwords(
             (text.lower() if settings.is_lower else text for text in side), settings.subword_size, is_normalised=False, is_limit=True
         )
         for side in sides
@@ -148,50 +145,98 @@ def joined(settings: PairPrepare, language: str) -> Joined:
     return "moses" if settings.tokens == "word" and language not in UNSPACED else "pieces"
 
 
-@final
-class TranslationData(TokenTargets):
-    """Give batches of pairs of sentences.
+@dataclass(frozen=True)
+class TranslationReader(WrittenReader):
+    """Read sentences as the run did that made this.
 
     Args:
-        paths, seed, name, mirror, offline: see `SequenceDataModule`.
-        source: `multi30k`, `cmn_eng`, `sample`, or a path: a folder of `train.en`, `train.de`, ..., what two aligned files begin with, or a
-            table.
-        source_language, target_language: which way, as the files' names say it (en, de, fr, zh, ...).
-        goal: what the target is of the source.
-        split: `official` (as the source says, validation carved from training where it gives none), `random`, or `auto`.
-        split_seed: decides random splits.
-        val_fraction: share carved off for validation (and, in random splits, for test).
         prepare: see `PairPrepare`.
-        loader: see `PairLoader`.
+        languages: which way.
+        max_tokens: see `PairLoader`.
+        source_vocabulary: its words.
+        target_vocabulary: its words; None where both sides share one.
+        subwords: the models of subwords, as `model_to_text` writes them.
+    """
+
+    kind = "translation"
+    example = 'text="a sentence"'
+    is_aligned = True
+
+    prepare: PairPrepare
+    languages: Languages
+    max_tokens: int | None
+    source_vocabulary: tuple[str, ...]
+    target_vocabulary: tuple[str, ...] | None
+    subwords: tuple[str, ...]
+
+    @property
+    def models(self) -> list[bytes]:
+        """The models of subwords: one, one a side, or none."""
+        return [tokens.model_from_text(text) for text in self.subwords]
+
+    @property
+    def table_format(self) -> tuple[str, str | None, bool]:
+        """Where a table keeps sentences: as in the run's own tables."""
+        return self.prepare.source_column, self.prepare.delimiter, self.prepare.has_header
+
+    def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
+        """Turn sentences into a batch; name its rows.
+
+        Tokens that training never saw, and sentences longer than any that it did see, are told on stderr.
+
+        Raises:
+            ValueError: for an empty line.
+        """
+        lines = [clean_sentence(str(text)) for text in inputs]
+        if "" in lines:
+            raise ValueError(f"line {lines.index('') + 1} of {len(lines)} is empty: give a sentence, or leave it out")
+        models, vocabulary = self.models, Vocabulary(self.source_vocabulary)
+        found = list(cut(lines, self.prepare, self.languages.source, models[0] if models else None))
+        rows = [encode(vocabulary, words) for words in found]
+        _warn(found, rows, self.max_tokens)
+        return lines, untold_batch(*pad_tokens([with_stop(row) for row in rows]))
+
+
+@dataclass(frozen=True)
+class PairMeta:
+    """Entries of `meta.json` that loading needs."""
+
+    types: list[str]
+    subwords: list[str]
+    odd: dict[str, int]
+
+
+@final
+@dataclass(eq=False, repr=False, kw_only=True)
+class TranslationData(SplitData, TokenTargets):
+    """Give batches of pairs of sentences.
+
+    `source` is `multi30k`, `cmn_eng`, `sample`, or a path: a folder of `train.en`, `train.de`, ..., what two aligned files begin with, or a
+    table.
     """
 
     group_column = "group"
     upstreams = PAIRS
     sample = "translation"
+    sample_settings: ClassVar[Mapping[str, str | None]] = {"split": "auto", "source_language": "en", "target_language": "de"}
 
-    def __init__(
-        self,
-        paths: dict[str, str],
-        seed: int,
-        name: str,
-        source: str,
-        mirror: str | None,
-        offline: bool,
-        source_language: str,
-        target_language: str,
-        goal: Literal["translate", "summarise"],
-        split: PairSplit,
-        split_seed: int,
-        val_fraction: Fraction,
-        prepare: PairPrepare,
-        loader: PairLoader,
-    ) -> None:
-        super().__init__(paths, seed, name, source, mirror, offline)
-        self.languages = Languages(source_language, target_language)
-        self.goal: Literal["translate", "summarise"] = goal
-        self.split: PairSplit = split
-        self.split_seed, self.val_fraction = split_seed, val_fraction
-        self.settings, self.loader = prepare, loader
+    source_language: str
+    """The language of the inputs, as the files' names say it (en, de, fr, zh, ...)."""
+    target_language: str
+    """The language of the targets, likewise."""
+    goal: Literal["translate", "summarise"]
+    """What the target is of the source."""
+    split: PairSplit
+    """`official` (as the source says, validation carved from training where it gives none), `random`, or `auto`."""
+    prepare: PairPrepare
+    """See `PairPrepare`."""
+    loader: PairLoader
+    """See `PairLoader`."""
+
+    def __post_init__(self) -> None:
+        """Begin without models of subwords."""
+        super().__post_init__()
+        self.languages = Languages(self.source_language, self.target_language)
         self.models: list[bytes] = []
 
     # -- where the data are --------------------------------------------------------------------------------------------
@@ -199,38 +244,38 @@ class TranslationData(TokenTargets):
     def fetch_raw(self) -> Path:
         """Bring raw data to this machine; two aligned files go by what their names begin with."""
         path = Path(self.source).expanduser().absolute()
-        is_prefix = self.source not in ("sample", *self.upstreams) and not path.exists() and has_prefix(path)
+        is_prefix = self.source not in ("sample", *self.upstreams) and not path.exists() and pairs.has_prefix(path)
         return path if is_prefix else super().fetch_raw()
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
         """List the pairs."""
-        table, self.odd = find_pairs(self.source, raw, self.languages, self.settings.columns)
+        table, self.odd = pairs.find_pairs(self.source, raw, self.languages, self.prepare.columns)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
         """Hash sentences, ids and splits."""
-        return hash_pairs(table)
+        return pairs.hash_pairs(table)
 
     def prepared_key(self, source_hash: str) -> str:
         """Hash source, languages, settings, code; for subwords also the split that they are learned from, or the models that are given."""
         files = [Path(str(module.__file__)) for module in (pairs, tokens)] + [Path(__file__)]
         fitted: list[object] = []
-        if self.settings.tokens == "subword":
+        if self.prepare.tokens == "subword":
             given = [hashlib.sha256(model).hexdigest() for model in self.models]
             fitted = [self.split, self.split_seed, self.val_fraction, self.loader.drop_duplicates, given]
         source = self.source if self.source in self.upstreams else ""
-        return digest([source_hash, source, list(self.languages), asdict(self.settings), code_hash(*files), fitted])
+        return digest([source_hash, source, list(self.languages), asdict(self.prepare), code_hash(*files), fitted])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         """Cut, number, write; learn subwords from the training pairs first."""
-        table = with_groups(table)
+        table = pairs.with_groups(table)
         models = self.models
-        if self.settings.tokens == "subword" and not models:
+        if self.prepare.tokens == "subword" and not models:
             rows, _ = split_pairs(table, self.split, self.split_seed, self.val_fraction)
             train = without_repeated(table, rows)[0] if self.loader.drop_duplicates else rows["train"]
-            models = learn_subwords(table.iloc[train], self.settings)
+            models = learn_subwords(table.iloc[train], self.prepare)
         odd = {name.removeprefix("num_").replace("_", " "): count for name, count in self.odd.items()}
-        prepare(table, self.settings, self.languages, models, folder, {**meta, "settings": asdict(self.settings), "odd": odd})
+        prepare(table, self.prepare, self.languages, models, folder, {**meta, "settings": asdict(self.prepare), "odd": odd})
 
     # -- what the data are ---------------------------------------------------------------------------------------------
 
@@ -245,7 +290,7 @@ class TranslationData(TokenTargets):
             count_types(flat, offsets, train, len(self.types))
             for flat, offsets in ((prepared.values, prepared.offsets), (prepared.targets, prepared.target_offsets))
         ]
-        if self.settings.is_joint:
+        if self.prepare.is_joint:
             counts = [counts[0] + counts[1]] * 2
         fitted = [fit_with_ends(self.types, each, self.loader.min_frequency, self.loader.max_size) for each in counts]
         (self.source_vocabulary, self.source_numbers), (self.target_vocabulary, self.target_numbers) = fitted
@@ -259,7 +304,7 @@ class TranslationData(TokenTargets):
         if len(train) and is_long.all():
             raise ValueError(
                 f"data.loader.max_tokens={most} leaves out all {len(train):,} training pairs: the shortest has {longest.min()} "
-                f"{self.settings.tokens} tokens on its longer side. Raise it, or set it to null"
+                f"{self.prepare.tokens} tokens on its longer side. Raise it, or set it to null"
             )
         self.num_too_long = int(is_long.sum())
         return train[~is_long]
@@ -268,23 +313,26 @@ class TranslationData(TokenTargets):
         """Return the texts that are right for each of these rows, its own target first."""
         texts = self.examples["target"].to_numpy(object)
         right = (dict.fromkeys([str(texts[row]), *self.further.get(int(row), ())]) for row in rows)
-        return tuple(tuple(text.lower() if self.settings.is_lower else text for text in of_row) for of_row in right)
+        return tuple(tuple(text.lower() if self.prepare.is_lower else text for text in of_row) for of_row in right)
 
-    def setup_as_test(self, bundle: Json) -> None:
+    def setup_as_test(self, reader: InputReader) -> None:
         """Open the pairs and take all of them as test, with another run's vocabularies and subwords."""
-        self.models = _decoded(bundle)
+        assert isinstance(reader, TranslationReader)
+        self.models = reader.models
         self.prepared = self.ensure_prepared()
         self._open(self.prepared)
-        self.source_vocabulary, self.target_vocabulary = _vocabularies(bundle)
+        self.source_vocabulary = self.target_vocabulary = Vocabulary(reader.source_vocabulary)
+        if reader.target_vocabulary is not None:
+            self.target_vocabulary = Vocabulary(reader.target_vocabulary)
         self.source_numbers, self.target_numbers = (
             encode(vocabulary, self.types).astype(np.int32) for vocabulary in (self.source_vocabulary, self.target_vocabulary)
         )
         self.split_used, self.further, self.in_two_splits, self.num_too_long = "all are test", {}, {}, 0
-        self.rows = {"train": np.arange(0), "val": np.arange(0), "test": np.arange(len(self.prepared.examples))}
+        self.take_all_as_test()
 
     def _open(self, prepared: Prepared) -> None:
-        self.types: list[str] = prepared.meta["types"]  # type: ignore[assignment]
-        self.models = _decoded(prepared.meta)
+        meta = prepared.meta_as(PairMeta)
+        self.types, self.models = meta.types, [tokens.model_from_text(text) for text in meta.subwords]
 
     def make_spec(self) -> DataSpec:
         """Describe the pairs to a model."""
@@ -297,15 +345,15 @@ class TranslationData(TokenTargets):
             label_names=self.target_vocabulary.words,
             feature_names=self.source_vocabulary.words,
             goal=self.goal,
-            joined=joined(self.settings, self.languages.target),
+            joined=joined(self.prepare, self.languages.target),
             target_language=self.languages.target,
             max_target_length=int(self.target_lengths[self.rows["train"]].max(initial=0)),
-            is_joint=self.settings.is_joint,
+            is_joint=self.prepare.is_joint,
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Return what a person wants to know of the data, as (name, text)."""
-        known: dict[str, int] = {**self.data.meta["odd"], **self.in_two_splits}  # type: ignore[dict-item]
+        """Describe the data to a person, as (name, text)."""
+        known = {**self.data.meta_as(PairMeta).odd, **self.in_two_splits}
         odd = [f"{count:,} {name}" for name, count in known.items() if count]
         left_out = [f"{known[REPEATED]:,} seen in validation or test"] if known.get(REPEATED) and self.loader.drop_duplicates else []
         left_out += [f"{self.num_too_long:,} longer than {self.loader.max_tokens} tokens"] if self.num_too_long else []
@@ -331,12 +379,12 @@ class TranslationData(TokenTargets):
     def _lengths(self, side: str) -> str:
         lengths = np.diff(self._side(side)[1])
         return (
-            f"{lengths.sum():,} ({self.settings.tokens}), {lengths.min()} to {lengths.max():,} a sentence, median {np.median(lengths):.0f}"
+            f"{lengths.sum():,} ({self.prepare.tokens}), {lengths.min()} to {lengths.max():,} a sentence, median {np.median(lengths):.0f}"
         )
 
     def _sizes(self) -> str:
         sizes = [len(vocabulary) - len(SPECIALS) for vocabulary in (self.source_vocabulary, self.target_vocabulary)]
-        words = f"{sizes[0]:,} tokens of both sides" if self.settings.is_joint else f"{sizes[0]:,} source, {sizes[1]:,} target tokens"
+        words = f"{sizes[0]:,} tokens of both sides" if self.prepare.is_joint else f"{sizes[0]:,} source, {sizes[1]:,} target tokens"
         return f"{words}; {len(self.types):,} distinct in all"
 
     def _unknown(self, side: str) -> str:
@@ -345,18 +393,11 @@ class TranslationData(TokenTargets):
         lengths = np.diff(offsets)
         return ", ".join(f"{split} {by_row[rows].sum() / lengths[rows].sum():.2%}" for split, rows in self.rows.items() if len(rows))
 
-    def bundle(self) -> Json:
-        """Return what turning sentences into batches needs."""
-        return {
-            "kind": "translation",
-            "prepare": asdict(self.settings),
-            "loader": {"max_tokens": self.loader.max_tokens},
-            "source_language": self.languages.source,
-            "target_language": self.languages.target,
-            "source_vocabulary": list(self.source_vocabulary.words),
-            "target_vocabulary": None if self.settings.is_joint else list(self.target_vocabulary.words),
-            "subwords": [base64.b64encode(model).decode() for model in self.models],
-        }
+    def reader(self) -> TranslationReader:
+        """Return what turns sentences into batches as this module does."""
+        source, target = self.source_vocabulary.words, None if self.prepare.is_joint else self.target_vocabulary.words
+        models = tuple(tokens.model_to_text(model) for model in self.models)
+        return TranslationReader(self.prepare, self.languages, self.loader.max_tokens, source, target, models)
 
     def shown(self, rows: np.ndarray) -> list[str]:
         """Return source sentences."""
@@ -366,7 +407,7 @@ class TranslationData(TokenTargets):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put pairs of like length together, under a budget of tokens that holds for either side."""
+        """Put pairs of similar length together, under a budget of tokens that holds for either side."""
         lengths = np.maximum(self.lengths, self.target_lengths)[rows] + 1
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)
@@ -395,31 +436,6 @@ def encode(vocabulary: Vocabulary, words: Sequence[str]) -> np.ndarray:
     return np.where(numbers < len(SPECIALS), UNKNOWN, numbers)
 
 
-def read_inputs(bundle: Json, inputs: list[str]) -> tuple[list[str], Batch]:
-    """Turn sentences into a batch, as the bundle's run prepared its own; name its rows.
-
-    Tokens that training never saw, and sentences longer than any that it did see, are told on stderr.
-
-    Returns:
-        The sentences, and a batch without targets: (B, 0).
-
-    Raises:
-        ValueError: for an empty line.
-    """
-    lines = [clean_sentence(str(text)) for text in inputs]
-    if "" in lines:
-        raise ValueError(f"line {lines.index('') + 1} of {len(lines)} is empty: give a sentence, or leave it out")
-    settings, models = PairPrepare(**bundle["prepare"]), _decoded(bundle)  # type: ignore[arg-type]
-    vocabulary, _ = _vocabularies(bundle)
-    found = list(cut(lines, settings, str(bundle["source_language"]), models[0] if models else None))
-    rows = [encode(vocabulary, words) for words in found]
-    loader: dict[str, int | None] = bundle["loader"]  # type: ignore[assignment]
-    _warn(found, rows, loader["max_tokens"])
-    inputs_BT, lengths_B = pad_tokens([with_stop(row) for row in rows])
-    ids_B = torch.arange(len(rows))
-    return lines, Batch(inputs_BT, lengths_B, torch.zeros((len(rows), 0), dtype=torch.int64), torch.zeros_like(ids_B), ids_B)
-
-
 def _warn(found: list[list[str]], rows: list[np.ndarray], most: int | None) -> None:
     """Tell what a model was not trained to read."""
     warn_unseen(word for words, row in zip(found, rows, strict=True) for word, number in zip(words, row, strict=True) if number == UNKNOWN)
@@ -427,16 +443,3 @@ def _warn(found: list[list[str]], rows: list[np.ndarray], most: int | None) -> N
     if long:
         more = f" and {len(long) - 5} more" if len(long) > 5 else ""
         console().print(f"warning: longer than the {most} tokens of any training sentence: line {', '.join(map(str, long[:5]))}{more}")
-
-
-def _decoded(kept: Json) -> list[bytes]:
-    """Return the models of subwords that a bundle or prepared data keep."""
-    encoded: list[str] = kept["subwords"]  # type: ignore[assignment]
-    return [base64.b64decode(model) for model in encoded]
-
-
-def _vocabularies(bundle: Json) -> tuple[Vocabulary, Vocabulary]:
-    """Return those of source and target."""
-    source = Vocabulary(tuple(bundle["source_vocabulary"]))  # type: ignore[arg-type]
-    target = bundle["target_vocabulary"]
-    return source, source if target is None else Vocabulary(tuple(target))  # type: ignore[arg-type]

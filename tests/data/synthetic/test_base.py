@@ -13,7 +13,10 @@ import yaml
 
 from rnnlab.config import Config, ConfigError, recipe
 from rnnlab.contracts import Batch, valid_mask
-from rnnlab.data.synthetic.memory import MemoryData, read_inputs
+from rnnlab.data.synthetic.adding import AddingReader
+from rnnlab.data.synthetic.base import MemoryData, MemoryReader
+from rnnlab.data.synthetic.copying import CopyingReader
+from rnnlab.data.synthetic.parity import ParityReader
 from rnnlab.paths import HOME
 
 Make = Callable[..., MemoryData]
@@ -171,28 +174,32 @@ def test_what_gives_no_sequences_is_refused_in_words(make: Make, name: str, chan
 
 
 def test_written_sequences_of_different_lengths_are_padded() -> None:
-    names, batch = read_inputs({"kind": "adding"}, ["0.2 0.7* 0.1 0.4*", "0.5* 1*"])
+    names, batch = AddingReader().read(["0.2 0.7* 0.1 0.4*", "0.5* 1*"])
     assert names == ["0.2 0.7* 0.1 0.4*", "0.5* 1*"] and batch.input_lengths.tolist() == [4, 2]
     wanted = [[[0.2, 0], [0.7, 1], [0.1, 0], [0.4, 1]], [[0.5, 1], [1, 1], [0, 0], [0, 0]]]
     torch.testing.assert_close(batch.inputs, torch.tensor(wanted))
     assert batch.targets.isnan().all() and batch.reference is not None and (batch.reference.persistence == 1).all()
-    _, batch = read_inputs({"kind": "copying"}, ["ah-->", "b"])
+    _, batch = CopyingReader().read(["ah-->", "b"])
     assert batch.inputs.argmax(-1).tolist() == [[1, 8, 0, 0, 9], [2, 0, 0, 0, 0]]
     assert not batch.inputs[~valid_mask(batch.input_lengths, 5)].any() and (batch.targets == -1).all()
-    _, batch = read_inputs({"kind": "parity"}, ["011", "1"])
+    _, batch = ParityReader().read(["011", "1"])
     assert batch.inputs[..., 0].tolist() == [[0, 1, 1], [1, 0, 0]]
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "message"),
+    ("reader", "text", "message"),
     [
-        ("adding", "0.1 0.2* 0.3", r"^'0.1 0.2\* 0.3' is no adding problem: wanted numbers, two of them with a star, such as 0.2 0.7\* "),
-        ("adding", "one* 2*", r"is no adding problem"),
-        ("adding", "nan* 2*", r"is no adding problem"),
-        ("copying", "abz", r"^'abz' is no copying problem: wanted letters of -abcdefgh>, such as abcdefghab--->----------$"),
-        ("parity", "0120", r"^'0120' is no parity problem: wanted bits, such as 01101$"),
+        (
+            AddingReader(),
+            "0.1 0.2* 0.3",
+            r"^'0.1 0.2\* 0.3' is no adding problem: wanted numbers, two of them with a star, such as 0.2 0.7\* ",
+        ),
+        (AddingReader(), "one* 2*", r"is no adding problem"),
+        (AddingReader(), "nan* 2*", r"is no adding problem"),
+        (CopyingReader(), "abz", r"^'abz' is no copying problem: wanted letters of -abcdefgh>, such as abcdefghab--->----------$"),
+        (ParityReader(), "0120", r"^'0120' is no parity problem: wanted bits, such as 01101$"),
     ],
 )
-def test_a_written_sequence_that_cannot_be_read_is_refused_with_an_example(kind: str, text: str, message: str) -> None:
+def test_a_written_sequence_that_cannot_be_read_is_refused_with_an_example(reader: MemoryReader, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_inputs({"kind": kind}, [text])
+        reader.read([text])
