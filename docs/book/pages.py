@@ -59,7 +59,7 @@ def finding(study: str) -> str:
     files = sorted(file.name for file in (EXPERIMENTS / study).iterdir() if file.suffix in SHOWN)
     figures = [name for name in files if name.endswith((".png", ".svg")) and f"]({name})" not in text]
     shown = "".join(f"\n![{Path(name).stem.replace('_', ' ')}]({name})\n" for name in figures)
-    others = [name for name in files if name.endswith((".csv", ".html"))]
+    others = [name for name in files if name.endswith(".csv")]
     listed = f"\nFiles: {', '.join(f'[{name}]({name})' for name in others)}\n" if others else ""
     return f"{text}\n## Figures\n{shown}{listed}" if figures else f"{text}{listed}"
 
