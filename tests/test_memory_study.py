@@ -7,7 +7,7 @@ import pytest
 
 from rnnlab.paths import HOME
 
-CLIMB = runpy.run_path(str(HOME / "experiments/memory/climb.py"), run_name="climb")
+CLIMB = runpy.run_path(str(HOME / "experiments/memory/run.py"), run_name="climb")
 LENGTHS = (5, 10, 20, 40)
 
 

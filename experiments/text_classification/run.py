@@ -1,6 +1,6 @@
 """Make word vectors from prepared texts, without their labels: co-occurrence, positive PMI, SVD (Levy, Goldberg & Dagan 2015).
 
-python experiments/text_classification/make_vectors.py FILE [DATA ...]     e.g. data/cache/vectors.txt imdb
+python experiments/text_classification/run.py FILE [DATA ...]     e.g. data/cache/vectors.txt imdb
 
 Only training texts are read, tokens as `data.prepare.tokens=word` cuts them; FILE gets GloVe's text format (for data.loader.vectors).
 """

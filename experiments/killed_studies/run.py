@@ -1,6 +1,6 @@
 """Kill a running study (SIGKILL to all its processes) at random moments, start it again each time, and count what was run.
 
-python experiments/killed_studies/kill.py [--kills 20] [--launcher basic|joblib]
+python experiments/killed_studies/run.py [--kills 20] [--launcher basic|joblib]
 
 Writes results.csv beside this file: one line a kill, and at the end how often each job finished. Everything else goes to a temporary
 folder.

@@ -1,7 +1,7 @@
 """Measure what SRNN, LSTM, GRU, BiRNN, TCN and Transformer cost at equal size, and how far their gradients reach; write the table.
 
-python experiments/families/measure.py                 all of them, into results.csv and the table of README.md
-python experiments/families/measure.py gru tcn         only these, on the screen
+python experiments/families/run.py                 all of them, into results.csv and the table of README.md
+python experiments/families/run.py gru tcn         only these, on the screen
 
 Every number is of one thread and of a network as it is initialised. Each network is measured in a process of its own. Nothing else should
 run on the machine: of several repetitions the fastest counts.
@@ -40,7 +40,7 @@ ENTRIES = {
 }  # fmt: skip
 SPEC = DataSpec("frames", "features", NUM_FEATURES, "class", NUM_CLASSES, tuple(map(str, range(NUM_CLASSES))), (1,) * NUM_CLASSES)
 HERE = Path(__file__).parent
-START, END = "<!-- made by measure.py -->", "<!-- end -->"
+START, END = "<!-- made by run.py -->", "<!-- end -->"
 Row = dict[str, float | str]
 
 
