@@ -1,4 +1,4 @@
-"""Train one recurrent network, or fit a simple method, on one sequence task, tracked in MLflow.
+"""Train one recurrent network, or fit a baseline, on one sequence task, tracked in MLflow.
 
 python src/train.py model=gru data=speech
 python src/train.py model=birnn cell=lstm frontend=convolution data.split=speaker data.fold=2

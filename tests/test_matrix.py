@@ -134,7 +134,7 @@ def test_every_model_answers_a_batch_of_every_kind_of_data_or_refuses_it(
     if isinstance(made, FittedOnce):
         made.fit(data.plain_dataloader("train"), data.plain_dataloader("val"))
     rows = data.rows["test"][np.array([0, 3, 1])]
-    outputs = made.eval().respond(data.collate(rows, epoch=0, is_training=False))
+    outputs = made.eval().predict(data.collate(rows, epoch=0, is_training=False))
     if isinstance(outputs, Decoded):
         assert len(outputs.hypotheses) == 3 and all(outputs.hypotheses)
         tokens = {token for found in outputs.hypotheses for hypothesis in found for token in hypothesis.tokens}

@@ -1,4 +1,4 @@
-"""Music by the user's commands: train, compare with simple methods, score, continue a piece."""
+"""Music by the user's commands: train, compare with baselines, score, continue a piece."""
 
 import json
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.music.piano_rolls import read_roll
 from rnnlab.models.base import SequenceModule
 from rnnlab.paths import CONF
-from rnnlab.report.comparison import Metric
 from rnnlab.report.runs import read_groups
 from rnnlab.report.verdicts import summaries, verdicts
 from rnnlab.settings import TrainSettings
+from rnnlab.tasks import Metric
 from rnnlab.tracking.tracker import connect
 
 Compose = Callable[..., TrainSettings]

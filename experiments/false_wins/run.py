@@ -12,8 +12,9 @@ from time import perf_counter
 
 import numpy as np
 
-from rnnlab.report.comparison import Metric, RunResult, UnitSums
+from rnnlab.report.comparison import RunResult, UnitSums
 from rnnlab.report.statistics import difference
+from rnnlab.tasks import Metric
 
 NUM_SIMULATIONS = 2000
 NUM_AT_ONCE = 100
@@ -25,7 +26,7 @@ LOSS, DATE_STD, DATE_PERSISTENCE, RUN_STD, RUN_PERSISTENCE, DATED_GAIN = 0.35, 0
 SEED_STD = {"low": 0.05, "high": 0.4}
 SEED_SPEAKER_STD = {"low": 0.1, "high": 0.4}
 DATED_SEED_STD = {"low": 0.002, "high": 0.01}
-ACCURACY, WER, QLIKE = Metric("accuracy", "max", "share"), Metric("wer", "min", "share"), Metric("qlike", "min", "")
+ACCURACY, WER, QLIKE = Metric("accuracy", "max", "fraction"), Metric("wer", "min", "fraction"), Metric("qlike", "min", "")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Measure what SRNN, LSTM, GRU, BiRNN, TCN and Transformer cost at equal size, and how far their gradients reach; write the table.
+"""Metric what SRNN, LSTM, GRU, BiRNN, TCN and Transformer cost at equal size, and how far their gradients reach; write the table.
 
 python experiments/families/run.py                 all of them, into results.csv and the table of README.md
 python experiments/families/run.py gru tcn         only these, on the screen
@@ -102,7 +102,7 @@ def measure_costs(words: str, num_steps: int) -> Row:
     found["train_alone_ms"] = 1e3 * fastest(lambda: step(alone))
     model.eval()
     with torch.inference_mode():
-        found["answer_ms"] = 1e3 * fastest(lambda: model.respond(batch)) / BATCH_SIZE
+        found["answer_ms"] = 1e3 * fastest(lambda: model.predict(batch)) / BATCH_SIZE
     return found
 
 
@@ -187,7 +187,7 @@ def table(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Metric what is asked for."""
     names = {word: name for name in ENTRIES for word in (name, ENTRIES[name].split()[0].removeprefix("model="))}
     asked = [names.get(word) for word in sys.argv[1:]] or list(ENTRIES)
     if None in asked:

@@ -16,10 +16,11 @@ import matplotlib
 import numpy as np
 
 from rnnlab.paths import HOME, root
-from rnnlab.report.comparison import Metric, RunResult
+from rnnlab.report.comparison import RunResult
 from rnnlab.report.resampling import Sample, take
 from rnnlab.report.runs import metric_of, read_run
 from rnnlab.report.statistics import compare, holm, interval_of
+from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import finished_run, read_plan, with_runs
 from rnnlab.tracking.tracker import Client, Run, connect, find_runs
 

@@ -32,7 +32,7 @@ def seconds_of(launcher: str, epochs: int) -> float:
 
 
 def main() -> None:
-    """Measure in turn and write results.csv."""
+    """Metric in turn and write results.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=6, help="of each job: six take about 25 seconds")

@@ -1,4 +1,4 @@
-"""Measure what README.md says of time: an epoch, extrapolated from a few batches; a run's search, with each of several beams.
+"""Metric what README.md says of time: an epoch, extrapolated from a few batches; a run's search, with each of several beams.
 
 python experiments/sequence_to_sequence/run.py epoch NUM_BATCHES WORD ...     words as of src/train.py
 python experiments/sequence_to_sequence/run.py beams RUN_ID SIZE ...          1: greedily, or the best path of CTC
@@ -22,7 +22,7 @@ from rnnlab.cli import compose_config
 from rnnlab.config import checked, recipe
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.evaluation.bundle import load_bundle
-from rnnlab.evaluation.evaluate import measure
+from rnnlab.evaluation.evaluate import evaluate
 from rnnlab.models.base import Predictor
 from rnnlab.paths import HOME, root
 from rnnlab.settings import Paths, TrainSettings
@@ -63,7 +63,7 @@ def beams(run_id: str, sizes: list[int]) -> None:
         bundle.search_with(size, None)
         for split in SPLITS:
             seconds = search_seconds(bundle.model, data, split)
-            columns[f"{split}, beam {size}"] = {"search_seconds": seconds, **measure(bundle.model, data, split).numbers}
+            columns[f"{split}, beam {size}"] = {"search_seconds": seconds, **evaluate(bundle.model, data, split).numbers}
     print(f"run {run_id}, {torch.get_num_threads()} thread(s)\n{pd.DataFrame(columns).to_string(float_format='{:.4f}'.format)}")
 
 
@@ -73,12 +73,12 @@ def search_seconds(model: Predictor, data: SequenceDataModule, split: Split) -> 
     batches = [replace(batch, target_lengths=torch.zeros_like(batch.target_lengths)) for batch in data.plain_dataloader(split)]
     begun = time.perf_counter()
     for batch in batches:
-        model.respond(batch)
+        model.predict(batch)
     return time.perf_counter() - begun
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Metric what is asked for."""
     try:
         match sys.argv[1:]:
             case ["epoch", num_batches, *words]:

@@ -69,7 +69,7 @@ def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
         batch = Batch(
             inputs, torch.full_like(ids, data.window), torch.ones(len(ids), 1), torch.ones_like(ids), ids, Reference(offset, scale, scale)
         )
-        variance = bundle.model.task.forecasts(bundle.model.respond(batch), batch)[:, 0, 0].double().numpy()
+        variance = bundle.model.task.forecasts(bundle.model.predict(batch), batch)[:, 0, 0].double().numpy()
         variances.append(variance)
         read = np.concatenate([read[:, 1:], np.log(variance)[:, None, None]], axis=1)
     forecast = np.cumsum(variances, axis=0).T / np.array(HORIZONS)

@@ -58,7 +58,7 @@ def fitted(method: Bag, train: tuple[Texts, np.ndarray], val: tuple[Texts, np.nd
 
 
 def answers(method: Bag, arrays: dict[str, np.ndarray], texts: Texts) -> np.ndarray:
-    return np.concatenate([method.respond(arrays, batch) for batch in batches_of(texts, np.zeros(len(texts), int), 7)])
+    return np.concatenate([method.predict(arrays, batch) for batch in batches_of(texts, np.zeros(len(texts), int), 7)])
 
 
 def written(texts: Texts) -> list[str]:

@@ -32,7 +32,7 @@ def forecasts_of(kind: str, spec: DataSpec, train: list[Batch], test: Batch) -> 
     """Return forecasts in the target's unit."""
     model = Baseline(spec, BaselineSettings(kind, None, 2))
     model.fit(train, train)
-    columns = model.task.columns(model.respond(test), test)
+    columns = model.task.columns(model.predict(test), test)
     return np.stack([columns[f"prediction/{name}"] for name in spec.label_names], 1)
 
 
@@ -45,7 +45,7 @@ def test_persistence_forecasts_what_the_data_say_goes_on(link: Link) -> None:
 
 def test_persistence_without_a_past_is_refused() -> None:
     with pytest.raises(ValueError, match=r"data=toy says nothing of persistence: choose another baseline.kind"):
-        Persistence(spec_of("identity"), SETTINGS).respond({}, batch_of([[1.0, 1.0]]))
+        Persistence(spec_of("identity"), SETTINGS).predict({}, batch_of([[1.0, 1.0]]))
 
 
 @pytest.mark.parametrize("link", ["identity", "exp"])
@@ -63,7 +63,7 @@ def test_of_classes_the_mean_is_their_share_with_one_example_more_each() -> None
     ones = torch.ones(4, dtype=torch.int64)
     batch = Batch(torch.zeros(4, 1, 1), ones, torch.tensor([0, 0, 1, 0]), ones, torch.arange(4))
     method = Mean(spec, SETTINGS)
-    outputs = method.respond(method.fit([batch], [batch]), batch)
+    outputs = method.predict(method.fit([batch], [batch]), batch)
     assert outputs == pytest.approx(np.tile([log(4 / 7), log(2 / 7), log(1 / 7)], (4, 1)))
 
 
@@ -74,7 +74,7 @@ LATE = DataSpec("copying", "features", 1, "class_per_step", 3, ("-", "a", "b"), 
 
 def memoryless(spec: DataSpec, batch: Batch) -> torch.Tensor:
     method = Memoryless(spec, SETTINGS)
-    return torch.from_numpy(method.respond(method.fit([], []), batch))
+    return torch.from_numpy(method.predict(method.fit([], []), batch))
 
 
 @pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (0.25, 3.0)])

@@ -1,4 +1,4 @@
-"""Simple methods for sets of labels per step, against counts by hand and scikit-learn."""
+"""Baselines for sets of labels per step, against counts by hand and scikit-learn."""
 
 from math import log
 
@@ -27,7 +27,7 @@ def answered(kind: str, train: Batch, test: Batch, spec: DataSpec = KEYS) -> np.
     """Return log-odds."""
     model = Baseline(spec, BaselineSettings(kind, None, 1))
     model.fit([train], [train])
-    outputs = model.respond(test)
+    outputs = model.predict(test)
     assert isinstance(outputs, torch.Tensor)
     return outputs.numpy()
 
@@ -85,7 +85,7 @@ def test_frame_logistic_is_scikit_learns_regression_of_every_label(drawn: tuple[
         losses[penalty] = (np.logaddexp(0, outputs_of[penalty]) - val_targets * outputs_of[penalty]).sum()
     best = min(losses, key=lambda penalty: losses[penalty])
     assert model.arrays["penalty"].tolist() == [best]
-    outputs = model.respond(test)
+    outputs = model.predict(test)
     assert isinstance(outputs, torch.Tensor)
     assert outputs[0].numpy() == pytest.approx(outputs_of[best], abs=2e-3)
 
@@ -96,7 +96,7 @@ def test_auto_is_the_strongest_of_them(drawn: tuple[DataSpec, Batch, Batch]) -> 
     for kind in ("mean", "markov", "frame_logistic", "auto"):
         model = Baseline(spec, BaselineSettings(kind, None, 1))
         model.fit([train], [test])
-        losses[kind] = float(model.task.loss(model.respond(test), test))
+        losses[kind] = float(model.task.loss(model.predict(test), test))
     assert losses["auto"] == losses["frame_logistic"] < losses["markov"] < losses["mean"]
 
 

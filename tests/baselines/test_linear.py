@@ -70,13 +70,13 @@ def test_ridge_is_the_closed_form_with_the_best_penalty_on_validation(is_positiv
     weights, intercept = ridge_by_hand(flat[id(train)], targets, alpha)
     if is_positive:  # the mean of a lognormal: exp(mean + variance / 2), in units of the scale
         intercept = intercept + 0.5 * (targets - flat[id(train)] @ weights - intercept).var(0) * np.array([0.5, 2.0])
-    assert method.respond(arrays, test) == pytest.approx(flat[id(test)] @ weights + intercept, abs=1e-5)
+    assert method.predict(arrays, test) == pytest.approx(flat[id(test)] @ weights + intercept, abs=1e-5)
 
 
 def test_half_the_variance_makes_the_forecast_a_mean() -> None:
     train, test = windows(0, 4000, True, noise=1.0), windows(1, 4000, True, noise=1.0)
     method = Window(spec_of("exp"), SETTINGS)
-    outputs = torch.tensor(method.respond(method.fit([train], [windows(2, 100, True)]), test))
+    outputs = torch.tensor(method.predict(method.fit([train], [windows(2, 100, True)]), test))
     assert test.reference is not None
     forecasts = (test.reference.offset + test.reference.scale * outputs).exp().numpy()
     assert (test.targets.numpy() / forecasts).mean(0)[0] == pytest.approx(1, rel=0.05)
@@ -86,7 +86,7 @@ def test_one_dimension_gives_one_column() -> None:
     whole = windows(0, 50)
     one = Batch(whole.inputs, whole.input_lengths, whole.targets[:, :1], whole.target_lengths, whole.example_ids)
     method = Window(DataSpec("toy", "features", F, "real", 1, ("x",)), SETTINGS)
-    assert method.respond(method.fit([one], [one]), one).shape == (50, 1)
+    assert method.predict(method.fit([one], [one]), one).shape == (50, 1)
 
 
 def test_a_regression_on_the_window_is_for_series_whose_windows_have_one_length() -> None:
@@ -123,7 +123,7 @@ def test_logistic_regression_on_the_window_is_scikit_learns_with_the_best_penalt
     machines = [LogisticRegression(C=strength, max_iter=2000).fit(x, train.targets) for strength in INVERSE_STRENGTHS]
     best = int(np.argmax([machine.score(x_val, val.targets) for machine in machines]))
     assert arrays["inverse_strength"].item() == INVERSE_STRENGTHS[best]
-    outputs = method.respond(arrays, test)
+    outputs = method.predict(arrays, test)
     shares = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
     assert shares == pytest.approx(machines[best].predict_proba(x_test), abs=1e-6)
     assert np.array_equal(outputs.argmax(1), machines[best].predict(x_test))
@@ -145,7 +145,7 @@ def test_pooled_features_are_statistics_of_valid_steps_and_the_logarithm_of_thei
     mean, spread = by_hand(train).mean(0), by_hand(train).std(0) + 1e-6
     strength = arrays["inverse_strength"].item()
     machine = LogisticRegression(C=strength, max_iter=2000).fit((by_hand(train) - mean) / spread, train.targets)
-    outputs = method.respond(arrays, test)
+    outputs = method.predict(arrays, test)
     shares = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
     assert shares == pytest.approx(machine.predict_proba((by_hand(test) - mean) / spread), abs=1e-4)
     assert (outputs.argmax(1) == test.targets.numpy()).mean() > 0.6
@@ -157,7 +157,7 @@ def test_pooling_knows_nothing_of_padding() -> None:
     arrays = method.fit([train], [train])
     wider = torch.cat([train.inputs, torch.full((80, 4, F), torch.nan)], 1)
     padded = Batch(wider, train.input_lengths, train.targets, train.target_lengths, train.example_ids)
-    assert np.array_equal(method.respond(arrays, padded), method.respond(arrays, train))
+    assert np.array_equal(method.predict(arrays, padded), method.predict(arrays, train))
 
 
 def test_validation_chooses_the_penalty_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ def test_a_class_without_training_examples_keeps_its_place_and_is_not_forecast(m
     kept = train.targets != missing
     parts = {name: value[kept] for name, value in vars(train).items() if isinstance(value, torch.Tensor)}
     made = method(classes_of(3), SETTINGS)
-    outputs = made.respond(made.fit([Batch(**parts)], [test]), test)
+    outputs = made.predict(made.fit([Batch(**parts)], [test]), test)
     assert outputs.shape == (80, 3)
     assert (outputs.argmax(1) != missing).all()
 
@@ -218,7 +218,7 @@ def test_har_is_least_squares_on_three_means_with_half_the_residual_variance_add
     (train, past), (test, test_past) = variance_windows(0, 300), variance_windows(1, 50)
     method = HAR(HAR_SPEC, SETTINGS)
     assert method.refusal() is None
-    outputs = method.respond(method.fit(split(train, 64), [test]), test)
+    outputs = method.predict(method.fit(split(train, 64), [test]), test)
     for horizon, (offset, scale) in enumerate([(1.0, 0.8), (1.2, 0.6)]):
         # in the unit of log variance itself, which no scaling of feature or target changes
         terms, unseen = (np.column_stack([np.ones(len(p)), p[:, -1], p[:, -5:].mean(1), p[:, -22:].mean(1)]) for p in (past, test_past))

@@ -49,7 +49,7 @@ def answers(method: Nearest, arrays: Arrays, batches: list[Batch]) -> Sequences:
     """Return what is answered, padding taken off."""
     found = []
     for batch in batches:
-        outputs = method.respond(arrays, batch)
+        outputs = method.predict(arrays, batch)
         assert outputs.dtype == np.int64 and outputs.shape[0] == batch.size
         for row in outputs.tolist():
             length = len(row) - row[::-1].index(next((n for n in reversed(row) if n), 0)) if any(row) else 0
@@ -140,9 +140,9 @@ def test_only_numbers_are_kept_and_answers_are_padded_to_the_longest_of_the_batc
     arrays = method.fit(batches_of([[5], [6]], [[4], [5, 6, 7]]), [])
     assert all(isinstance(value, np.ndarray) and value.dtype != object for value in arrays.values())
     (batch,) = batches_of([[5], [6]], [[4], [4]])
-    assert method.respond(arrays, batch).tolist() == [[4, 0, 0], [5, 6, 7]]
+    assert method.predict(arrays, batch).tolist() == [[4, 0, 0], [5, 6, 7]]
     (batch,) = batches_of([[5]], [[4]])
-    assert method.respond(arrays, batch).tolist() == [[4]]
+    assert method.predict(arrays, batch).tolist() == [[4]]
 
 
 def test_ngrams_without_a_number_and_ngrams_that_never_come_again_are_refused() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnlab.cells.base import Cell, State
 from rnnlab.cells.srnn import Activation
+from rnnlab.cells.weights import Weights
 from rnnlab.config import recipe
 from rnnlab.contracts import valid_mask
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack, reverse_within_length
@@ -18,10 +19,11 @@ from rnnlab.paths import CONF
 from rnnlab.principles import numpy_rnn
 
 CELLS = sorted(file.stem for file in (CONF / "cell").glob("*.yaml"))
+SHIPPED = {"gru", "irnn", "lstm", "lstm_coupled", "lstm_layer_norm", "lstm_peephole", "mingru", "srnn"}
 VARIANTS = [*CELLS, "gru reset=before", *(f"srnn activation={name}" for name in get_args(Activation) if name != "tanh")]
 B, T, F, H = 3, 6, 4, 5
 LENGTHS = torch.tensor([6, 2, 4])
-Weights = dict[str, Tensor]
+Gradients = dict[str, Tensor]
 
 
 def factory(words: str) -> Callable[..., Cell]:
@@ -38,12 +40,41 @@ def make_cell(words: str) -> Cell:
     return stirred(cell)
 
 
+def test_every_cell_that_comes_with_the_package_has_a_gradient_by_hand() -> None:
+    assert {name.split()[0] for name in VARIANTS} >= SHIPPED
+
+
+class Leaky(Cell):
+    """A cell of one's own, without a gradient by hand: h_t = (h_{t-1} + tanh(p_t)) / 2."""
+
+    def __init__(self) -> None:
+        super().__init__(Weights(F, H, 1, is_recurrent=False), 1, 1)
+
+    def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+    def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
+        return ((state[0] + projected_BP.tanh()) / 2,)
+
+
+def test_a_cell_without_a_gradient_by_hand_is_trained_by_autograd_and_says_what_it_lacks() -> None:
+    cell = Leaky().double()
+    inputs_BTF = normal(B, T, F).requires_grad_()
+    (gradient,) = torch.autograd.grad(cell(inputs_BTF)[:, -1].sum(), [inputs_BTF])
+    assert gradient[:, -1].abs().min() > 0
+    with pytest.raises(NotImplementedError, match="Leaky has no hand-derived gradient: define transition_backward"):
+        cell.unroll_backward(inputs_BTF.detach(), LENGTHS, normal(B, T, H))
+
+
 def stirred(module: torch.nn.Module) -> torch.nn.Module:
     module.double()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
     return module
+
+
+VARIANTS = [name for name in VARIANTS if make_cell(name).has_hand_gradient()]  # optional for a cell of one's own
 
 
 def normal(*shape: int, seed: int = 5) -> Tensor:
@@ -56,7 +87,7 @@ def given(cell: Cell) -> tuple[Tensor, State, State]:
     return 2 * normal(B, F, seed=9), tuple(states[: cell.num_states]), tuple(states[cell.num_states :])
 
 
-def assert_equal(found: Weights, expected: Weights, relative: float = 1e-10) -> None:
+def assert_equal(found: Gradients, expected: Gradients, relative: float = 1e-10) -> None:
     """Compare with the largest number of each tensor as the measure."""
     assert set(found) == set(expected)
     for name, value in expected.items():
@@ -65,7 +96,7 @@ def assert_equal(found: Weights, expected: Weights, relative: float = 1e-10) -> 
         assert error < relative, f"{name}: {error:.1e}"
 
 
-def of_step(cell: Cell) -> Weights:
+def of_step(cell: Cell) -> Gradients:
     input_BF, state, after = given(cell)
     hand = cell.step_backward(input_BF, state, after)
     return {"input": hand.entering, **{f"state {number}": part for number, part in enumerate(hand.state)}, **hand.weights}
@@ -115,7 +146,7 @@ def differences(loss: Callable[[], Tensor], values: Tensor, size: float = 1e-5) 
 # Through time -----------------------------------------------------------------------------------------------------------------------
 
 
-def of_sequence(cell: Cell, run: Callable[[Tensor, State], Tensor]) -> Weights:
+def of_sequence(cell: Cell, run: Callable[[Tensor, State], Tensor]) -> Gradients:
     """Return autograd's gradients for a loss on valid steps only."""
     inputs_BTF, gradients_BTH = 2 * normal(B, T, F), normal(B, T, H, seed=6)
     _, state, _ = given(cell)
@@ -127,7 +158,7 @@ def of_sequence(cell: Cell, run: Callable[[Tensor, State], Tensor]) -> Weights:
     return dict(zip(wanted, torch.autograd.grad(loss, list(wanted.values())), strict=True))
 
 
-def by_hand(cell: Cell, padding: float = 0.0) -> Weights:
+def by_hand(cell: Cell, padding: float = 0.0) -> Gradients:
     is_padding = ~valid_mask(LENGTHS, T)[..., None]
     inputs_BTF, gradients_BTH = (part.masked_fill(is_padding, padding) for part in (2 * normal(B, T, F), normal(B, T, H, seed=6)))
     hand = cell.unroll_backward(inputs_BTF, LENGTHS, gradients_BTH, given(cell)[1])
@@ -193,13 +224,13 @@ def test_within_a_stack_over_ragged_sequences_too_the_gradient_by_hand_is_autogr
 
 
 @torch.no_grad()
-def stack_by_hand(stack: RecurrentStack, values: Tensor, gradients: Tensor) -> Weights:
+def stack_by_hand(stack: RecurrentStack, values: Tensor, gradients: Tensor) -> Gradients:
     """Go through the layers backwards, each direction on its own, with the gradients of each."""
     entering = [values]
     for layer in list(stack.layers)[:-1]:
         outputs = [cell.unroll(turned(entering[-1], way)) for way, cell in enumerate(layer.children())]
         entering.append(torch.cat([turned(part, way) for way, part in enumerate(outputs)], -1) * valid_mask(LENGTHS, T)[..., None])
-    found: Weights = {}
+    found: Gradients = {}
     for index in reversed(range(len(entering))):
         parts = []
         for way, (cell, own) in enumerate(zip(stack.layers[index].children(), gradients.split(H, -1), strict=True)):

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from rnnlab.cli import as_hydra_reads, compose_config
+from rnnlab.cli import as_hydra_reads
 from rnnlab.commands import compare
 from rnnlab.config import ConfigError
 from rnnlab.paths import HOME
@@ -42,7 +42,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def compared(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Compare]:
+def compared(
+    compose: Callable[..., compare.CompareSettings],
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Compare]:
     """Run compare.py's words, and return what was printed."""
     monkeypatch.setenv("RNNLAB_ROOT", str(place))
     monkeypatch.setenv("COLUMNS", "250")
@@ -51,7 +57,7 @@ def compared(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
     def typed(*words: str) -> str:
         given = [as_hydra_reads("compare", word) for word in words]
-        compare.compare(compose_config("compare", [*given, as_hydra_reads("compare", f"output={tmp_path / 'report'}")]))
+        compare.compare(compose(*given, as_hydra_reads("compare", f"output={tmp_path / 'report'}"), config_name="compare"))
         return capsys.readouterr().out
 
     yield typed

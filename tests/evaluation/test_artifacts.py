@@ -11,14 +11,14 @@ from rnnlab.baselines.base import BaselineSettings
 from rnnlab.cells.gru import GRUCell
 from rnnlab.contracts import DataSpec
 from rnnlab.evaluation import artifacts as results
-from rnnlab.evaluation.artifacts import beside_baseline, unit_of
+from rnnlab.evaluation.artifacts import beside_baseline
 from rnnlab.layers.beam_search import Decoding
 from rnnlab.layers.frontends import Direct
 from rnnlab.layers.recurrent import Recurrence
 from rnnlab.models.base import Head, Predictor, SequenceModule
 from rnnlab.models.baseline import Baseline
 from rnnlab.models.gru import GRU
-from rnnlab.tasks import Regularisation, make_task
+from rnnlab.tasks import Metric, Regularisation
 
 CLASSES = DataSpec("toy", "features", 2, "class", 2, ("a", "b"), (1, 1))
 REAL = DataSpec("toy", "features", 2, "real", 1, ("x",), unit="EUR", feature_names=("x", "y"))
@@ -103,24 +103,24 @@ def test_a_baseline_is_compared_to_the_others_and_not_to_itself(said: Said) -> N
 @pytest.mark.parametrize(
     ("name", "unit"),
     [
-        ("accuracy", "share"),
-        ("direction_accuracy", "share"),
-        ("coverage/90", "share"),
+        ("accuracy", "fraction"),
+        ("direction_accuracy", "fraction"),
+        ("coverage/90", "fraction"),
         ("rmse", "EUR"),
         ("width/50", "EUR"),
         ("mse", ""),
         ("ic", ""),
-        ("wer_new", "share"),
-        ("cer", "share"),
-        ("per", "share"),
-        ("sentence_error", "share"),
-        ("rougeL", "share"),
+        ("wer_new", "fraction"),
+        ("cer", "fraction"),
+        ("per", "fraction"),
+        ("sentence_error", "fraction"),
+        ("rougeL", "fraction"),
         ("sacrebleu", ""),
         ("chrf", ""),
     ],
 )
-def test_shares_are_written_in_percent_and_errors_in_the_targets_unit(name: str, unit: str) -> None:
-    assert unit_of(name, make_task(REAL, Regularisation(0.0, "none", 0.0))) == unit
+def test_fractions_are_written_in_percent_and_errors_in_the_targets_unit(name: str, unit: str) -> None:
+    assert Metric.named(name, "EUR").unit == unit
 
 
 def test_errors_are_written_in_their_order_with_what_was_read(tmp_path: Path) -> None:

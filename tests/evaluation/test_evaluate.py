@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec, Reference
-from rnnlab.evaluation.evaluate import answer, evaluate, measure, with_examples
+from rnnlab.evaluation.evaluate import answer, evaluate, evaluate_batches, with_examples
 from rnnlab.models.base import Predictor
 from rnnlab.tasks import Regularisation, make_task
 
@@ -24,7 +24,7 @@ class Echo(Predictor):
         super().__init__(spec, make_task(spec, Regularisation(0.0, "none", 0.0)))
         self.num_asked_training = 0
 
-    def respond(self, batch: Batch) -> Tensor:
+    def predict(self, batch: Batch) -> Tensor:
         self.num_asked_training += self.training
         return batch.inputs[:, 0]
 
@@ -48,14 +48,14 @@ def forecast(rows: list[int]) -> Batch:
 @pytest.mark.parametrize("make", [labelled, forecast])
 def test_numbers_and_table_do_not_depend_on_how_examples_are_batched(make) -> None:  # type: ignore[no-untyped-def]
     model = Echo(CLASSES if make is labelled else REAL)
-    whole = evaluate(model, [make(list(range(10)))])
-    parts = evaluate(model, [make([7, 8, 9]), make([0]), make([1, 2, 3, 4, 5, 6])])
+    whole = evaluate_batches(model, [make(list(range(10)))])
+    parts = evaluate_batches(model, [make([7, 8, 9]), make([0]), make([1, 2, 3, 4, 5, 6])])
     assert parts.numbers == pytest.approx(whole.numbers)
     pd.testing.assert_frame_equal(parts.table.sort_values("row", ignore_index=True), whole.table)
 
 
 def test_accuracy_is_that_of_the_table() -> None:
-    found = evaluate(Echo(CLASSES), [labelled(list(range(10)))])
+    found = evaluate_batches(Echo(CLASSES), [labelled(list(range(10)))])
     assert found.numbers["accuracy"] == pytest.approx(6 / 10)  # 0, 3, 6 and 9 are wrong
     assert (found.table["target"] == found.table["prediction"]).mean() == pytest.approx(6 / 10)
 
@@ -66,13 +66,13 @@ def test_at_most_so_many_batches_are_measured() -> None:
         yield labelled([3])
         raise AssertionError("a third batch was asked for")
 
-    assert evaluate(Echo(CLASSES), batches(), 2).table["row"].tolist() == [1, 2, 3]
+    assert evaluate_batches(Echo(CLASSES), batches(), 2).table["row"].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("is_training", [False, True])
 def test_a_model_is_measured_without_dropout_or_gradients_and_left_in_its_mode(is_training: bool) -> None:
     model = Echo(CLASSES).train(is_training)
-    evaluate(model, [labelled([1, 2])])
+    evaluate_batches(model, [labelled([1, 2])])
     assert model.training is is_training
     assert model.num_asked_training == 0
 
@@ -95,7 +95,7 @@ def module(num_examples: int, has_date: bool) -> SimpleNamespace:
 
 
 def test_the_table_names_examples_groups_and_dates_first_and_lengths_last() -> None:
-    found = measure(Echo(REAL), module(9, True), "test").table  # type: ignore[arg-type]
+    found = evaluate(Echo(REAL), module(9, True), "test").table  # type: ignore[arg-type]
     assert list(found.columns) == ["example_id", "group", "date", "target/x", "prediction/x", "persistence/x", "num_steps"]
     assert found["example_id"].tolist() == ["e8", "e2", "e5", "e0", "e1"]
     assert found["group"].tolist() == ["t2", "t2", "t2", "t0", "t1"]
@@ -118,10 +118,10 @@ def test_what_else_the_data_say_of_an_example_comes_last() -> None:
 
 
 def test_measuring_a_split_adds_what_only_the_whole_table_gives() -> None:
-    classes = measure(Echo(CLASSES), module(6, False), "test").numbers  # type: ignore[arg-type]
+    classes = evaluate(Echo(CLASSES), module(6, False), "test").numbers  # type: ignore[arg-type]
     assert classes["num_examples"] == 5
     assert {"accuracy_low", "accuracy_high", "ece"} <= set(classes)
-    numbers = measure(Echo(REAL), module(9, True), "test").numbers  # type: ignore[arg-type]
+    numbers = evaluate(Echo(REAL), module(9, True), "test").numbers  # type: ignore[arg-type]
     assert numbers["skill"] == pytest.approx(1 - 0.25 / 1)
     assert numbers["direction_accuracy"] == 1
 

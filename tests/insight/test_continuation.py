@@ -25,7 +25,7 @@ class Upwards(Predictor):
         super().__init__(spec, make_task(spec, Regularisation(0.0, "none", 0.0)))
         self.chances = torch.tensor([other, chance])
 
-    def respond(self, batch: Batch) -> Tensor:
+    def predict(self, batch: Batch) -> Tensor:
         return self.chances.logit()[batch.inputs.roll(1, -1).long()]
 
 

@@ -14,14 +14,14 @@ from rnnlab.contracts import Batch
 from rnnlab.data.series.series import SeriesReader
 from rnnlab.data.text.classification import TextPrepare, TextReader
 from rnnlab.insight.attribution import Attribution
-from rnnlab.insight.attribution_figures import Reading, draw_shares
+from rnnlab.insight.attribution_figures import ShownInput, draw_shares
 from rnnlab.insight.explanations import explain
 from rnnlab.models.base import Network
 
 TEXTS = TextReader(TextPrepare("text", "label", None, None, True, "word", 1, 8000, False), None, "both", (), (), None)
 NUMBERS = SeriesReader(9, [1], (), {}, "x", "time", None, None, False)
 PNG = b"\x89PNG\r\n\x1a\n"
-Draw = Callable[[Attribution, Reading], Figure]
+Draw = Callable[[Attribution, ShownInput], Figure]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
 
     monkeypatch.setattr(Figure, "savefig", remember)
 
-    def draw(found: Attribution, reading: Reading) -> Figure:
+    def draw(found: Attribution, reading: ShownInput) -> Figure:
         draw_shares(found, reading, tmp_path / "folder" / "shares.png")
         assert (tmp_path / "folder" / "shares.png").read_bytes().startswith(PNG)
         return figures[-1]
@@ -48,8 +48,8 @@ def shares(values: list[list[float]], unit: str = "nats") -> Attribution:
     return Attribution("b", unit, np.array(values), 2.5, -1.0, 16)
 
 
-def of_words(words: list[str]) -> Reading:
-    return Reading(np.zeros((len(words), 0)), words, (), None, False)
+def of_words(words: list[str]) -> ShownInput:
+    return ShownInput(np.zeros((len(words), 0)), words, (), None, False)
 
 
 def test_words_stand_on_the_colour_of_their_share(drawn: Draw) -> None:
@@ -78,7 +78,7 @@ def test_long_texts_are_broken_into_lines_and_no_word_is_lost(drawn: Draw) -> No
 
 def test_sound_is_drawn_over_seconds_with_each_frames_share(drawn: Draw) -> None:
     found = shares([[1.0, 2.0], [-3.0, 0.0], [0.0, 0.0]])
-    top, middle, bottom, *_ = drawn(found, Reading(np.arange(6.0).reshape(3, 2), None, (), 10.0, False)).axes
+    top, middle, bottom, *_ = drawn(found, ShownInput(np.arange(6.0).reshape(3, 2), None, (), 10.0, False)).axes
     np.testing.assert_array_equal(top.images[0].get_array(), [[0, 2, 4], [1, 3, 5]])
     np.testing.assert_array_equal(middle.images[0].get_array(), found.shares_TF.T)
     assert middle.images[0].get_clim() == (-3, 3)
@@ -88,7 +88,7 @@ def test_sound_is_drawn_over_seconds_with_each_frames_share(drawn: Draw) -> None
 
 def test_named_features_have_their_sums_beside_them_and_steps_count_back_from_now(drawn: Draw) -> None:
     found = shares([[1.0, 2.0], [-3.0, 0.5], [0.0, 0.25]], "%")
-    figure = drawn(found, Reading(np.zeros((3, 2)), None, ("return", "range"), None, True))
+    figure = drawn(found, ShownInput(np.zeros((3, 2)), None, ("return", "range"), None, True))
     main, right, bottom = figure.axes[:3]
     assert [label.get_text() for label in main.get_yticklabels()] == ["return", "range"]
     assert [bar.get_width() for bar in right.patches] == [-2, 2.75]
@@ -100,7 +100,7 @@ def test_named_features_have_their_sums_beside_them_and_steps_count_back_from_no
 
 def test_an_answer_without_any_share_is_drawn_too(drawn: Draw) -> None:
     assert drawn(shares([[0.0]]), of_words([""]))
-    assert drawn(shares([[0.0, 0.0]], ""), Reading(np.zeros((1, 2)), None, (), None, False))
+    assert drawn(shares([[0.0, 0.0]], ""), ShownInput(np.zeros((1, 2)), None, (), None, False))
 
 
 def test_every_answer_has_a_picture_and_its_rows_in_the_table(

@@ -52,7 +52,7 @@ def nudged_loss(model: Network, given: Batch, layer: str, step: int, row: int, n
 
     handle = cells_of(model)[layer].register_forward_hook(moved)
     with evaluating(model), torch.no_grad():
-        loss = model.task.loss(model.glance(given), given, is_training=False)
+        loss = model.task.loss(model.predict_greedy(given), given, is_training=False)
     handle.remove()
     return float(loss) * given.size
 
@@ -82,7 +82,7 @@ def test_the_total_derivative_is_what_a_nudge_of_the_hidden_state_does_to_the_lo
 def test_the_replayed_loss_is_that_of_the_fused_kernel(kind: str, words: str, network: Make, batch: MakeBatch) -> None:
     model, given = network(kind, words), batch(kind)
     with evaluating(model), torch.no_grad():
-        expected = model.task.loss(model.glance(given), given, is_training=False)
+        expected = model.task.loss(model.predict_greedy(given), given, is_training=False)
     assert float(replay(model, given).loss.detach()) == pytest.approx(float(expected), rel=1e-12)
 
 
@@ -95,7 +95,7 @@ def test_the_hand_written_backpropagation_through_time_says_the_same(cell: str, 
     for name, part in cells.items():
         part.register_forward_hook(lambda module, entering, outputs, name=name: ran.update({name: (entering[0], outputs)}))
     with evaluating(model):
-        loss = model.task.loss(model.glance(given), given, is_training=False) * given.size
+        loss = model.task.loss(model.predict_greedy(given), given, is_training=False) * given.size
     of_outputs = torch.autograd.grad(loss, [outputs for _, outputs in ran.values()])
     found = {one.name: one.total_BK for one in flow(replay(model, given))}
     for gradient_BTH, (name, (inputs_BTF, _)) in zip(of_outputs, ran.items(), strict=True):

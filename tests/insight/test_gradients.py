@@ -63,20 +63,20 @@ def test_clipping_is_counted_where_it_acts(limit: float, is_by_value: bool, shar
     clip = nn.utils.clip_grad_value_ if is_by_value else nn.utils.clip_grad_norm_
     clip(weights, limit)
     assert (weights[1].grad.item() != -4.0) == bool(share)  # type: ignore[union-attr]
-    assert count.share() == share
+    assert count.fraction() == share
 
 
 def test_a_share_is_of_the_steps_since_the_last(network: Callable[..., Network]) -> None:
     weight = nn.Parameter(torch.zeros(1))
     count = ClipCount(1.0, False)
-    assert math.isnan(count.share())
+    assert math.isnan(count.fraction())
     for value in (0.5, 2.0, 3.0, 0.7):
         weight.grad = torch.tensor([value])
         count.look([weight])
-    assert count.share() == 0.5
+    assert count.fraction() == 0.5
     weight.grad = torch.tensor([9.0])
     count.look([weight])
-    assert count.share() == 1.0
+    assert count.fraction() == 1.0
 
 
 @pytest.mark.parametrize("limit", [None, 0.0])
@@ -85,4 +85,4 @@ def test_without_clipping_no_step_is_clipped(limit: float | None) -> None:
     weight.grad = torch.tensor([9.0])
     count = ClipCount(limit, False)
     count.look([weight])
-    assert count.limit is None and count.share() == 0.0
+    assert count.limit is None and count.fraction() == 0.0

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from rnnlab.insight import microscope_figures
-from rnnlab.insight.observations import Sample, flow_table, series
+from rnnlab.insight.observations import Observation, flow_table, series
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -38,11 +38,11 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Figu
     return draw
 
 
-def sample(step: int, curve: list[float], horizon: float, layer: str = "layer1") -> Sample:
+def sample(step: int, curve: list[float], horizon: float, layer: str = "layer1") -> Observation:
     numbers = {f"gradient_horizon_{layer}": horizon, "grad_norm/total": 2.0, "grad_norm/layer1.weight_hh": 1.0}
     numbers |= {"grad_norm_clipped/total": 1.0, "clipped_share": 0.25, "spectral_radius/layer1.reset": 0.6, "dead_units/layer1": 0.5}
     numbers |= {"gate_mean/layer1.reset": 0.4, "gate_saturated/layer1.reset": 0.1}
-    return Sample(step, numbers, {f"{layer}/total": np.array(curve), f"{layer}/from_last": np.array(curve) / 10})
+    return Observation(step, numbers, {f"{layer}/total": np.array(curve), f"{layer}/from_last": np.array(curve) / 10})
 
 
 SAMPLES = [sample(0, [1.0, 0.1, 0.01], 0.43), sample(50, [1.0, 1e-3, 0.0], 0.1), sample(70, [1e2, 1e2, 1e2], 3.0)]
@@ -80,12 +80,12 @@ def test_columns_meet_halfway_between_samples(drawn: Callable[..., Figure]) -> N
         [sample(0, [1.0, 0.5], 1.0), sample(9, [1.0, 0.5, 0.2], 1.0)],
     ],
 )
-def test_whatever_was_seen_is_drawn(samples: list[Sample], drawn: Callable[..., Figure]) -> None:
+def test_whatever_was_seen_is_drawn(samples: list[Observation], drawn: Callable[..., Figure]) -> None:
     assert drawn(microscope_figures.gradient_flow, samples, None) and drawn(microscope_figures.gradient_norms, samples, None)
 
 
 def test_where_there_is_no_recurrence_only_norms_are_drawn(drawn: Callable[..., Figure | None]) -> None:
-    bare = [Sample(0), Sample(50, {"grad_norm/total": 2.0, "grad_norm_clipped/total": 1.0, "clipped_share": 1.0})]
+    bare = [Observation(0), Observation(50, {"grad_norm/total": 2.0, "grad_norm_clipped/total": 1.0, "clipped_share": 1.0})]
     assert drawn(microscope_figures.gradient_flow, bare, None) is None
     assert drawn(microscope_figures.recurrent_matrices, bare) is None and drawn(microscope_figures.gates, bare) is None
     assert drawn(microscope_figures.gates_in_time, {}, None) is None
@@ -145,7 +145,7 @@ def test_samples_survive_a_checkpoint_that_holds_no_code(tmp_path: Path) -> None
     torch.save([sample.state() for sample in SAMPLES], tmp_path / "state.pt")
     states = torch.load(tmp_path / "state.pt", weights_only=True)
     for before, state in zip(SAMPLES, states, strict=True):
-        after = Sample.of_state(state)
+        after = Observation.of_state(state)
         assert (after.step, after.numbers) == (before.step, before.numbers)
         assert all(np.array_equal(after.curves[name], curve) for name, curve in before.curves.items())
 

@@ -82,7 +82,7 @@ def test_every_method_answers_the_data_it_is_for(name: str, kind: str) -> None:
     model = make(spec, kind)
     model.fit(batches_of(spec), batches_of(spec, 1))
     (batch,) = batches_of(spec, 2, 1)
-    outputs = model.respond(batch)
+    outputs = model.predict(batch)
     assert isinstance(outputs, torch.Tensor)
     assert outputs.shape == (20, model.task.output_size) and outputs.dtype == torch.float32
     assert outputs.isfinite().all()
@@ -177,12 +177,12 @@ def test_sequences_of_tokens_are_answered_by_the_nearest_example(spec: DataSpec)
     targets = torch.tensor([[4, 5, 0], [6, 0, 0], [7, 8, 4]])
     batch = Batch(inputs, lengths, targets, torch.tensor([2, 1, 3]), torch.arange(3))
     model.fit([batch], [batch])
-    found = model.respond(batch)
+    found = model.predict(batch)
     assert isinstance(found, Decoded) and found.loss is None
     assert found.hypotheses == [[Hypothesis([4, 5], 0.0)], [Hypothesis([6], 0.0)], [Hypothesis([7, 8, 4], 0.0)]]
     loaded = make(spec, "nearest")
     loaded.load_state_dict(model.state_dict())
-    assert loaded.respond(batch) == found
+    assert loaded.predict(batch) == found
 
 
 @pytest.mark.parametrize("kind", [kind for kind in METHODS if kind != "nearest"])

@@ -85,6 +85,7 @@ def composed(variant: str, frontend: str) -> Config:
     words += [f"model.{part}.hidden_size={H}", f"model.{part}.num_layers=2"]
     words += [f"frontend.{setting}" for setting in SMALL.get(frontend, "").split()] + ["model.head.dropout=0"]
     node: Config = compose_config("config", words).values["model"]
+    node.pop("budget", None)  # of the settings, not of the network
     return node
 
 
@@ -369,12 +370,12 @@ def test_the_loss_is_that_of_ctc_and_the_same_while_answering(variant: str) -> N
         by_hand = torch.nn.functional.ctc_loss(
             logits_BTV.log_softmax(-1).transpose(0, 1), batch.targets, lengths_B, batch.target_lengths, blank=0, reduction="sum"
         )
-        answered = model.respond(batch)
+        answered = model.predict(batch)
         assert isinstance(answered, Decoded) and answered.loss is not None
         assert model.training_loss(batch).item() == pytest.approx(by_hand.item() / 7, rel=1e-5)
         assert answered.loss.item() == pytest.approx(by_hand.item() / 7, rel=1e-5)
         batch.targets, batch.target_lengths = torch.zeros(3, 0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
-        assert model.respond(batch).loss is None  # type: ignore[union-attr]
+        assert model.predict(batch).loss is None  # type: ignore[union-attr]
 
 
 @per_variant
@@ -383,8 +384,8 @@ def test_a_glance_is_the_best_path_and_an_answer_is_searched_for(variant: str) -
     model.decoding = Decoding(beam_size=4, length_penalty=0.0, num_best=3)
     with torch.no_grad():
         outputs = model.with_lengths(batch.inputs, batch.input_lengths)
-        glance, answer = model.glance(batch), model.respond(batch)
-    assert glance.hypotheses == [[found] for found in ctc.greedy(*outputs)]  # type: ignore[union-attr]
+        greedy, answer = model.predict_greedy(batch), model.predict(batch)
+    assert greedy.hypotheses == [[found] for found in ctc.greedy(*outputs)]  # type: ignore[union-attr]
     assert answer.hypotheses == ctc.prefix_beam_search(*outputs, 4, 3)  # type: ignore[union-attr]
     assert all(1 <= len(found) <= 3 for found in answer.hypotheses)  # type: ignore[union-attr]
     assert any(len(found) == 3 for found in answer.hypotheses)  # type: ignore[union-attr]
@@ -402,7 +403,7 @@ def test_ctc_learns_what_comes_in_the_order_of_the_inputs(variant: str) -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.3 < before
-    answers = model.eval().respond(batch).hypotheses  # type: ignore[union-attr]
+    answers = model.eval().predict(batch).hypotheses  # type: ignore[union-attr]
     assert [found[0].tokens for found in answers] == SAID
 
 

@@ -84,8 +84,8 @@ def first_of(batch: Batch, row: int) -> Batch:
 @torch.no_grad()
 def test_padding_changes_neither_loss_nor_answer(variant: tuple[str, str, str, bool]) -> None:
     model, batch = make(TOKENS, variant), batch_of(SOURCES, TARGETS)
-    together = model.respond(batch)
-    alone = [model.respond(first_of(batch, row)) for row in range(3)]
+    together = model.predict(batch)
+    alone = [model.predict(first_of(batch, row)) for row in range(3)]
     assert isinstance(together, Decoded) and together.loss is not None
     weights = [6, 3, 4]
     total = sum(weight * float(one.loss) for weight, one in zip(weights, alone, strict=True))  # type: ignore[union-attr, arg-type]
@@ -129,7 +129,7 @@ def test_it_learns_to_reverse(variant: tuple[str, str, str, bool]) -> None:
         model.training_loss(batch).backward()
         optimizer.step()
     with torch.no_grad():
-        answer = model.eval().respond(batch)
+        answer = model.eval().predict(batch)
     assert [found[0].tokens for found in answer.hypotheses] == TARGETS  # type: ignore[union-attr]
 
 
@@ -163,7 +163,7 @@ def test_the_schedule_goes_from_the_first_share_to_the_last() -> None:
         global_step, estimated_stepping_batches = 25, 100
 
     model._trainer = Trainer()  # type: ignore[assignment]
-    assert model._forced_share() == pytest.approx(0.875)
+    assert model._forced_fraction() == pytest.approx(0.875)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -171,7 +171,7 @@ def test_the_schedule_goes_from_the_first_share_to_the_last() -> None:
 def test_a_labels_score_is_the_log_probability_of_its_letters_and_the_stop(variant: tuple[str, str, str, bool]) -> None:
     model, batch = make(LABELS, variant), batch_of(SOURCES, torch.tensor([0, 2, 1]))
     letters = (*SPECIALS, "e", "l", "o", "p", "r", "u", "w")
-    outputs = model.respond(batch)
+    outputs = model.predict(batch)
     assert isinstance(outputs, Tensor) and outputs.shape == (3, 3)
     for row in range(3):
         for label, name in enumerate(LABELS.label_names):
@@ -210,7 +210,7 @@ def test_each_number_enters_the_next_step_and_the_true_one_while_training() -> N
             last = outputs[-1] if fed is None else fed[:, step : step + 1]
         return torch.cat(outputs, -1)
 
-    assert torch.allclose(model.respond(batch), stepwise(None), atol=1e-6)  # type: ignore[arg-type]
+    assert torch.allclose(model.predict(batch), stepwise(None), atol=1e-6)  # type: ignore[arg-type]
     assert float(model.training_loss(batch)) == pytest.approx(float((stepwise(truth) - truth).square().mean()), rel=1e-5)
     by_size = make(NUMBERS, **{"loss.kind": "mae"})
     assert float(by_size.training_loss(batch)) == pytest.approx(float((stepwise(truth) - truth).abs().mean()), rel=1e-5)
@@ -221,7 +221,7 @@ def test_quantiles_of_several_days_come_out_in_the_tasks_order() -> None:
     model = make(NUMBERS, **{"head.quantiles": "[0.1,0.5,0.9]"})
     ids = torch.arange(2)
     batch = Batch(torch.randn(2, 4, 3), torch.tensor([4, 4]), torch.randn(2, 3), torch.ones_like(ids), ids)
-    outputs = model.respond(batch)
+    outputs = model.predict(batch)
     assert isinstance(outputs, Tensor) and outputs.shape == (2, 9)
     assert {f"quantile/{name}/0.9" for name in NUMBERS.label_names} <= set(model.task.columns(outputs, batch))
 

@@ -1,10 +1,11 @@
-"""A made-up comparison: three networks and a simple method, three seeds in two folds, two searches; names may be hostile."""
+"""A made-up comparison: three networks and a baseline, three seeds in two folds, two searches; names may be hostile."""
 
 from math import exp
 
 import numpy as np
 
-from rnnlab.report.comparison import Comparison, Group, Metric, RunResult, Summary, Trial, UnitSums, Verdict
+from rnnlab.report.comparison import Comparison, Group, RunResult, Summary, Trial, UnitSums, Verdict
+from rnnlab.tasks import Metric
 
 HOSTILE = "<script>alert(1)</script></script>\"'&"
 NUM_EXAMPLES = 60
@@ -30,7 +31,7 @@ def comparison(is_hostile: bool = True) -> Comparison:
     return Comparison(
         study="cells_speech",
         data=f"speech{bad}",
-        metric=Metric("accuracy", "max", "share"),
+        metric=Metric("accuracy", "max", "fraction"),
         groups=groups,
         summaries={names[name]: summary(name) for name in NUMBERS},
         verdicts=verdicts(names),

@@ -7,7 +7,8 @@ import pytest
 from tests.report.example import comparison
 
 from rnnlab.report.agreement import disagreements, rights, won_alone
-from rnnlab.report.comparison import Comparison, Group, Metric, RunResult
+from rnnlab.report.comparison import Comparison, Group, RunResult
+from rnnlab.tasks import Metric
 
 Answers = dict[str, float]
 

@@ -10,9 +10,10 @@ import pytest
 from tests.report.example import comparison
 
 from rnnlab.report import figures, search_figures
-from rnnlab.report.comparison import Comparison, Group, Metric
+from rnnlab.report.comparison import Comparison, Group
 from rnnlab.report.figures import differences, label, learning_curves, log_ticks, pareto_front, quality_against, spread, won_by_one
 from rnnlab.report.style import looks
+from rnnlab.tasks import Metric
 
 DRAWERS = {
     "curves": learning_curves,

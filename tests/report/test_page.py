@@ -16,7 +16,7 @@ from tests.report.example import HOSTILE, comparison
 
 from rnnlab.report.comparison import Comparison
 from rnnlab.report.page import as_json, content_hash, draw, render, write_page
-from rnnlab.report.page_tables import Cell, PageTable, groups_table, metrics_table, runs_table, signs, verdicts_table, web
+from rnnlab.report.page_tables import PageTable, TableCell, groups_table, metrics_table, runs_table, signs, verdicts_table, web
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -135,7 +135,7 @@ def test_cells_are_sorted_by_numbers_not_by_how_they_are_written() -> None:
 
 
 def test_what_is_no_number_has_no_key() -> None:
-    assert [Cell("-", key).sort_key for key in (None, float("nan"), 0.0, "x")] == ["", "", "0.0", "x"]
+    assert [TableCell("-", key).sort_key for key in (None, float("nan"), 0.0, "x")] == ["", "", "0.0", "x"]
 
 
 def test_a_pair_that_could_not_be_tested_is_not_said_to_be_equal() -> None:

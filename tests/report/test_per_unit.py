@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec, Reference
-from rnnlab.evaluation.table_metrics import of_forecasts
-from rnnlab.report.per_unit import function_of, horizon_of, is_loss, rights, separable, unit_sums
+from rnnlab.report.per_unit import function_of, is_loss, rights, separable, unit_sums
 from rnnlab.tasks import Regularisation, Task, make_task, text_metrics
+from rnnlab.tasks.table_metrics import of_forecasts
 
 NONE = Regularisation(0.0, "none", 0.0)
 LABELS = ("a", "b", "c", "d")
@@ -147,8 +147,8 @@ def test_all_tickers_of_a_day_are_one_unit_and_days_are_in_order(forecasts: tupl
 
 def test_the_horizon_is_in_the_targets_names(forecasts: tuple[pd.DataFrame, dict[str, float]]) -> None:
     table, _ = forecasts
-    assert [horizon_of(table, metric) for metric in ("qlike", "qlike/volatility_1d", "qlike/volatility_5d")] == [5, 1, 5]
-    assert horizon_of(table.rename(columns=lambda name: name.replace("volatility_5d", "level")), "qlike/level") == 1
+    assert [unit_sums(table, metric).horizon for metric in ("qlike", "qlike/volatility_1d", "qlike/volatility_5d")] == [5, 1, 5]
+    assert unit_sums(table.rename(columns=lambda name: name.replace("volatility_5d", "level")), "qlike/level").horizon == 1
 
 
 SPOKEN = [("go to the left", "go to the left"), ("stop", "stop now"), ("one too three four", "one two three"), ("", "end")]

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from rnnlab.report.comparison import Metric, RunResult, UnitSums
+from rnnlab.report.comparison import RunResult, UnitSums
 from rnnlab.report.resampling import take
+from rnnlab.tasks import Metric
 
-ACCURACY, WER, RMSE = Metric("accuracy", "max", "share"), Metric("wer", "min", "share"), Metric("rmse", "min", "")
+ACCURACY, WER, RMSE = Metric("accuracy", "max", "fraction"), Metric("wer", "min", "fraction"), Metric("rmse", "min", "")
 SPEAKERS = np.array(["ann", "bob", "cem", "dee", "eve"])
 SUMS_SUK = np.array([[[3, 10], [4, 20], [1, 5], [9, 30], [2, 25]], [[5, 10], [4, 20], [0, 5], [6, 30], [4, 25]]], dtype=float)
 

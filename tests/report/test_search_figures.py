@@ -8,8 +8,9 @@ import optuna
 import pytest
 from tests.report.example import comparison
 
-from rnnlab.report.comparison import Comparison, Metric, Trial
+from rnnlab.report.comparison import Comparison, Trial
 from rnnlab.report.search_figures import axis_of, importance, importances, last_parts, optimisation_history, parallel_coordinates
+from rnnlab.tasks import Metric
 
 
 def trials(values: list[float | None], **settings: list) -> list[Trial]:
@@ -20,7 +21,7 @@ def trials(values: list[float | None], **settings: list) -> list[Trial]:
 
 
 def of_trials(found: list[Trial], direction: str = "max") -> Comparison:
-    metric = Metric("accuracy", direction, "share")  # type: ignore[arg-type]
+    metric = Metric("accuracy", direction, "fraction")  # type: ignore[arg-type]
     return replace(comparison(False), metric=metric, trials={"gru": found})
 
 

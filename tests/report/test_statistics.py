@@ -1,5 +1,6 @@
 """Intervals and tests against textbook ones where they must agree, and against simulation where none is printed."""
 
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -9,21 +10,23 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower
 
-from rnnlab.report.comparison import Metric, RunResult, UnitSums
+from rnnlab.report.comparison import RunResult, UnitSums
+from rnnlab.report.resampling import take
 from rnnlab.report.statistics import (
-    Part,
+    VarianceComponent,
     difference,
     freedom_of_dates,
     hedges_g,
     holm,
-    interval,
+    interval_of,
     num_lags,
     satterthwaite,
     seeds_needed,
     variance_of_mean,
 )
+from rnnlab.tasks import Metric
 
-ACCURACY, MSE = Metric("accuracy", "max", "share"), Metric("mse", "min", "")
+ACCURACY, MSE = Metric("accuracy", "max", "fraction"), Metric("mse", "min", "")
 
 
 def runs(means_SU: np.ndarray, units: np.ndarray | None = None, fold: str = "") -> list[RunResult]:
@@ -70,7 +73,8 @@ def test_where_every_fold_is_one_speaker_their_differences_are_what_is_tested() 
     known = stats.ttest_rel(first_FS.mean(1), second_FS.mean(1))
     assert found.p == pytest.approx(known.pvalue)
     assert (found.low, found.high) == pytest.approx(tuple(known.confidence_interval()))
-    assert interval(sides[0], ACCURACY) == pytest.approx(stats.t.interval(0.95, 5, first_FS.mean(), stats.sem(first_FS.mean(1))))
+    known = stats.t.interval(0.95, 5, first_FS.mean(), stats.sem(first_FS.mean(1)))
+    assert interval_of(take(sides[0], ACCURACY), ACCURACY) == pytest.approx(known)
 
 
 def test_the_variance_is_that_of_seeds_in_groups_crossed_with_units() -> None:
@@ -102,7 +106,7 @@ def test_a_simple_method_brings_no_seeds() -> None:
     assert found.num_seeds == (4, None)
     assert found.spread is not None
     assert found.spread.seeds[1] is None
-    assert found.spread.seeds[0] == Part(pytest.approx(network_SU.mean(1).var(ddof=1) / 4), pytest.approx(3))
+    assert found.spread.seeds[0] == VarianceComponent(pytest.approx(network_SU.mean(1).var(ddof=1) / 4), pytest.approx(3))
 
 
 # What must not matter, and what has no answer
@@ -120,7 +124,7 @@ def test_sides_change_places_and_only_the_sign_does() -> None:
 def test_less_is_better_where_the_metric_says_so() -> None:
     random = np.random.default_rng(6)
     first, second = runs(random.normal(0.8, 0.1, (3, 8))), runs(random.normal(0.7, 0.1, (3, 8)))
-    assert difference(first, second, Metric("wer", "min", "share")).gain == -difference(first, second, ACCURACY).gain
+    assert difference(first, second, Metric("wer", "min", "fraction")).gain == -difference(first, second, ACCURACY).gain
 
 
 def test_a_tie_is_no_win() -> None:
@@ -140,8 +144,8 @@ def test_one_seed_of_a_network_is_not_tested() -> None:
     found = difference(one, many, ACCURACY)
     assert (found.p, found.low, found.high, found.method) == (None, None, None, "not tested: one seed")
     assert found.gain == pytest.approx(2 / 3 - 2 / 3)
-    assert interval(one, ACCURACY) is None
-    assert interval(one, ACCURACY, is_fixed=True) is not None
+    assert interval_of(take(one, ACCURACY), ACCURACY) is None
+    assert interval_of(take(one, ACCURACY, is_fixed=True), ACCURACY) is not None
 
 
 def test_one_seed_in_each_of_several_folds_of_one_speaker_is_tested_as_pairs_of_folds() -> None:
@@ -158,17 +162,17 @@ def test_one_seed_in_each_of_several_folds_of_one_speaker_is_tested_as_pairs_of_
 def test_one_unit_in_all_is_not_tested() -> None:
     found = difference(runs([[0.9], [0.8]]), runs([[0.7], [0.6]]), ACCURACY)
     assert (found.p, found.method) == (None, "not tested: one test unit")
-    assert interval(runs([[0.9], [0.8]]), ACCURACY) is None
+    assert interval_of(take(runs([[0.9], [0.8]]), ACCURACY), ACCURACY) is None
 
 
 def test_a_group_that_is_always_right_has_wilson_s_interval_a_unit_an_answer() -> None:
-    low, high = interval(runs(np.ones((3, 12))), ACCURACY) or (0, 0)
+    low, high = interval_of(take(runs(np.ones((3, 12))), ACCURACY), ACCURACY) or (0, 0)
     known = stats.binomtest(12, 12).proportion_ci(method="wilson")
     assert (low, high) == (known.low, known.high)
 
 
 def test_an_interval_of_shares_stays_between_0_and_1() -> None:
-    low, high = interval(runs([[1, 1, 1, 0.9], [1, 1, 1, 0.9]]), ACCURACY) or (0, 0)
+    low, high = interval_of(take(runs([[1, 1, 1, 0.9], [1, 1, 1, 0.9]]), ACCURACY), ACCURACY) or (0, 0)
     assert 0.85 < low < high == 1
 
 
@@ -191,7 +195,7 @@ def test_examples_of_which_no_change_was_forecast_are_no_other_examples() -> Non
     first, second = (runs(np.random.default_rng(seed).integers(0, 2, (2, 9)), days(9)) for seed in (15, 16))
     first[0].rights.update({"a": 1.0, "b": 0.0})
     second[0].rights.update({"a": 1.0})
-    assert difference(first, second, Metric("direction_accuracy", "max", "share")).p is not None
+    assert difference(first, second, Metric("direction_accuracy", "max", "fraction")).p is not None
 
 
 # Dates
@@ -226,6 +230,27 @@ def test_folds_of_forecasts_follow_each_other() -> None:
     assert (parts.gain, parts.p) == pytest.approx((whole.gain, whole.p))
 
 
+def test_overlapping_forecasts_are_compared_over_as_many_lags_as_their_targets_overlap() -> None:
+    """Forecasts of the mean of the next 30 days: errors of neighbouring dates share 29 days, so Newey and West's variance takes 29 lags."""
+    num_dates, horizon = 150, 30
+    random = np.random.default_rng(17)
+    shocks = random.normal(size=(2, num_dates + horizon))
+    losses_2T = 3 + np.stack([np.convolve(row, np.ones(horizon) / horizon, "valid")[:num_dates] for row in shocks])
+    sides = [
+        [replace(run, sums=replace(run.sums, horizon=horizon)) for run in runs([row], days(num_dates)) if run.sums] for row in losses_2T
+    ]
+    found = difference(*sides, MSE, True, True)
+    series_T = losses_2T[1] - losses_2T[0]
+    known = sm.OLS(series_T, np.ones(num_dates)).fit(cov_type="HAC", cov_kwds={"maxlags": horizon - 1, "use_correction": False})
+    weights = 1 - np.arange(1, horizon) / horizon
+    independent = 1 - 1 / num_dates - 2 * float(weights @ (num_dates - np.arange(1, horizon))) / num_dates**2
+    assert found.spread is not None
+    assert found.spread.variance == pytest.approx(float(known.bse[0]) ** 2 / independent)
+    assert found.spread.freedom == pytest.approx(1.5 * num_dates / horizon)
+    nearer = difference(*(runs([row], days(num_dates)) for row in losses_2T), MSE, True, True)  # 16 lags, by the number of dates
+    assert nearer.spread is not None and nearer.spread.freedom == pytest.approx(1.5 * num_dates / 17)
+
+
 def test_seeds_add_to_what_dates_leave_open() -> None:
     random = np.random.default_rng(10)
     common_T = random.exponential(1.0, 80)
@@ -245,12 +270,12 @@ def test_lags_grow_with_dates_and_cover_the_horizon() -> None:
 
 
 def test_degrees_of_freedom_are_satterthwaite_s() -> None:
-    parts = [Part(2.0, 4), Part(1.0, 9)]
+    parts = [VarianceComponent(2.0, 4), VarianceComponent(1.0, 9)]
     assert satterthwaite(parts, parts, caution=0) == pytest.approx(3**2 / (4 / 4 + 1 / 9))
     assert satterthwaite(parts[:1], parts[:1]) == pytest.approx(4)
-    equal = [Part(1.0, 4), Part(1.0, 4)]
+    equal = [VarianceComponent(1.0, 4), VarianceComponent(1.0, 4)]
     assert satterthwaite(equal, equal) == pytest.approx(8)  # caution changes nothing where all are known as well
-    mixed = [Part(1.0, 2), Part(1.0, 1000)]
+    mixed = [VarianceComponent(1.0, 2), VarianceComponent(1.0, 1000)]
     assert satterthwaite(mixed, mixed) < satterthwaite(mixed, mixed, caution=0)
 
 

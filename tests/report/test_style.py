@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.report.example import comparison, summary
 
-from rnnlab.report.comparison import Comparison, Group, Metric
+from rnnlab.report.comparison import Comparison, Group
 from rnnlab.report.style import (
     COLOURS,
     Look,
@@ -19,6 +19,7 @@ from rnnlab.report.style import (
     scale_of,
     shortened,
 )
+from rnnlab.tasks import Metric
 
 
 def of_groups(*names: str, trials: tuple[str, ...] = ()) -> Comparison:
@@ -103,7 +104,7 @@ def test_the_best_is_chosen_by_validation_in_the_direction_of_the_metric() -> No
     values = {"a": 0.3, "b": None, "c": float("nan"), "d": 0.2}
     asked = replace(of_groups(*values), summaries={name: replace(summary("gru"), validation=value) for name, value in values.items()})
     assert best_by_validation(asked) == "d"
-    assert best_by_validation(replace(asked, metric=Metric("accuracy", "max", "share"))) == "a"
+    assert best_by_validation(replace(asked, metric=Metric("accuracy", "max", "fraction"))) == "a"
     assert best_by_validation(replace(asked, summaries={"b": asked.summaries["b"]})) is None
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from tests.report.example import HOSTILE, comparison
 
 from rnnlab.report.comparison import Comparison, Group
-from rnnlab.report.tables import latex, markdown, print_table, results_frame, summary_frame
+from rnnlab.report.tables import latex, markdown, print_table, results_frame
 
 NASTY = "a|b*c_d`e~$#{}[x](http://x.y)<b>\\&%^ \n1"
 
@@ -49,14 +49,6 @@ def test_what_a_run_lacks_is_missing() -> None:
     last = table.iloc[-1]
     assert last[["test", "seconds", "settings/model"]].isna().all()
     assert last["settings/hidden_size"] == "3"
-
-
-def test_the_summary_has_a_row_a_group() -> None:
-    table = summary_frame(comparison(False))
-    assert table["group"].tolist() == ["gru", "lstm", "srnn", "linear"]
-    assert table["is_baseline"].tolist() == [False, False, False, True]
-    assert table["mean"].tolist() == [0.9433, 0.9391, 0.8622, 0.8044]
-    assert (table["num_seeds"] == 3).all()
 
 
 def test_the_screen_shows_every_number_then_what_follows() -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnlab.report.comparison import Group, Metric, RunResult, UnitSums, Verdict
+from rnnlab.report.comparison import Group, RunResult, UnitSums, Verdict
 from rnnlab.report.verdicts import conclusions, order, p_text, summaries, verdicts
+from rnnlab.tasks import Metric
 
-ACCURACY, QLIKE, WER = Metric("accuracy", "max", "share"), Metric("qlike", "min", ""), Metric("wer", "min", "share")
+ACCURACY, QLIKE, WER = Metric("accuracy", "max", "fraction"), Metric("qlike", "min", ""), Metric("wer", "min", "fraction")
 UNITS = np.arange(40)
 
 

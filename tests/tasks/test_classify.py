@@ -39,16 +39,16 @@ def certain(predictions: list[int], num_classes: int = 3) -> Tensor:
 def test_the_targets_choose_the_task_and_the_metric_that_orders_tables(spec: DataSpec, kind: type) -> None:
     task = make_task(spec, NONE)
     assert type(task) is kind
-    assert (task.measure.name, task.measure.direction) == ("accuracy", "max")
-    assert task.compared == task.measure
+    assert (task.metric.name, task.metric.direction) == ("accuracy", "max")
+    assert task.compared == task.metric
     assert task.output_size == spec.target_size
 
 
 @pytest.mark.parametrize("spec", [CLASSES, PER_STEP])
 def test_data_that_ask_for_it_are_compared_by_the_loss(spec: DataSpec) -> None:
     task = make_task(replace(spec, metric="loss"), NONE)
-    assert (task.measure.name, task.measure.direction, task.measure.unit) == ("loss", "min", "nats")
-    assert task.compared == task.measure
+    assert (task.metric.name, task.metric.direction, task.metric.unit) == ("loss", "min", "nats")
+    assert task.compared == task.metric
 
 
 @pytest.mark.parametrize(

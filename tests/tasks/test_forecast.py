@@ -62,7 +62,7 @@ def test_quantiles_choose_checkpoints_by_their_own_loss_but_are_compared_as_poin
 ) -> None:
     spec = DataSpec("toy", "features", 4, "real", 2, ("x", "y"), link=link)
     task = make_task(spec, NONE, quantiles)
-    assert (task.measure.name, task.measure.direction) == (chosen, "min")
+    assert (task.metric.name, task.metric.direction) == (chosen, "min")
     assert (task.compared.name, task.compared.direction) == (compared, "min")
     assert task.output_size == 2 * max(1, len(quantiles))
     assert {chosen, compared} <= set(measured(task, (torch.zeros(1, task.output_size), batch_of([[1.0, 2.0]]))))

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.evaluation.table_metrics import measure_table
 from rnnlab.tasks import MultiLabel, Regularisation, make_task
 
 NONE = Regularisation(0.0, "none", 0.0)
@@ -120,7 +119,7 @@ def test_silence_that_is_foreseen_is_all_right() -> None:
 def test_the_interval_holds_the_value_and_narrows_with_more_sequences() -> None:
     task, random = MultiLabel(KEYS, NONE), np.random.default_rng(0)
     few, many = (pd.DataFrame({"nll": random.normal(8, 1, n), "num_targets": np.full(n, 7)}) for n in (12, 400))
-    (low, high), (lower, higher) = ((found["nll_low"], found["nll_high"]) for found in (measure_table(task, t) for t in (few, many)))
+    (low, high), (lower, higher) = ((found["nll_low"], found["nll_high"]) for found in (task.table_metrics(t) for t in (few, many)))
     assert low < few["nll"].mean() < high and lower < many["nll"].mean() < higher
     assert higher - lower < (high - low) / 3
 

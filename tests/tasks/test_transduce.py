@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnlab.contracts import SPECIALS, Batch, DataSpec, Decoded, Goal, Hypothesis
-from rnnlab.tasks import Measure, Regularisation, Transduce, make_task
+from rnnlab.tasks import Metric, Regularisation, Transduce, make_task
 
 NONE = Regularisation(0.0, "none", 0.0)
 WORDS = DataSpec("toy", "features", 4, "tokens", 8, (*SPECIALS, "a", "b", "c", "d"), goal="transcribe", max_target_length=4)
@@ -41,15 +41,15 @@ def decoded(*answers: list[list[int]], loss: float | None = None) -> Decoded:
 @pytest.mark.parametrize(
     ("goal", "measure"),
     [
-        ("transcribe", Measure("wer", "min", "share")),
-        ("pronounce", Measure("wer", "min", "share")),
-        ("translate", Measure("sacrebleu", "max", "")),
-        ("summarise", Measure("rougeL", "max", "share")),
+        ("transcribe", Metric("wer", "min", "fraction")),
+        ("pronounce", Metric("wer", "min", "fraction")),
+        ("translate", Metric("sacrebleu", "max", "")),
+        ("summarise", Metric("rougeL", "max", "fraction")),
     ],
 )
-def test_the_goal_chooses_the_metric_that_orders_tables(goal: Goal, measure: Measure) -> None:
+def test_the_goal_chooses_the_metric_that_orders_tables(goal: Goal, measure: Metric) -> None:
     task = task_of(goal)
-    assert task.measure == task.compared == measure
+    assert task.metric == task.compared == measure
     assert task.output_size == 8
     assert not task.is_per_step
 
@@ -57,7 +57,7 @@ def test_the_goal_chooses_the_metric_that_orders_tables(goal: Goal, measure: Mea
 def test_summaries_in_letters_that_rouge_does_not_know_are_ordered_by_chrf() -> None:
     spec = replace(WORDS, goal="summarise", label_names=(*SPECIALS, "绿", "茶", "我", "们"), target_language="zh", joined="pieces")
     task = make_task(spec, NONE)
-    assert task.measure == Measure("chrf", "max", "")
+    assert task.metric == Metric("chrf", "max", "")
 
 
 def test_what_is_for_classes_is_refused_and_label_smoothing_is_not() -> None:
@@ -109,7 +109,7 @@ def test_a_right_answer_has_the_best_measure_of_its_goal(goal: Goal, best: float
     task = task_of(goal)
     metrics = task.metrics()
     task.update(metrics, decoded([[A, B, C, D]]), batch_of(("d c", "a b c d")))
-    assert task.flatten(metrics.compute())[task.measure.name] == pytest.approx(best)
+    assert task.flatten(metrics.compute())[task.metric.name] == pytest.approx(best)
 
 
 def test_without_references_nothing_can_be_scored() -> None:

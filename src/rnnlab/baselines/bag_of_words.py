@@ -108,7 +108,7 @@ class TfIdf(Bag):
             "inverse_strength": np.array([best[1]]),
         }
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return log-odds."""
         transformer = TfidfTransformer(sublinear_tf=True)
         transformer.idf_ = arrays["idf"].astype(float)
@@ -141,7 +141,7 @@ class NBSVM(Bag):
         assert best is not None
         return {"columns": columns, "weights": best[1], "intercept": best[2], "inverse_strength": np.array([best[3]])}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return margins."""
         outputs: np.ndarray = self.counts([batch], arrays["columns"]).sign() @ arrays["weights"].T + arrays["intercept"]
         return outputs

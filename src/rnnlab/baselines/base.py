@@ -1,4 +1,4 @@
-"""What a simple method is: numbers fitted once, and a function of a batch; no gradient, no recurrence."""
+"""Base class of all baselines: arrays fitted once, and a function of a batch; no gradient, no recurrence."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ import torch
 from rnnlab.contracts import Batch, DataSpec, InputKind, TargetKind
 
 Arrays = dict[str, np.ndarray]
-"""What is fitted: saved as it is, beside the configuration."""
+"""Fitted arrays, saved as they are beside the configuration."""
 
 
 @dataclass(frozen=True)
 class BaselineSettings:
-    """Say which simple method, and its few settings (`baseline`).
+    """Which baseline, and its settings (`baseline`).
 
     Args:
         kind: `auto` (what suits the data), or a name of `rnnlab.models.baseline.METHODS`.
@@ -30,7 +30,7 @@ class BaselineSettings:
 
 
 class Method(ABC):
-    """A simple method for one kind of data."""
+    """A baseline for one kind of data."""
 
     input_kinds: ClassVar[tuple[InputKind, ...]]
     target_kinds: ClassVar[tuple[TargetKind, ...]]
@@ -48,7 +48,7 @@ class Method(ABC):
         """Fit on training batches; validation batches choose settings and nothing else."""
 
     @abstractmethod
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return outputs as the task reads them: (B, C) logits, (B, T, C) log-odds or (B, D) standardised forecasts."""
 
 

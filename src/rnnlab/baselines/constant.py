@@ -1,4 +1,4 @@
-"""What needs no input at all: the last value goes on, the mean of the training targets, or what the data know to be best without it."""
+"""Baselines that fit no function of the input: the last value, the mean of the training targets, or the best constant of the data."""
 
 from typing import ClassVar
 
@@ -22,7 +22,7 @@ class Persistence(Method):
         """Fit nothing."""
         return {}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return persistence as an output."""
         if batch.reference is None:
             raise ValueError(f"data={self.spec.name} says nothing of persistence: choose another baseline.kind")
@@ -30,7 +30,7 @@ class Persistence(Method):
 
 
 class Mean(Method):
-    """Forecast the mean of the training targets; of classes and labels, their shares (add-one)."""
+    """Forecast the mean of the training targets; of classes and labels, their frequencies (add-one)."""
 
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("features", "tokens")
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class", "labels_per_step")
@@ -50,7 +50,7 @@ class Mean(Method):
         scale = np.concatenate([_scale(batch) for batch in train]).mean(0)
         return {"output": np.log(np.exp(outputs * scale).mean(0)) / scale}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return the same for all."""
         shape = (batch.size, batch.inputs.shape[1], 1) if self.spec.target_kind == "labels_per_step" else (batch.size, 1)
         return np.tile(arrays["output"], shape)
@@ -71,7 +71,7 @@ class Memoryless(Method):
         answers = np.repeat([answer for _, answer in self.spec.memoryless], [steps for steps, _ in self.spec.memoryless], axis=0)
         return {"output": answers if self.spec.target_kind == "real" else np.log(np.maximum(answers, SMALLEST_PROBABILITY))}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return the same for all; sequences of other lengths than the data's go on with the last answer."""
         output = arrays["output"]
         if self.spec.target_kind == "real":

@@ -37,7 +37,7 @@ class Markov(Sets):
             log_odds.append(np.log((num_on_C + 1) / (num_C - num_on_C + 1)))
         return {"log_odds_2C": np.stack(log_odds)}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return log-odds, (B, T, C)."""
         off_C, on_C = arrays["log_odds_2C"]
         return np.where(batch.inputs.numpy() > 0, on_C, off_C)
@@ -64,7 +64,7 @@ class FrameLogistic(Sets):
         assert best is not None
         return {"weights": best[1][:, :-1], "intercept": best[1][:, -1], "penalty": np.array([best[2]])}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return log-odds, (B, T, C)."""
         outputs: np.ndarray = batch.inputs.double().numpy() @ arrays["weights"].T + arrays["intercept"]
         return outputs

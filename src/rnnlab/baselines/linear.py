@@ -49,7 +49,7 @@ class Window(Method):
         intercept = np.atleast_1d(found.intercept_) + mean_correction(residuals, train, self.spec.link == "exp")
         return {"weights": np.atleast_2d(found.coef_), "intercept": intercept, "alpha": np.array([alpha])}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return a linear function of the window."""
         outputs: np.ndarray = _windows([batch]) @ arrays["weights"].T + arrays["intercept"]
         return outputs
@@ -81,7 +81,7 @@ class HAR(Method):
         weights[:, 0] += mean_correction(targets - terms @ weights.T, train, is_log=True)
         return {"weights": weights}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return a linear function of three means."""
         outputs: np.ndarray = self._terms(batch) @ arrays["weights"].T
         return outputs
@@ -111,7 +111,7 @@ class Pooled(Method):
         fitted = logistic((inputs - mean) / spread, classes(train), val_inputs, classes(val), self.spec.target_size)
         return {**fitted, "mean": mean, "spread": spread}
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return a linear function of the pooled features."""
         inputs = (_pooled(batch) - arrays["mean"]) / arrays["spread"]
         outputs: np.ndarray = inputs @ arrays["weights"].T + arrays["intercept"]

@@ -59,7 +59,7 @@ class Nearest(Bag):
             "vector_offsets": found.indptr.astype(np.int64),
         }
 
-    def respond(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return targets, (B, S) int64 padded with 0."""
         chosen = self._most_similar(arrays, batch) if self.spec.input_kind == "tokens" else _closest(arrays, batch)
         offsets = arrays["nearest_offsets"]

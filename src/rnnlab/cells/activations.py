@@ -23,7 +23,7 @@ SELU_MINUS, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 @dataclass(frozen=True)
 class Activation:
-    """Hold a function and its derivative.
+    """A function and its derivative.
 
     Args:
         function: of the sum a.

@@ -1,4 +1,4 @@
-"""What every recurrent cell is: one step and its gradient written out from the equations, and both over whole sequences.
+"""Base class of all recurrent cells: one step and its gradient written out from the equations, and both over whole sequences.
 
 A step has two parts, so that what needs nothing of the step before is computed for all steps at once:
 
@@ -39,7 +39,7 @@ Backend = Literal["fused", "reference"]
 
 @dataclass(frozen=True)
 class StepGradient:
-    """Hold the gradient of one step.
+    """The gradient of one step.
 
     Args:
         entering: of what entered the step: x_t (B, F), or p_t (B, P).
@@ -54,7 +54,7 @@ class StepGradient:
 
 @dataclass(frozen=True)
 class SequenceGradient:
-    """Hold the gradient of a whole sequence.
+    """The gradient of a whole sequence.
 
     Args:
         inputs: (B, T, F), zero beyond a length.
@@ -70,7 +70,7 @@ class SequenceGradient:
 
 
 class Cell(nn.Module, ABC):
-    """Hold one layer's weights in one direction.
+    """One layer's weights in one direction.
 
     Args:
         kernel: who owns the weights: PyTorch's single-layer recurrent module where it computes this cell, else `Weights`.
@@ -113,15 +113,23 @@ class Cell(nn.Module, ABC):
             entering_BH: the hidden state as it enters the products with W_h: `state[0]`, recurrent dropout aside.
         """
 
-    @abstractmethod
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of `transition` by the chain rule, written out.
+        """Return the gradient of `transition` by the chain rule, written out; optional, since training uses autograd.
 
         Args:
             projected_BP: p_t.
             state: before the step.
             after: D_t, the gradient of each tensor of the state after the step.
+
+        Raises:
+            NotImplementedError: if the cell does not define it.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no hand-derived gradient: define transition_backward, or use autograd")
+
+    @classmethod
+    def has_hand_gradient(cls) -> bool:
+        """Say whether the cell defines `transition_backward`."""
+        return cls.transition_backward is not Cell.transition_backward
 
     def project_backward(self, inputs_XF: Tensor, projected_XP: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the gradient of `project`: of its inputs, and of its weights by name.
@@ -273,18 +281,18 @@ class Cell(nn.Module, ABC):
 
         Args:
             backend: see `Backend`.
-            recurrent_dropout: share of the hidden state that does not enter the products with W_h, the same at all steps of a sequence
+            recurrent_dropout: fraction of the hidden state that does not enter the products with W_h, the same at all steps of a sequence
                 (Gal and Ghahramani 2016, one mask for all gates).
             zoneout: probability that a number of the state keeps its value at a step (Krueger et al. 2017); the expectation while testing.
 
         Raises:
-            ValueError: where a kernel would have to let something happen within its steps, or nothing is there to be dropped.
+            ValueError: if a kernel would have to act within its steps, or there is nothing to drop.
         """
         name = type(self).__module__.rpartition(".")[2]
-        for key, share in (("recurrent_dropout", recurrent_dropout), ("zoneout", zoneout)):
-            if share and self.has_kernel and backend == "fused":
+        for key, fraction in (("recurrent_dropout", recurrent_dropout), ("zoneout", zoneout)):
+            if fraction and self.has_kernel and backend == "fused":
                 raise ValueError(
-                    f"model.recurrence.{key}={share} acts within each step, and cell={name} runs a whole sequence at once: set "
+                    f"model.recurrence.{key}={fraction} acts within each step, and cell={name} runs a whole sequence at once: set "
                     "model.recurrence.backend=reference, which goes step by step (slower)"
                 )
         if recurrent_dropout and "weight_hh_l0" not in dict(self.kernel.named_parameters()):

@@ -15,8 +15,8 @@ The paper's one further bias is the sum of b_i and b_h. Gradient of y = s * N(a)
 
 Gradient of a step, where it differs from that of `lstm`:
 
-    dm_t = dh * o * (1 - tanh(m_t)^2)               whence ds_c, db_c = dm_t, and through N the share of c_t
-    dm   = dc + that share                          all that reaches c_t
+    dm_t = dh * o * (1 - tanh(m_t)^2)               whence ds_c, db_c = dm_t, and through N the part of c_t
+    dm   = dc + that part                           all that reaches c_t
     du   = dp = [da_i, da_f, da_g, da_o]            whence ds_h, db_h = du, and through N the gradient of W_h h_{t-1}
     dp                                              whence ds_i, db_i = dp, and through N the gradient of W_i x_t
 """

@@ -31,7 +31,7 @@ DRAWN: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
 
 
 class Weights(nn.Module):
-    """Hold the weights of a cell that PyTorch has no kernel for: W_i, W_h, b_i, b_h under PyTorch's names, gates stacked.
+    """The weights of a cell that PyTorch has no kernel for: W_i, W_h, b_i, b_h under PyTorch's names, gates stacked.
 
     Args:
         input_size: F.
@@ -87,7 +87,7 @@ def refuse_two_memories(forget_bias: float | None, chrono: int | None) -> None:
 def remember(kernel: nn.RNNBase | Weights, forget_bias: float | None, chrono: int | None, keeps: int, admits: int | None) -> None:
     """Set the biases that decide how long a gated cell remembers before it has learned anything.
 
-    A gate that keeps a share f of the state forgets within about 1 / (1 - f) steps. A `forget_bias` b keeps sigmoid(b) (Gers et al.
+    A gate that keeps a fraction f of the state forgets within about 1 / (1 - f) steps. A `forget_bias` b keeps sigmoid(b) (Gers et al.
     2000; 1 in Jozefowicz et al. 2015); `chrono` spreads these times evenly over units up to T (Tallec and Ollivier 2018, section 2):
 
         b_keep = log u,  u ~ U(1, T - 1);   b_admit = -b_keep

@@ -28,7 +28,7 @@ console = Console(soft_wrap=True)
 
 @dataclass(frozen=True)
 class Selection:
-    """Hold what is compared.
+    """What is compared.
 
     Args:
         study: its name.
@@ -94,9 +94,9 @@ def compare(settings: CompareSettings) -> None:
             return
         found = [make_comparison(client, select(client, settings, name, Path(scratch)), settings, Path(scratch)) for name in names]
         for comparison, parent in found:
-            leave_report(client, comparison, parent, report_folder(settings, comparison, is_one=len(found) == 1))
+            write_report(client, comparison, parent, report_folder(settings, comparison, is_one=len(found) == 1))
         if len(found) > 1:
-            leave_ranks([comparison for comparison, _ in found], settings)
+            write_ranks([comparison for comparison, _ in found], settings)
 
 
 # -- what is compared --------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def make_comparison(client: Client, selection: Selection, settings: CompareSetti
 
 
 def tracked_baselines(client: Client, compared: Sequence[Run], metric: str) -> list[Run]:
-    """Return simple methods that were tracked on the same test examples, where the comparison has none itself: of each kind that was run
+    """Return baselines that were tracked on the same test examples, where the comparison has none itself: of each kind that was run
     on every fold, the latest.
     """
     if any(runs.is_baseline(run) for run in compared):
@@ -273,7 +273,7 @@ def read_trials(client: Client, selection: Selection) -> dict[str, list[Trial]]:
     return found
 
 
-# -- what is left behind -----------------------------------------------------------------------------------------------
+# -- the report -----------------------------------------------------------------------------------------------
 
 
 def report_folder(settings: CompareSettings, comparison: Comparison, is_one: bool) -> Path:
@@ -292,7 +292,7 @@ def comparison_folder(settings: CompareSettings) -> Path:
     return settings.paths.outputs / "comparisons" / "_".join(run_id[:8] for run_id in settings.run_ids)
 
 
-def leave_report(client: Client, comparison: Comparison, parent: Run | None, folder: Path) -> None:
+def write_report(client: Client, comparison: Comparison, parent: Run | None, folder: Path) -> None:
     """Print the table, write the report, and add it to the parent run's artifacts."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = static_figures.write_pictures(comparison, folder)
@@ -309,7 +309,7 @@ def leave_report(client: Client, comparison: Comparison, parent: Run | None, fol
     console.print(f"\nreport: {folder / 'report.html'}", highlight=False)
 
 
-def leave_ranks(comparisons: Sequence[Comparison], settings: CompareSettings) -> None:
+def write_ranks(comparisons: Sequence[Comparison], settings: CompareSettings) -> None:
     """Print average ranks over several data sets, and draw them beside the reports."""
     scores = {c.data: {name: s.mean for name, s in c.summaries.items()} for c in comparisons}
     directions = {c.data: c.metric.direction for c in comparisons}

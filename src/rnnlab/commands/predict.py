@@ -14,7 +14,6 @@ from rich.table import Table
 
 from rnnlab.commands.finished import open_run, write_text
 from rnnlab.config import ConfigError, whole
-from rnnlab.data.music.piano_rolls import write_roll
 from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
@@ -127,7 +126,7 @@ def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: 
             num_done += 1
             file, piece_TK = folder / f"{num_done:03d}.png", values_TK[:length]
             added_SK = draw_continuation(bundle.model, piece_TK, length, num_steps, seed, file)
-            write_roll(torch.cat([piece_TK, added_SK]).numpy(), bundle.model.spec.label_names, file.with_suffix(".csv"))
+            bundle.reader.write(torch.cat([piece_TK, added_SK]).numpy(), file.with_suffix(".csv"))
     print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
 
 

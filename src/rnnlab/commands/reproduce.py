@@ -26,9 +26,10 @@ from rich.table import Table
 from rnnlab.commands.train import train
 from rnnlab.config import ConfigError, checked
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.evaluation.artifacts import ENVIRONMENT, SHARES, environment
+from rnnlab.evaluation.artifacts import ENVIRONMENT, environment
 from rnnlab.paths import HOME, root
 from rnnlab.settings import Composed, Tracking, TrainSettings
+from rnnlab.tasks.metrics import entry_of, is_result
 from rnnlab.tracking.recorded import read_config
 from rnnlab.tracking.tracker import Client, Run, Tracker, TrackingError, connect, find_runs, get_run, git_state, process_name, read_artifact
 from rnnlab.training.identity import package_hash
@@ -37,15 +38,13 @@ from rnnlab.training.recipes import check
 
 OWN_WORDS = ("run=", "check=", "tolerance=", "tracking.uri=", "paths.")
 MACHINE = ("platform", "libc", "cpu", "cpu_capability", "numpy_threads", "accelerator")
-OF_SIZE_ONE = (*SHARES, "skill", "ece", "ic", "rank_ic")
-"""Numbers that are shares, or differences of such: near 0 their own size is no measure of how far apart two of them are."""
 NUM_SHOWN = 20
 console = Console(soft_wrap=True)
 
 
 @dataclass(frozen=True)
 class Change:
-    """Hold one number, or one table of predictions, that came out otherwise.
+    """One number, or one table of predictions, that came out otherwise.
 
     Args:
         name: of the metric or file.
@@ -63,8 +62,8 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Hold what a comparison says.
+class Reproduction:
+    """The result of a reproduction.
 
     Args:
         is_reproduced: whether it counts as the same.
@@ -136,7 +135,7 @@ def reproduce(settings: ReproduceSettings) -> None:
         new = find_runs(client, mine)[0]
         changes = compare_numbers(run.data.metrics, new.data.metrics)
         changes += compare_tables(before, read_predictions(client, new, Path(scratch) / "now"))
-        num_numbers = sum(map(is_compared, run.data.metrics))
+        num_numbers = sum(map(is_result, run.data.metrics))
     verdict = judge(changes, num_numbers, reasons, settings.tolerance)
     Tracker(client, new.info.run_id, str(new.info.run_name), Path(new.data.tags["outputs"])).set_tags({"reproduced": verdict.short})
     print_verdict(verdict, changes, run, new)
@@ -309,25 +308,20 @@ def _say(name: str, text: str) -> None:
 # -- the comparison ----------------------------------------------------------------------------------------------------
 
 
-def is_compared(name: str) -> bool:
-    """Tell the metrics that a result consists of from those that each run has of its own (time, memory, curves)."""
-    return name.startswith(("best/", "test/"))
-
-
 def deviation_of(name: str, before: float, now: float) -> float:
-    """Return how far apart two values of a metric are: of shares and skill the difference, of others relative to the larger."""
+    """Return how far apart two values of a metric are: the difference of fractions and the like, else that relative to the larger."""
     if before == now or (math.isnan(before) and math.isnan(now)):
         return 0.0
     if not (math.isfinite(before) and math.isfinite(now)):
         return math.inf
-    is_share = name.partition("/")[2].startswith(OF_SIZE_ONE)
-    return abs(before - now) / max(abs(before), abs(now), 1.0 if is_share else 0.0)
+    least = 1.0 if entry_of(name.partition("/")[2]).is_of_size_one else 0.0
+    return abs(before - now) / max(abs(before), abs(now), least)
 
 
 def compare_numbers(before: Mapping[str, float], now: Mapping[str, float]) -> list[Change]:
     """Return the recorded numbers that came out otherwise; one that does not come out at all is infinitely far."""
     changes = []
-    for name in filter(is_compared, sorted(before)):
+    for name in filter(is_result, sorted(before)):
         deviation = deviation_of(name, before[name], now.get(name, math.inf))
         if deviation:
             changes.append(Change(name, f"{before[name]:.10g}", f"{now[name]:.10g}" if name in now else "none", deviation))
@@ -373,7 +367,7 @@ def _num_differing(old: pd.DataFrame, new: pd.DataFrame) -> int:
     return int(differs.sum())
 
 
-def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance: float) -> Verdict:
+def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance: float) -> Reproduction:
     """Say whether a run was reproduced.
 
     Args:
@@ -384,22 +378,23 @@ def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance
     """
     though = f" (though not all is as it was: {', '.join(reasons)})" if reasons else ""
     if not changes:
-        return Verdict(True, "to the bit", f"reproduced to the bit: {num_numbers} numbers, and all predictions on val and test{though}")
+        text = f"reproduced to the bit: {num_numbers} numbers, and all predictions on val and test{though}"
+        return Reproduction(True, "to the bit", text)
     worst = max(change.deviation for change in changes)
     if reasons and worst <= tolerance:
         digits = f"to {math.floor(-math.log10(worst))} digits" if worst else "in all digits"
         text = f"the same {digits}, within the tolerance of {tolerance:g}; not to the bit (what differs: {', '.join(reasons)})"
-        return Verdict(True, digits, text)
+        return Reproduction(True, digits, text)
     numbers = [change for change in changes if not change.name.startswith("predictions/")]
     limit = f" by more than {tolerance:g}" if reasons else ""
     beyond = [change for change in numbers if change.deviation > (tolerance if reasons else 0)]
     tables = "; ".join(f"{change.name}: {change.words}" for change in changes if change.name.startswith("predictions/"))
     why = f"what differs: {', '.join(reasons)}" if reasons else "code, data, packages, machine and threads are the run's"
     parts = [f"{len(beyond)} of {num_numbers} numbers differ{limit}", *([tables] if tables else []), why]
-    return Verdict(False, "no", f"NOT reproduced: {'; '.join(parts)}")
+    return Reproduction(False, "no", f"NOT reproduced: {'; '.join(parts)}")
 
 
-def print_verdict(verdict: Verdict, changes: list[Change], run: Run, new: Run) -> None:
+def print_verdict(verdict: Reproduction, changes: list[Change], run: Run, new: Run) -> None:
     """Print what came out otherwise, the farthest first, and the verdict."""
     if changes:
         table = Table(title="\nwhat came out otherwise", title_justify="left", show_edge=False, pad_edge=False)

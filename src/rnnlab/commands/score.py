@@ -9,11 +9,10 @@ from rnnlab.commands.finished import fetched, open_run, write_text
 from rnnlab.commands.tracked_training import refuse_changed_data
 from rnnlab.config import Node
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.evaluation.artifacts import unit_of
-from rnnlab.evaluation.evaluate import measure
+from rnnlab.evaluation.evaluate import evaluate
 from rnnlab.settings import Paths, Store
+from rnnlab.tasks import Metric
 from rnnlab.tracking.recorded import read_config
-from rnnlab.training.callbacks import shown
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,13 @@ def score(settings: ScoreSettings) -> None:
     else:
         data.setup()
         refuse_changed_data(client, run_id, data)
-    found = measure(bundle.model, data, "test")
+    found = evaluate(bundle.model, data, "test")
     words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
     table = Table(title=f"run {run_id} on {words}", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("")
     table.add_column("value", justify="right")
     for name, value in found.numbers.items():
-        table.add_row(name, shown(value, unit_of(name, bundle.model.task)))
+        table.add_row(name, Metric.named(name, bundle.model.spec.unit).shown(value))
     Console(soft_wrap=True).print(table)
     if settings.output:
         write_text(found.table.to_csv(index=False), settings.output)

@@ -132,12 +132,12 @@ def _train_under(
         if not is_leader():
             return None
         found = evaluate_both(settings, fitted.model, data)
-        diagnosis = artifacts.leave_behind(tracker, fitted.model, data, found, fitted.cost, settings, fitted.checkpoint)
+        diagnosis = artifacts.write_artifacts(tracker, fitted.model, data, found, fitted.cost, settings, fitted.checkpoint)
         if settings.study.job.parent:
             artifacts.print_line(tracker, fitted.model, found, fitted.cost)
         else:
             artifacts.print_summary(tracker, fitted.model, data, found, fitted.cost, settings.words, diagnosis)
-        value = found["val"].numbers[model.task.measure.name]
+        value = found["val"].numbers[model.task.metric.name]
     return value
 
 
@@ -147,8 +147,8 @@ def _pruning(settings: TrainSettings, model: Predictor) -> list[Callback]:
         return []
     from rnnlab.studies.trials import Pruning
 
-    measure = chosen_by(model, settings.study.search.metric)
-    return [Pruning(settings, f"val/{measure.name}", measure.direction)]
+    metric = chosen_by(model, settings.study.search.metric)
+    return [Pruning(settings, f"val/{metric.name}", metric.direction)]
 
 
 def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: SequenceDataModule, job: str, start: Start) -> Tracker:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 
@@ -54,6 +55,14 @@ class InputReader(ABC):
         Raises:
             ValueError: where the person must give something else; says what.
         """
+
+    def write(self, values: np.ndarray, file: Path) -> None:
+        """Write one example, (T, F), as the files that this reader reads.
+
+        Raises:
+            ValueError: where examples of this kind are not written.
+        """
+        raise ValueError(f"examples of the kind {self.kind} are not written")
 
     @abstractmethod
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:

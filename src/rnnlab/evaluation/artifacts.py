@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: numbers, predictions, pictures, the bundle, the model, and a table on the screen."""
+"""Artifacts and summary of a finished run: numbers, predictions, figures, the bundle, the model, and a table on the screen."""
 
 import json
 import os
@@ -28,10 +28,11 @@ from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE
 from rnnlab.settings import TrainSettings
-from rnnlab.tasks import Classify, Forecast, Label, MultiLabel, Task, Transduce
+from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Task, Transduce
+from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of
+from rnnlab.tasks.text_metrics import row_sums
 from rnnlab.tracking.tracker import Tracker, find_baselines
 from rnnlab.tracking.views import NOTE, code
-from rnnlab.training.callbacks import shown
 
 SERVING_PACKAGES = (
     *("mlflow", "torch", "torchaudio", "torchtext", "sentencepiece", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
@@ -41,34 +42,11 @@ SERVING_PACKAGES = (
 CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "filelock")
 ENVIRONMENT = "packages.json"
 NUM_ERRORS_SHOWN = 200
-METERED = ("speed/", "memory/")
-"""What training has logged with every epoch."""
 NUM_MAPS = 6
 NUM_PIECES, MOST_STEPS = 2, 64
-SHARES = (
-    "accuracy",
-    "frame_accuracy",
-    "f1",
-    "precision",
-    "recall",
-    "direction",
-    "coverage",
-    "wer",
-    "cer",
-    "per",
-    "sentence_error",
-    "rouge",
-)
-IN_TARGET_UNIT = ("rmse", "mae", "pinball", "width")
-MAIN = (
-    *("accuracy", "f1_macro", "precision_macro", "recall_macro", "ece"),
-    *("wer", "wer_new", "per", "cer", "cer_new", "sentence_error", "sacrebleu", "bleu_tok_lc", "chrf", "rougeL", "rouge1", "rouge2"),
-    *("nll", "nll_per_sequence", "frame_accuracy"),
-    *("qlike", "mse", "rmse", "mae", "pinball", "skill", "direction_accuracy", "ic", "rank_ic", "coverage/90", "coverage/50", "loss"),
-)
 
 
-def leave_behind(
+def write_artifacts(
     tracker: Tracker,
     model: Predictor,
     data: SequenceDataModule,
@@ -77,10 +55,10 @@ def leave_behind(
     settings: TrainSettings,
     checkpoint: Path | None,
 ) -> Diagnosis | None:
-    """Write everything to the run's folder first, then hand it to tracking; of a network, say how its training went."""
+    """Write all artifacts to the run's folder, then hand them to tracking; return the diagnosis of a network's training."""
     numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
     numbers |= {f"test/{name}": value for name, value in found["test"].numbers.items()}
-    once = {name: value for name, value in extra.items() if not (isinstance(model, Network) and name.startswith(METERED))}
+    once = {name: value for name, value in extra.items() if not (isinstance(model, Network) and name.startswith(MEASURED_EVERY_EPOCH))}
     tracker.log_metrics(numbers | once, 0)  # one value a run: at step 0 the UI draws bars
     tracker.flush()
     folder = tracker.folder / "artifacts"
@@ -133,12 +111,11 @@ def what_ran(settings: TrainSettings, model: Predictor) -> str:
 def what_came_out(tracker: Tracker, model: Predictor, found: Mapping[str, Evaluation], extra: Mapping[str, float]) -> str:
     """Describe a finished run by its result, how to make it again and where its files are, in Markdown."""
     name, val, test = model.task.compared.name, found["val"].numbers, found["test"].numbers
-    unit = "share" if unit_of(name, model.task) == "share" else ""
-    interval = _interval(name, test, 100 if unit else 1).strip(" []").replace(", ", " to ")
-    between = f", 95 % interval {interval}" if interval else ""
+    metric = Metric.named(name)
+    between = _interval(metric, test, ", 95 % interval {:.1f} to {:.1f}")
     cost = f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters, {extra['time/fit_seconds']:.0f} s"
     again, files = code(f"python src/reproduce.py run={tracker.run_id}"), code(str(tracker.folder))
-    result = f"test {shown(test[name], unit)}{between}; validation {shown(val[name], unit)}"
+    result = f"test {metric.shown(test[name])}{between}; validation {metric.shown(val[name])}"
     return f"{name}: **{result}**; {cost}.\n\nAgain: {again}  \nFiles: {files}"
 
 
@@ -172,9 +149,9 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
     """
     task = model.task
     if isinstance(model, Network):
-        measure = task.measure.name
-        history = {name: tracker.history(name) for name in ("train/loss", "val/loss", f"val/{measure}")}
-        figures.learning_curve(history, measure, folder / "learning_curve.png")
+        metric = task.metric.name
+        history = {name: tracker.history(name) for name in ("train/loss", "val/loss", f"val/{metric}")}
+        figures.learning_curve(history, metric, folder / "learning_curve.png")
     if isinstance(task, Classify) and not isinstance(task, Label):
         labels = task.spec.label_names
         figures.confusion_matrix(table, labels, folder / "confusion_matrix.png")
@@ -222,12 +199,12 @@ def draw_texts(model: Predictor, data: SequenceDataModule, table: pd.DataFrame, 
 
 
 def worst_answers(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the answers that are not right, the worst first."""
-    for unit in ("phone", "word"):
-        if f"{unit}_errors" in table:
-            rate = table[f"{unit}_errors"] / table[f"num_{unit}s"].clip(lower=1)
-            return table.assign(error_rate=rate)[rate > 0].sort_values("error_rate", ascending=False, kind="stable")
-    return table.sort_values("rougeL" if "rougeL" in table else "chrf", kind="stable")
+    """Return answers, the worst first; of those with error rates only the wrong ones, with their rate."""
+    sums_N2, _, is_more_better = row_sums(table)
+    value_N = sums_N2[:, 0] / np.maximum(sums_N2[:, 1], 1)
+    if is_more_better:
+        return table.iloc[np.argsort(value_N, kind="stable")]
+    return table.assign(error_rate=value_N)[value_N > 0].sort_values("error_rate", ascending=False, kind="stable")
 
 
 def write_errors(wrong: pd.DataFrame, data: SequenceDataModule, file: Path) -> None:
@@ -242,8 +219,8 @@ def write_errors(wrong: pd.DataFrame, data: SequenceDataModule, file: Path) -> N
 
 def print_line(tracker: Tracker, model: Predictor, found: dict[str, Evaluation], extra: dict[str, float]) -> None:
     """Print one line of a study's job: what it is compared by, how long it took, its run."""
-    name, unit = model.task.compared.name, model.task.compared.unit
-    values = "  ".join(f"{split} {name} {shown(found[split].numbers[name], unit)}" for split in ("val", "test"))
+    metric = model.task.compared
+    values = "  ".join(f"{split} {metric.name} {metric.shown(found[split].numbers[metric.name])}" for split in ("val", "test"))
     console = Console(stderr=True, soft_wrap=True)
     solved = {1.0: "  solved", 0.0: "  not solved"}.get(found["test"].numbers.get("solved", -1.0), "")
     console.print(f"[bold]{tracker.name}[/]  {values}{solved}  {extra['time/fit_seconds']:.0f} s  run {tracker.run_id}", highlight=False)
@@ -263,9 +240,9 @@ def print_summary(
     table = Table(title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False)
     for heading in ("", "validation", "test"):
         table.add_column(heading, justify="right" if heading else "left")
-    for name in (name for name in MAIN if name in val and name in test):
-        unit = unit_of(name, model.task)
-        table.add_row(name, shown(val[name], unit), shown(test[name], unit) + _interval(name, test, 100 if unit == "share" else 1))
+    for name in (name for name in LISTED if name in val and name in test):
+        metric = Metric.named(name, model.spec.unit)
+        table.add_row(name, metric.shown(val[name]), metric.shown(test[name]) + _interval(metric, test, " [{:.1f}, {:.1f}]"))
     console = Console(soft_wrap=True)
     console.print()
     console.print(table)
@@ -288,25 +265,18 @@ def solved_or_not(task: Task, numbers: dict[str, float]) -> str:
     """Say whether a task is solved; nothing where the data don't say when it is."""
     if "solved" not in numbers or task.spec.solved_at is None:
         return ""
-    name, unit = task.compared.name, task.compared.unit
-    wanted = f"{'below' if task.compared.direction == 'min' else 'above'} {shown(task.spec.solved_at, unit)}"
+    metric = task.compared
+    wanted = f"{'below' if metric.direction == 'min' else 'above'} {metric.shown(task.spec.solved_at)}"
+    reached = f"test {metric.name} {metric.shown(numbers[metric.name])}"
     if numbers["solved"]:
-        return f"[bold green]solved:[/] test {name} {shown(numbers[name], unit)} is {wanted}"
-    return f"[bold yellow]not solved:[/] test {name} {shown(numbers[name], unit)} is not {wanted}"
+        return f"[bold green]solved:[/] {reached} is {wanted}"
+    return f"[bold yellow]not solved:[/] {reached} is not {wanted}"
 
 
-def unit_of(name: str, task: Task) -> str:
-    """Return how a metric is written."""
-    if name.startswith(SHARES):
-        return "share"
-    return task.spec.unit if name.startswith(IN_TARGET_UNIT) else ""
-
-
-def _interval(name: str, numbers: dict[str, float], factor: float) -> str:
-    stem = name.removesuffix("_accuracy") if name == "direction_accuracy" else name
-    if f"{stem}_low" not in numbers:
-        return ""
-    return f" [{factor * numbers[f'{stem}_low']:.1f}, {factor * numbers[f'{stem}_high']:.1f}]"
+def _interval(metric: Metric, numbers: Mapping[str, float], words: str) -> str:
+    """Write a metric's 95 % interval in these words, nothing if it has none."""
+    ends = interval_of(metric.name, numbers)
+    return words.format(*(metric.factor * end for end in ends)) if ends else ""
 
 
 def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule, test: dict[str, float], words: Sequence[str]) -> str:
@@ -328,8 +298,7 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
         return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {asked}".rstrip()
     best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])
     theirs, ours = best.data.metrics[f"test/{key}"], test[key]
-    unit = unit_of(key, model.task)
-    numbers = f"{key} {shown(ours, unit)} against {shown(theirs, unit)} of {best.info.run_name} ({best.info.run_id[:8]})"
+    numbers = f"{key} {compared.shown(ours)} against {compared.shown(theirs)} of {best.info.run_name} ({best.info.run_id[:8]})"
     if not isinstance(model, Network):
         return f"best other baseline: {numbers}"
     if sign * (ours - theirs) > 0:

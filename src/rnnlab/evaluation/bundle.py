@@ -25,7 +25,7 @@ BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Bundle:
-    """Hold a model that can predict.
+    """A model that can predict.
 
     Args:
         model: with its weights.

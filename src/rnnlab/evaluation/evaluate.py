@@ -1,4 +1,4 @@
-"""Measure a trained model on one split: its numbers, and a table of every prediction."""
+"""Evaluate a trained model on one split: its numbers, and a table of every prediction."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,13 +10,12 @@ import torch
 
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule, Split
-from rnnlab.evaluation.table_metrics import measure_table
 from rnnlab.models.base import Predictor
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Hold what was measured.
+    """The result of an evaluation.
 
     Args:
         numbers: metric name to value, `loss` among them.
@@ -27,14 +26,14 @@ class Evaluation:
     table: pd.DataFrame
 
 
-def measure(model: Predictor, data: SequenceDataModule, split: Split, num_batches: int | None = None) -> Evaluation:
-    """Measure a model on a split.
+def evaluate(model: Predictor, data: SequenceDataModule, split: Split, num_batches: int | None = None) -> Evaluation:
+    """Evaluate a model on a split.
 
     Metrics, what only the whole table gives, and whether the task is solved (1 or 0) where the data say when; the table names each example.
     """
-    found = evaluate(model, data.plain_dataloader(split), num_batches)
+    found = evaluate_batches(model, data.plain_dataloader(split), num_batches)
     table = with_examples(found.table, data)
-    numbers = found.numbers | measure_table(model.task, table) | {"num_examples": len(table)}
+    numbers = found.numbers | model.task.table_metrics(table) | {"num_examples": len(table)}
     is_solved = model.task.is_solved(numbers)
     return Evaluation(numbers if is_solved is None else numbers | {"solved": float(is_solved)}, table)
 
@@ -50,8 +49,8 @@ def with_examples(table: pd.DataFrame, data: SequenceDataModule) -> pd.DataFrame
 
 
 @torch.inference_mode()
-def evaluate(model: Predictor, batches: Iterable[Batch], num_batches: int | None = None) -> Evaluation:
-    """Measure a model, in float32, dropout off.
+def evaluate_batches(model: Predictor, batches: Iterable[Batch], num_batches: int | None = None) -> Evaluation:
+    """Evaluate a model on batches, in float32, dropout off.
 
     Args:
         model: on the device where it is to run.
@@ -64,7 +63,7 @@ def evaluate(model: Predictor, batches: Iterable[Batch], num_batches: int | None
     losses, sizes, parts = [], [], []
     for batch in islice(batches, num_batches):
         on_device = batch.to(model.device)
-        outputs = model.respond(on_device)
+        outputs = model.predict(on_device)
         losses.append(float(model.task.loss(outputs, on_device, is_training=False)))
         sizes.append(model.task.num_answers(on_device))
         model.task.update(metrics, outputs, on_device)
@@ -79,4 +78,4 @@ def evaluate(model: Predictor, batches: Iterable[Batch], num_batches: int | None
 def answer(model: Predictor, batch: Batch) -> pd.DataFrame:
     """Return the predictions of one batch whose targets are unknown."""
     model.eval()
-    return pd.DataFrame(model.task.columns(model.respond(batch), batch))
+    return pd.DataFrame(model.task.columns(model.predict(batch), batch))

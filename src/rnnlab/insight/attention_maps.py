@@ -37,7 +37,7 @@ def draw_maps(model: Predictor, batch: Batch, files: list[Path]) -> None:
     if not isinstance(model, Seq2Seq) or model.spec.target_kind != "tokens":
         raise ValueError("attention maps show how model=seq2seq answers with sequences; this run is of another model or kind of data")
     model.eval()
-    decoded = model.respond(batch)
+    decoded = model.predict(batch)
     assert isinstance(decoded, Decoded)
     answers = [found[0].tokens for found in decoded.hypotheses]
     lengths_B = torch.tensor([len(answer) for answer in answers], device=batch.inputs.device)

@@ -34,7 +34,7 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Attribution:
-    """Say what carried one answer.
+    """The explanation of one answer: the share of each input.
 
     Args:
         answer: what is explained: the predicted label, or the forecast's name.
@@ -92,8 +92,7 @@ def attribute(model: Predictor, batch: Batch, row: int) -> list[Attribution]:
     with evaluating(network), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient while evaluating
         with torch.no_grad():
             values, lengths_B = network.frontend(alone.inputs, alone.input_lengths)
-            outputs = network.respond(alone)
-        assert isinstance(outputs, Tensor)
+            outputs = _outputs(network, alone)
         is_tokens = network.spec.input_kind == "tokens"
         ends = values[0] if is_tokens else zero_padding(alone.inputs, alone.input_lengths)[0]
         num_steps = int(lengths_B[0]) if is_tokens else int(alone.input_lengths[0])
@@ -104,6 +103,12 @@ def attribute(model: Predictor, batch: Batch, row: int) -> list[Attribution]:
             shares_TF = shares_TF.sum(1, keepdims=True) if is_tokens else shares_TF
             found.append(Attribution(name, unit, shares_TF, value, baseline, num_points))
     return found
+
+
+def _outputs(network: Network, batch: Batch) -> Tensor:
+    outputs = network.predict(batch)
+    assert isinstance(outputs, Tensor)  # of classes and numbers, as `refusal` has seen to
+    return outputs
 
 
 Scalar = Callable[[Tensor, Batch], Tensor]
@@ -137,14 +142,14 @@ def _along(network: Network, alone: Batch, scalar: Scalar) -> Callable[[Tensor],
     def answer(values_NTX: Tensor) -> Tensor:
         batch = _repeated(alone, 0, len(values_NTX))
         if network.spec.input_kind == "features":
-            return scalar(network.respond(replace(batch, inputs=values_NTX)), batch)  # type: ignore[arg-type]
+            return scalar(_outputs(network, replace(batch, inputs=values_NTX)), batch)
 
         def swap(module: nn.Module, given: tuple[Tensor, ...], found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             return values_NTX, found[1]
 
         handle = network.frontend.register_forward_hook(swap)
         try:
-            return scalar(network.respond(batch), batch)  # type: ignore[arg-type]
+            return scalar(_outputs(network, batch), batch)
         finally:
             handle.remove()
 

@@ -24,8 +24,8 @@ FONT_SIZE, LINE_INCHES = 11, 0.3
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Say how the input is shown.
+class ShownInput:
+    """An input as people read it.
 
     Args:
         inputs_TF: features as the network got them (of tokens empty).
@@ -42,7 +42,7 @@ class Reading:
     is_past: bool
 
 
-def draw_shares(found: Attribution, reading: Reading, file: Path) -> None:
+def draw_shares(found: Attribution, reading: ShownInput, file: Path) -> None:
     """Draw one answer's shares over its input.
 
     Args:
@@ -78,7 +78,7 @@ def _label(found: Attribution, what: str) -> str:
     return f"{what}\n({found.unit})" if found.unit else what
 
 
-def _over_sound(found: Attribution, reading: Reading) -> Figure:
+def _over_sound(found: Attribution, reading: ShownInput) -> Figure:
     """Draw the frames above, the share of each below."""
     num_steps, num_features = reading.inputs_TF.shape
     scale = 1.0 if reading.step_ms is None else reading.step_ms / 1000
@@ -105,7 +105,7 @@ def _over_sound(found: Attribution, reading: Reading) -> Figure:
     return figure
 
 
-def _over_features(found: Attribution, reading: Reading) -> Figure:
+def _over_features(found: Attribution, reading: ShownInput) -> Figure:
     """Draw shares by feature and step, the sums of steps below and of features at the right."""
     num_steps, num_features = found.shares_TF.shape
     places = np.arange(num_steps) - (num_steps - 1 if reading.is_past else 0)

@@ -136,6 +136,6 @@ def _chances(model: Predictor, piece_TK: Tensor) -> Tensor:
     """Return the chance of each label after each step, (T, K)."""
     lengths_B = torch.tensor([len(piece_TK)], device=piece_TK.device)
     batch = Batch(piece_TK[None], lengths_B, piece_TK[None], torch.zeros_like(lengths_B), torch.zeros_like(lengths_B))
-    outputs = model.respond(batch)
+    outputs = model.predict(batch)
     assert isinstance(outputs, Tensor)
     return outputs[0].float().sigmoid()

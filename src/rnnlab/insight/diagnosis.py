@@ -17,12 +17,12 @@ from rnnlab.insight.remedies import remedies
 from rnnlab.settings import TrainSettings
 
 Points = list[tuple[int, float]]
-Verdict = Literal["overfitting", "memorising", "learned nothing", "still learning", "underfitting", "fitting", "solved", "unknown"]
+TrainingVerdict = Literal["overfitting", "memorising", "learned nothing", "still learning", "underfitting", "fitting", "solved", "unknown"]
 FEWEST = 4
 """Validations below which nothing is said."""
 RISE, GAP, FALL, CHANCE, HIGH = 0.05, 0.1, 0.02, 0.97, 0.3
-"""Of losses, as shares: a rise that counts; a gap that counts; a fall over the last quarter that counts; of the classes' entropy, what is
-no better than guessing, and what is still high."""
+"""Fractions of a loss: the smallest rise, gap, and fall over the last quarter that count; fractions of the classes' entropy: what is no
+better than guessing, and what is still high."""
 
 
 NOISES = 3
@@ -31,7 +31,7 @@ NOISES = 3
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Say how a training went.
+    """The diagnosis of a training.
 
     Args:
         verdict: in a word or two.
@@ -39,7 +39,7 @@ class Diagnosis:
         remedies: what may help, as typed behind the command, each to be tried alone.
     """
 
-    verdict: Verdict
+    verdict: TrainingVerdict
     words: str
     remedies: tuple[str, ...]
 
@@ -49,8 +49,8 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Hold losses at each validation.
+class LossCurves:
+    """Losses at each validation.
 
     Args:
         steps: of the optimizer, (N,).
@@ -91,13 +91,13 @@ class Curves:
         return int(first) if first < len(is_open) else None
 
     def fall(self) -> float:
-        """Return by which share the validation loss fell over the last quarter, by a straight line."""
+        """Return by which fraction the validation loss fell over the last quarter, by a straight line."""
         num = max(3, len(self.val) // 4)
         slope, _ = np.polyfit(np.arange(num), self.val[-num:], 1)
         return float(-slope * (num - 1) / max(abs(self.val[-num:].mean()), 1e-12))
 
 
-def curves(history: Mapping[str, Points]) -> Curves:
+def curves(history: Mapping[str, Points]) -> LossCurves:
     """Join `train/loss` and `val/loss`: of each validation the mean of the training losses since the one before."""
     train = history.get("train/loss", [])
     found, before = [], 0
@@ -107,7 +107,7 @@ def curves(history: Mapping[str, Points]) -> Curves:
             found.append((step, value, float(np.mean(losses))))
         before = step
     steps, val, train_means = (np.array(column, dtype=float) for column in zip(*found, strict=True)) if found else (np.zeros(0),) * 3
-    return Curves(steps.astype(int), val, train_means)
+    return LossCurves(steps.astype(int), val, train_means)
 
 
 def diagnose(history: Mapping[str, Points], spec: DataSpec, settings: TrainSettings, *, is_solved: bool = False) -> Diagnosis:
@@ -130,7 +130,7 @@ def diagnose(history: Mapping[str, Points], spec: DataSpec, settings: TrainSetti
     return Diagnosis(verdict, words, tuple(remedies(verdict, flatten(settings.values()), epochs)))
 
 
-def _verdict(found: Curves, entropy: float | None) -> Verdict:
+def _verdict(found: LossCurves, entropy: float | None) -> TrainingVerdict:
     lowest = found.val[found.best]
     if entropy is not None and lowest > CHANCE * entropy:
         return "learned nothing"
@@ -146,7 +146,7 @@ def _verdict(found: Curves, entropy: float | None) -> Verdict:
     return "underfitting"
 
 
-def _words(verdict: Verdict, found: Curves) -> str:
+def _words(verdict: TrainingVerdict, found: LossCurves) -> str:
     best, lowest, last = found.steps[found.best], found.val[found.best], found.steps[-1]
     if verdict == "overfitting":
         return (
@@ -172,7 +172,7 @@ def _words(verdict: Verdict, found: Curves) -> str:
     return f"the training loss ended at {found.train[-1]:.4g}, the validation loss at {found.end:.4g}, neither rising."
 
 
-def _of_gap(found: Curves) -> str:
+def _of_gap(found: LossCurves) -> str:
     opened = found.gap_opened()
     if opened is None:
         return ""
@@ -185,5 +185,5 @@ def _entropy(spec: DataSpec) -> float | None:
     """Return the loss of guessing by the classes' frequencies, in nats; None where there are no classes."""
     if spec.target_kind != "class" or not spec.class_counts:
         return None
-    shares = np.array(spec.class_counts) / sum(spec.class_counts)
-    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+    fractions = np.array(spec.class_counts) / sum(spec.class_counts)
+    return float(-(fractions[fractions > 0] * np.log(fractions[fractions > 0])).sum())

@@ -11,13 +11,13 @@ from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.inputs import InputReader
 from rnnlab.insight.attribution import Attribution, attribute
-from rnnlab.insight.attribution_figures import Reading, draw_shares
+from rnnlab.insight.attribution_figures import ShownInput, draw_shares
 from rnnlab.models.base import Predictor
 
 
 @dataclass(frozen=True)
 class Explained:
-    """Hold what was found of some answers.
+    """Explanations of some answers.
 
     Args:
         table: input, answer, unit, step (from 1), what (word or feature, empty of frames), share.
@@ -65,16 +65,16 @@ def explain_examples(model: Predictor, data: SequenceDataModule, folder: Path, n
     found.table.to_csv(folder / "shares.csv", index=False)
 
 
-def _reading(model: Predictor, reader: InputReader, batch: Batch, row: int, num_steps: int) -> Reading:
+def _reading(model: Predictor, reader: InputReader, batch: Batch, row: int, num_steps: int) -> ShownInput:
     spec = model.spec
     inputs = batch.inputs[row, :num_steps].cpu()
     if spec.input_kind == "features":
-        return Reading(inputs.float().numpy(), None, spec.feature_names, spec.step_ms, reader.is_counted_back)
+        return ShownInput(inputs.float().numpy(), None, spec.feature_names, spec.step_ms, reader.is_counted_back)
     vocabulary = spec.feature_names or reader.input_words
-    return Reading(np.zeros((num_steps, 0)), [vocabulary[number] for number in inputs.tolist()], (), None, False)
+    return ShownInput(np.zeros((num_steps, 0)), [vocabulary[number] for number in inputs.tolist()], (), None, False)
 
 
-def _table(found: Attribution, reading: Reading) -> pd.DataFrame:
+def _table(found: Attribution, reading: ShownInput) -> pd.DataFrame:
     shares_TF, names = found.shares_TF, list(reading.names)
     if not names:
         shares_TF, names = shares_TF.sum(1, keepdims=True), [""]

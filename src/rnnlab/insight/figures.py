@@ -9,32 +9,33 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from rnnlab.evaluation.table_metrics import resampled_sums
+from rnnlab.insight.diagnosis import Points
+from rnnlab.tasks.table_metrics import resampled_sums
+from rnnlab.tasks.text_metrics import row_sums
 
 matplotlib.use("Agg")
-Points = list[tuple[int, float]]
 DARK, LIGHT = "#08519c", "#9ecae1"
 MOST_POINTS = 500
 NUM_RESAMPLES = 200
-RATES = {"phone": "phone error rate", "word": "word error rate"}
-SCORES = {"rougeL": "ROUGE-L, mean over examples", "chrf": "chrF2, mean over sentences"}
+NUM_GROUPS = 4
+"""How many tickers' forecasts are drawn."""
 
 
-def learning_curve(history: Mapping[str, Points], measure: str, file: Path) -> None:
+def learning_curve(history: Mapping[str, Points], metric: str, file: Path) -> None:
     """Draw losses and the chosen metric over optimizer steps.
 
     Args:
-        history: metric name to (step, value) pairs; `train/loss`, `val/loss` and `val/<measure>` are drawn.
-        measure: name of the metric.
+        history: metric name to (step, value) pairs; `train/loss`, `val/loss` and `val/<metric>` are drawn.
+        metric: by which the checkpoint was chosen.
         file: PNG to write.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, colour in (("train/loss", LIGHT), ("val/loss", DARK)):
         _line(left, history.get(name, []), name, colour)
-    _line(right, history.get(f"val/{measure}", []), f"val/{measure}", DARK)
+    _line(right, history.get(f"val/{metric}", []), f"val/{metric}", DARK)
     left.set(xlabel="optimizer step", ylabel="loss")
-    right.set(xlabel="optimizer step", ylabel=measure)
+    right.set(xlabel="optimizer step", ylabel=metric)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
@@ -47,7 +48,7 @@ def _line(axes: matplotlib.axes.Axes, points: Points, label: str, colour: str) -
 
 
 def confusion_matrix(table: pd.DataFrame, labels: tuple[str, ...], file: Path) -> None:
-    """Draw counts of predicted against true labels, rows shaded by share.
+    """Draw counts of predicted against true labels, rows shaded by fraction.
 
     Args:
         table: with the columns target and prediction.
@@ -57,18 +58,18 @@ def confusion_matrix(table: pd.DataFrame, labels: tuple[str, ...], file: Path) -
     index = {label: number for number, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), dtype=int)
     np.add.at(counts, (table["target"].map(index).to_numpy(int), table["prediction"].map(index).to_numpy(int)), 1)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = 2.2 + 0.42 * min(len(labels), 40)
     figure = Figure(figsize=(size + 0.6, size), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true", xticks=range(len(labels)), yticks=range(len(labels)))
     axes.set_xticklabels(labels, rotation=0 if max(map(len, labels)) < 4 else 90)
     axes.set_yticklabels(labels)
     if len(labels) <= 20:
         for (row, column), count in np.ndenumerate(counts):
             if count:
-                colour = "white" if shares[row, column] > 0.5 else "black"
+                colour = "white" if fractions[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=colour)
     figure.savefig(file, dpi=120)
 
@@ -85,13 +86,13 @@ def reliability(table: pd.DataFrame, file: Path, num_bins: int = 15) -> None:
     confidence = table["confidence"].to_numpy(float)
     bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
     counts = np.bincount(bins, minlength=num_bins)
-    shares = np.bincount(bins, is_right, num_bins) / np.maximum(counts, 1)
+    fractions = np.bincount(bins, is_right, num_bins) / np.maximum(counts, 1)
     means = np.bincount(bins, confidence, num_bins) / np.maximum(counts, 1)
     used = counts > 0
     figure = Figure(figsize=(4.2, 4.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     top.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
-    top.plot(means[used], shares[used], marker="o", color=DARK)
+    top.plot(means[used], fractions[used], marker="o", color=DARK)
     top.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     bottom.bar((np.arange(num_bins) + 0.5) / num_bins, counts, width=0.9 / num_bins, color=LIGHT)
     bottom.set(xlabel="confidence", ylabel="examples")
@@ -109,15 +110,15 @@ def accuracy_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> No
     groups = pd.qcut(table["num_steps"], num_bins, duplicates="drop")
     right = (table["target"] == table["prediction"]).groupby(groups, observed=True)
     num_right, counts = right.sum(), right.size()
-    shares = num_right / counts
+    fractions = num_right / counts
     intervals = [binomtest(int(k), int(n)).proportion_ci(method="wilson") for k, n in zip(num_right, counts, strict=True)]
-    below = [share - interval.low for share, interval in zip(shares, intervals, strict=True)]
-    above = [interval.high - share for share, interval in zip(shares, intervals, strict=True)]
-    ends = [(int(np.floor(i.left)) + 1, int(i.right)) for i in shares.index]
+    below = [fraction - interval.low for fraction, interval in zip(fractions, intervals, strict=True)]
+    above = [interval.high - fraction for fraction, interval in zip(fractions, intervals, strict=True)]
+    ends = [(int(np.floor(i.left)) + 1, int(i.right)) for i in fractions.index]
     names = [str(high) if low == high else f"{low}-{high}" for low, high in ends]
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.errorbar(range(len(names)), shares, yerr=[below, above], fmt="o", color=DARK, capsize=3)
+    axes.errorbar(range(len(names)), fractions, yerr=[below, above], fmt="o", color=DARK, capsize=3)
     axes.set_xticks(range(len(names)), [f"{name}\n{count}" for name, count in zip(names, counts, strict=True)], fontsize=8)
     axes.set(xlabel="steps (below: number of examples)", ylabel="accuracy")
     _finish(figure, file)
@@ -127,14 +128,14 @@ def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
     """Draw error rate or score in groups of examples of like length, with 95 % intervals (bootstrap over examples).
 
     Args:
-        table: with num_steps and what `wording.row_scores` gives: errors of phones or words, else rougeL or chrf.
+        table: with num_steps and what `row_sums` reads.
         file: PNG to write.
         num_bins: groups of about equal size.
 
     Raises:
         ValueError: where the table has nothing of these.
     """
-    values, score = _sums_of_score(table)
+    values, score, _ = row_sums(table)
     groups = _by_length(table["num_steps"].to_numpy(), num_bins)
     names = [f"{name}\n{int(is_in_N.sum())}" for name, is_in_N in groups.items()]
     found = np.array([_with_interval(values[is_in_N]) for is_in_N in groups.values()])
@@ -146,17 +147,6 @@ def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
     axes.set_ylim(bottom=0)
     axes.set(xlabel="source steps (below: number of examples)", ylabel=score)
     _finish(figure, file)
-
-
-def _sums_of_score(table: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """Return numerator and denominator of each example, (N, 2), and what their sums' ratio is called."""
-    for unit, name in RATES.items():
-        if f"{unit}_errors" in table:
-            return table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(float), name
-    for column, name in SCORES.items():
-        if column in table:
-            return np.stack([table[column].to_numpy(float), np.ones(len(table))], axis=1), name
-    raise ValueError(f"the table has none of {', '.join([*(f'{unit}_errors' for unit in RATES), *SCORES])}: it was not scored as text")
 
 
 def _by_length(num_steps: np.ndarray, num_bins: int) -> dict[str, np.ndarray]:
@@ -178,7 +168,7 @@ def _with_interval(sums: np.ndarray) -> tuple[float, float, float]:
     return float(total[0] / max(total[1], 1)), float(low), float(high)
 
 
-def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path, num_groups: int = 4) -> None:
+def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path) -> None:
     """Draw forecast against truth over time, for a few tickers, quantiles as a band.
 
     Args:
@@ -187,9 +177,8 @@ def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit
         quantiles: what the table has; the outer two make the band.
         unit: of the target.
         file: PNG to write.
-        num_groups: how many tickers.
     """
-    groups = list(dict.fromkeys(table["group"]))[:num_groups]
+    groups = list(dict.fromkeys(table["group"]))[:NUM_GROUPS]
     figure = Figure(figsize=(9, 1.2 + 1.9 * len(groups)), layout="constrained")
     for axes, group in zip(figure.subplots(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
         part = table[table["group"] == group]
@@ -208,7 +197,7 @@ def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit
 
 
 def skill_by_group(table: pd.DataFrame, name: str, file: Path) -> None:
-    """Draw for each ticker which share of persistence's squared error the forecast saves; nothing where persistence is unknown.
+    """Draw for each ticker which fraction of persistence's squared error the forecast saves; nothing where persistence is unknown.
 
     Args:
         table: with target/<name>, prediction/<name>, persistence/<name> and group.
@@ -226,12 +215,12 @@ def skill_by_group(table: pd.DataFrame, name: str, file: Path) -> None:
     axes.barh(range(len(skill)), skill, color=[DARK if value > 0 else "#c0392b" for value in skill])
     axes.set_yticks(range(len(skill)), skill.index.astype(str), fontsize=8)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("skill: share of persistence's squared error saved")
+    axes.set_xlabel("skill: fraction of persistence's squared error saved")
     _finish(figure, file)
 
 
 def forecast_calibration(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path) -> None:
-    """Draw whether forecasts mean what they say: quantiles against the share below them, else mean truth in tenths of the forecast.
+    """Draw whether forecasts mean what they say: quantiles against the fraction below them, else mean truth in tenths of the forecast.
 
     Args:
         table: with target/<name>, prediction/<name> and the quantiles.
@@ -245,7 +234,7 @@ def forecast_calibration(table: pd.DataFrame, name: str, quantiles: tuple[float,
     axes = figure.subplots()
     if quantiles:
         x, y = np.array(quantiles), np.array([(truth <= table[f"quantile/{name}/{level:g}"]).mean() for level in quantiles])
-        axes.set(xlabel="quantile", ylabel="share of truth below it")
+        axes.set(xlabel="quantile", ylabel="fraction of truth below it")
     else:
         forecast = table[f"prediction/{name}"]
         tenths = pd.qcut(forecast, 10, duplicates="drop") if forecast.nunique() > 1 else np.zeros(len(table))

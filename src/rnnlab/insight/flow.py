@@ -29,7 +29,7 @@ NEGLIGIBLE = 1e-3
 
 @dataclass(frozen=True)
 class Flow:
-    """Hold how a layer's gradients fade, by distance from each sequence's last step (in the layer's own direction).
+    """How a layer's gradients fade, by distance from each sequence's last step (in the layer's own direction).
 
     Args:
         name: of the layer.

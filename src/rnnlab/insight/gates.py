@@ -1,4 +1,4 @@
-"""What gates do: how open they are, how often they are saturated, and units that do nothing.
+"""Statistics of gates: how open they are, how often they are saturated, and units that do nothing.
 
 A gate is *saturated* within a tenth of an end: below 0.1 or above 0.9 of a sigmoid (Karpathy et al. 2016, section 4.2), beyond 0.9 in size
 of a tanh. There its slope is small and no gradient moves it. Of what has no ends nothing is said.
@@ -18,7 +18,7 @@ from rnnlab.insight.replay import Trace
 
 SIGMOID_ENDS, TANH_ENDS = (0.1, 0.9), (-0.9, 0.9)
 DEAD = 1e-5
-"""Largest standard deviation of a dead unit, as a share of the largest output of its layer."""
+"""Largest standard deviation of a dead unit, as a fraction of the largest output of its layer."""
 CANDIDATE, HIDDEN = "candidate", "hidden"
 
 
@@ -34,7 +34,7 @@ def gate_values(trace: Trace) -> dict[str, Tensor]:
 
 
 def saturated(cell: Cell, gate: str, values_NH: Tensor) -> float | None:
-    """Return the share of a gate's values that are near an end; None where it has none."""
+    """Return the fraction of a gate's values that are near an end; None where it has none."""
     ends = _ends(cell, gate)
     return None if ends is None else float(((values_NH < ends[0]) | (values_NH > ends[1])).double().mean())
 
@@ -49,19 +49,19 @@ def _ends(cell: Cell, gate: str) -> tuple[float, float] | None:
 
 
 def gate_numbers(trace: Trace) -> dict[str, float]:
-    """Return `gate_mean/<layer>.<gate>`, `gate_saturated/<layer>.<gate>` and `dead_units/<layer>` (a share)."""
+    """Return `gate_mean/<layer>.<gate>`, `gate_saturated/<layer>.<gate>` and `dead_units/<layer>` (a fraction)."""
     numbers = {f"dead_units/{trace.name}": dead_share(trace)}
     for gate, values_NH in gate_values(trace).items():
         numbers[f"gate_mean/{trace.name}.{gate}"] = float(values_NH.mean())
-        share = saturated(trace.cell, gate, values_NH)
-        if share is not None:
-            numbers[f"gate_saturated/{trace.name}.{gate}"] = share
+        fraction = saturated(trace.cell, gate, values_NH)
+        if fraction is not None:
+            numbers[f"gate_saturated/{trace.name}.{gate}"] = fraction
     return numbers
 
 
 @torch.no_grad()
 def dead_share(trace: Trace) -> float:
-    """Return the share of units whose output never changes."""
+    """Return the fraction of units whose output never changes."""
     outputs_NH = trace.hidden[trace.is_valid].double()
     return float((outputs_NH.std(0, correction=0) <= DEAD * outputs_NH.abs().max()).double().mean())
 

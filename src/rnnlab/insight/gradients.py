@@ -60,8 +60,8 @@ class ClipCount:
         if self.limit is not None:
             self.num_clipped += _norm(parameters, self.order) > self.limit
 
-    def share(self) -> float:
-        """Return which share of the steps since the last call was clipped, and begin anew; NaN where there were none."""
-        share = self.num_clipped / self.num_steps if self.num_steps else float("nan")
+    def fraction(self) -> float:
+        """Return which fraction of the steps since the last call was clipped, and begin anew; NaN where there were none."""
+        fraction = self.num_clipped / self.num_steps if self.num_steps else float("nan")
         self.num_steps = self.num_clipped = 0
-        return share
+        return fraction

@@ -15,7 +15,7 @@ from rnnlab.insight import microscope_figures
 from rnnlab.insight.flow import flow, horizon, relative, typical
 from rnnlab.insight.gates import gate_numbers, gates_by_step
 from rnnlab.insight.gradients import ClipCount, norms, parts_of
-from rnnlab.insight.observations import Sample, flow_table
+from rnnlab.insight.observations import Observation, flow_table
 from rnnlab.insight.replay import Replay, cells_of, fixed_batch, replay
 from rnnlab.insight.spectrum import radii
 from rnnlab.models.base import Network
@@ -24,7 +24,7 @@ from rnnlab.tracking.tracker import Tracker
 
 
 class Insight(Callback):
-    """Sample what gradients, gates and states do, log it as `insight/...`, and draw it when the training ends.
+    """Observation what gradients, gates and states do, log it as `insight/...`, and draw it when the training ends.
 
     Args:
         tracker: of the run; pictures are its artifacts `insight/*.png`.
@@ -44,7 +44,7 @@ class Insight(Callback):
     ) -> None:
         self.tracker, self.data = tracker, data
         self.every_num_steps, self.num_sequences, self.num_trajectories = every_num_steps, num_sequences, num_trajectories
-        self.samples: list[Sample] = []
+        self.samples: list[Observation] = []
         self.seconds = 0.0
         self.before_clipping: dict[str, float] = {}
         self.clipping = ClipCount(None, False)
@@ -55,7 +55,7 @@ class Insight(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what was seen."""
-        self.samples = [Sample.of_state(state) for state in state_dict["samples"]]
+        self.samples = [Observation.of_state(state) for state in state_dict["samples"]]
         self.seconds = state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -83,7 +83,7 @@ class Insight(Callback):
             begun = time.perf_counter()
             numbers = {f"grad_norm/{name}": value for name, value in self.before_clipping.items()}
             numbers |= {f"grad_norm_clipped/{name}": value for name, value in norms(self.parts).items()}
-            numbers |= {"clipped_share": self.clipping.share()}
+            numbers |= {"clipped_share": self.clipping.fraction()}
             self.seconds += time.perf_counter() - begun
             self._sample(trainer, cast(Network, pl_module), numbers)
 
@@ -123,7 +123,7 @@ class Insight(Callback):
             numbers |= gate_numbers(trace)
         numbers |= {f"spectral_radius/{name}": value for name, value in radii(cells_of(model)).items()}
         numbers = {name: value for name, value in numbers.items() if np.isfinite(value)}
-        self.samples.append(Sample(trainer.global_step, numbers, curves))
+        self.samples.append(Observation(trainer.global_step, numbers, curves))
         self.seconds += time.perf_counter() - begun
         self.tracker.log_metrics({f"insight/{name}": value for name, value in numbers.items()}, trainer.global_step)
 

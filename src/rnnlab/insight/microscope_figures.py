@@ -9,7 +9,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from rnnlab.insight.gradients import TOTAL
-from rnnlab.insight.observations import Sample, layers, series
+from rnnlab.insight.observations import Observation, layers, series
 
 matplotlib.use("Agg")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000", "#9C8B74", "#332288")
@@ -18,11 +18,11 @@ DECADES = 8
 """Colours tell so many powers of ten apart; what is below has the lowest colour."""
 
 
-Found = dict[str, tuple[np.ndarray, np.ndarray]]
+Series = dict[str, tuple[np.ndarray, np.ndarray]]
 """Name to (steps, values)."""
 
 
-def gradient_flow(samples: list[Sample], step_ms: float | None, file: Path) -> None:
+def gradient_flow(samples: list[Observation], step_ms: float | None, file: Path) -> None:
     """Draw how far gradients reach back over the training, by layer: left the total derivative, right what entered at the last step.
 
     Args:
@@ -50,7 +50,7 @@ def gradient_flow(samples: list[Sample], step_ms: float | None, file: Path) -> N
     figure.savefig(file, dpi=120)
 
 
-def _over_training(axes: Axes, samples: list[Sample], name: str) -> QuadMesh:
+def _over_training(axes: Axes, samples: list[Observation], name: str) -> QuadMesh:
     found = [sample for sample in samples if name in sample.curves]
     values_KS = np.full((max(len(sample.curves[name]) for sample in found), len(found)), np.nan)
     for place, sample in enumerate(found):
@@ -80,13 +80,13 @@ def _edges(steps: np.ndarray) -> np.ndarray:
     return np.concatenate([[steps[0]], middles, [steps[-1]]])
 
 
-def _horizon_line(axes: Axes, samples: list[Sample], layer: str) -> None:
+def _horizon_line(axes: Axes, samples: list[Observation], layer: str) -> None:
     steps, values = series(samples, "gradient_horizon_").get(layer, (np.zeros(0), np.zeros(0)))
     axes.plot(steps, values, color="black", linewidth=3)
     axes.plot(steps, values, color="white", linewidth=1.5, marker="." if len(steps) < 30 else None)
 
 
-def gradient_norms(samples: list[Sample], limit: float | None, file: Path) -> None:
+def gradient_norms(samples: list[Observation], limit: float | None, file: Path) -> None:
     """Draw norms of gradients by layer and matrix before and after clipping, and how often clipping acted.
 
     Args:
@@ -113,14 +113,14 @@ def gradient_norms(samples: list[Sample], limit: float | None, file: Path) -> No
     if limit:
         left.axhline(limit, color="grey", linewidth=0.8, linestyle="--", label=f"clipping at {limit:g}")
     left.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    steps, shares = series(samples, "clipped_share").get("", (np.zeros(0), np.zeros(0)))
-    right.plot(steps, 100 * shares, color=COLOURS[0], marker="." if len(steps) < 30 else None)
+    steps, fractions = series(samples, "clipped_share").get("", (np.zeros(0), np.zeros(0)))
+    right.plot(steps, 100 * fractions, color=COLOURS[0], marker="." if len(steps) < 30 else None)
     right.set(xlabel="optimizer step", ylabel="steps that were clipped\nsince the sample before (%)", ylim=(-3, 103))
     _finish(figure, file)
 
 
-def recurrent_matrices(samples: list[Sample], file: Path) -> None:
-    """Draw each recurrent matrix's spectral radius over the training, and the share of dead units.
+def recurrent_matrices(samples: list[Observation], file: Path) -> None:
+    """Draw each recurrent matrix's spectral radius over the training, and the fraction of dead units.
 
     Args:
         samples: with `spectral_radius/<layer>.<gate>` and `dead_units/<layer>`; nothing is drawn without.
@@ -139,7 +139,7 @@ def recurrent_matrices(samples: list[Sample], file: Path) -> None:
     _finish(figure, file)
 
 
-def gates(samples: list[Sample], file: Path) -> None:
+def gates(samples: list[Observation], file: Path) -> None:
     """Draw each gate's mean and how often it is saturated over the training.
 
     Args:
@@ -161,11 +161,11 @@ def gates(samples: list[Sample], file: Path) -> None:
     _finish(figure, file)
 
 
-def _of_layer(found: Found, layer: str) -> Found:
+def _of_layer(found: Series, layer: str) -> Series:
     return {name.partition(".")[2]: points for name, points in found.items() if name.partition(".")[0] == layer}
 
 
-def _lines(axes: Axes, found: Found, factor: float) -> None:
+def _lines(axes: Axes, found: Series, factor: float) -> None:
     for place, (name, (steps, values)) in enumerate(found.items()):
         marker = "." if len(steps) < 30 else None
         axes.plot(steps, factor * values, label=name, color=COLOURS[place % len(COLOURS)], marker=marker)
@@ -207,7 +207,7 @@ def trajectories(hidden: list[np.ndarray], labels: list[str] | None, step_ms: fl
     together = np.concatenate(hidden)
     mean = together.mean(0)
     _, sizes, directions = np.linalg.svd(together - mean, full_matrices=False)
-    shares = sizes**2 / max((sizes**2).sum(), 1e-30)
+    fractions = sizes**2 / max((sizes**2).sum(), 1e-30)
     planes = [(states - mean) @ directions[:2].T for states in hidden]
     planes = [np.pad(plane, ((0, 0), (0, 2 - plane.shape[1]))) for plane in planes]  # of one unit there is one direction
     figure = Figure(figsize=(11 if labels else 6, 4.8), layout="constrained")
@@ -217,9 +217,9 @@ def trajectories(hidden: list[np.ndarray], labels: list[str] | None, step_ms: fl
     times = np.concatenate([np.arange(len(plane)) for plane in planes]) * (1.0 if step_ms is None else step_ms / 1000)
     dots = panels[-1].scatter(*np.concatenate(planes).T, c=times, s=5, cmap="viridis")
     figure.colorbar(dots, ax=panels[-1], label="recurrent step" if step_ms is None else "time (s)")
-    second = shares[1] if len(shares) > 1 else 0.0
+    second = fractions[1] if len(fractions) > 1 else 0.0
     for axes in panels:
-        axes.set(xlabel=f"first component ({shares[0]:.0%} of the variance)", ylabel=f"second component ({second:.0%})")
+        axes.set(xlabel=f"first component ({fractions[0]:.0%} of the variance)", ylabel=f"second component ({second:.0%})")
     _finish(figure, file)
 
 

@@ -20,7 +20,7 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Found:
-    """Say what went wrong first.
+    """The first quantity that was not finite.
 
     Args:
         what: in words, with its place.
@@ -32,7 +32,7 @@ class Found:
 
     @property
     def cause(self) -> str:
-        """What to do, where it is no matter of settings; else empty."""
+        """What to do if no setting is the cause; else empty."""
         return CAUSES[self.kind]
 
 

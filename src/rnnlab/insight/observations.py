@@ -1,4 +1,4 @@
-"""What the microscope notes at one optimizer step."""
+"""Observations of the microscope at optimizer steps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ import torch
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Hold what was seen at one step.
+class Observation:
+    """The observations at one optimizer step.
 
     Args:
         step: of the optimizer; 0 is before the first.
@@ -28,12 +28,12 @@ class Sample:
         return {"step": self.step, "numbers": self.numbers, "curves": {name: torch.from_numpy(c) for name, c in self.curves.items()}}
 
     @classmethod
-    def of_state(cls, state: dict[str, Any]) -> "Sample":
+    def of_state(cls, state: dict[str, Any]) -> "Observation":
         """Take it from a checkpoint."""
         return cls(state["step"], dict(state["numbers"]), {name: curve.numpy() for name, curve in state["curves"].items()})
 
 
-def series(samples: Iterable[Sample], prefix: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def series(samples: Iterable[Observation], prefix: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return (steps, values) of every number whose name begins so, by the rest of its name."""
     found: dict[str, list[tuple[int, float]]] = {}
     for sample in samples:
@@ -43,12 +43,12 @@ def series(samples: Iterable[Sample], prefix: str) -> dict[str, tuple[np.ndarray
     return {name: (np.array([step for step, _ in points]), np.array([value for _, value in points])) for name, points in found.items()}
 
 
-def layers(samples: Iterable[Sample]) -> list[str]:
+def layers(samples: Iterable[Observation]) -> list[str]:
     """Return the names of the layers that curves were noted of."""
     return list(dict.fromkeys(name.partition("/")[0] for sample in samples for name in sample.curves))
 
 
-def flow_table(samples: Iterable[Sample]) -> pd.DataFrame:
+def flow_table(samples: Iterable[Observation]) -> pd.DataFrame:
     """Return all curves: step, layer, steps_back, total, from_last."""
     parts = []
     for sample in samples:

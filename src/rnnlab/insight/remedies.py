@@ -12,7 +12,7 @@ Value = Any
 
 @dataclass(frozen=True)
 class Remedy:
-    """Say how one key may be changed.
+    """A change of one key.
 
     Args:
         key: as typed.

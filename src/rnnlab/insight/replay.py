@@ -17,7 +17,7 @@ from rnnlab.models.base import Network, Outputs
 
 @dataclass(frozen=True)
 class Trace:
-    """Hold what one layer did in one direction; steps are in the order in which the layer takes them.
+    """The states and gradients of one layer in one direction; steps are in the order in which the layer takes them.
 
     Args:
         name: `layer1`, `layer1_backward`, `layer2`, ...
@@ -52,7 +52,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Replay:
-    """Hold one pass over a batch.
+    """One pass over a batch.
 
     Args:
         loss: the mean over the batch, as it is measured on validation: no dropout, no smoothing, no class weights.
@@ -127,7 +127,7 @@ def replay(model: Network, batch: Batch) -> Replay:
     ]
     try:
         with evaluating(model), torch.enable_grad():
-            outputs = model.glance(batch)
+            outputs = model.predict_greedy(batch)
             loss = model.task.loss(outputs, batch, is_training=False)
     finally:
         for handle in handles:

@@ -23,7 +23,7 @@ AttentionKind = Literal["none", "bahdanau", "luong_dot", "luong_general"]
 
 @dataclass
 class Memory:
-    """Hold what an encoder leaves for a decoder to look at.
+    """The encoder outputs that a decoder attends to.
 
     Args:
         values: (B, T, M), the encoder's steps.
@@ -104,7 +104,7 @@ def sharpness(weights_BST: Tensor, target_lengths_B: Tensor) -> Tensor:
 
 
 def coverage(weights_BST: Tensor, target_lengths_B: Tensor, source_lengths_B: Tensor) -> Tensor:
-    """Return which share of what could be looked at was: sum_t min(1, sum_s a_st) / min(S, T), averaged over sequences.
+    """Return which fraction of what could be looked at was: sum_t min(1, sum_s a_st) / min(S, T), averaged over sequences.
 
     The sum is that of Wu et al. (2016), section 7, without its logarithm. 1: no input step was passed over (or, where there are more
     input than target steps, each target step looked at steps of its own).

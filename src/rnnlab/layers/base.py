@@ -1,4 +1,4 @@
-"""What stands between front end and head: a layer over whole sequences, recurrent or not."""
+"""Base class of the layers between front end and head, recurrent or not."""
 
 from abc import ABC, abstractmethod
 

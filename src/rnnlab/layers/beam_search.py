@@ -19,7 +19,7 @@ NEVER_SAID = (PAD, UNKNOWN, START)
 
 @dataclass(frozen=True)
 class Decoding:
-    """Say how answers of tokens are searched for (`model.decoding`).
+    """Settings of the search for a sequence of tokens (`model.decoding`).
 
     Args:
         beam_size: hypotheses that are kept at each step; 1 is greedy. Validation while training is always greedy.
@@ -64,7 +64,7 @@ def search(step: Step, state: DecoderState, most: int, decoding: Decoding) -> li
 
 @torch.no_grad()
 def greedy(step: Step, state: DecoderState, most: int, length_penalty: float) -> list[Hypothesis]:
-    """Say the most probable token at each step."""
+    """Take the most probable token at each step."""
     num = state.memory.size
     device = state.parts[0].device
     active_A = torch.arange(num, device=device)

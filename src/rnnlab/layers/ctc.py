@@ -22,7 +22,7 @@ NONE = -np.inf
 
 @dataclass(frozen=True)
 class CtcLoss:
-    """Hold a batch's loss.
+    """A batch's loss.
 
     Args:
         loss: scalar, sum over the batch of -ln p (nats) divided by the number of target tokens; carries the gradient.
@@ -141,7 +141,7 @@ def _collapse(path: np.ndarray) -> list[int]:
 
 @dataclass
 class _Beam:
-    """Hold K prefixes, each with the log-probability of its alignments that end in blank, and of those that end in its last token."""
+    """K prefixes, each with the log-probability of its alignments that end in blank, and of those that end in its last token."""
 
     prefixes: list[tuple[int, ...]]
     ends_blank: np.ndarray

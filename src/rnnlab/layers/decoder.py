@@ -23,7 +23,7 @@ from rnnlab.layers.attention import Attention, AttentionKind, Memory
 
 @dataclass(frozen=True)
 class DecoderSettings:
-    """Say what the decoder is (`model.decoder`).
+    """Settings of the decoder (`model.decoder`).
 
     Args:
         hidden_size: H of each layer.
@@ -46,7 +46,7 @@ class DecoderSettings:
 
 @dataclass
 class DecoderState:
-    """Hold what passes from step to step, N = B * W sequences of the memory's B, those of one neighbours.
+    """The state of the decoder between steps, N = B * W sequences of the memory's B, those of one neighbours.
 
     Args:
         memory: of the B inputs.

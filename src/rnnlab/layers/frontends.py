@@ -1,4 +1,4 @@
-"""What stands before the recurrence: nothing, an embedding of tokens, or a convolution over time."""
+"""Front ends, which prepare inputs for the recurrence: nothing, an embedding of tokens, or a convolution over time."""
 
 import math
 from abc import ABC, abstractmethod

@@ -10,9 +10,9 @@ class MaskedBatchNorm(nn.BatchNorm2d):
     """Normalise each channel by statistics over valid steps only, so that padding never changes a result, training included."""
 
     total: Callable[[Tensor], Tensor] | None = None
-    """Sums numbers over the shares of a batch, where several processes have one each."""
+    """Sums numbers over the shards of a batch, if several processes have one each."""
 
-    def forward(self, maps_BCTF: Tensor, mask_B1T1: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, maps_BCTF: Tensor, mask_B1T1: Tensor) -> Tensor:  # type: ignore[override]  # BatchNorm2d takes no mask
         """Normalise (B, C, T, F); what lies beyond a length comes out arbitrary.
 
         Args:

@@ -16,7 +16,7 @@ from rnnlab.layers.norms import MaskedBatchNorm
 
 @dataclass(frozen=True)
 class Recurrence:
-    """Say what the stack of recurrent layers is (`model.recurrence`).
+    """Settings of the stack of recurrent layers (`model.recurrence`).
 
     What stands here as a default is what runs have that were recorded before there was such a key; conf/model/stack says the same.
 

@@ -24,7 +24,7 @@ from rnnlab.layers.base import SequenceLayer
 
 @dataclass(frozen=True)
 class Convolutions:
-    """Say what the stack of convolutions is (`model.convolutions`).
+    """Settings of the stack of convolutions (`model.convolutions`).
 
     Args:
         hidden_size: H of each block.

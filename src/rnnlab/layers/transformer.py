@@ -22,7 +22,7 @@ from rnnlab.layers.base import SequenceLayer
 
 @dataclass(frozen=True)
 class Encoder:
-    """Say what the stack of self-attention is (`model.encoder`).
+    """Settings of the stack of self-attention (`model.encoder`).
 
     Args:
         hidden_size: H.
@@ -81,7 +81,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         size = encoder.hidden_size
-        self.num_heads, self.dropout_share = encoder.num_heads, encoder.dropout
+        self.num_heads, self.attention_dropout = encoder.num_heads, encoder.dropout
         self.attention_norm, self.feedforward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.queries_keys_values = nn.Linear(size, 3 * size)
         self.heads_out = nn.Linear(size, size)
@@ -102,8 +102,8 @@ class EncoderLayer(nn.Module):
     def _attend(self, values_BTH: Tensor, seen_B1TT: Tensor) -> Tensor:
         parts = self.queries_keys_values(values_BTH).chunk(3, -1)
         queries, keys, values = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
-        share = self.dropout_share if self.training else 0.0
-        return F.scaled_dot_product_attention(queries, keys, values, seen_B1TT, share).transpose(1, 2).flatten(2)
+        dropout = self.attention_dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(queries, keys, values, seen_B1TT, dropout).transpose(1, 2).flatten(2)
 
 
 def positions(num_steps: int, size: int) -> Tensor:

@@ -1,13 +1,14 @@
-"""What every model is to Lightning: something that answers a batch (`Predictor`), trained by gradients (`Network`) or fitted once
-(`FittedOnce`); a layer over the sequence with a head (`SequenceModule`), and of those the recurrent ones, whose presets srnn, lstm, gru
-and birnn are (`RecurrentModule`).
+"""Base classes of all models: a `Predictor` is trained by gradients (`Network`) or fitted once (`FittedOnce`). A `SequenceModule` is a
+network with a layer over the whole sequence and a head, a `RecurrentModule` one whose layer is recurrent; srnn, lstm, gru and birnn are
+its presets.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -32,7 +33,7 @@ Outputs = Tensor | Decoded
 
 @dataclass(frozen=True)
 class Head:
-    """Say how steps become an answer (`model.head`).
+    """Settings of the head, which turns steps into an answer (`model.head`).
 
     Args:
         pooling: from all steps to one vector (unused where there is a target at every step).
@@ -47,14 +48,14 @@ class Head:
 
 @dataclass(frozen=True)
 class Optimization:
-    """Hold the recipes of optimizer and schedule; sizes and step counts are filled in when training starts."""
+    """Recipes of optimizer and schedule; sizes and step counts are filled in when training starts."""
 
     optimizer: Callable[..., Optimizer]
     scheduler: Callable[..., LRScheduler | None]
 
 
 class Predictor(pl.LightningModule, ABC):
-    """Answer batches of what a data set is.
+    """Base class of everything that predicts batches.
 
     Args:
         spec: what the data are; sizes come from here and from nowhere else.
@@ -67,8 +68,8 @@ class Predictor(pl.LightningModule, ABC):
         self.task = task
 
     @abstractmethod
-    def respond(self, batch: Batch) -> Outputs:
-        """Return outputs as the task reads them: (B, C) or (B, T, C) log-odds, (B, D) standardised forecasts, or what was decoded."""
+    def predict(self, batch: Batch) -> Outputs:
+        """Return outputs as the task reads them: (B, C) or (B, T, C) log-odds, (B, D) standardised forecasts, or decoded tokens."""
 
 
 class FittedOnce(Predictor, ABC):
@@ -82,7 +83,7 @@ class FittedOnce(Predictor, ABC):
 
 
 class Network(Predictor, ABC):
-    """Learn by gradients.
+    """Base class of predictors trained by gradients.
 
     Args:
         spec: what the data are.
@@ -91,7 +92,7 @@ class Network(Predictor, ABC):
         decoding: how sequences of tokens are searched for (unused elsewhere).
 
     Raises:
-        ValueError: where the front end does not fit.
+        ValueError: if the front end does not fit.
     """
 
     def __init__(self, spec: DataSpec, task: Task[Any], frontend: Callable[..., Frontend], decoding: Decoding) -> None:
@@ -101,14 +102,14 @@ class Network(Predictor, ABC):
         _refuse_misfit(self.frontend, spec, task)
         self.optimization: Optimization | None = None
         self.metrics = task.metrics()
-        self.total: Callable[[Tensor], Tensor] | None = None  # sums numbers over the shares of a batch, where several processes have one
+        self.total: Callable[[Tensor], Tensor] | None = None  # sums numbers over the shards of a batch, if several processes have one each
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
         """Return the loss to minimise, a scalar; penalties on weights aside."""
 
     def loss_weight(self, batch: Batch) -> Tensor:
-        """Return what the training loss is a mean over, a float64 scalar: a share's weight in the loss of a whole batch."""
+        """Return what the training loss is a mean over, a float64 scalar: the weight of a shard in the loss of a whole batch."""
         return self.task.loss_weight(batch)
 
     @property
@@ -116,39 +117,39 @@ class Network(Predictor, ABC):
         """Whether there are parameters that no answer depends on."""
         return False
 
-    def glance(self, batch: Batch) -> Outputs:
-        """Answer a batch quickly, for validation while training."""
-        return self.respond(batch)
+    def predict_greedy(self, batch: Batch) -> Outputs:
+        """Predict a batch quickly, for validation while training."""
+        return self.predict(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss to minimise."""
         loss = self.training_loss(batch)
-        loss, whole = (loss, loss) if self.total is None else self._as_share(loss, batch, self.total)
+        loss, whole = (loss, loss) if self.total is None else self._as_shard(loss, batch, self.total)
         self.log("train/loss", whole, prog_bar=True, batch_size=batch.size)
         if self.task.regularisation.l1:
             loss = loss + self.task.regularisation.l1 * self.l1_norm()
         return loss
 
-    def _as_share(self, loss: Tensor, batch: Batch, total: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def _as_shard(self, loss: Tensor, batch: Batch, total: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Return what to minimise so that the mean of all processes' gradients is that of the whole batch, and the whole batch's loss.
 
         Where the latter is not finite, so is the former: all processes stop together.
         """
         weight = self.loss_weight(batch)
-        losses, weights, num_shares = total(torch.stack([loss.detach() * weight, weight, torch.ones_like(weight)]))
+        losses, weights, num_shards = total(torch.stack([loss.detach() * weight, weight, torch.ones_like(weight)]))
         whole = (losses / weights).to(loss.dtype)
-        return torch.where(whole.isfinite(), loss * (num_shares * weight / weights).to(loss.dtype), whole), whole
+        return torch.where(whole.isfinite(), loss * (num_shards * weight / weights).to(loss.dtype), whole), whole
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Outputs]:
-        """Measure on the validation split; return the outputs for whoever watches."""
-        outputs = self.glance(batch)
+        """Evaluate a batch of the validation split; return the outputs for callbacks."""
+        outputs = self.predict_greedy(batch)
         loss = self.task.loss(outputs, batch, is_training=False)
         self.log("val/loss", loss, batch_size=self.task.num_answers(batch), sync_dist=True)
         self.task.update(self.metrics, outputs, batch)
         return {"outputs": outputs}
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was measured."""
+        """Log the metrics of the validation split."""
         numbers = self.task.flatten(self.metrics.compute())
         self.log_dict({f"val/{name}": value for name, value in numbers.items()}, sync_dist=True)  # alike everywhere, to the last bit
         self.metrics.reset()
@@ -161,7 +162,7 @@ class Network(Predictor, ABC):
         if math.isinf(total_steps):
             raise ValueError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier)")
         optimizer = self.optimization.optimizer([p for p in self.parameters() if p.requires_grad])
-        scheduler = self.optimization.scheduler(optimizer, total_steps=int(total_steps), direction=self.task.measure.direction)
+        scheduler = self.optimization.scheduler(optimizer, total_steps=int(total_steps), direction=self.task.metric.direction)
         if scheduler is None:
             return {"optimizer": optimizer}
         # A plateau schedule also steps within the epoch loop, right after validation: a checkpoint at the epoch's end has seen it.
@@ -173,7 +174,7 @@ class Network(Predictor, ABC):
                 "scheduler": scheduler,
                 "interval": "step",
                 "frequency": frequency,
-                "monitor": f"val/{self.task.measure.name}",
+                "monitor": f"val/{self.task.metric.name}",
                 "strict": False,
             },
         }
@@ -184,25 +185,28 @@ class Network(Predictor, ABC):
 
 
 class SequenceModule(Network, ABC):
-    """Answer by a layer over the whole sequence and a head; sequences of tokens by CTC.
-
-    Who inherits makes the layer and then calls `end_with`.
+    """Base class of networks with a layer over the whole sequence and a head; sequences of tokens are trained by CTC.
 
     Args:
         spec: what the data are; sizes come from here and from nowhere else.
+        make_layer: makes the layer from its input size.
         frontend: makes a front end from (input_size).
         head: pooling and dropout.
-        regularisation: what is added to the plain loss.
+        regularisation: terms added to the plain loss.
         decoding: how sequences of tokens are searched for (unused elsewhere).
         loss: what is minimised.
 
     Raises:
-        ValueError: where the front end does not fit, CTC cannot train such targets, or the layer would read them.
+        ValueError: if the front end does not fit, CTC cannot train such targets, or the layer would read them.
     """
+
+    layer_name: ClassVar[str]
+    """The attribute that holds the layer; names of weights begin with it."""
 
     def __init__(
         self,
         spec: DataSpec,
+        make_layer: Callable[[int], SequenceLayer],
         frontend: Callable[..., Frontend],
         head: Head,
         regularisation: Regularisation,
@@ -213,12 +217,10 @@ class SequenceModule(Network, ABC):
         self.is_ctc = spec.target_kind == "tokens"
         if self.is_ctc:
             _refuse_without_ctc(spec, regularisation)
-
-    def end_with(self, layer: SequenceLayer, head: Head) -> None:
-        """Add what follows the layer: pooling where the whole sequence has one answer, dropout, the last linear layer."""
-        if self.spec.is_causal and not layer.is_causal:
+        self.add_module(self.layer_name, layer := make_layer(self.frontend.output_size))
+        if spec.is_causal and not layer.is_causal:
             raise ValueError(
-                f"data={self.spec.name} has targets that are its own later inputs, which a network that looks ahead would read: choose "
+                f"data={spec.name} has targets that are its own later inputs, which a network that looks ahead would read: choose "
                 "model=srnn, lstm, gru, or tcn and transformer with is_causal left as it is"
             )
         size = layer.output_size
@@ -232,9 +234,9 @@ class SequenceModule(Network, ABC):
             self.output.bias.data.copy_(first)
 
     @property
-    @abstractmethod
     def layer(self) -> SequenceLayer:
-        """What stands between front end and head."""
+        """The layer between front end and head."""
+        return cast(SequenceLayer, self.get_submodule(self.layer_name))
 
     def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
         """Answer a padded batch.
@@ -256,12 +258,12 @@ class SequenceModule(Network, ABC):
             values = self.pooling(values, lengths_B)
         return self.output(self.dropout(values)), lengths_B
 
-    def respond(self, batch: Batch) -> Outputs:
-        """Answer a batch."""
+    def predict(self, batch: Batch) -> Outputs:
+        """Predict a batch."""
         return self._answer(batch, self.decoding)
 
-    def glance(self, batch: Batch) -> Outputs:
-        """Answer a batch, sequences of tokens by the best path."""
+    def predict_greedy(self, batch: Batch) -> Outputs:
+        """Predict a batch, sequences of tokens by the best path."""
         return self._answer(batch, Decoding(beam_size=1, length_penalty=0.0, num_best=1))
 
     def training_loss(self, batch: Batch) -> Tensor:
@@ -290,22 +292,15 @@ class SequenceModule(Network, ABC):
 
 
 class RecurrentModule(SequenceModule, ABC):
-    """Answer by a recurrent stack and a head.
+    """Base class of networks with a recurrent stack and a head.
 
     Args:
-        spec: what the data are; sizes come from here and from nowhere else.
         cell: makes a cell from (input_size, hidden_size).
-        recurrence: the stack.
-        frontend: makes a front end from (input_size).
-        head: pooling and dropout.
-        regularisation: what is added to the plain loss.
-        decoding: how sequences of tokens are searched for (unused elsewhere).
-        loss: what is minimised.
-
-    Raises:
-        ValueError: where the cell or the front end does not fit, or CTC cannot train such targets.
+        recurrence: settings of the stack; the others are those of `SequenceModule`.
     """
 
+    layer_name = "recurrence"
+    recurrence: RecurrentStack
     cell_classes: ClassVar[tuple[type[Cell], ...]] = ()
     """Which cells it takes, its own first; none: any."""
     is_bidirectional: ClassVar[bool] = False
@@ -321,14 +316,8 @@ class RecurrentModule(SequenceModule, ABC):
         decoding: Decoding,
         loss: Loss = TASKS_OWN,
     ) -> None:
-        super().__init__(spec, frontend, head, regularisation, decoding, loss)
-        self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, self.is_bidirectional)
-        self.end_with(self.recurrence, head)
-
-    @property
-    def layer(self) -> RecurrentStack:
-        """The recurrent stack."""
-        return self.recurrence
+        make_layer = partial(RecurrentStack, cell=cell, recurrence=recurrence, is_bidirectional=self.is_bidirectional)
+        super().__init__(spec, make_layer, frontend, head, regularisation, decoding, loss)
 
 
 def _refuse_without_ctc(spec: DataSpec, regularisation: Regularisation) -> None:

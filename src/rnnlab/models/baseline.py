@@ -1,4 +1,4 @@
-"""`model=baseline`: a simple method, fitted, measured, tracked and kept like any network; no result stands without one beside it."""
+"""`model=baseline`: a baseline, fitted, measured, tracked and kept like any network; no result stands without one beside it."""
 
 from collections.abc import Iterable
 from typing import final
@@ -35,14 +35,14 @@ METHODS: dict[str, type[Method]] = {
 
 @final
 class Baseline(FittedOnce):
-    """Answer by a simple method.
+    """Predict by a baseline.
 
     Args:
         spec: what the data are.
         baseline: which method.
 
     Raises:
-        ValueError: where the method cannot answer such data.
+        ValueError: if the method cannot predict such data.
     """
 
     def __init__(self, spec: DataSpec, baseline: BaselineSettings) -> None:
@@ -57,12 +57,12 @@ class Baseline(FittedOnce):
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What was fitted."""
+        """The fitted arrays."""
         return {name: value.numpy() for name, value in self.named_buffers()}
 
-    def respond(self, batch: Batch) -> Tensor | Decoded:
+    def predict(self, batch: Batch) -> Tensor | Decoded:
         """Answer a batch."""
-        outputs = self.method.respond(self.arrays, batch.to(torch.device("cpu")))
+        outputs = self.method.predict(self.arrays, batch.to(torch.device("cpu")))
         if self.spec.target_kind == "tokens":
             return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0)] for tokens in outputs.tolist()])
         return torch.from_numpy(np.ascontiguousarray(outputs)).float().to(batch.inputs.device)

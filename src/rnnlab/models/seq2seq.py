@@ -34,11 +34,11 @@ MORE_TOKENS = 10
 
 @dataclass(frozen=True)
 class TeacherForcing:
-    """Say how often the true token enters the next step, instead of the one that was said (Bengio et al. 2015, linear schedule).
+    """How often the true token, not the predicted one, enters the next step (Bengio et al. 2015, linear schedule).
 
     Args:
-        first: share when training begins.
-        last: share when it ends.
+        first: fraction when training begins.
+        last: fraction when it ends.
     """
 
     first: Share
@@ -67,7 +67,7 @@ class Seq2Seq(Network):
         loss: what is minimised, of numbers.
 
     Raises:
-        ValueError: where sizes or parts don't fit.
+        ValueError: if sizes or parts do not fit.
     """
 
     def __init__(
@@ -176,16 +176,16 @@ class Seq2Seq(Network):
         """Whether the encoder has layers above those that the decoder begins from, and is not looked at either."""
         return self.attention == "none" and len(self.decoder.layers) < self.num_encoder_layers
 
-    def respond(self, batch: Batch) -> Outputs:
-        """Answer a batch."""
+    def predict(self, batch: Batch) -> Outputs:
+        """Predict a batch."""
         return self._answer(batch, self.decoding)
 
-    def glance(self, batch: Batch) -> Outputs:
-        """Answer a batch, sequences of tokens greedily."""
+    def predict_greedy(self, batch: Batch) -> Outputs:
+        """Predict a batch, sequences of tokens greedily."""
         return self._answer(batch, Decoding(beam_size=1, length_penalty=self.decoding.length_penalty, num_best=1))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Outputs]:
-        """Measure on the validation split, how well the decoder looks at the input included."""
+        """Evaluate a batch of the validation split, and how sharply and completely the decoder attends to the input."""
         found = super().validation_step(batch, batch_idx)
         if self.attention == "none" or self.spec.target_kind != "tokens":
             return found
@@ -229,13 +229,13 @@ class Seq2Seq(Network):
 
     def _readouts(self, targets_BS: Tensor, state: DecoderState) -> Tensor:
         """Return readouts (B, S, R) for targets, fed the truth as often as the schedule says."""
-        share = self._forced_share()
+        forced = self._forced_fraction()
         truth_BS = shifted(targets_BS)
-        if share >= 1:
+        if forced >= 1:
             return self.decoder.run(self.entry(truth_BS), state)[0]
         readouts, said_B = [], truth_BS[:, 0]
         for step, true_B in enumerate(truth_BS.unbind(1)):
-            is_true_B = torch.rand(len(true_B), device=true_B.device) < share
+            is_true_B = torch.rand(len(true_B), device=true_B.device) < forced
             entering_B = torch.where(is_true_B, true_B, said_B) if step else true_B
             readout_BR, _, state = self.decoder.step(self.entry(entering_B), state)
             readouts.append(readout_BR)
@@ -243,7 +243,7 @@ class Seq2Seq(Network):
                 said_B = self.output(readout_BR).argmax(-1)
         return torch.stack(readouts, 1)
 
-    def _forced_share(self) -> float:
+    def _forced_fraction(self) -> float:
         first, last = self.teacher_forcing.first, self.teacher_forcing.last
         if first == last:
             return first
@@ -290,7 +290,7 @@ class Seq2Seq(Network):
     def _numbers(self, state: DecoderState, forced_BD: Tensor | None) -> Tensor:
         """Return standardised forecasts, (B, D) or (B, D * Q), each fed with the one before: the true one where it is given."""
         num_quantiles = max(1, len(self.task.quantiles)) if isinstance(self.task, Forecast) else 1
-        share = 0.0 if forced_BD is None else self._forced_share()
+        forced = 0.0 if forced_BD is None else self._forced_fraction()
         previous_B1 = state.parts[0].new_zeros(state.memory.size, 1)
         outputs = []
         for step in range(self.spec.target_size):
@@ -299,7 +299,7 @@ class Seq2Seq(Network):
             outputs.append(output_BQ)
             previous_B1 = output_BQ[:, num_quantiles // 2, None].detach()
             if forced_BD is not None:
-                is_true_B1 = torch.rand_like(previous_B1) < share
+                is_true_B1 = torch.rand_like(previous_B1) < forced
                 previous_B1 = torch.where(is_true_B1, forced_BD[:, step, None].to(previous_B1), previous_B1)
         return torch.cat(outputs, -1)
 

@@ -1,6 +1,7 @@
 """A network of dilated causal convolutions, the contrast to recurrence of Bai et al. (2018); equations in `layers/tcn.py`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
 from rnnlab.contracts import DataSpec
@@ -16,17 +17,11 @@ class TCN(SequenceModule):
     """A temporal convolutional network.
 
     Args:
-        spec: what the data are.
-        convolutions: the stack.
-        frontend: makes a front end from (input_size).
-        head: pooling and dropout.
-        regularisation: what is added to the plain loss.
-        decoding: how sequences of tokens are searched for (unused elsewhere).
-        loss: what is minimised.
-
-    Raises:
-        ValueError: where the front end does not fit, or CTC cannot train such targets.
+        convolutions: settings of the stack; the others are those of `SequenceModule`.
     """
+
+    layer_name = "convolutions"
+    convolutions: ConvolutionStack
 
     def __init__(
         self,
@@ -38,11 +33,5 @@ class TCN(SequenceModule):
         decoding: Decoding,
         loss: Loss = TASKS_OWN,
     ) -> None:
-        super().__init__(spec, frontend, head, regularisation, decoding, loss)
-        self.convolutions = ConvolutionStack(self.frontend.output_size, convolutions)
-        self.end_with(self.convolutions, head)
-
-    @property
-    def layer(self) -> ConvolutionStack:
-        """The convolutions."""
-        return self.convolutions
+        make_layer = partial(ConvolutionStack, convolutions=convolutions)
+        super().__init__(spec, make_layer, frontend, head, regularisation, decoding, loss)

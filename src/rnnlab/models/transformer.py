@@ -1,6 +1,7 @@
 """A small encoder of self-attention, the contrast to recurrence of Vaswani et al. (2017); equations in `layers/transformer.py`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
 from rnnlab.contracts import DataSpec
@@ -16,17 +17,11 @@ class Transformer(SequenceModule):
     """A transformer encoder.
 
     Args:
-        spec: what the data are.
-        encoder: the stack.
-        frontend: makes a front end from (input_size).
-        head: pooling and dropout.
-        regularisation: what is added to the plain loss.
-        decoding: how sequences of tokens are searched for (unused elsewhere).
-        loss: what is minimised.
-
-    Raises:
-        ValueError: where the front end does not fit, or CTC cannot train such targets.
+        encoder: settings of the stack; the others are those of `SequenceModule`.
     """
+
+    layer_name = "encoder"
+    encoder: TransformerEncoder
 
     def __init__(
         self,
@@ -38,11 +33,5 @@ class Transformer(SequenceModule):
         decoding: Decoding,
         loss: Loss = TASKS_OWN,
     ) -> None:
-        super().__init__(spec, frontend, head, regularisation, decoding, loss)
-        self.encoder = TransformerEncoder(self.frontend.output_size, encoder, spec.is_causal)
-        self.end_with(self.encoder, head)
-
-    @property
-    def layer(self) -> TransformerEncoder:
-        """The encoder."""
-        return self.encoder
+        make_layer = partial(TransformerEncoder, encoder=encoder, data_are_causal=spec.is_causal)
+        super().__init__(spec, make_layer, frontend, head, regularisation, decoding, loss)

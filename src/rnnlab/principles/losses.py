@@ -5,7 +5,6 @@ Axis letters: B batch, C classes, D dimensions of a real target.
     squared error            L = mean_bd (y - t)^2                        dL/dy = 2 (y - t) / (B D)
     softmax, cross entropy   p = softmax(a), L = mean_b -ln p_b,t_b       dL/da = (p - onehot(t)) / B
     softmax, squared error   p = softmax(a), L = mean_b sum_c (p - e)^2   dL/da = J (2 (p - e)) / B, J = diag(p) - p p^T
-    sigmoid, cross entropy   p = sigmoid(a), L = mean_bd -[y ln p + (1 - y) ln (1 - p)]   dL/da = (p - y) / (B D)
 
 The simple difference p - e belongs to the cross entropy. With the squared error the softmax's own derivative J stays in the product;
 texts that print p - e there are wrong by a factor that depends on p (see the errata).
@@ -13,7 +12,7 @@ texts that print p - e there are wrong by a factor that depends on p (see the er
 
 import numpy as np
 
-Loss = tuple[float, np.ndarray]
+LossAndGradient = tuple[float, np.ndarray]
 
 
 def softmax(logits_BC: np.ndarray) -> np.ndarray:
@@ -27,13 +26,13 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * values)))
 
 
-def squared_error(outputs_BD: np.ndarray, targets_BD: np.ndarray) -> Loss:
+def squared_error(outputs_BD: np.ndarray, targets_BD: np.ndarray) -> LossAndGradient:
     """Return the mean squared error of forecasts and its gradient; see the equations at the top."""
     differences = outputs_BD - targets_BD
     return float(np.mean(differences**2)), 2 * differences / differences.size
 
 
-def softmax_cross_entropy(logits_BC: np.ndarray, targets_B: np.ndarray) -> Loss:
+def softmax_cross_entropy(logits_BC: np.ndarray, targets_B: np.ndarray) -> LossAndGradient:
     """Return the mean cross entropy (nats) of classes and its gradient; see the equations at the top."""
     rows = np.arange(len(targets_B))
     shifted = logits_BC - logits_BC.max(-1, keepdims=True)
@@ -43,16 +42,10 @@ def softmax_cross_entropy(logits_BC: np.ndarray, targets_B: np.ndarray) -> Loss:
     return float(losses_B.mean()), gradient_BC / len(targets_B)
 
 
-def softmax_squared_error(logits_BC: np.ndarray, targets_B: np.ndarray) -> Loss:
+def softmax_squared_error(logits_BC: np.ndarray, targets_B: np.ndarray) -> LossAndGradient:
     """Return the mean squared distance of probabilities from the one-hot target (Brier's score) and its gradient."""
     p_BC = softmax(logits_BC)
     wanted_BC = np.eye(logits_BC.shape[1])[targets_B]
     of_p_BC = 2 * (p_BC - wanted_BC)
     of_logits_BC = p_BC * (of_p_BC - (of_p_BC * p_BC).sum(-1, keepdims=True))  # J v = p * v - p (p . v)
     return float(((p_BC - wanted_BC) ** 2).sum(-1).mean()), of_logits_BC / len(targets_B)
-
-
-def sigmoid_cross_entropy(logits_BD: np.ndarray, targets_BD: np.ndarray) -> Loss:
-    """Return the mean cross entropy (nats) of yes-or-no answers, targets 0 or 1, and its gradient."""
-    losses_BD = np.logaddexp(0, logits_BD) - targets_BD * logits_BD  # -[y ln p + (1 - y) ln (1 - p)], safe for large |a|
-    return float(losses_BD.mean()), (sigmoid(logits_BD) - targets_BD) / logits_BD.size

@@ -18,7 +18,7 @@ import numpy as np
 from rnnlab.principles.losses import sigmoid, squared_error
 from rnnlab.principles.optimizers import Adam, Arrays, clip
 
-State = tuple[np.ndarray, ...]
+NumpyState = tuple[np.ndarray, ...]
 """(h,) or (h, c), each (B, H)."""
 
 
@@ -35,13 +35,13 @@ def products_backward(
     return of_input @ w["weight_ih"], of_hidden @ w["weight_hh"], gradients
 
 
-def srnn_step(x_BF: np.ndarray, state: State, w: Arrays) -> State:
+def srnn_step(x_BF: np.ndarray, state: NumpyState, w: Arrays) -> NumpyState:
     """h' = tanh(W_i x + b_i + W_h h + b_h)        Elman (1990)"""
     a, u = products(x_BF, state[0], w)
     return (np.tanh(a + u),)
 
 
-def srnn_step_backward(x_BF: np.ndarray, state: State, w: Arrays, after: State) -> tuple[np.ndarray, State, Arrays]:
+def srnn_step_backward(x_BF: np.ndarray, state: NumpyState, w: Arrays, after: NumpyState) -> tuple[np.ndarray, NumpyState, Arrays]:
     """da = dh' (1 - h'^2), for both products alike."""
     (h_next,) = srnn_step(x_BF, state, w)
     da = after[0] * (1 - h_next**2)
@@ -49,21 +49,21 @@ def srnn_step_backward(x_BF: np.ndarray, state: State, w: Arrays, after: State) 
     return dx, (dh,), gradients
 
 
-def lstm_gates(x_BF: np.ndarray, state: State, w: Arrays) -> tuple[np.ndarray, ...]:
+def lstm_gates(x_BF: np.ndarray, state: NumpyState, w: Arrays) -> tuple[np.ndarray, ...]:
     """i, f, o = sigmoid, g = tanh, of W_i x + b_i + W_h h + b_h        Hochreiter & Schmidhuber (1997), Gers et al. (2000)"""
     a, u = products(x_BF, state[0], w)
     i, f, g, o = np.split(a + u, 4, axis=1)
     return sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
 
 
-def lstm_step(x_BF: np.ndarray, state: State, w: Arrays) -> State:
+def lstm_step(x_BF: np.ndarray, state: NumpyState, w: Arrays) -> NumpyState:
     """c' = f c + i g,  h' = o tanh(c')"""
     i, f, g, o = lstm_gates(x_BF, state, w)
     c_next = f * state[1] + i * g
     return o * np.tanh(c_next), c_next
 
 
-def lstm_step_backward(x_BF: np.ndarray, state: State, w: Arrays, after: State) -> tuple[np.ndarray, State, Arrays]:
+def lstm_step_backward(x_BF: np.ndarray, state: NumpyState, w: Arrays, after: NumpyState) -> tuple[np.ndarray, NumpyState, Arrays]:
     """dc' += dh' o (1 - tanh(c')^2), then through each gate; the memory before gets dc' f."""
     h, c = state
     i, f, g, o = lstm_gates(x_BF, state, w)
@@ -75,20 +75,20 @@ def lstm_step_backward(x_BF: np.ndarray, state: State, w: Arrays, after: State) 
     return dx, (dh, dc * f), gradients
 
 
-def gru_gates(x_BF: np.ndarray, state: State, w: Arrays) -> tuple[np.ndarray, ...]:
+def gru_gates(x_BF: np.ndarray, state: NumpyState, w: Arrays) -> tuple[np.ndarray, ...]:
     """r, z = sigmoid, n = tanh(a_n + r u_n); the reset gate acts after the product, as in PyTorch        Cho et al. (2014)"""
     (a_r, a_z, a_n), (u_r, u_z, u_n) = (np.split(part, 3, axis=1) for part in products(x_BF, state[0], w))
     r, z = sigmoid(a_r + u_r), sigmoid(a_z + u_z)
     return r, z, np.tanh(a_n + r * u_n), u_n
 
 
-def gru_step(x_BF: np.ndarray, state: State, w: Arrays) -> State:
+def gru_step(x_BF: np.ndarray, state: NumpyState, w: Arrays) -> NumpyState:
     """h' = (1 - z) n + z h"""
     _, z, n, _ = gru_gates(x_BF, state, w)
     return ((1 - z) * n + z * state[0],)
 
 
-def gru_step_backward(x_BF: np.ndarray, state: State, w: Arrays, after: State) -> tuple[np.ndarray, State, Arrays]:
+def gru_step_backward(x_BF: np.ndarray, state: NumpyState, w: Arrays, after: NumpyState) -> tuple[np.ndarray, NumpyState, Arrays]:
     """Through n, z and r; W_h's candidate block sees r da_n where W_i's sees da_n."""
     (h,), (dh_next,) = state, after
     r, z, n, u_n = gru_gates(x_BF, state, w)
@@ -102,33 +102,33 @@ def gru_step_backward(x_BF: np.ndarray, state: State, w: Arrays, after: State) -
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Hold a cell's two functions, and how many gates and tensors of state it has."""
+class NumpyCell:
+    """A cell's two functions, and how many gates and tensors of state it has."""
 
-    step: Callable[[np.ndarray, State, Arrays], State]
-    step_backward: Callable[[np.ndarray, State, Arrays, State], tuple[np.ndarray, State, Arrays]]
+    step: Callable[[np.ndarray, NumpyState, Arrays], NumpyState]
+    step_backward: Callable[[np.ndarray, NumpyState, Arrays, NumpyState], tuple[np.ndarray, NumpyState, Arrays]]
     num_gates: int
     num_states: int
 
 
 CELLS = {
-    "srnn": Cell(srnn_step, srnn_step_backward, 1, 1),
-    "lstm": Cell(lstm_step, lstm_step_backward, 4, 2),
-    "gru": Cell(gru_step, gru_step_backward, 3, 1),
+    "srnn": NumpyCell(srnn_step, srnn_step_backward, 1, 1),
+    "lstm": NumpyCell(lstm_step, lstm_step_backward, 4, 2),
+    "gru": NumpyCell(gru_step, gru_step_backward, 3, 1),
 }
 
 
-def run(cell: Cell, w: Arrays, inputs_BTF: np.ndarray) -> tuple[np.ndarray, list[State]]:
+def run(cell: NumpyCell, w: Arrays, inputs_BTF: np.ndarray) -> tuple[np.ndarray, list[NumpyState]]:
     """Return the hidden states of all steps, (B, T, H), and the states before each step and after the last; the first is zero."""
     zeros = np.zeros((len(inputs_BTF), w["weight_hh"].shape[1]))
-    states: list[State] = [(zeros,) * cell.num_states]
+    states: list[NumpyState] = [(zeros,) * cell.num_states]
     for step in range(inputs_BTF.shape[1]):
         states.append(cell.step(inputs_BTF[:, step], states[-1], w))
     return np.stack([state[0] for state in states[1:]], axis=1), states
 
 
 def run_backward(
-    cell: Cell, w: Arrays, inputs_BTF: np.ndarray, states: list[State], outputs_BTH: np.ndarray
+    cell: NumpyCell, w: Arrays, inputs_BTF: np.ndarray, states: list[NumpyState], outputs_BTH: np.ndarray
 ) -> tuple[np.ndarray, Arrays, np.ndarray]:
     """Backpropagate through time: from the gradient of each step's output to those of inputs and weights.
 
@@ -144,7 +144,7 @@ def run_backward(
     """
     gradients = {name: np.zeros_like(value) for name, value in w.items()}
     inputs, totals = np.zeros_like(inputs_BTF), np.zeros_like(outputs_BTH)
-    carry: State = tuple(np.zeros_like(part) for part in states[0])
+    carry: NumpyState = tuple(np.zeros_like(part) for part in states[0])
     for step in reversed(range(inputs_BTF.shape[1])):
         totals[:, step] = outputs_BTH[:, step] + carry[0]
         inputs[:, step], carry, found = cell.step_backward(inputs_BTF[:, step], states[step], w, (totals[:, step], *carry[1:]))
@@ -153,7 +153,7 @@ def run_backward(
     return inputs, gradients, totals
 
 
-def draw_weights(cell: Cell, input_size: int, hidden_size: int, random: np.random.Generator) -> Arrays:
+def draw_weights(cell: NumpyCell, input_size: int, hidden_size: int, random: np.random.Generator) -> Arrays:
     """Draw weights and biases from U(-1/sqrt(H), 1/sqrt(H)), as PyTorch does."""
     rows, bound = cell.num_gates * hidden_size, hidden_size**-0.5
     shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, hidden_size), "bias_ih": (rows,), "bias_hh": (rows,)}
@@ -167,7 +167,7 @@ def noisy_sines(num: int, num_steps: int, random: np.random.Generator) -> np.nda
     return np.asarray((sines_BT + 0.1 * random.standard_normal(sines_BT.shape))[..., None])
 
 
-def loss_and_gradients(cell: Cell, w: Arrays, readout: Arrays, series_BTF: np.ndarray) -> tuple[float, Arrays, Arrays]:
+def loss_and_gradients(cell: NumpyCell, w: Arrays, readout: Arrays, series_BTF: np.ndarray) -> tuple[float, Arrays, Arrays]:
     """Return the mean squared error of forecasting every next value by W_o h_t + b_o, and the gradients of both sets of weights."""
     inputs_BTF, targets_BTF = series_BTF[:, :-1], series_BTF[:, 1:]
     hidden_BTH, states = run(cell, w, inputs_BTF)

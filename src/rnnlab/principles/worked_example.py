@@ -33,7 +33,7 @@ READOUT: Arrays = {"weight": np.array([[0.7, -0.4, 0.2]]), "bias": np.array([0.1
 
 @dataclass(frozen=True)
 class Worked:
-    """Hold every number of the example.
+    """Every number of the example.
 
     Args:
         hidden_TH: h_1, h_2, h_3.

@@ -1,4 +1,4 @@
-"""What one group gets right and another does not, example by example."""
+"""Which examples one group gets right and another does not."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from rnnlab.report.per_unit import is_loss
 
 @dataclass(frozen=True)
 class Rights:
-    """Hold what each group made of each example, means over the runs that were tested on it.
+    """The results of each group on each example, means over the runs that were tested on it.
 
     Args:
         groups: names, (G,).
         examples: ids, (E,).
-        values_GE: share of runs that were right, or mean loss; not a number where no run of the group was tested on it.
+        values_GE: fraction of runs that were right, or mean loss; not a number where no run of the group was tested on it.
         is_loss: whether the values are losses (smaller is better).
     """
 
@@ -55,36 +55,36 @@ def _means(group: Group) -> dict[str, float]:
 
 
 def won_alone(found: Rights) -> np.ndarray:
-    """Return the share of examples that a run of one group gets right and a run of the other does not.
+    """Return the fraction of examples that a run of one group gets right and a run of the other does not.
 
     Of right answers it is the expectation over a run of each, drawn independently: the mean over examples of r (1 - r'). Of losses it is
-    the share of examples on which the mean loss is smaller.
+    the fraction of examples on which the mean loss is smaller.
 
     Args:
         found: of all groups.
 
     Returns:
-        shares, (G, G): row right, column wrong; over the examples on which both were tested; not a number on the diagonal and where there
-        are none.
+        fractions, (G, G): row right, column wrong; over the examples on which both were tested; not a number on the diagonal and where
+        there are none.
     """
     num_groups = len(found.groups)
-    shares_GG = np.full((num_groups, num_groups), np.nan)
+    fractions_GG = np.full((num_groups, num_groups), np.nan)
     for row, column in np.ndindex(num_groups, num_groups):
         ours_E, theirs_E = found.values_GE[row], found.values_GE[column]
         both_E = np.isfinite(ours_E) & np.isfinite(theirs_E)
         if row != column and both_E.any():
             ours, theirs = ours_E[both_E], theirs_E[both_E]
-            shares_GG[row, column] = (ours < theirs).mean() if found.is_loss else (ours * (1 - theirs)).mean()
-    return shares_GG
+            fractions_GG[row, column] = (ours < theirs).mean() if found.is_loss else (ours * (1 - theirs)).mean()
+    return fractions_GG
 
 
 @dataclass(frozen=True)
 class Disagreements:
-    """Hold the examples on which two groups differ most.
+    """The examples on which two groups differ most.
 
     Args:
         first, second: names of the groups.
-        is_loss: whether the values are mean losses, else the share of runs that were right.
+        is_loss: whether the values are mean losses, else the fraction of runs that were right.
         rows: example id, value of the first, value of the second; the largest difference first.
     """
 
@@ -98,7 +98,7 @@ def disagreements(comparison: Comparison, num_examples: int = 20) -> Disagreemen
     """List the examples on which the two best networks differ most, as many for either side where there are.
 
     Args:
-        comparison: whose groups are in order of validation; simple methods stand in where there are fewer than two networks.
+        comparison: whose groups are in order of validation; baselines stand in where there are fewer than two networks.
         num_examples: at most so many.
 
     Returns:

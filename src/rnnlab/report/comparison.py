@@ -1,50 +1,33 @@
-"""What a report is made of: runs, groups of runs that differ only by seed and fold, verdicts on pairs of groups, and all of that together.
+"""The parts of a report: runs, groups of runs that differ only by seed and fold, verdicts on pairs of groups, and all of that together.
 
 Everything that computes fills these; everything that draws or writes reads them and nothing else.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Metric:
-    """Name what groups are compared by.
-
-    Args:
-        name: as in `test/<name>`.
-        direction: `max` if more is better.
-        unit: `share` (written as per cent, differences in points) or the unit of the target, perhaps empty.
-    """
-
-    name: str
-    direction: Literal["min", "max"]
-    unit: str
-
-    @property
-    def factor(self) -> float:
-        """By what a value is multiplied before it is written."""
-        return 100.0 if self.unit == "share" else 1.0
+from rnnlab.tasks import Metric
 
 
 @dataclass(frozen=True)
 class UnitSums:
-    """Hold what a run's test predictions give, summed over each unit that may leak (speaker, document, date).
+    """Sums of a run's test predictions over each unit that may leak (speaker, document, date).
 
     Args:
         units: names, (U,).
-        sums_UK: sums over each unit of what the metric is a function of, e.g. (right answers, answers), (errors, words).
+        sums_UK: of the quantities that the metric is a function of, over each unit, e.g. (right answers, answers), (errors, words).
+        horizon: how many steps the farthest target lies ahead, of forecasts: errors of so many neighbouring dates overlap.
     """
 
     units: np.ndarray
     sums_UK: np.ndarray
+    horizon: int = 1
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """Hold one finished run.
+    """One finished run.
 
     Args:
         run_id: in MLflow.
@@ -71,13 +54,13 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Group:
-    """Hold runs that differ by seed and fold only.
+    """Runs that differ by seed and fold only.
 
     Args:
         name: made of what varies, e.g. `gru`, `gru lr=0.003`.
         settings: what varies between groups, key to value.
         runs: in order of fold and seed.
-        is_baseline: whether it is a simple method.
+        is_baseline: whether it is a baseline.
     """
 
     name: str
@@ -88,7 +71,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """Hold a group's row of the table.
+    """A group's row of the table.
 
     Args:
         num_runs: of all seeds and folds.
@@ -96,7 +79,7 @@ class Summary:
         validation: mean of the metric at the chosen checkpoints on validation: what orders the table.
         mean: of the metric on test, over runs of a fold, then over folds.
         std: between seeds (of the mean over folds); None with one seed.
-        low, high: 95 % interval over seeds and units; None where it cannot be had.
+        low, high: 95 % interval over seeds and units; None if it is unavailable.
         num_parameters, seconds, examples_per_second, memory_mb: means over runs (None where not recorded).
     """
 
@@ -116,14 +99,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Hold what may be said of two groups.
+    """The verdict on two groups.
 
     Args:
         first, second: names of groups; a positive `gain` means that the first is better, whatever the metric's direction.
-        gain: difference of the means, in the metric's own scale (shares, not points).
+        gain: difference of the means, in the metric's own scale (fractions, not points).
         low, high: its 95 % interval.
         p, p_corrected: two-sided, before and after Holm's correction; None with one seed on either side.
-        effect_size: the gain in standard deviations between seeds (Hedges' g); None where it cannot be had.
+        effect_size: the gain in standard deviations between seeds (Hedges' g); None if it is unavailable.
         method: how it was tested, in words.
         num_seeds: the smaller number of seeds of the two networks (a fitted-once method counts as it is).
         seeds_needed: seeds a side for 80 % power at the gain that was seen; None where more seeds cannot help or none are needed.
@@ -151,7 +134,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Trial:
-    """Hold one trial of a search.
+    """One trial of a search.
 
     Args:
         number: from 0.
@@ -170,13 +153,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Hold a whole comparison.
+    """A whole comparison.
 
     Args:
         study: its name.
         data: the data's name.
         metric: what is compared.
-        groups: ordered by validation, the best first, simple methods last.
+        groups: ordered by validation, the best first, baselines last.
         summaries: by group name.
         verdicts: of every pair, in the order of groups.
         conclusions: sentences for the top of the report.

@@ -11,7 +11,7 @@ MOST_POINTS = 200
 
 @dataclass(frozen=True)
 class Curves:
-    """Hold a group's curves: mean and spread on the steps that all runs have reached, and each run as it is.
+    """A group's curves: mean and spread on the steps that all runs have reached, and each run as it is.
 
     Args:
         steps: optimizer steps, (S,); empty where runs share no steps.

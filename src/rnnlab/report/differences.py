@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from rnnlab.config import ConfigError
 from rnnlab.report import runs
-from rnnlab.report.per_unit import rights
+from rnnlab.report.per_unit import is_loss, rights
+from rnnlab.tasks.metrics import MEASURED_EVERY_EPOCH, is_result
 from rnnlab.tracking.tracker import Client, Run, get_run, metric_history
 
 NUM_SHOWN = 10
@@ -21,14 +21,14 @@ def compare_two(client: Client, run_ids: list[str], folder: Path, scratch: Path)
     """Print how two runs differ; write their curves and the examples on which they differ.
 
     Raises:
-        ConfigError: where they are not two finished runs that were measured on the same test examples.
+        ValueError: if they are not two finished runs that were measured on the same test examples.
     """
     if len(run_ids) != 2 or run_ids[0] == run_ids[1]:
-        raise ConfigError(f"run={','.join(run_ids)}: give two run ids, A,B; groups of runs are compared by study=, parent= or filter=")
+        raise ValueError(f"run={','.join(run_ids)}: give two run ids, A,B; groups of runs are compared by study=, parent= or filter=")
     first, second = (get_run(client, run_id) for run_id in run_ids)
     for run in (first, second):
         if run.info.status != "FINISHED" or run.data.tags.get("kind") == "study":
-            raise ConfigError(f"run={run.info.run_id} ({run.info.run_name}) is no finished run of one training")
+            raise ValueError(f"run={run.info.run_id} ({run.info.run_name}) is no finished run of one training")
     folder.mkdir(parents=True, exist_ok=True)
     print_differences(first, second)
     print_metrics(first, second)
@@ -60,9 +60,8 @@ def print_differences(first: Run, second: Run) -> None:
 def print_metrics(first: Run, second: Run) -> None:
     """Print the metrics that a run has once."""
     table = _table("\nmetrics", ("", str(first.info.run_name), str(second.info.run_name), "difference"))
-    starts = ("best/", "test/", "time/", "speed/", "memory/", "model/")
     for name in sorted(set(first.data.metrics) & set(second.data.metrics)):
-        if name.startswith(starts):
+        if is_result(name) or name.startswith(("time/", *MEASURED_EVERY_EPOCH, "model/")):
             ours, theirs = first.data.metrics[name], second.data.metrics[name]
             table.add_row(name, f"{ours:.5g}", f"{theirs:.5g}", f"{ours - theirs:+.3g}")
     console.print(table)
@@ -71,7 +70,7 @@ def print_metrics(first: Run, second: Run) -> None:
 def draw_curves(client: Client, first: Run, second: Run, file: Path) -> None:
     """Draw losses and the metric of both runs over optimizer steps."""
     names = [name for name in ("train/loss", "val/loss", f"val/{first.data.tags.get('metric')}") if name in first.data.metrics]
-    if not names:  # simple methods have no curves
+    if not names:  # baselines have no curves
         return
     figure = Figure(figsize=(4.5 * len(names), 3.5), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
@@ -92,7 +91,7 @@ def print_examples(client: Client, first: Run, second: Run, folder: Path, scratc
     tables = [runs.read_predictions(client, run, scratch) for run in (first, second)]
     ours, theirs = (pd.Series(rights(table, metric.name), name=name) for table, name in zip(tables, ("first", "second"), strict=True))
     both = pd.concat([ours, theirs], axis=1).rename_axis("example_id")
-    is_right = metric.name.startswith("accuracy")
+    is_right = not is_loss(metric.name)
     gain = both["first"] - both["second"] if is_right else both["second"] - both["first"]
     named = [
         table.set_index("example_id").filter(regex="^(prediction|target)").add_suffix(f"/{end}")

@@ -304,7 +304,7 @@ def _add_gains(figure: go.Figure, places: list[int], verdicts: list[Verdict], sc
 
 
 def won_by_one(comparison: Comparison) -> go.Figure | None:
-    """Draw the share of test examples that the group of the row gets right and that of the column does not.
+    """Draw the fraction of test examples that the group of the row gets right and that of the column does not.
 
     Args:
         comparison: whose runs' `rights` are compared; None with fewer than two groups that have any.
@@ -312,25 +312,25 @@ def won_by_one(comparison: Comparison) -> go.Figure | None:
     found = rights(comparison)
     if found is None:
         return None
-    shares_GG = 100 * won_alone(found)
+    fractions_GG = 100 * won_alone(found)
     both_GG = np.isfinite(found.values_GE).astype(int) @ np.isfinite(found.values_GE).T.astype(int)
     names = [label(name, 16) for name in found.groups]
     words = "has the smaller loss against" if found.is_loss else "is right where a run is wrong of"
     texts = [
         [
-            "" if np.isnan(share) else f"<b>{plain(ours)}</b> {words}<br><b>{plain(theirs)}</b>: {share:.1f} % of {both:,} examples"
-            for theirs, share, both in zip(found.groups, shares_G, both_G, strict=True)
+            "" if np.isnan(fraction) else f"<b>{plain(ours)}</b> {words}<br><b>{plain(theirs)}</b>: {fraction:.1f} % of {both:,} examples"
+            for theirs, fraction, both in zip(found.groups, fractions_G, both_G, strict=True)
         ]
-        for ours, shares_G, both_G in zip(found.groups, shares_GG, both_GG, strict=True)
+        for ours, fractions_G, both_G in zip(found.groups, fractions_GG, both_GG, strict=True)
     ]
     figure = blank(130 + 52 * len(names))
     figure.add_heatmap(
-        **{"z": shares_GG, "hovertext": texts, "hoverinfo": "text", "showscale": False},
+        **{"z": fractions_GG, "hovertext": texts, "hoverinfo": "text", "showscale": False},
         **{"zmin": 0, "xgap": 2, "ygap": 2, "colorscale": [[0, "rgba(0,114,178,0.06)"], [1, "rgba(0,114,178,0.6)"]]},
     )
-    for (row, column), share in np.ndenumerate(shares_GG):
-        if np.isfinite(share):  # an annotation has the page's colour of text, a heatmap's own text has not
-            figure.add_annotation(x=column, y=row, text=f"{share:.1f}", showarrow=False)
+    for (row, column), fraction in np.ndenumerate(fractions_GG):
+        if np.isfinite(fraction):  # an annotation has the page's colour of text, a heatmap's own text has not
+            figure.add_annotation(x=column, y=row, text=f"{fraction:.1f}", showarrow=False)
     places = list(range(len(names)))
     axis = {"tickvals": places, "ticktext": names, "showgrid": False, "fixedrange": True, "ticks": "", "showline": False}
     figure.update_xaxes(title_text="does not", **axis)

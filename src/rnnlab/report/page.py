@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Plot:
-    """Hold what is written around a figure.
+    """The text around a figure.
 
     Args:
         heading: above it.

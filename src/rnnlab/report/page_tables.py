@@ -11,14 +11,14 @@ from rnnlab.report.agreement import Disagreements
 from rnnlab.report.comparison import Comparison, Group, RunResult, Verdict
 from rnnlab.report.style import best_by_validation, count, duration, in_unit, looks, scale_of
 from rnnlab.report.tables import VERDICT_HEADINGS, costs, headings, row, verdict_row
+from rnnlab.tasks.metrics import is_averaged
 
 WIDTH_PX = 104  # of a small interval
-BOUNDS = ("_low", "_high")  # metrics that only bound another one
 
 
 @dataclass(frozen=True)
 class Bar:
-    """Hold a small interval, in pixels from the left of its box.
+    """A small interval, in pixels from the left of its box.
 
     Args:
         low, high: its ends.
@@ -37,8 +37,8 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Hold a cell.
+class TableCell:
+    """A cell.
 
     Args:
         text: shown.
@@ -66,7 +66,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Heading:
-    """Hold a heading: `number` columns are set right and sorted as numbers."""
+    """A heading: `number` columns are set right and sorted as numbers."""
 
     text: str
     kind: Literal["text", "number"] = "number"
@@ -74,20 +74,20 @@ class Heading:
 
 @dataclass(frozen=True)
 class PageTable:
-    """Hold a table; the first cell of a row is its heading.
+    """A table; the first cell of a row is its heading.
 
     Args:
         key: its id in the page.
         caption: says what it is.
         headings: of columns.
         rows: of cells, each as long as the headings.
-        baselines: which rows are simple methods.
+        baselines: which rows are baselines.
     """
 
     key: str
     caption: str
     headings: list[Heading]
-    rows: list[list[Cell]]
+    rows: list[list[TableCell]]
     baselines: frozenset[int] = frozenset()
 
 
@@ -113,13 +113,13 @@ def groups_table(comparison: Comparison) -> PageTable:
             *(group.name, summary.num_runs, summary.validation, summary.mean, summary.low),
             *(summary.num_parameters, summary.seconds, summary.examples_per_second, summary.memory_mb),
         ]
-        cells = [Cell(signs(text), key, is_strong=group.name == best) for text, key in zip(texts, keys, strict=True)]
+        cells = [TableCell(signs(text), key, is_strong=group.name == best) for text, key in zip(texts, keys, strict=True)]
         settings = ", ".join(f"{key}={value}" for key, value in group.settings.items())
-        cells[0] = Cell(group.name, group.name, colour=styles[group.name].colour, is_strong=group.name == best, title=settings)
-        cells[4] = Cell(signs(texts[4]), summary.low, bar=bars.get(group.name))
+        cells[0] = TableCell(group.name, group.name, colour=styles[group.name].colour, is_strong=group.name == best, title=settings)
+        cells[4] = TableCell(signs(texts[4]), summary.low, bar=bars.get(group.name))
         rows.append(cells)
     names = [Heading(text, "number" if place else "text") for place, text in enumerate(headings(comparison))]
-    caption = "Groups, by validation; in bold the best there. Simple methods are in italics"
+    caption = "Groups, by validation; in bold the best there. Baselines are in italics"
     simple = frozenset(place for place, group in enumerate(comparison.groups) if group.is_baseline)
     return PageTable("groups", caption, names, rows, simple)
 
@@ -155,10 +155,10 @@ def verdicts_table(comparison: Comparison) -> PageTable:
             *(texts[0], verdict.gain, verdict.low, verdict.p, verdict.p_corrected, verdict.effect_size, verdict.num_seeds),
             texts[7],
         ]
-        cells = [Cell(texts[0], texts[0]), *(Cell(signs(text), key) for text, key in zip(texts[1:], keys[1:], strict=True))]
-        cells[2] = Cell(signs(texts[2]), verdict.low, bar=_gain_bar(verdict, min(ends), max(ends)))
-        cells[3] = Cell(signs(texts[3]), verdict.p, title=verdict.method)
-        cells[7] = Cell(texts[7], texts[7], is_strong=verdict.is_shown)
+        cells = [TableCell(texts[0], texts[0]), *(TableCell(signs(text), key) for text, key in zip(texts[1:], keys[1:], strict=True))]
+        cells[2] = TableCell(signs(texts[2]), verdict.low, bar=_gain_bar(verdict, min(ends), max(ends)))
+        cells[3] = TableCell(signs(texts[3]), verdict.p, title=verdict.method)
+        cells[7] = TableCell(texts[7], texts[7], is_strong=verdict.is_shown)
         rows.append(cells)
     names = [Heading(text, "number" if place else "text") for place, text in enumerate(VERDICT_HEADINGS[:-1])]
     names.append(Heading(VERDICT_HEADINGS[-1], "text"))
@@ -181,7 +181,7 @@ def runs_table(comparison: Comparison) -> PageTable:
     return PageTable("runs", "Runs. A run's name leads to its page in MLflow, where the interface runs", names, rows)
 
 
-def _run_row(comparison: Comparison, group: Group, run: RunResult, colour: str) -> list[Cell]:
+def _run_row(comparison: Comparison, group: Group, run: RunResult, colour: str) -> list[TableCell]:
     scale, name = scale_of(comparison), comparison.metric.name
     values = [run.metrics.get(f"{split}/{name}") for split in ("best", "test")]
     cost = costs(run)
@@ -193,27 +193,27 @@ def _run_row(comparison: Comparison, group: Group, run: RunResult, colour: str) 
         (count(cost["memory_mb"]), cost["memory_mb"]),
     ]
     return [
-        Cell(run.name or run.run_id[:8], run.name or run.run_id, url=web(run.url), title=run.run_id),
-        Cell(group.name, group.name, colour=colour),
-        Cell(str(run.seed), run.seed),
-        Cell(run.fold or "-", run.fold or None),
-        *(Cell(text, value) for text, value in written),
+        TableCell(run.name or run.run_id[:8], run.name or run.run_id, url=web(run.url), title=run.run_id),
+        TableCell(group.name, group.name, colour=colour),
+        TableCell(str(run.seed), run.seed),
+        TableCell(run.fold or "-", run.fold or None),
+        *(TableCell(text, value) for text, value in written),
     ]
 
 
 def metrics_table(comparison: Comparison) -> PageTable | None:
     """Return every metric on test, means over a group's runs; None where there is but the compared one."""
     found = {name for group in comparison.groups for run in group.runs for name in run.metrics if name.startswith("test/")}
-    kept = sorted(name for name in found if not name.endswith(BOUNDS) and not name.startswith("test/num_"))
+    kept = sorted(name for name in found if is_averaged(name.removeprefix("test/")))
     if len(kept) < 2:
         return None
     styles, rows = looks(comparison), []
     for group in comparison.groups:
         means = [np.mean(values) if (values := [r.metrics[name] for r in group.runs if name in r.metrics]) else None for name in kept]
-        cells = [Cell("-" if mean is None else f"{mean:.4g}", None if mean is None else float(mean)) for mean in means]
-        rows.append([Cell(group.name, group.name, colour=styles[group.name].colour), *cells])
+        cells = [TableCell("-" if mean is None else f"{mean:.4g}", None if mean is None else float(mean)) for mean in means]
+        rows.append([TableCell(group.name, group.name, colour=styles[group.name].colour), *cells])
     names = [Heading("group", "text"), *(Heading(name.removeprefix("test/")) for name in kept)]
-    return PageTable("metrics", "All metrics on test, means over runs, as recorded (shares from 0 to 1)", names, rows)
+    return PageTable("metrics", "All metrics on test, means over runs, as recorded (fractions from 0 to 1)", names, rows)
 
 
 def disagreements_table(comparison: Comparison, found: Disagreements) -> PageTable:
@@ -221,7 +221,7 @@ def disagreements_table(comparison: Comparison, found: Disagreements) -> PageTab
     styles = looks(comparison)
     what = "mean loss" if found.is_loss else "share of runs that are right (%)"
     rows = [
-        [Cell(example, example), *(Cell(f"{value:.4g}" if found.is_loss else f"{100 * value:.0f}", value) for value in values)]
+        [TableCell(example, example), *(TableCell(f"{value:.4g}" if found.is_loss else f"{100 * value:.0f}", value) for value in values)]
         for example, *values in found.rows
     ]
     rows = [[*cells, _better(found, cells, styles[found.first].colour, styles[found.second].colour)] for cells in rows]
@@ -229,7 +229,7 @@ def disagreements_table(comparison: Comparison, found: Disagreements) -> PageTab
     return PageTable("examples", f"Test examples on which the two best groups differ most: {what}", names, rows)
 
 
-def _better(found: Disagreements, cells: list[Cell], first: str, second: str) -> Cell:
+def _better(found: Disagreements, cells: list[TableCell], first: str, second: str) -> TableCell:
     ours, theirs = (float(cell.key or 0.0) for cell in cells[1:3])
     is_first = (ours < theirs) if found.is_loss else (ours > theirs)
-    return Cell(found.first, found.first, colour=first) if is_first else Cell(found.second, found.second, colour=second)
+    return TableCell(found.first, found.first, colour=first) if is_first else TableCell(found.second, found.second, colour=second)

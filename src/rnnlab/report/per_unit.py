@@ -7,7 +7,7 @@
     nll (of sets of labels)                        nats, steps
     frame_accuracy                                 labels that are right, labels that hold or are given
     f1_macro                                       true positives, false positives, false negatives of every class
-    sacrebleu                                      matches, n-grams, lengths (see `wording.bleu_statistics`)
+    sacrebleu                                      matches, n-grams, lengths (see `text_metrics.bleu_statistics`)
 
 Forecasts of several targets are taken together (`mse`) or one by one (`mse/return_5d`).
 """
@@ -20,11 +20,10 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.report.comparison import UnitSums
-from rnnlab.tasks.text_metrics import MAX_NGRAM, bleu_of, bleu_statistics
+from rnnlab.tasks.text_metrics import MAX_NGRAM, UNITS, bleu_of, bleu_statistics
 
 Function = Callable[[np.ndarray], np.ndarray]
 """From sums, (..., K), to a metric, (...)."""
-RATES = {"wer": "word", "cer": "char", "per": "phone"}
 OUTCOMES = ("true_positives", "false_positives", "false_negatives")
 NUM_BLEU = 2 * MAX_NGRAM + 2
 SMALLEST_SCORE = 1e-12
@@ -32,7 +31,7 @@ SMALLEST_SCORE = 1e-12
 
 @dataclass(frozen=True)
 class Asked:
-    """Hold what is asked of a table.
+    """A table, and which of its targets a metric is of.
 
     Args:
         table: of predictions.
@@ -50,8 +49,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Say how a metric is read from a table.
+class Decomposition:
+    """How a metric is computed from a table of predictions, unit by unit.
 
     Args:
         is_offered: whether a table has the columns.
@@ -87,27 +86,27 @@ def unit_sums(table: pd.DataFrame, metric: str, language: str = "") -> UnitSums:
     Raises:
         ValueError: where this metric cannot be taken apart; names those that can.
     """
-    reading, asked = _asked(table, metric, language)
+    decomposition, asked = _asked(table, metric, language)
     units, number_N = np.unique(_units(table), return_inverse=True)
-    parts_NK = reading.parts(asked)
+    parts_NK = decomposition.parts(asked)
     sums_UK = np.zeros((len(units), parts_NK.shape[1]))
     np.add.at(sums_UK, number_N, parts_NK)
-    return UnitSums(units, sums_UK)
+    return UnitSums(units, sums_UK, _horizon(asked.names))
 
 
 def function_of(metric: str) -> Function:
     """Return the function from sums over units, (..., K), to the metric, (...)."""
-    return _reading(metric).whole
+    return _decomposition(metric).whole
 
 
 def is_mean(metric: str) -> bool:
     """Say whether a metric is the first of its two sums over the second."""
-    return _reading(metric).is_mean
+    return _decomposition(metric).is_mean
 
 
 def counts_all(metric: str) -> bool:
     """Say whether every example counts, whatever is forecast of it: else runs on the same examples have `rights` of different ones."""
-    return _reading(metric).counts_all
+    return _decomposition(metric).counts_all
 
 
 def rights(table: pd.DataFrame, metric: str, language: str = "") -> dict[str, float]:
@@ -116,37 +115,31 @@ def rights(table: pd.DataFrame, metric: str, language: str = "") -> dict[str, fl
     Args:
         table, metric, language: see `unit_sums`.
     """
-    reading, asked = _asked(table, metric, language)
-    values = reading.example(asked)
+    decomposition, asked = _asked(table, metric, language)
+    values = decomposition.example(asked)
     return {str(name): float(value) for name, value in zip(table["example_id"], values, strict=True) if not np.isnan(value)}
 
 
 def is_loss(metric: str) -> bool:
     """Say whether `rights` of a metric are losses (less is better)."""
-    return _reading(metric).is_loss
+    return _decomposition(metric).is_loss
 
 
 def separable(table: pd.DataFrame) -> list[str]:
     """Name the metrics that can be taken apart with these columns."""
-    return [name for name, reading in READINGS.items() if reading.is_offered(table)]
+    return [name for name, decomposition in DECOMPOSITIONS.items() if decomposition.is_offered(table)]
 
 
-def horizon_of(table: pd.DataFrame, metric: str) -> int:
-    """Return how many steps the farthest target that is asked for lies ahead, by the number in its name (`return_5d`); 1 if none."""
-    found = [re.search(r"_(\d+)d?$", name) for name in _names(table, metric)]
-    return max((int(match[1]) for match in found if match), default=1)
-
-
-def _reading(metric: str) -> Reading:
+def _decomposition(metric: str) -> Decomposition:
     name = metric.partition("/")[0]
-    if name not in READINGS:
-        raise ValueError(f"{metric!r} cannot be taken apart by speaker, document or date; these can: {', '.join(READINGS)}")
-    return READINGS[name]
+    if name not in DECOMPOSITIONS:
+        raise ValueError(f"{metric!r} cannot be taken apart by speaker, document or date; these can: {', '.join(DECOMPOSITIONS)}")
+    return DECOMPOSITIONS[name]
 
 
-def _asked(table: pd.DataFrame, metric: str, language: str) -> tuple[Reading, Asked]:
-    reading = _reading(metric)
-    if not reading.is_offered(table):
+def _asked(table: pd.DataFrame, metric: str, language: str) -> tuple[Decomposition, Asked]:
+    decomposition = _decomposition(metric)
+    if not decomposition.is_offered(table):
         raise ValueError(
             f"these predictions lack the columns that {metric!r} is made of; of these can be taken apart: {', '.join(separable(table))}"
         )
@@ -155,7 +148,7 @@ def _asked(table: pd.DataFrame, metric: str, language: str) -> tuple[Reading, As
         raise ValueError(f"{metric!r} asks for a target that these predictions don't have; they have: {', '.join(known) or 'none'}")
     if metric == "direction_accuracy" and len(names) > 1:
         raise ValueError(f"{metric!r} is of one target: {', '.join(f'{metric}/{name}' for name in names)}")
-    return reading, Asked(table, names, language)
+    return decomposition, Asked(table, names, language)
 
 
 def _targets(table: pd.DataFrame) -> tuple[str, ...]:
@@ -169,6 +162,12 @@ def _names(table: pd.DataFrame, metric: str) -> tuple[str, ...]:
 
 def _after(table: pd.DataFrame, start: str) -> list[str]:
     return [str(column).removeprefix(start) for column in table if str(column).startswith(start)]
+
+
+def _horizon(names: tuple[str, ...]) -> int:
+    """Return how many steps the farthest of these targets lies ahead, by the number in its name (`return_5d`); 1 if none has one."""
+    found = [re.search(r"_(\d+)d?$", name) for name in names]
+    return max((int(match[1]) for match in found if match), default=1)
 
 
 def _units(table: pd.DataFrame) -> np.ndarray:
@@ -272,7 +271,7 @@ def _persistence(asked: Asked) -> np.ndarray:
 
 
 def _direction(asked: Asked) -> np.ndarray:
-    """Return whether the sign of a change was right, NaN where nothing changed or no change was forecast (`measures.direction`)."""
+    """Return whether the sign of a change was right, NaN where nothing changed or no change was forecast (`table_metrics.direction`)."""
     forecast, target, persistence = (asked.forecasts(kind)[:, 0] for kind in ("prediction", "target", "persistence"))
     forecast_change = np.where(np.isclose(forecast, persistence, rtol=1e-5, atol=0), 0, forecast - persistence)
     is_counted = (forecast_change != 0) & (target != persistence)
@@ -359,39 +358,39 @@ def _joined_sums(asked: Asked) -> np.ndarray:
 
 
 _MEAN_SQUARE = _averaged(_squared)
-READINGS = {
-    "accuracy": Reading(_has_classes, _answers, _ratio, _is_right, is_loss=False),
-    "f1_macro": Reading(_has_scores, _outcomes, _f1_macro, _is_right, is_loss=False, is_mean=False),
-    "loss": Reading(_has_losses, _cross_entropy_sums, _ratio, _cross_entropy, is_loss=True),
-    "nll": Reading(_has("nll", "num_targets"), _nats, _ratio, lambda asked: asked.table["nll"].to_numpy(float), is_loss=True),
-    "nll_per_sequence": Reading(
+DECOMPOSITIONS = {
+    "accuracy": Decomposition(_has_classes, _answers, _ratio, _is_right, is_loss=False),
+    "f1_macro": Decomposition(_has_scores, _outcomes, _f1_macro, _is_right, is_loss=False, is_mean=False),
+    "loss": Decomposition(_has_losses, _cross_entropy_sums, _ratio, _cross_entropy, is_loss=True),
+    "nll": Decomposition(_has("nll", "num_targets"), _nats, _ratio, lambda asked: asked.table["nll"].to_numpy(float), is_loss=True),
+    "nll_per_sequence": Decomposition(
         _has("nll", "num_targets"),
         _counted(lambda asked: asked.table["nll"].to_numpy(float)),
         _ratio,
         lambda asked: asked.table["nll"].to_numpy(float),
         is_loss=True,
     ),
-    "frame_accuracy": Reading(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _frame_accuracies(asked), is_loss=True),
+    "frame_accuracy": Decomposition(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _frame_accuracies(asked), is_loss=True),
     **{
-        name: Reading(_has(f"{unit}_errors", f"num_{unit}s"), _edits(unit), _ratio, _is_without_edits(unit), is_loss=False)
-        for name, unit in RATES.items()
+        name: Decomposition(_has(f"{unit}_errors", f"num_{unit}s"), _edits(unit), _ratio, _is_without_edits(unit), is_loss=False)
+        for name, unit in UNITS.items()
     },
-    "sentence_error": Reading(
+    "sentence_error": Decomposition(
         _has("word_errors", "char_errors"), _counted(_is_sentence_wrong), _ratio, lambda asked: 1 - _is_sentence_wrong(asked), is_loss=False
     ),
-    "sacrebleu": Reading(_has("prediction", "references", "chrf"), _bleu_parts, _bleu, _sentence_loss, is_loss=True, is_mean=False),
-    "rougeL": Reading(
+    "sacrebleu": Decomposition(_has("prediction", "references", "chrf"), _bleu_parts, _bleu, _sentence_loss, is_loss=True, is_mean=False),
+    "rougeL": Decomposition(
         _has("rougeL"),
         _counted(lambda asked: asked.table["rougeL"].to_numpy(float)),
         _ratio,
         lambda asked: 1 - asked.table["rougeL"].to_numpy(float),
         is_loss=True,
     ),
-    "mse": Reading(_has_forecasts, _counted(_squared), _ratio, _MEAN_SQUARE, is_loss=True),
-    "rmse": Reading(_has_forecasts, _counted(_squared), _root, _MEAN_SQUARE, is_loss=True, is_mean=False),
-    "mae": Reading(_has_forecasts, _counted(_absolute), _ratio, _averaged(_absolute), is_loss=True),
-    "qlike": Reading(_has_forecasts, _counted(_qlike), _ratio, _averaged(_qlike), is_loss=True),
-    "skill": Reading(_has_persistence, _joined_sums, _saved, _MEAN_SQUARE, is_loss=True, is_mean=False),
-    "direction_accuracy": Reading(_has_persistence, _counted(_direction), _ratio, _direction, is_loss=False, counts_all=False),
+    "mse": Decomposition(_has_forecasts, _counted(_squared), _ratio, _MEAN_SQUARE, is_loss=True),
+    "rmse": Decomposition(_has_forecasts, _counted(_squared), _root, _MEAN_SQUARE, is_loss=True, is_mean=False),
+    "mae": Decomposition(_has_forecasts, _counted(_absolute), _ratio, _averaged(_absolute), is_loss=True),
+    "qlike": Decomposition(_has_forecasts, _counted(_qlike), _ratio, _averaged(_qlike), is_loss=True),
+    "skill": Decomposition(_has_persistence, _joined_sums, _saved, _MEAN_SQUARE, is_loss=True, is_mean=False),
+    "direction_accuracy": Decomposition(_has_persistence, _counted(_direction), _ratio, _direction, is_loss=False, counts_all=False),
 }
 """How each metric is taken apart, by name."""

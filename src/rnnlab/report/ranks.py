@@ -14,7 +14,7 @@ FEWEST_FOR_FRIEDMAN = 3
 
 @dataclass(frozen=True)
 class Ranking:
-    """Hold ranks over data sets.
+    """Ranks over data sets.
 
     Args:
         names: of the groups that all data sets have, the best average rank first, (K,).
@@ -94,9 +94,9 @@ def rank(scores: Mapping[str, Mapping[str, float]], directions: Mapping[str, str
     return Ranking(tuple(names[place] for place in best_first), tuple(scores), ranks, ranks.mean(0), p, difference)
 
 
-def critical_difference(num_groups: int, num_data: int, level: float = LEVEL) -> float:
+def critical_difference(num_groups: int, num_data: int) -> float:
     """Return Nemenyi's critical difference of average ranks: q of the Studentized range / root of 2, times root of k (k + 1) / (6 N)."""
-    return critical_value(num_groups, level) * sqrt(num_groups * (num_groups + 1) / (6 * num_data))
+    return critical_value(num_groups) * sqrt(num_groups * (num_groups + 1) / (6 * num_data))
 
 
 def critical_value(num_groups: int, level: float = LEVEL) -> float:

@@ -1,4 +1,4 @@
-"""What a group's runs give a comparison: the metric of every run, and how runs vary together when test units are drawn anew.
+"""From a group's runs to a sample to compare: the metric of every run, and how runs vary together when test units are drawn anew.
 
 Where the latter comes from:
 
@@ -16,8 +16,9 @@ from math import sqrt
 
 import numpy as np
 
-from rnnlab.report.comparison import Metric, RunResult
+from rnnlab.report.comparison import RunResult
 from rnnlab.report.per_unit import counts_all, function_of, is_mean
+from rnnlab.tasks import Metric
 
 NUM_RESAMPLES = 2000
 MANY_UNITS = 1000
@@ -27,7 +28,7 @@ STEP = 1e-4
 
 @dataclass(frozen=True)
 class Fold:
-    """Hold the runs of one group that were tested on one part.
+    """The runs of one group that were tested on one part.
 
     Args:
         name: of the fold.
@@ -52,17 +53,19 @@ class Fold:
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold the runs of one group.
+    """The runs of one group.
 
     Args:
         folds: in order of their names, those of forecasts in order of dates.
-        is_fixed: whether it was fitted once (a simple method), without a seed.
+        is_fixed: whether it was fitted once (a baseline), without a seed.
         is_dated: whether units are dates.
+        horizon: of forecasts, in steps (see `UnitSums`).
     """
 
     folds: tuple[Fold, ...]
     is_fixed: bool
     is_dated: bool
+    horizon: int
 
     @property
     def mean(self) -> float:
@@ -81,7 +84,7 @@ class Sample:
 
 
 def take(runs: Sequence[RunResult], metric: Metric, is_fixed: bool = False, num_resamples: int = NUM_RESAMPLES) -> Sample:
-    """Turn a group's runs into what is compared.
+    """Turn a group's runs into a sample.
 
     Raises:
         ValueError: where runs of a fold were not tested on the same units (says how many differ), where a metric was not taken apart or
@@ -100,7 +103,7 @@ def take(runs: Sequence[RunResult], metric: Metric, is_fixed: bool = False, num_
     num_units, num_different = sum(len(fold.units) for fold in folds), len(np.unique(np.concatenate([fold.units for fold in folds])))
     if num_units > num_different:
         raise ValueError(f"the folds share {num_units - num_different} test units: folds must be tested on different ones")
-    return Sample(tuple(folds), is_fixed, is_dated)
+    return Sample(tuple(folds), is_fixed, is_dated, max(run.sums.horizon for run in runs if run.sums))
 
 
 def _key(fold: str) -> tuple[bool, int, str]:
@@ -132,9 +135,9 @@ def _fold(runs: Sequence[RunResult], metric: Metric, num_resamples: int) -> Fold
     return Fold(runs[0].fold, units, examples, values_S, deviations_SQ)
 
 
-def _resampled(sums_SUK: np.ndarray, num_resamples: int, seed: int = 0) -> np.ndarray:
+def _resampled(sums_SUK: np.ndarray, num_resamples: int) -> np.ndarray:
     """Return sums over n - 1 of n units drawn with replacement, the same ones for every run, (S, num_resamples, K)."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     num_runs, num_units, num_sums = sums_SUK.shape
     flat = np.moveaxis(sums_SUK, 1, 0).reshape(num_units, -1)
     found = []

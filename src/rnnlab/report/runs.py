@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from rnnlab.report.comparison import Group, Metric, RunResult
+from rnnlab.report.comparison import Group, RunResult
 from rnnlab.report.per_unit import rights, unit_sums
-from rnnlab.tasks import direction_of
+from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import REPEATED
 from rnnlab.tracking.tracker import Client, Run, TrackingError, metric_history, read_artifact
 
@@ -18,11 +18,6 @@ FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "
 COPIES = ("model.cell.", "model.frontend.", "model.decoder_cell.")
 """Parameters that older runs have twice."""
 CURVES = ("train/loss", "val/loss")
-SHARES = (
-    *("accuracy", "frame_accuracy", "rouge", "f1", "precision", "recall", "wer", "cer", "per"),
-    *("sentence_error", "direction", "coverage"),
-)
-"""Metrics that are written as per cent."""
 
 
 def metric_of(runs: Sequence[Run], asked: str | None) -> Metric:
@@ -40,14 +35,14 @@ def metric_of(runs: Sequence[Run], asked: str | None) -> Metric:
         listed = "; ".join(f"{name or 'none'}: {_named(runs, 'metric', name)}" for name, _ in sorted(found))
         raise ValueError(f"these runs are not measured by one metric ({listed}): choose runs of one task, or metric=NAME")
     name, direction = next(iter(found))
-    if asked and asked != name:
-        name, direction = asked, direction_of(asked) or "min"
-    lacking = [str(run.info.run_name) for run in runs if f"test/{name}" not in run.data.metrics]
+    metric = Metric.named(asked or name)
+    if metric.name == name and not metric.is_fraction:
+        metric = Metric(name, "max" if direction == "max" else "min", runs[0].data.tags.get("target_unit", ""))
+    lacking = [str(run.info.run_name) for run in runs if f"test/{metric.name}" not in run.data.metrics]
     if lacking:
         known = sorted({key.removeprefix("test/") for key in runs[0].data.metrics if key.startswith("test/")})
-        raise ValueError(f"metric={name}: not measured in {', '.join(lacking[:3])}; measured there: {', '.join(known)}")
-    unit = "share" if name.startswith(SHARES) else runs[0].data.tags.get("target_unit", "")
-    return Metric(name, "max" if direction == "max" else "min", unit)
+        raise ValueError(f"metric={metric.name}: not measured in {', '.join(lacking[:3])}; measured there: {', '.join(known)}")
+    return metric
 
 
 def refuse_mixtures(runs: Sequence[Run]) -> None:
@@ -117,14 +112,14 @@ def varying(runs: Sequence[Run]) -> list[str]:
 
 
 def settings_of(run: Run, keys: Iterable[str]) -> dict[str, str]:
-    """Return what a run has of some parameters, what a simple method is called, and by which setting of a search it was made."""
+    """Return what a run has of some parameters, what a baseline is called, and by which setting of a search it was made."""
     more = {"setting": run.data.tags["setting"]} if "setting" in run.data.tags else {}
     more |= {"baseline.kind": run.data.tags["baseline"]} if is_baseline(run) else {}
     return {key: run.data.params[key] for key in keys if key in run.data.params} | more
 
 
 def group_name(settings: Mapping[str, str]) -> str:
-    """Name a group by what varies: models and simple methods bare, other parameters by the last word of their key.
+    """Name a group by what varies: models and baselines bare, other parameters by the last word of their key.
 
     Where a search made the setting, its name stands for what it chose.
     """
@@ -157,7 +152,7 @@ def read_groups(client: Client, runs: Sequence[Run], metric: Metric, ui: str, in
 
 
 def is_baseline(run: Run) -> bool:
-    """Say whether a run is a simple method."""
+    """Say whether a run is a baseline."""
     return run.data.params.get("model") == "baseline"
 
 

@@ -21,7 +21,7 @@ LOG_RATIO = 10.0  # a setting that spans less than this is never on a logarithmi
 FAR, NEAR = (138, 138, 138, 0.25), (213, 94, 0, 0.95)  # colour and opacity of the worst and the best line: they read on light and on dark
 STATES = {"complete": "circle", "pruned": "triangle-down-open", "failed": "x-open", "running": "circle-open-dot"}
 
-Value = float | int | str
+SettingValue = float | int | str
 
 
 def complete(trials: list[Trial]) -> list[Trial]:
@@ -73,31 +73,31 @@ def _described(search: str, trial: Trial, value: str) -> str:
     return f"<b>{plain(search)}</b>, trial {trial.number} ({plain(trial.state)}): {value}{settings}"
 
 
-def _short(value: Value) -> str:
+def _short(value: SettingValue) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def importance(comparison: Comparison) -> go.Figure | None:
-    """Draw which share of the variance over a search's trials each setting explains (fANOVA: Hutter, Hoos & Leyton-Brown 2014).
+    """Draw which fraction of the variance over a search's trials each setting explains (fANOVA: Hutter, Hoos & Leyton-Brown 2014).
 
     Args:
         comparison: whose searches of at least 8 complete trials are drawn.
     """
     styles = looks(comparison)
     found = {name: importances(trials, comparison.metric.direction == "max") for name, trials in comparison.trials.items()}
-    found = {name: shares for name, shares in found.items() if shares}
+    found = {name: fractions for name, fractions in found.items() if fractions}
     if not found:
         return None
-    means = {key: np.mean([shares.get(key, 0.0) for shares in found.values()]) for shares in found.values() for key in shares}
+    means = {key: np.mean([fractions.get(key, 0.0) for fractions in found.values()]) for fractions in found.values() for key in fractions}
     keys = sorted(means, key=lambda key: -means[key])
     figure = blank(110 + (18 + 16 * len(found)) * len(keys))
     height = 0.8 / len(found)
-    for place, (name, shares) in enumerate(found.items()):
-        chosen = [key for key in keys if key in shares]
+    for place, (name, fractions) in enumerate(found.items()):
+        chosen = [key for key in keys if key in fractions]
         y = [-keys.index(key) + 0.4 - (place + 0.5) * height for key in chosen]
-        texts = [f"<b>{plain(key)}</b> of {plain(name)}: {100 * shares[key]:.0f} % of what differs between trials" for key in chosen]
+        texts = [f"<b>{plain(key)}</b> of {plain(name)}: {100 * fractions[key]:.0f} % of what differs between trials" for key in chosen]
         figure.add_bar(
-            x=[100 * shares[key] for key in chosen],
+            x=[100 * fractions[key] for key in chosen],
             y=y,
             **{"orientation": "h", "width": 0.85 * height, "name": label(name), "marker": {"color": styles[name].colour}},
             **{"hovertext": texts, "hoverinfo": "text", "showlegend": True},
@@ -113,14 +113,14 @@ def last_parts(keys: list[str]) -> list[str]:
 
 
 def importances(trials: list[Trial], is_max: bool) -> dict[str, float]:
-    """Return the share of the variance between complete trials that each setting explains, by fANOVA on random trees (32, seed 0).
+    """Return the fraction of the variance between complete trials that each setting explains, by fANOVA on random trees (32, seed 0).
 
     Args:
         trials: of one search.
         is_max: whether more is better.
 
     Returns:
-        setting to share, the largest first; empty with fewer than 8 complete trials, or where nothing differs.
+        setting to fraction, the largest first; empty with fewer than 8 complete trials, or where nothing differs.
     """
     done = complete(trials)
     keys = shared_settings(done)
@@ -137,10 +137,10 @@ def importances(trials: list[Trial], is_max: bool) -> dict[str, float]:
         found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=NUM_TREES, seed=0))
     finally:
         optuna.logging.set_verbosity(level)
-    return {key: float(share) for key, share in found.items()}
+    return {key: float(fraction) for key, fraction in found.items()}
 
 
-def _distribution(values: Sequence[Value]) -> BaseDistribution:
+def _distribution(values: Sequence[SettingValue]) -> BaseDistribution:
     numbers = [value for value in values if not isinstance(value, str)]
     if len(numbers) < len(values) or any(isinstance(value, bool) for value in values):
         return CategoricalDistribution(sorted({str(value) for value in values}))
@@ -150,7 +150,7 @@ def _distribution(values: Sequence[Value]) -> BaseDistribution:
     return FloatDistribution(float(low), float(high), log=_is_log(numbers))
 
 
-def _as_param(value: Value, distribution: BaseDistribution) -> Value:
+def _as_param(value: SettingValue, distribution: BaseDistribution) -> SettingValue:
     return str(value) if isinstance(distribution, CategoricalDistribution) else value
 
 
@@ -164,7 +164,7 @@ def _is_log(numbers: Sequence[float | int]) -> bool:
 
 @dataclass(frozen=True)
 class Axis:
-    """Hold one axis of parallel coordinates.
+    """One axis of parallel coordinates.
 
     Args:
         name: of the setting.
@@ -177,7 +177,7 @@ class Axis:
     marks: dict[float, str]
 
 
-def axis_of(name: str, values: Sequence[Value]) -> Axis:
+def axis_of(name: str, values: Sequence[SettingValue]) -> Axis:
     """Put values of a setting on an axis from 0 to 1: words evenly, numbers by value, or by logarithm where they were drawn so.
 
     Args:

@@ -18,7 +18,7 @@ horizon - 1) lags, with 3/2 n / (lags + 1) degrees of freedom (Lazarus, Lewis, S
 & Newbold (1997) for these weights: the test of Diebold & Mariano (1995), with seeds. Folds of forecasts follow each other, too.
 
 Where a fold tests one unit only (leave one speaker out) nothing can be drawn within it: the folds' differences, in which seeds are
-contained, are what is averaged (Student's t, one degree less than folds). A simple method is fitted once and has no seeds.
+contained, are what is averaged (Student's t, one degree less than folds). A baseline is fitted once and has no seeds.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,9 @@ import numpy as np
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from rnnlab.report.comparison import Metric, RunResult
+from rnnlab.report.comparison import RunResult
 from rnnlab.report.resampling import Sample, refuse_others, take
+from rnnlab.tasks import Metric
 
 LEVEL = 0.95
 POWER = 0.8
@@ -38,12 +39,12 @@ MOST_SEEDS = 1000
 SURE = 30
 CAUTION = 4
 """A variance known with k degrees of freedom weighs 1 + 4 / k fold in those of the sum. Satterthwaite's are too many where few seeds are
-beside many units: a simple method against three seeds had up to 7.6 % false wins, now 5.4 % (`experiments/false_wins`)."""
+beside many units: a baseline against three seeds had up to 7.6 % false wins, now 5.4 % (`experiments/false_wins`)."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Hold a variance and with how many degrees of freedom it is known."""
+class VarianceComponent:
+    """A variance and its degrees of freedom."""
 
     variance: float
     freedom: float
@@ -51,7 +52,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Spread:
-    """Hold what is known of how far a mean or a difference of means may be off.
+    """The uncertainty of a mean or of a difference of means.
 
     Args:
         units: U.
@@ -60,8 +61,8 @@ class Spread:
         is_by_fold: whether seeds are contained in units (one unit a fold).
     """
 
-    units: Part
-    seeds: tuple[Part | None, ...]
+    units: VarianceComponent
+    seeds: tuple[VarianceComponent | None, ...]
     shared: float
     is_by_fold: bool
 
@@ -79,19 +80,19 @@ class Spread:
         if self.is_by_fold:
             return self.units.freedom
         seeds = [part for part in self.seeds if part]
-        rest = Part(max(self.variance - sum(part.variance for part in seeds), 0.0), self.units.freedom)
+        rest = VarianceComponent(max(self.variance - sum(part.variance for part in seeds), 0.0), self.units.freedom)
         return satterthwaite([*seeds, rest], [*seeds, self.units])
 
     @property
     def of_units_alone(self) -> float:
-        """What no number of seeds takes away."""
+        """The variance that no number of seeds removes."""
         of_seeds = sum(part.variance for part in self.seeds if part)
         return max(self.units.variance - (of_seeds if self.is_by_fold else self.shared), 0.0)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Hold how much better the first group is than the second.
+    """How much better the first group is than the second.
 
     Args:
         gain: positive where the first is better, in the metric's own scale.
@@ -99,7 +100,7 @@ class Difference:
         p: two-sided; None with one seed on a network's side or one unit.
         method: in words.
         spread: None where p is, or where nothing varies.
-        num_seeds: of both sides (None of a simple method).
+        num_seeds: of both sides (None of a baseline).
         num_folds: of both.
         unit: what varies beside seeds, in the plural.
     """
@@ -118,38 +119,28 @@ class Difference:
 # -- one group, two groups ---------------------------------------------------------------------------------------------------------
 
 
-def interval(runs: Sequence[RunResult], metric: Metric, is_fixed: bool = False, horizon: int = 1) -> tuple[float, float] | None:
-    """Return the 95 % interval of a group's mean over seeds and units.
+def interval_of(sample: Sample, metric: Metric) -> tuple[float, float] | None:
+    """Return the 95 % interval of a group's mean over seeds and units; if all values are 0 or 1 Wilson's (1927), a unit an answer.
 
     Args:
-        runs: of one group.
-        metric: that the sums are of.
-        is_fixed: whether it was fitted once, without a seed.
-        horizon: of forecasts, in steps.
+        sample: the group's runs.
+        metric: of the sample's sums.
 
     Returns:
         low and high; None with one seed of a network, or one unit in all.
-
-    Raises:
-        ValueError: see `take`.
     """
-    return interval_of(take(runs, metric, is_fixed), metric, horizon)
-
-
-def interval_of(sample: Sample, metric: Metric, horizon: int = 1) -> tuple[float, float] | None:
-    """Return the 95 % interval of a sample's mean, see `interval`; where all shares are 0 or 1 Wilson's (1927), a unit an answer."""
-    spread = _spread([sample], horizon)
+    spread = _spread([sample])
     if spread is None:
         return None
     if _is_zero(spread.variance, sample.mean):
         num_units = sum(len(fold.units) for fold in sample.folds)
-        if metric.unit != "share" or sample.mean not in (0.0, 1.0):
+        if not metric.is_fraction or sample.mean not in (0.0, 1.0):
             return None
         found = stats.binomtest(round(sample.mean * num_units), num_units).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
     margin = float(stdtrit(spread.freedom, (1 + LEVEL) / 2)) * sqrt(spread.variance)
     low, high = sample.mean - margin, sample.mean + margin
-    if metric.unit != "share":
+    if not metric.is_fraction:
         return low, high
     return max(low, 0.0), min(high, 1.0) if metric.direction == "max" else high  # an error rate may be above 1
 
@@ -160,7 +151,6 @@ def difference(
     metric: Metric,
     first_is_fixed: bool = False,
     second_is_fixed: bool = False,
-    horizon: int = 1,
 ) -> Difference:
     """Compare two groups.
 
@@ -168,20 +158,19 @@ def difference(
         first_runs, second_runs: of each group, on the same folds and units.
         metric: that the sums are of.
         first_is_fixed, second_is_fixed: whether a side was fitted once, without a seed.
-        horizon: of forecasts, in steps.
 
     Raises:
         ValueError: where the runs were not tested on the same units; says how many differ.
     """
-    return compare(take(first_runs, metric, first_is_fixed), take(second_runs, metric, second_is_fixed), metric, horizon)
+    return compare(take(first_runs, metric, first_is_fixed), take(second_runs, metric, second_is_fixed), metric)
 
 
-def compare(first: Sample, second: Sample, metric: Metric, horizon: int = 1) -> Difference:
+def compare(first: Sample, second: Sample, metric: Metric) -> Difference:
     """Compare two samples, see `difference`."""
     refuse_others(first, second)
     gain = (first.mean - second.mean) * (1 if metric.direction == "max" else -1)
     seeds = tuple(None if sample.is_fixed else sample.num_seeds for sample in (first, second))
-    spread = _spread([first, second], horizon)
+    spread = _spread([first, second])
     unit = _unit_of(first)
 
     def made(low: float | None, high: float | None, p: float | None, method: str, known: Spread | None = None) -> Difference:
@@ -228,7 +217,7 @@ def _is_zero(variance: float, *scales: float) -> bool:
 # -- variance ----------------------------------------------------------------------------------------------------------------------
 
 
-def _spread(samples: Sequence[Sample], horizon: int) -> Spread | None:
+def _spread(samples: Sequence[Sample]) -> Spread | None:
     """Return the spread of one sample's mean, or of the difference of two; None where seeds or units cannot be known from one."""
     first, num_folds = samples[0], len(samples[0].folds)
     has_one_seed = any(not sample.is_fixed and sample.num_seeds == 1 for sample in samples)
@@ -239,17 +228,18 @@ def _spread(samples: Sequence[Sample], horizon: int) -> Spread | None:
         if num_folds == 1:
             return None
         means_F = _levels(samples)
-        return Spread(Part(float(np.var(means_F, ddof=1)) / num_folds, num_folds - 1), seeds, 0.0, is_by_fold=True)
-    shared = sum(_left_over(sample, horizon) for sample in samples if not sample.is_fixed)
-    return Spread(_dates(samples, horizon) if first.is_dated else _units(samples), seeds, shared, is_by_fold=False)
+        return Spread(VarianceComponent(float(np.var(means_F, ddof=1)) / num_folds, num_folds - 1), seeds, 0.0, is_by_fold=True)
+    shared = sum(_left_over(sample) for sample in samples if not sample.is_fixed)
+    return Spread(_dates(samples) if first.is_dated else _units(samples), seeds, shared, is_by_fold=False)
 
 
-def _seeds(sample: Sample) -> Part:
+def _seeds(sample: Sample) -> VarianceComponent:
     """Return the variance of a group's mean between seeds, which are independent in every fold."""
     parts = [
-        Part(float(np.var(fold.values_S, ddof=1)) / fold.num_runs / len(sample.folds) ** 2, fold.num_runs - 1) for fold in sample.folds
+        VarianceComponent(float(np.var(fold.values_S, ddof=1)) / fold.num_runs / len(sample.folds) ** 2, fold.num_runs - 1)
+        for fold in sample.folds
     ]
-    return Part(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
+    return VarianceComponent(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
 
 
 def _levels(samples: Sequence[Sample]) -> np.ndarray:
@@ -264,39 +254,39 @@ def _contrasts(samples: Sequence[Sample]) -> list[np.ndarray]:
     return [first - second for first, second in zip(*means, strict=True)] if len(means) > 1 else means[0]
 
 
-def _units(samples: Sequence[Sample]) -> Part:
+def _units(samples: Sequence[Sample]) -> VarianceComponent:
     folds = samples[0].folds
     parts = [
-        Part(float(contrast @ contrast) / len(folds) ** 2, len(fold.units) - 1)
+        VarianceComponent(float(contrast @ contrast) / len(folds) ** 2, len(fold.units) - 1)
         for fold, contrast in zip(folds, _contrasts(samples), strict=True)
     ]
-    return Part(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
+    return VarianceComponent(sum(part.variance for part in parts), satterthwaite(parts, parts, caution=0))
 
 
-def _dates(samples: Sequence[Sample], horizon: int) -> Part:
+def _dates(samples: Sequence[Sample]) -> VarianceComponent:
     folds = samples[0].folds
     num_dates = sum(len(fold.units) for fold in folds)
     # Every fold counts the same, however many dates it has.
     weights = [num_dates / len(folds) / len(fold.units) for fold in folds]
     series = [w * (level + contrast) for w, level, contrast in zip(weights, _levels(samples), _contrasts(samples), strict=True)]
-    lags = num_lags(num_dates, horizon)
-    return Part(float(variance_of_mean(np.concatenate(series), lags)), freedom_of_dates(num_dates, lags))
+    lags = num_lags(num_dates, max(sample.horizon for sample in samples))
+    return VarianceComponent(float(variance_of_mean(np.concatenate(series), lags)), freedom_of_dates(num_dates, lags))
 
 
-def _left_over(sample: Sample, horizon: int) -> float:
+def _left_over(sample: Sample) -> float:
     """Return E of one group."""
     found = 0.0
     for fold in sample.folds:
         residuals_SQ = fold.deviations_SQ - fold.deviations_SQ.mean(0)
         if sample.is_dated:
-            variances_S = variance_of_mean(residuals_SQ, num_lags(len(fold.units), horizon))
+            variances_S = variance_of_mean(residuals_SQ, num_lags(len(fold.units), sample.horizon))
         else:
             variances_S = np.square(residuals_SQ).sum(1)
         found += float(variances_S.sum()) / (fold.num_runs - 1) / fold.num_runs / len(sample.folds) ** 2
     return found
 
 
-def satterthwaite(parts: Sequence[Part], uncertain: Sequence[Part], caution: float = CAUTION) -> float:
+def satterthwaite(parts: Sequence[VarianceComponent], uncertain: Sequence[VarianceComponent], caution: float = CAUTION) -> float:
     """Return the degrees of freedom of a sum of variances (Satterthwaite 1946).
 
     Args:
@@ -394,10 +384,12 @@ def power(found: Difference, num_seeds: int, level: float) -> float:
     spread = found.spread
     if spread is None:
         raise ValueError("what varies is not known from one seed or one unit")
-    units = Part(spread.of_units_alone, spread.units.freedom)
+    units = VarianceComponent(spread.of_units_alone, spread.units.freedom)
     sides = zip(spread.seeds, found.num_seeds, strict=True)
     seeds = [
-        Part(part.variance * count / num_seeds, part.freedom / (count - 1) * (num_seeds - 1)) for part, count in sides if part and count
+        VarianceComponent(part.variance * count / num_seeds, part.freedom / (count - 1) * (num_seeds - 1))
+        for part, count in sides
+        if part and count
     ]
     variance = units.variance + sum(part.variance for part in seeds)
     freedom = units.freedom if spread.is_by_fold else satterthwaite([units, *seeds], [units, *seeds])

@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from rnnlab.report.comparison import Comparison, Metric, Summary
+from rnnlab.report.comparison import Comparison, Summary
+from rnnlab.tasks import Metric
 
 # Okabe & Ito (2008), "Color Universal Design", without black and yellow, which vanish on a dark or a light page.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-GREYS = ("#7F7F7F", "#9C8B74", "#6B7C8C")  # of simple methods
+GREYS = ("#7F7F7F", "#9C8B74", "#6B7C8C")  # of baselines
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 NO_NUMBER = "-"
@@ -15,7 +16,7 @@ NO_NUMBER = "-"
 
 @dataclass(frozen=True)
 class Look:
-    """Hold how a group is drawn.
+    """How a group is drawn.
 
     Args:
         colour: as `#RRGGBB`.
@@ -27,10 +28,10 @@ class Look:
     dash: str
     symbol: str
 
-    def faint(self, share: float) -> str:
+    def faint(self, opacity: float) -> str:
         """Return the colour with this opacity, as CSS writes it."""
         red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
-        return f"rgba({red},{green},{blue},{share:g})"
+        return f"rgba({red},{green},{blue},{opacity:g})"
 
 
 def looks(comparison: Comparison) -> dict[str, Look]:
@@ -40,7 +41,7 @@ def looks(comparison: Comparison) -> dict[str, Look]:
         comparison: whose order of groups gives the colours; past the sixth, dashes and symbols tell equal colours apart.
 
     Returns:
-        name of a group or search to its look; simple methods are grey.
+        name of a group or search to its look; baselines are grey.
     """
     networks = [group.name for group in comparison.groups if not group.is_baseline]
     baselines = [group.name for group in comparison.groups if group.is_baseline]
@@ -82,7 +83,7 @@ class Scale:
         return self.value(mean) + ("" if std is None else f" ± {self.value(std)}")
 
     def interval(self, low: float | None, high: float | None) -> str:
-        """Write an interval; of shares with one decimal, as it is never known better."""
+        """Write an interval; of fractions with one decimal, as it is never known better."""
         if low is None or high is None:
             return NO_NUMBER
         places = 1 if self.unit == "%" else self.places
@@ -106,13 +107,13 @@ class Scale:
 
 
 def scale_of(comparison: Comparison) -> Scale:
-    """Return how a comparison's metric is written: shares as per cent with two decimals, others with four significant digits.
+    """Return how a comparison's metric is written: fractions in percent with two decimals, others with four significant digits.
 
     Args:
         comparison: whose largest mean decides the number of decimals.
     """
     metric = comparison.metric
-    if metric.unit == "share":
+    if metric.is_fraction:
         return Scale(metric.factor, 2, "%", "points")
     largest = max((abs(summary.mean) for summary in comparison.summaries.values() if math.isfinite(summary.mean)), default=0.0)
     places = 3 - math.floor(math.log10(largest)) if largest else 3

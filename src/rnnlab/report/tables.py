@@ -54,24 +54,6 @@ def costs(run: RunResult) -> dict[str, float | None]:
     return {name: run.metrics.get(recorded) for name, recorded in names.items()}
 
 
-def summary_frame(comparison: Comparison) -> pd.DataFrame:
-    """Return one row a group: group, `settings/<key>`, is_baseline and all that its summary holds.
-
-    Args:
-        comparison: whose order of groups is kept.
-    """
-    rows = [
-        {
-            "group": group.name,
-            **{f"settings/{key}": value for key, value in group.settings.items()},
-            "is_baseline": group.is_baseline,
-            **vars(comparison.summaries[group.name]),
-        }
-        for group in comparison.groups
-    ]
-    return pd.DataFrame(rows)
-
-
 def headings(comparison: Comparison) -> list[str]:
     """Return the headings of the table of groups."""
     unit = scale_of(comparison).unit
@@ -126,7 +108,7 @@ def legend(comparison: Comparison) -> str:
     has_folds = any(summary.num_folds > 1 for summary in comparison.summaries.values())
     return (
         f"{comparison.metric.name}: {wish(comparison.metric)}. n: {'seeds x folds' if has_folds else 'seeds'}; test: mean ± standard "
-        "deviation between seeds; interval: over seeds and units; ordered by validation, simple methods last. "
+        "deviation between seeds; interval: over seeds and units; ordered by validation, baselines last. "
         "Costs are means over runs."
     )
 

@@ -1,6 +1,6 @@
-"""Say what a comparison allows one to say: a verdict and a sentence on every pair of groups, a row of numbers on every group.
+"""Verdicts of a comparison: a sentence on every pair of groups, a row of numbers on every group.
 
-What orders groups and is called best is validation. Test says what of it is shown, and chooses nothing.
+Validation orders groups and says which is best. Test shows whether that holds, and chooses nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +10,11 @@ from math import ceil, floor, isfinite, log10
 
 import numpy as np
 
-from rnnlab.report.comparison import Group, Metric, RunResult, Summary, Verdict
+from rnnlab.report.comparison import Group, RunResult, Summary, Verdict
 from rnnlab.report.per_unit import function_of
 from rnnlab.report.resampling import Sample, take
 from rnnlab.report.statistics import LEVEL, Difference, compare, hedges_g, holm, interval_of, seeds_needed
+from rnnlab.tasks import Metric
 
 FEWEST_SEEDS = 3
 MOST_SEEDS_ADVISED = 100
@@ -24,7 +25,7 @@ MORE_UNITS = {"dates": "more dates", "examples": "more test examples", "groups o
 
 @dataclass(frozen=True)
 class Pair:
-    """Hold two groups and what came of comparing them: a difference, or why there is none."""
+    """Two groups and the result of comparing them: a difference, or why there is none."""
 
     first: Group
     second: Group
@@ -32,45 +33,40 @@ class Pair:
     refusal: str = ""
 
 
-def order(groups: Sequence[Group], metric: Metric, validation_key: str = "") -> list[Group]:
-    """Return groups by validation, the best first, simple methods last; those without validation come after those with it.
+def order(groups: Sequence[Group], metric: Metric) -> list[Group]:
+    """Return groups by validation, the best first, baselines last; those without validation come after those with it.
 
     Args:
         groups: in any order.
         metric: whose direction counts.
-        validation_key: of the runs' metrics; `best/<metric>` unless given.
     """
-    key = validation_key or f"best/{metric.name}"
     sign = -1 if metric.direction == "max" else 1
 
     def place(group: Group) -> tuple[bool, bool, float]:
-        value = _mean_of(group, key)
+        value = _validation(group, metric)
         return group.is_baseline, value is None, sign * (value or 0.0)
 
     return sorted(groups, key=place)
 
 
-def summaries(groups: Sequence[Group], metric: Metric, validation_key: str = "", horizon: int = 1) -> dict[str, Summary]:
+def summaries(groups: Sequence[Group], metric: Metric) -> dict[str, Summary]:
     """Return each group's row of the table, by name.
 
     Args:
         groups: each with one run at least.
         metric: that is compared.
-        validation_key: of the runs' metrics; `best/<metric>` unless given.
-        horizon: of forecasts, in steps.
     """
-    return {group.name: _summary(group, metric, validation_key or f"best/{metric.name}", horizon) for group in groups}
+    return {group.name: _summary(group, metric) for group in groups}
 
 
-def verdicts(groups: Sequence[Group], metric: Metric, horizon: int = 1) -> list[Verdict]:
+def verdicts(groups: Sequence[Group], metric: Metric) -> list[Verdict]:
     """Return a verdict on every pair, in the order of groups; p-values are corrected for the number of tested pairs (Holm 1979).
 
-    Two simple methods are a pair only where there are no networks: their duels would cost networks power.
+    Two baselines are a pair only where there are no networks: their duels would cost networks power.
 
     Args:
         groups: in order.
         metric: that is compared.
-        horizon: of forecasts, in steps.
     """
     samples: dict[str, Sample] = {}
     refusals: dict[str, str] = {}
@@ -81,7 +77,7 @@ def verdicts(groups: Sequence[Group], metric: Metric, horizon: int = 1) -> list[
             refusals[group.name] = f"{group.name}: {error}"
     has_networks = any(not group.is_baseline for group in groups)
     duels = [pair for pair in combinations(groups, 2) if not (has_networks and all(group.is_baseline for group in pair))]
-    pairs = [_pair(first, second, samples, refusals, metric, horizon) for first, second in duels]
+    pairs = [_pair(first, second, samples, refusals, metric) for first, second in duels]
     tested = [place for place, pair in enumerate(pairs) if pair.found is not None and pair.found.p is not None]
     known = [found.p for pair in pairs if (found := pair.found) is not None and found.p is not None]
     corrected = dict(zip(tested, holm(known), strict=True))
@@ -89,19 +85,17 @@ def verdicts(groups: Sequence[Group], metric: Metric, horizon: int = 1) -> list[
     return [_verdict(pair, corrected.get(place), len(tested), num_open, metric) for place, pair in enumerate(pairs)]
 
 
-def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metric, validation_key: str = "") -> list[str]:
-    """Return sentences for the top: which network is best by validation, what of it is shown, and what beats the simple methods.
+def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metric) -> list[str]:
+    """Return sentences for the top: which network is best by validation, what of it is shown, and what beats the baselines.
 
     Args:
         groups: all of them.
         judged: what `verdicts` found.
         metric: that is compared.
-        validation_key: of the runs' metrics; `best/<metric>` unless given.
     """
-    key = validation_key or f"best/{metric.name}"
-    ordered = order(groups, metric, key)
+    ordered = order(groups, metric)
     networks, baselines = ([group for group in ordered if group.is_baseline == is_baseline] for is_baseline in (False, True))
-    found = _on_the_best(networks, judged, metric, key) if networks else []
+    found = _on_the_best(networks, judged, metric) if networks else []
     names = [group.name for group in networks]
     for baseline in baselines if networks else []:
         found += _on_a_baseline(baseline.name, names, judged)
@@ -113,18 +107,18 @@ def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metr
 # -- groups ------------------------------------------------------------------------------------------------------------------------
 
 
-def _summary(group: Group, metric: Metric, validation_key: str, horizon: int) -> Summary:
+def _summary(group: Group, metric: Metric) -> Summary:
     values = _by_seed(group, lambda run: _test_value(run, metric))
     whole = _mean(group, lambda run: _test_value(run, metric))
     try:
-        limits = interval_of(take(group.runs, metric, group.is_baseline), metric, horizon)
+        limits = interval_of(take(group.runs, metric, group.is_baseline), metric)
     except ValueError:
         limits = None
     return Summary(
         num_runs=len(group.runs),
         num_seeds=len({run.seed for run in group.runs}),
         num_folds=len({run.fold for run in group.runs}),
-        validation=_mean_of(group, validation_key),
+        validation=_validation(group, metric),
         mean=float("nan") if whole is None else whole,
         std=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         low=limits[0] if limits else None,
@@ -140,6 +134,10 @@ def _test_value(run: RunResult, metric: Metric) -> float | None:
     if run.sums is not None:
         return float(function_of(metric.name)(run.sums.sums_UK.sum(0)))
     return run.metrics.get(f"test/{metric.name}")
+
+
+def _validation(group: Group, metric: Metric) -> float | None:
+    return _mean_of(group, f"best/{metric.name}")
 
 
 def _mean_of(group: Group, key: str) -> float | None:
@@ -168,11 +166,11 @@ def _by_seed(group: Group, value_of: Callable[[RunResult], float | None]) -> lis
 # -- pairs -------------------------------------------------------------------------------------------------------------------------
 
 
-def _pair(first: Group, second: Group, samples: dict[str, Sample], refusals: dict[str, str], metric: Metric, horizon: int) -> Pair:
+def _pair(first: Group, second: Group, samples: dict[str, Sample], refusals: dict[str, str], metric: Metric) -> Pair:
     if refused := [refusals[group.name] for group in (first, second) if group.name in refusals]:
         return Pair(first, second, None, "; ".join(refused))
     try:
-        return Pair(first, second, compare(samples[first.name], samples[second.name], metric, horizon))
+        return Pair(first, second, compare(samples[first.name], samples[second.name], metric))
     except ValueError as error:
         return Pair(first, second, None, str(error))
 
@@ -250,7 +248,7 @@ def _details(found: Difference, metric: Metric, p: str) -> str:
 
 
 def _advice(found: Difference, needed: int | None, metric: Metric) -> str:
-    """Say what would show a difference of the size that was seen, where that is worth saying."""
+    """Say what would show a difference of the size that was seen; empty if there is nothing to advise."""
     if found.low is None or found.high is None or abs(found.gain) < ADVISED_FROM * (found.high - found.low) / 2:
         return ""
     counts = [count for count in found.num_seeds if count is not None]
@@ -267,9 +265,9 @@ def _advice(found: Difference, needed: int | None, metric: Metric) -> str:
 # -- conclusions -------------------------------------------------------------------------------------------------------------------
 
 
-def _on_the_best(networks: Sequence[Group], judged: Sequence[Verdict], metric: Metric, key: str) -> list[str]:
+def _on_the_best(networks: Sequence[Group], judged: Sequence[Verdict], metric: Metric) -> list[str]:
     best, others = networks[0], [group.name for group in networks[1:]]
-    validation, test = _mean_of(best, key), _mean(best, lambda run: _test_value(run, metric))
+    validation, test = _validation(best, metric), _mean(best, lambda run: _test_value(run, metric))
     if validation is None:
         return ["No validation is recorded, so no network is called best."]
     known = f"{metric.name} {_value(validation, metric)}, on test {_value(test, metric)}"
@@ -331,9 +329,9 @@ def p_text(p: float) -> str:
 
 
 def _places(uncertainty: float, metric: Metric) -> int:
-    """Return how many decimals a number has that is known so far: a digit of the uncertainty, two of no share where it begins with 1."""
+    """Return how many decimals a number has that is known so far: one digit of the uncertainty, two of no fraction if it begins with 1."""
     shown = abs(uncertainty) * metric.factor
-    least, one = (1, 1) if metric.unit == "share" else (0, 2)
+    least, one = (1, 1) if metric.is_fraction else (0, 2)
     return least if not isfinite(shown) or shown == 0 else min(max(ceil(-log10(shown / one)), least), 9)
 
 
@@ -347,7 +345,7 @@ def _amount(value: float, metric: Metric, places: int, is_bound: bool = False) -
     if is_bound:
         size = 10.0**-places / metric.factor
         value = ceil(round(value / size, 6)) * size
-    if metric.unit == "share":
+    if metric.is_fraction:
         return f"{_number(value, metric, places)} points"
     return f"{_number(value, metric, places)}{f' {metric.unit}' if metric.unit else ''} in {metric.name}"
 
@@ -360,7 +358,7 @@ def _gain_text(found: Difference, metric: Metric) -> str:
 def _value(value: float | None, metric: Metric) -> str:
     if value is None or not isfinite(value):
         return "not known"
-    if metric.unit == "share":
+    if metric.is_fraction:
         return f"{100 * value:.1f} %"
     places = 3 - floor(log10(abs(value))) if value else 3
     return f"{value:.{min(max(places, 0), 9)}f}{f' {metric.unit}' if metric.unit else ''}"

@@ -122,6 +122,7 @@ class Runner:
         return self._data(job.settings)[1]
 
     def varying(self, job: Job) -> list[str]:
+        """Return the words of a job that differ between jobs."""
         return [word for word in job.words if word.partition("=")[0] in self.axes or word.startswith("study.setting")]
 
 

@@ -13,7 +13,7 @@ from rnnlab.settings import Choices, Study, TrialId
 from rnnlab.studies.jobs import Job, counted, state_of
 from rnnlab.studies.runner import Runner
 from rnnlab.studies.trials import Search, Setting, as_choice, read_space, search_name
-from rnnlab.tasks.base import Measure
+from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import REPEATED, group_of
 from rnnlab.tracking.tracker import find_runs
 from rnnlab.training.trainer import chosen_by
@@ -95,7 +95,7 @@ class Tuning:
         self.found.append((network, best, where))
         return best
 
-    def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Measure) -> None:
+    def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Metric) -> None:
         """Run one trial, its seeds one after another, and tell the search.
 
         Raises:
@@ -132,7 +132,7 @@ class Tuning:
             raise ConfigError(f"study.space has no key of {self._label(network)}: {', '.join(sorted(asked))}; its keys: add --cfg job")
         return space
 
-    def _measure(self, job: Job) -> Measure:
+    def _measure(self, job: Job) -> Metric:
         """Return the metric that settings are chosen by."""
         return chosen_by(job.settings.model.recipe()(self.runner.spec(job)), self.study.search.metric)
 

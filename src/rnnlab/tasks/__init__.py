@@ -1,4 +1,4 @@
-"""What a network is asked: the size of its output, its loss, its metrics and how its output is read.
+"""Tasks: the size of a network's output, its loss, its metrics and how its output is read.
 
 A task follows from what the data's targets are (`DataSpec.target_kind`); a model family says which of them it can answer.
 
@@ -17,16 +17,15 @@ from typing import Any
 from rnnlab.contracts import DataSpec
 from rnnlab.tasks.base import TASKS_OWN as TASKS_OWN
 from rnnlab.tasks.base import Loss as Loss
-from rnnlab.tasks.base import Measure as Measure
 from rnnlab.tasks.base import Regularisation as Regularisation
 from rnnlab.tasks.base import Task as Task
-from rnnlab.tasks.base import direction_of as direction_of
 from rnnlab.tasks.classify import Classify as Classify
 from rnnlab.tasks.classify import Label as Label
 from rnnlab.tasks.classify import class_weights as class_weights
 from rnnlab.tasks.classify import metric_name as metric_name
 from rnnlab.tasks.forecast import Forecast as Forecast
 from rnnlab.tasks.forecast import check_quantiles
+from rnnlab.tasks.metrics import Metric as Metric
 from rnnlab.tasks.multilabel import MultiLabel as MultiLabel
 from rnnlab.tasks.transduce import Transduce as Transduce
 
@@ -35,7 +34,7 @@ def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[f
     """Choose the task that a data set's targets ask for.
 
     Raises:
-        ValueError: where quantiles are asked for what is no number, or are none, or the loss is not for such targets.
+        ValueError: if quantiles are asked for of targets that are not numbers, are not valid, or the loss does not fit the targets.
     """
     if spec.target_kind == "real":
         check_quantiles(quantiles)

@@ -11,12 +11,15 @@ and that of a batch the mean, weighted where classes have weights.
 """
 
 import re
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import torch
+import torchmetrics
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
@@ -26,14 +29,16 @@ from torchmetrics.classification import (
 )
 
 from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec
-from rnnlab.tasks.base import TASKS_OWN, ClassWeights, Columns, Loss, LossKind, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, ClassWeights, Columns, Loss, LossKind, Regularisation, Task, object_array
+from rnnlab.tasks.metrics import Metric
+from rnnlab.tasks.table_metrics import of_classes
 
 
 class Classify(Task[Tensor]):
     """One label per sequence."""
 
     name = "classify"
-    measure: Measure = Measure("accuracy", "max", "share")
+    metric: Metric = Metric.named("accuracy")
 
     def __init__(self, spec: DataSpec, regularisation: Regularisation, loss: Loss = TASKS_OWN) -> None:
         super().__init__(spec, regularisation, loss)
@@ -47,7 +52,7 @@ class Classify(Task[Tensor]):
                 f"{self.loss_kind}: set it to 0"
             )
         if is_by_loss:
-            self.measure = Measure("loss", "min", "nats")
+            self.metric = replace(Metric.named("loss"), unit="nats")
 
     def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
         """Return the mean loss of (B, C) against (B,); see the top."""
@@ -73,7 +78,7 @@ class Classify(Task[Tensor]):
     def metrics(self) -> MetricCollection:
         """Accuracy; precision, recall and F1 as macro means and per class; the confusion matrix."""
         size, ignored = self.spec.target_size, IGNORED_TARGET
-        collection: dict[str, Metric | MetricCollection] = {
+        collection: dict[str, torchmetrics.Metric | MetricCollection] = {
             "accuracy": MulticlassAccuracy(size, average="micro", ignore_index=ignored, validate_args=False),
             "confusion": MulticlassConfusionMatrix(size, ignore_index=ignored, validate_args=False),
         }
@@ -100,6 +105,10 @@ class Classify(Task[Tensor]):
                     numbers[f"{key.removesuffix('_by_class')}/{metric_name(label)}"] = float(value)
         return numbers
 
+    def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
+        """Return the interval of the accuracy and the calibration error."""
+        return of_classes(table, self.spec.label_names)
+
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
         """Return the predicted label and the probability of each class."""
         probabilities = outputs.float().softmax(-1).cpu().numpy()
@@ -122,10 +131,14 @@ class Label(Classify):
         """Count the valid steps."""
         return int((batch.targets != IGNORED_TARGET).sum())
 
+    def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
+        """Return nothing: neighbouring steps are not independent, so no simple interval holds."""
+        return {}
+
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
         """Return the predicted class index of every valid step, as lists; where targets are known, each sequence's mean cross entropy."""
         rows = zip(outputs.argmax(-1).cpu().numpy(), batch.input_lengths.tolist(), strict=True)
-        found = {"prediction": _object_array([row[:length] for row, length in rows])}
+        found = {"prediction": object_array([row[:length] for row, length in rows])}
         is_known_BT = (batch.targets != IGNORED_TARGET).to(outputs.device)
         if not is_known_BT.any():
             return found
@@ -135,7 +148,7 @@ class Label(Classify):
     def target_columns(self, batch: Batch) -> Columns:
         """Return the true class index of every valid step, as lists."""
         targets = batch.targets.cpu().numpy()
-        return {"target": _object_array([row[row != IGNORED_TARGET] for row in targets])}
+        return {"target": object_array([row[row != IGNORED_TARGET] for row in targets])}
 
 
 def focal(logits_NC: Tensor, targets_N: Tensor, gamma: float) -> Tensor:
@@ -170,10 +183,3 @@ def class_weights(choice: ClassWeights, spec: DataSpec) -> Tensor | None:
 def metric_name(label: str) -> str:
     """Replace what a metric's name may not hold (tracking stores allow letters, digits and `_ - . / :` and blanks)."""
     return re.sub(r"[^\w\-. :]", "_", label, flags=re.ASCII)
-
-
-def _object_array(rows: np.ndarray | list[np.ndarray]) -> np.ndarray:
-    result = np.empty(len(rows), dtype=object)
-    for index, row in enumerate(rows):
-        result[index] = row
-    return result

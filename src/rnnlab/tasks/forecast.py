@@ -10,13 +10,17 @@ With e = y - f, target and forecast standardised (of positive targets their loga
 and that of a batch the mean. Where the head gives quantiles it is the pinball loss.
 """
 
+import pandas as pd
 import torch
+import torchmetrics
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Regularisation, Task
+from rnnlab.tasks.metrics import Metric
+from rnnlab.tasks.table_metrics import of_forecasts
 
 
 class Forecast(Task[Tensor]):
@@ -47,13 +51,12 @@ class Forecast(Task[Tensor]):
         self.loss_kind = loss.kind_for(spec, what, ("qlike", "mse", "mae", "huber") if is_positive else ("mse", "mae", "huber"))
         self.quantiles = quantiles
         self.output_size = spec.target_size * max(1, len(quantiles))
-        point = Measure("qlike", "min", "") if spec.link == "exp" else Measure("mse", "min", "")
-        self._point = point
-        self.measure = Measure("pinball", "min", spec.unit) if quantiles else point
+        self._point = Metric.named("qlike" if is_positive else "mse")
+        self.metric = Metric.named("pinball", spec.unit) if quantiles else self._point
 
     @property
-    def compared(self) -> Measure:
-        """By what results of different models are compared: point forecasts, so that those with and without quantiles can be."""
+    def compared(self) -> Metric:
+        """A metric of point forecasts, so that results with and without quantiles can be compared."""
         return self._point
 
     def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
@@ -70,7 +73,7 @@ class Forecast(Task[Tensor]):
 
     def metrics(self) -> MetricCollection:
         """Mean squared error, its root, mean absolute error, skill against persistence; QLIKE and pinball loss where they apply."""
-        found: dict[str, Metric | MetricCollection] = {
+        found: dict[str, torchmetrics.Metric | MetricCollection] = {
             "mse": MeanSquaredError(),
             "rmse": MeanSquaredError(squared=False),
             "mae": MeanAbsoluteError(),
@@ -98,6 +101,14 @@ class Forecast(Task[Tensor]):
         outputs_BDQ = outputs.float().unflatten(-1, (self.spec.target_size, -1)).sort(-1).values
         values_BDQ = torch.stack([self._unlinked(part, batch) for part in outputs_BDQ.unbind(-1)], -1)
         return values_BDQ.exp() if self.spec.link == "exp" else values_BDQ
+
+    def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
+        """Return what `of_forecasts` gives for each dimension, named after it if there are several."""
+        names, numbers = self.spec.label_names, dict[str, float]()
+        for name in names:
+            found = of_forecasts(table, name, self.spec.link == "exp", self.quantiles)
+            numbers |= {key if len(names) == 1 else f"{key}/{name}": value for key, value in found.items()}
+        return numbers
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
         """Return one column per dimension, one more per quantile, and what persistence forecasts where it is known."""
@@ -147,7 +158,7 @@ def _pinball(quantiles_BDQ: Tensor, targets_BD: Tensor, levels: tuple[float, ...
     return torch.maximum(levels_Q * errors_BDQ, (levels_Q - 1) * errors_BDQ).mean()
 
 
-class _Mean(Metric):
+class _Mean(torchmetrics.Metric):
     """Average what subclasses add."""
 
     total: Tensor
@@ -186,7 +197,7 @@ class Pinball(_Mean):
 
 
 class Skill(_Mean):
-    """Share of persistence's squared error that a forecast saves: 1 - MSE / MSE of persistence; 0 is no better, 1 perfect."""
+    """Fraction of persistence's squared error that a forecast saves: 1 - MSE / MSE of persistence; 0 is no better, 1 perfect."""
 
     def update(self, preds: Tensor, target: Tensor, persistence: Tensor) -> None:
         """Add a batch of (B, D)."""

@@ -8,13 +8,17 @@ in nats, summed over labels (Boulanger-Lewandowski et al. 2012; Chung et al. 201
 """
 
 import numpy as np
+import pandas as pd
 import torch
+import torchmetrics
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from rnnlab.contracts import Batch, DataSpec, valid_mask
-from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Regularisation, Task, object_array
+from rnnlab.tasks.metrics import Metric
+from rnnlab.tasks.table_metrics import of_sets
 
 
 class MultiLabel(Task[Tensor]):
@@ -31,7 +35,7 @@ class MultiLabel(Task[Tensor]):
     """
 
     name = "multilabel"
-    measure: Measure = Measure("nll", "min", "nats")
+    metric: Metric = Metric.named("nll")
     is_per_step = True
 
     def __init__(self, spec: DataSpec, regularisation: Regularisation, loss: Loss = TASKS_OWN) -> None:
@@ -44,7 +48,7 @@ class MultiLabel(Task[Tensor]):
             )
 
     def first_bias(self) -> Tensor | None:
-        """Return the log-odds of each label's share of training steps (add-one), where they were counted.
+        """Return the log-odds of each label's fraction of training steps (add-one), where they were counted.
 
         From zero, keys that never sound would take a bias of -9, which an optimizer that moves by its learning rate reaches late.
         """
@@ -72,6 +76,10 @@ class MultiLabel(Task[Tensor]):
         sums_B2 = torch.stack([losses_BT.sum(1), is_known_BT.sum(1)], -1)
         return sums_B2, _outcomes(outputs, batch)
 
+    def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
+        """Return the interval of the negative log-likelihood."""
+        return of_sets(table)
+
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
         """Return the labels that are given for each step, as names with blanks between; where targets are known, how right they are.
 
@@ -93,13 +101,11 @@ class MultiLabel(Task[Tensor]):
 
     def _named(self, is_on_BTC: Tensor, lengths_B: Tensor) -> np.ndarray:
         names = np.array(self.spec.label_names, dtype=object)
-        rows = np.empty(len(is_on_BTC), dtype=object)
-        for row, (is_on_TC, length) in enumerate(zip(is_on_BTC.cpu().numpy(), lengths_B.tolist(), strict=True)):
-            rows[row] = [" ".join(names[is_on_C]) for is_on_C in is_on_TC[:length]]
-        return rows
+        rows = zip(is_on_BTC.cpu().numpy(), lengths_B.tolist(), strict=True)
+        return object_array([[" ".join(names[is_on_C]) for is_on_C in is_on_TC[:length]] for is_on_TC, length in rows])
 
 
-class LabelSets(Metric):
+class LabelSets(torchmetrics.Metric):
     """Sum what the metrics of `MultiLabel` are ratios of."""
 
     full_state_update = False

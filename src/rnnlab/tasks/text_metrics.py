@@ -1,11 +1,11 @@
 """Texts put together from tokens, and texts scored against the texts that are right.
 
     transcribe   wer, cer (edits / reference length, over all utterances together), sentence_error
-    pronounce    wer (share of words none of whose pronunciations was given), per (edits / length of the nearest pronunciation)
+    pronounce    wer (fraction of words none of whose pronunciations was given), per (edits / length of the nearest pronunciation)
     translate    sacrebleu, chrf (chrF2), bleu_tok_lc (on lower-cased words by Moses' rules, as older papers give it), length_ratio
     summarise    rouge1, rouge2, rougeL (F-measure, mean over summaries), sacrebleu, chrf
 
-BLEU and chrF go from 0 to 100, everything else is a share. BLEU's tokenizer is sacreBLEU's 13a; for Chinese `zh`, for Japanese
+BLEU and chrF go from 0 to 100, everything else is a fraction. BLEU's tokenizer is sacreBLEU's 13a; for Chinese `zh`, for Japanese
 `ja-mecab` where MeCab is installed, else characters, as for Thai. ROUGE knows the letters a-z and digits alone: where a vocabulary is
 mostly of other letters it is left out.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import jiwer
 import numpy as np
+import pandas as pd
 
 from rnnlab.contracts import Goal, Joined
 
@@ -28,6 +29,9 @@ References = Sequence[Sequence[str]]
 WITHOUT_BLANKS = ("zh", "ja", "th")
 """Languages whose words Moses' rules do not find."""
 UNKNOWN_SIGN = "⁇"
+UNITS = {"wer": "word", "cer": "char", "per": "phone"}
+"""What each error rate counts."""
+TITLES = {"rougeL": "ROUGE-L, mean over examples", "chrf": "chrF2, mean over sentences"}
 ROUGE = ("rouge1", "rouge2", "rougeL")
 MAX_NGRAM = 4
 
@@ -116,11 +120,6 @@ def error_rate(errors: Iterable[Errors]) -> float:
 
 
 # sacreBLEU ------------------------------------------------------------------------------------------------------------------------
-
-
-def bleu(hypotheses: Sequence[str], references: References, language: str) -> float:
-    """Return sacreBLEU's BLEU of a corpus, 0 to 100."""
-    return float(_corpus_bleu(hypotheses, references, bleu_tokenizer(language)).score)
 
 
 def bleu_tok_lc(hypotheses: Sequence[str], references: References, language: str) -> float:
@@ -245,10 +244,10 @@ def score(goal: Goal, hypotheses: Sequence[str], references: References, languag
     if goal == "transcribe":
         words = [nearest_reference(*pair, word_errors) for pair in pairs]
         chars = [nearest_reference(*pair, char_errors) for pair in pairs]
-        return {"wer": error_rate(words), "cer": error_rate(chars), "sentence_error": _share_wrong(words)}
+        return {"wer": error_rate(words), "cer": error_rate(chars), "sentence_error": _fraction_wrong(words)}
     if goal == "pronounce":
         phones = [nearest_reference(*pair, phone_errors) for pair in pairs]
-        return {"wer": _share_wrong(phones), "per": error_rate(phones)}
+        return {"wer": _fraction_wrong(phones), "per": error_rate(phones)}
     both = _corpus_bleu(hypotheses, references, bleu_tokenizer(language))
     numbers = {"sacrebleu": float(both.score), "chrf": chrf(hypotheses, references)}
     if goal == "summarise":
@@ -282,10 +281,28 @@ def row_scores(goal: Goal, hypotheses: Sequence[str], references: References, ha
     return found
 
 
+def row_sums(table: pd.DataFrame) -> tuple[np.ndarray, str, bool]:
+    """Return by what the rows of a table are best told apart: numerator and denominator of each, (N, 2), a title, whether more is better.
+
+    Args:
+        table: with columns of `row_scores`: errors of phones or words, else rougeL or chrf.
+
+    Raises:
+        ValueError: if the table has none of these.
+    """
+    for unit in ("phone", "word"):
+        if f"{unit}_errors" in table:
+            return table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(float), f"{unit} error rate", False
+    for column, title in TITLES.items():
+        if column in table:
+            return np.stack([table[column].to_numpy(float), np.ones(len(table))], axis=1), title, True
+    raise ValueError(f"the table has none of phone_errors, word_errors, {', '.join(TITLES)}: it was not scored as text")
+
+
 def _columns(unit: str, errors: list[Errors]) -> dict[str, np.ndarray]:
     counts = np.array(errors, dtype=np.int64).reshape(-1, len(Errors._fields))
     return {f"{unit}_errors": counts[:, 0], f"num_{unit}s": counts[:, 1]}
 
 
-def _share_wrong(errors: list[Errors]) -> float:
+def _fraction_wrong(errors: list[Errors]) -> float:
     return float(np.mean([error.edits > 0 for error in errors]))

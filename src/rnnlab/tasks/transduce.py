@@ -1,12 +1,16 @@
 """A sequence of tokens per sequence: dictation, translation, summaries, pronunciation."""
 
 import numpy as np
+import pandas as pd
 import torch
+import torchmetrics
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
 from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Decoded, Goal
-from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Measure, Regularisation, Task
+from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Regularisation, Task, object_array
+from rnnlab.tasks.metrics import Metric
+from rnnlab.tasks.table_metrics import of_texts
 from rnnlab.tasks.text_metrics import UNKNOWN_SIGN, is_mostly_ascii, join_tokens, row_scores, score, signatures
 
 
@@ -35,7 +39,8 @@ class Transduce(Task[Decoded]):
             raise ValueError(f"data={spec.name} has sequences of tokens but no goal: transcribe, translate, summarise or pronounce")
         self.goal: Goal = spec.goal
         self.has_rouge = self.goal == "summarise" and is_mostly_ascii(spec.label_names[len(SPECIALS) :])
-        self.measure = _measure(self.goal, self.has_rouge)
+        names: dict[Goal, str] = {"transcribe": "wer", "pronounce": "wer", "translate": "sacrebleu", "summarise": "chrf"}
+        self.metric = Metric.named("rougeL" if self.has_rouge else names[self.goal])
 
     def text(self, tokens: list[int]) -> str:
         """Return tokens as text; an unknown word shows as ⁇, other special words not at all."""
@@ -52,12 +57,12 @@ class Transduce(Task[Decoded]):
         return int(batch.target_lengths.sum()) + batch.size
 
     def metrics(self) -> MetricCollection:
-        """Return what `wording.score` gives for the goal."""
-        return MetricCollection({"wording": Wording(self.goal, self.spec.target_language, self.has_rouge)})
+        """Return what `text_metrics.score` gives for the goal."""
+        return MetricCollection({"texts": TextScores(self.goal, self.spec.target_language, self.has_rouge)})
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """What the metrics give, before there is anything to measure."""
+        """The names of all metrics, known before anything is computed."""
         return tuple(score(self.goal, ["a"], [("a",)], self.spec.target_language, self.has_rouge))
 
     def answers(self, outputs: Decoded, batch: Batch) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -70,22 +75,26 @@ class Transduce(Task[Decoded]):
             raise ValueError("the batch brings no references, so nothing can be scored: measure on plain batches, not on training ones")
         return [self.text(found[0].tokens) for found in outputs.hypotheses], list(batch.references)
 
+    def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
+        """Return intervals, and error rates of examples whose right text never occurs in training."""
+        return of_texts(table, self.goal, self.spec.target_language)
+
     def columns(self, outputs: Decoded, batch: Batch) -> Columns:
         """Return text, score and number of tokens of the best hypothesis, text and score of the others (`prediction_2`, ...).
 
-        Where references are known, `wording.row_scores` are added. A batch has as many others as its longest list; where an example
+        Where references are known, `text_metrics.row_scores` are added. A batch has as many others as its longest list; where an example
         has fewer they are "" and NaN.
         """
         best = [found[0] for found in outputs.hypotheses]
         texts = [self.text(hypothesis.tokens) for hypothesis in best]
         found: Columns = {
-            "prediction": _object_array(texts),
+            "prediction": object_array(texts),
             "score": np.array([hypothesis.score for hypothesis in best], dtype=float),
             "num_tokens": np.array([len(hypothesis.tokens) for hypothesis in best], dtype=np.int64),
         }
         for place in range(1, max(map(len, outputs.hypotheses))):
             others = [row[place] if place < len(row) else None for row in outputs.hypotheses]
-            found[f"prediction_{place + 1}"] = _object_array(["" if other is None else self.text(other.tokens) for other in others])
+            found[f"prediction_{place + 1}"] = object_array(["" if other is None else self.text(other.tokens) for other in others])
             found[f"score_{place + 1}"] = np.array([np.nan if other is None else other.score for other in others], dtype=float)
         if batch.references is not None:
             found |= row_scores(self.goal, texts, batch.references, self.has_rouge)
@@ -96,8 +105,8 @@ class Transduce(Task[Decoded]):
         if batch.references is None:
             return {}
         return {
-            "target": _object_array([texts[0] for texts in batch.references]),
-            "references": _object_array([list(texts) for texts in batch.references]),
+            "target": object_array([texts[0] for texts in batch.references]),
+            "references": object_array([list(texts) for texts in batch.references]),
             "num_references": np.array([len(texts) for texts in batch.references], dtype=np.int64),
         }
 
@@ -110,8 +119,8 @@ class Transduce(Task[Decoded]):
         return signatures(self.goal, self.spec.target_language, [int(number) for number in np.unique(num_references)])
 
 
-class Wording(Metric):
-    """Collect texts and score them together, see `wording.score`; of one process only (texts are not gathered from others)."""
+class TextScores(torchmetrics.Metric):
+    """Collect texts and score them together, see `text_metrics.score`; of one process only (texts are not gathered from others)."""
 
     is_differentiable = False
     full_state_update = False
@@ -144,20 +153,3 @@ class Wording(Metric):
         """Forget all texts."""
         super().reset()
         self.hypotheses, self.references = [], []
-
-
-def _measure(goal: Goal, has_rouge: bool) -> Measure:
-    measures: dict[Goal, Measure] = {
-        "transcribe": Measure("wer", "min", "share"),
-        "pronounce": Measure("wer", "min", "share"),
-        "translate": Measure("sacrebleu", "max", ""),
-        "summarise": Measure("rougeL", "max", "share") if has_rouge else Measure("chrf", "max", ""),
-    }
-    return measures[goal]
-
-
-def _object_array(values: list[str] | list[list[str]]) -> np.ndarray:
-    result = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):
-        result[index] = value
-    return result

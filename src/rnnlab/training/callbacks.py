@@ -25,7 +25,7 @@ from rnnlab.contracts import Batch, Decoded
 from rnnlab.data.batches import BatchLoader
 from rnnlab.insight.nonfinite import Found, first_in_backward, first_in_forward
 from rnnlab.models.base import Network
-from rnnlab.tasks import Task, Transduce
+from rnnlab.tasks import Metric, Task, Transduce
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.distributed import highest
 from rnnlab.training.launching import is_leader, rank
@@ -314,9 +314,8 @@ def peak_memory_mb() -> float:
 class ProgressLine(Callback):
     """Show one bar for the whole training with loss, metric and speed; one line per tenth where output is no terminal."""
 
-    def __init__(self, measure: str, unit: str) -> None:
-        self.measure = measure
-        self.unit = unit
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
         self.console = Console(stderr=True, soft_wrap=True)
         self.bar: Progress | None = None
         self.task: TaskID | None = None
@@ -359,16 +358,12 @@ class ProgressLine(Callback):
         self.teardown(trainer, pl_module, "fit")
 
     def _words(self, trainer: pl.Trainer) -> str:
-        found = trainer.callback_metrics.get(self.measure)
-        value = "" if found is None else f"  {self.measure} {shown(float(found), self.unit)}"
+        name = f"val/{self.metric.name}"
+        found = trainer.callback_metrics.get(name)
+        value = "" if found is None else f"  {name} {self.metric.shown(float(found))}"
         meter = next(callback for callback in trainer.callbacks if isinstance(callback, Meter))  # type: ignore[attr-defined]
         speed = meter.numbers()["speed/examples_per_second"]
         return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {self.loss:.4f}{value}  {speed:,.0f} examples/s"
-
-
-def shown(value: float, unit: str) -> str:
-    """Write a metric as people read it."""
-    return f"{100 * value:.2f} %" if unit == "share" else f"{value:.5g}{' ' + unit if unit else ''}"
 
 
 class TrackingLogger(Logger):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rnnlab.config import ConfigError, Failed
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.targets import TokenTargets
-from rnnlab.evaluation.evaluate import Evaluation, measure
+from rnnlab.evaluation.evaluate import Evaluation, evaluate
 from rnnlab.models.base import FittedOnce, Network, Predictor, SequenceModule
 from rnnlab.settings import TrainSettings
 from rnnlab.tracking.tracker import Tracker
@@ -137,6 +137,6 @@ def evaluate_both(settings: TrainSettings, model: Predictor, data: SequenceDataM
     """Evaluate on validation and on test, once."""
     limits = settings.trainer.limits
     return {
-        "val": measure(model, data, "val", count_of(limits["val"], data.val_dataloader())),
-        "test": measure(model, data, "test", count_of(limits["test"], data.test_dataloader())),
+        "val": evaluate(model, data, "val", count_of(limits["val"], data.val_dataloader())),
+        "test": evaluate(model, data, "test", count_of(limits["test"], data.test_dataloader())),
     }

@@ -5,14 +5,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from rnnlab.contracts import Fraction, NonNegativeInt, PositiveInt
-
-Direction = Literal["min", "max"]
+from rnnlab.tasks.metrics import Direction
 
 
 def constant(optimizer: Optimizer, total_steps: int, direction: Direction, warmup_fraction: Fraction) -> LRScheduler:

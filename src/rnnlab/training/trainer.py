@@ -18,7 +18,8 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.models.base import Network
 from rnnlab.settings import Callbacks, TrainSettings
 from rnnlab.settings import EarlyStopping as EarlyStoppingSettings
-from rnnlab.tasks import Measure, Transduce, direction_of
+from rnnlab.tasks import Metric, Transduce
+from rnnlab.tasks.metrics import direction_of
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.training.checkpoints import DirectCheckpointIO
@@ -38,38 +39,15 @@ def make_trainer(
     more_callbacks: Iterable[Callback] = (),
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
-    measure = model.task.measure
-    shares = spread(model, data)
-    meter = Meter()
-    best = _best_checkpoint(settings.callbacks, tracker.folder, model)
+    meter, best = Meter(), _best_checkpoint(settings.callbacks, tracker.folder, model)
     loggers: list[Logger] = [TrackingLogger(tracker)]
     if settings.tracking.tensorboard:
         loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
-    callbacks: list[Callback] = [
-        *shares,
-        StepSeed(settings.seed),
-        FiniteGuard(),
-        meter,
-        *_insight(settings.callbacks.insight, tracker, data),
-        *weight_constraint(settings.callbacks, model),
-        *_weight_average(settings.callbacks.ema_decay),
-        best,
-        *_early_stopping(settings.callbacks.early_stopping, best),
-        *([StopWhenSolved(model.task)] if settings.callbacks.early_stopping.when_solved else []),
-        *more_callbacks,
-        LastCheckpoint(tracker.folder, settings.callbacks.checkpoint.every_minutes),
-        ProgressLine(f"val/{measure.name}", measure.unit),
-        *(
-            [Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())]
-            if model.spec.target_kind == "tokens" and is_leader()
-            else []
-        ),
-    ]
     loader = data.train_dataloader()
     steps_per_epoch = min(count_of(settings.trainer.limits["train"], loader) or len(loader), len(loader))
     trainer = recipe(
         logger=loggers,
-        callbacks=callbacks,
+        callbacks=[*spread(model, data), *_callbacks(settings, tracker, model, data, best, meter), *more_callbacks],
         plugins=[DirectCheckpointIO()],
         log_every_n_steps=max(1, min(settings.tracking.log_every_n_steps, steps_per_epoch)),
         num_sanity_val_steps=0,
@@ -81,14 +59,33 @@ def make_trainer(
     return trainer, best, meter
 
 
+def _callbacks(
+    settings: TrainSettings, tracker: Tracker, model: Network, data: SequenceDataModule, best: ModelCheckpoint, meter: Meter
+) -> Iterator[Callback]:
+    """Yield what accompanies the training, in the order in which Lightning calls it."""
+    callbacks = settings.callbacks
+    yield from (StepSeed(settings.seed), FiniteGuard(), meter)
+    yield from _insight(callbacks.insight, tracker, data)
+    yield from weight_constraint(callbacks, model)
+    yield from _weight_average(callbacks.ema_decay)
+    yield best
+    yield from _early_stopping(callbacks.early_stopping, best)
+    if callbacks.early_stopping.when_solved:
+        yield StopWhenSolved(model.task)
+    yield LastCheckpoint(tracker.folder, callbacks.checkpoint.every_minutes)
+    yield ProgressLine(model.task.metric)
+    if model.spec.target_kind == "tokens" and is_leader():
+        yield Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())
+
+
 def count_of(limit: float | int, loader: Any) -> int | None:
     """Turn Lightning's limit (a share or a count) into a count; None is all."""
     return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
 
 
 def _best_checkpoint(callbacks: Callbacks, folder: Path, model: Network) -> ModelCheckpoint:
-    settings, measure = callbacks.checkpoint, model.task.measure
-    monitor, mode = settings.monitor or f"val/{measure.name}", settings.mode or measure.direction
+    settings, metric = callbacks.checkpoint, model.task.metric
+    monitor, mode = settings.monitor or f"val/{metric.name}", settings.mode or metric.direction
     if settings.monitor and settings.mode not in ("min", "max"):
         raise ConfigError("callbacks.checkpoint.monitor needs callbacks.checkpoint.mode=min or max")
     if monitor not in (names := _logged_names(model)):
@@ -110,7 +107,7 @@ def _logged_names(model: Network) -> list[str]:
         return ["val/loss", *(f"val/{name}" for name in model.task.flatten(model.task.metrics().compute()))]
 
 
-def chosen_by(model: Network, asked: str | None) -> Measure:
+def chosen_by(model: Network, asked: str | None) -> Metric:
     """Return the metric that a search chooses settings by, on validation.
 
     Args:
@@ -120,7 +117,7 @@ def chosen_by(model: Network, asked: str | None) -> Measure:
     Raises:
         ConfigError: where it is not measured while training, or says nothing of what is better.
     """
-    own = model.task.measure
+    own = model.task.metric
     if asked in (None, own.name):
         return own
     logged = [name.removeprefix("val/") for name in _logged_names(model)]
@@ -129,7 +126,7 @@ def chosen_by(model: Network, asked: str | None) -> Measure:
         why = "neither more nor less of it is better" if asked in logged else "it is not measured on validation while training"
         short = ", ".join(name for name in known if "/" not in name)
         raise ConfigError(f"study.metric={asked} is not allowed: {why}.{nearest(str(asked), known)} Allowed: {short}")
-    return Measure(str(asked), known[str(asked)], "")
+    return Metric.named(str(asked))
 
 
 def _early_stopping(settings: EarlyStoppingSettings, best: ModelCheckpoint) -> Iterator[EarlyStopping]:

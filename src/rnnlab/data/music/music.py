@@ -20,7 +20,7 @@ from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import FileReader, InputReader
 from rnnlab.data.labelled import shortened
 from rnnlab.data.music import piano_rolls
-from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, Roll, find_rolls, hash_rolls, refuse_other_keys, roll_of
+from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, Roll, find_rolls, hash_rolls, refuse_other_keys, roll_of, write_roll
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sources.catalogue import PIANO_ROLLS
 
@@ -98,6 +98,10 @@ class MusicReader(FileReader):
     files = "piano rolls"
 
     keys: tuple[str, ...]
+
+    def write(self, values: np.ndarray, file: Path) -> None:
+        """Write a piece as a CSV file of its keys."""
+        write_roll(values, self.keys, file)
 
     def refuse_other_keys(self, roll: Roll) -> None:
         """Raise ValueError where a piece has other keys."""

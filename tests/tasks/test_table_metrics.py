@@ -10,8 +10,8 @@ from scipy.stats import bootstrap, spearmanr
 from statsmodels.stats.proportion import proportion_confint
 
 from rnnlab.contracts import SPECIALS, DataSpec
-from rnnlab.evaluation.table_metrics import direction, information, measure_table, of_classes, of_forecasts, of_texts, resampled_sums
 from rnnlab.tasks import Regularisation, make_task, text_metrics
+from rnnlab.tasks.table_metrics import direction, information, of_classes, of_forecasts, of_texts, resampled_sums
 
 NONE = Regularisation(0.0, "none", 0.0)
 
@@ -53,7 +53,7 @@ def test_who_is_always_right_and_always_certain_is_calibrated() -> None:
 def test_classes_are_measured_by_their_names_whatever_their_order() -> None:
     spec = DataSpec("toy", "features", 1, "class", 2, ("b", "a"), (1, 1))
     table = classes("aabba", "abbba", [0.61, 0.62, 0.95, 0.97, 0.7])
-    assert measure_table(make_task(spec, NONE), table) == pytest.approx(of_classes(table, ("a", "b")), abs=1e-6)
+    assert make_task(spec, NONE).table_metrics(table) == pytest.approx(of_classes(table, ("a", "b")), abs=1e-6)
 
 
 # Forecasts
@@ -161,7 +161,7 @@ def test_of_several_horizons_each_is_measured_by_itself_and_named() -> None:
     spec = DataSpec("toy", "features", 1, "real", 2, ("x_1d", "x_5d"))
     near, far = forecasts([1, 2], [1, 4], [0, 0]), forecasts([0, 0], [3, 4], [1, 1])
     table = near.rename(columns=lambda name: f"{name}_1d").join(far.rename(columns=lambda name: f"{name}_5d"))
-    found = measure_table(make_task(spec, NONE), table)
+    found = make_task(spec, NONE).table_metrics(table)
     assert found == {
         **{f"{key}/x_1d": value for key, value in of_forecasts(near, "x", False, ()).items()},
         **{f"{key}/x_5d": value for key, value in of_forecasts(far, "x", False, ()).items()},
@@ -171,7 +171,7 @@ def test_of_several_horizons_each_is_measured_by_itself_and_named() -> None:
 
 def test_targets_at_every_step_have_nothing_that_only_the_whole_table_gives() -> None:
     spec = DataSpec("toy", "features", 1, "class_per_step", 2, ("a", "b"), (1, 1))
-    assert measure_table(make_task(spec, NONE), pd.DataFrame()) == {}
+    assert make_task(spec, NONE).table_metrics(pd.DataFrame()) == {}
 
 
 def test_a_series_that_never_moves_has_no_skill_but_all_other_numbers() -> None:
@@ -246,6 +246,6 @@ def test_a_task_of_summaries_is_measured_by_its_table() -> None:
     said, right = ["a b", "a a", "b b"], [("a b",), ("a b", "b"), ("a",)]
     rows = text_metrics.row_scores("summarise", said, right, has_rouge=True)
     table = pd.DataFrame({"prediction": said, "references": [list(texts) for texts in right], **rows})
-    found = measure_table(make_task(spec, NONE), table)
+    found = make_task(spec, NONE).table_metrics(table)
     assert set(found) == {"sacrebleu_low", "sacrebleu_high", "rougeL_low", "rougeL_high"}
     assert 0 <= found["rougeL_low"] < text_metrics.rouge(said, right)["rougeL"] < found["rougeL_high"] <= 1

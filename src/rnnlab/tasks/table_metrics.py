@@ -1,6 +1,4 @@
-"""What is measured from a whole table of predictions: intervals, calibration, and what needs dates or tickers."""
-
-from typing import Any
+"""Metrics of a whole table of predictions: intervals, calibration, and what needs dates or tickers."""
 
 import numpy as np
 import pandas as pd
@@ -9,38 +7,11 @@ from scipy.stats import binomtest
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from rnnlab.contracts import Goal
-from rnnlab.tasks import Classify, Forecast, Label, MultiLabel, Task, Transduce
-from rnnlab.tasks.text_metrics import bleu_of, bleu_statistics
+from rnnlab.tasks.text_metrics import UNITS, bleu_of, bleu_statistics
 
 NUM_BINS = 15
 MIN_PER_DATE = 3
 NUM_RESAMPLES = 1000
-RATES = {"wer": "word", "cer": "char", "per": "phone"}
-
-
-def measure_table(task: Task[Any], table: pd.DataFrame) -> dict[str, float]:
-    """Return what a table of predictions gives beyond a batch's metrics.
-
-    Args:
-        task: what the table answers.
-        table: one row a sequence (see `evaluation.with_examples`): group, perhaps date, targets, predictions, ...
-    """
-    if isinstance(task, Label):
-        return {}
-    if isinstance(task, MultiLabel):
-        return of_sets(table)
-    if isinstance(task, Classify):
-        return of_classes(table, task.spec.label_names)
-    if isinstance(task, Forecast):
-        names = task.spec.label_names
-        numbers: dict[str, float] = {}
-        for name in names:
-            found = of_forecasts(table, name, task.spec.link == "exp", task.quantiles)
-            numbers |= {key if len(names) == 1 else f"{key}/{name}": value for key, value in found.items()}
-        return numbers
-    if isinstance(task, Transduce):
-        return of_texts(table, task.goal, task.spec.target_language)
-    raise TypeError(f"no measures for {type(task).__name__}")
 
 
 def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]:
@@ -52,14 +23,15 @@ def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]
     wer_new, cer_new      over examples where the column `is_new` is true, whose number is num_new
 
     Args:
-        table: with what `wording.row_scores` gives for the goal, for translations and summaries with `prediction` and `references`.
+        table: with what `text_metrics.row_scores` gives for the goal, for translations and summaries with `prediction` and `references`.
         goal: what was asked.
         language: of the texts.
     """
     numbers: dict[str, float] = {}
-    rates = {name: f"{unit}_errors" for name, unit in RATES.items() if f"{unit}_errors" in table}
-    for name, edits in rates.items():
-        counts = table[[edits, f"num_{RATES[name]}s"]].to_numpy(np.int64)
+    for name, unit in UNITS.items():
+        if f"{unit}_errors" not in table:
+            continue
+        counts = table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(np.int64)
         sums = resampled_sums(counts)
         numbers |= _interval(name, sums[:, 0] / np.maximum(sums[:, 1], 1))
         if "is_new" in table:
@@ -76,9 +48,9 @@ def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]
     return numbers
 
 
-def resampled_sums(values_NK: np.ndarray, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> np.ndarray:
+def resampled_sums(values_NK: np.ndarray, num_resamples: int = NUM_RESAMPLES) -> np.ndarray:
     """Return sums over examples drawn with replacement (Efron 1979), as many as there are, (num_resamples, K)."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     count = len(values_NK)
     drawn = (np.bincount(random.integers(count, size=count), minlength=count) for _ in range(num_resamples))
     return np.stack([times_N @ values_NK for times_N in drawn])
@@ -111,11 +83,11 @@ def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: t
     """Return what one dimension of a forecast gives.
 
     mse, skill       per dimension (skill against persistence)
-    direction_*      share of forecasts on the right side of persistence, and its 95 % interval (Wilson) as if examples were
+    direction_*      fraction of forecasts on the right side of persistence, and its 95 % interval (Wilson) as if examples were
                      independent: tickers of one day are not, so the true interval is wider
     ic, rank_ic      correlation of forecast and truth across tickers, per date, averaged over dates (as Qlib defines them)
     qlike            of positive targets
-    coverage/90, ... share of targets within the central interval, and its mean width
+    coverage/90, ... fraction of targets within the central interval, and its mean width
     """
     forecast, target = (table[f"{kind}/{name}"].to_numpy(float) for kind in ("prediction", "target"))
     error = float(np.square(forecast - target).mean())

@@ -1,0 +1,136 @@
+"""The registry of metrics: direction, unit, place in tables and way of writing of each, by name.
+
+An entry covers its own name and every longer one that begins with it: `f1` covers `f1_macro` and `f1/<label>`, `wer` covers `wer_new` and
+`wer_low`. Whatever shows, compares or checks a metric asks here. To add a metric, add an entry here and compute it in its task.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["min", "max"]
+FRACTION, TARGET_UNIT = "fraction", "target"
+"""Units of entries: a number between 0 and 1, written in percent; the unit of the data's target."""
+MEASURED_EVERY_EPOCH = ("speed/", "memory/")
+"""Metrics that training has logged with every epoch."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Describe the metrics whose names begin with one word.
+
+    Args:
+        name: the word.
+        direction: `max` if more is better; None if neither is (a coverage has a level to meet).
+        unit: `FRACTION`, `TARGET_UNIT`, or the unit itself ("" for a pure number).
+        listed: which of its metrics the summary of a run lists, in this order.
+        is_of_size_one: whether its values are fractions or differences and ratios of such, so that near 0 only the absolute difference of
+            two values says how far apart they are.
+    """
+
+    name: str
+    direction: Direction | None
+    unit: str
+    listed: tuple[str, ...] = ()
+    is_of_size_one: bool = False
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Name a metric of some data.
+
+    Args:
+        name: as in `test/<name>`.
+        direction: `max` if more is better.
+        unit: `fraction` (written in percent, differences in points) or the unit in which it is measured, perhaps empty.
+    """
+
+    name: str
+    direction: Direction
+    unit: str
+
+    @classmethod
+    def named(cls, name: str, target_unit: str = "") -> "Metric":
+        """Return a metric of data whose target has this unit; less is better of those that have no direction."""
+        entry = entry_of(name)
+        return cls(name, entry.direction or "min", target_unit if entry.unit == TARGET_UNIT else entry.unit)
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether values lie between 0 and 1 and are written in percent."""
+        return self.unit == FRACTION
+
+    @property
+    def factor(self) -> float:
+        """By what a value is multiplied before it is written."""
+        return 100.0 if self.is_fraction else 1.0
+
+    def shown(self, value: float) -> str:
+        """Write a value as people read it."""
+        return f"{100 * value:.2f} %" if self.is_fraction else f"{value:.5g}{' ' + self.unit if self.unit else ''}"
+
+
+def _fraction(name: str, direction: Direction | None, *listed: str) -> Entry:
+    return Entry(name, direction, FRACTION, listed, is_of_size_one=True)
+
+
+ENTRIES = (
+    _fraction("accuracy", "max", "accuracy"),
+    _fraction("f1", "max", "f1_macro"),
+    _fraction("precision", "max", "precision_macro"),
+    _fraction("recall", "max", "recall_macro"),
+    Entry("ece", "min", "", ("ece",), is_of_size_one=True),
+    _fraction("wer", "min", "wer", "wer_new"),
+    _fraction("per", "min", "per"),
+    _fraction("cer", "min", "cer", "cer_new"),
+    _fraction("sentence_error", "min", "sentence_error"),
+    Entry("sacrebleu", "max", "", ("sacrebleu",)),
+    Entry("bleu", "max", "", ("bleu_tok_lc",)),
+    Entry("chrf", "max", "", ("chrf",)),
+    _fraction("rouge", "max", "rougeL", "rouge1", "rouge2"),
+    Entry("nll", "min", "nats", ("nll", "nll_per_sequence")),
+    _fraction("frame_accuracy", "max", "frame_accuracy"),
+    Entry("qlike", "min", "", ("qlike",)),
+    Entry("mse", "min", "", ("mse",)),
+    Entry("rmse", "min", TARGET_UNIT, ("rmse",)),
+    Entry("mae", "min", TARGET_UNIT, ("mae",)),
+    Entry("pinball", "min", TARGET_UNIT, ("pinball",)),
+    Entry("skill", "max", "", ("skill",), is_of_size_one=True),
+    _fraction("direction", "max", "direction_accuracy"),
+    Entry("ic", "max", "", ("ic",), is_of_size_one=True),
+    Entry("rank_ic", "max", "", ("rank_ic",), is_of_size_one=True),
+    _fraction("coverage", None, "coverage/90", "coverage/50"),
+    Entry("width", None, TARGET_UNIT),
+    Entry("loss", "min", "", ("loss",)),
+)
+"""In the order of tables."""
+LISTED = tuple(name for entry in ENTRIES for name in entry.listed)
+"""The metrics that the summary of a run lists."""
+UNKNOWN = Entry("", None, "")
+
+
+def entry_of(name: str) -> Entry:
+    """Return the entry that covers a metric, `UNKNOWN` if none does; `<split>/` before the name is not part of it."""
+    return next((entry for entry in ENTRIES if re.match(rf"{entry.name}(?![a-z])", name)), UNKNOWN)
+
+
+def direction_of(name: str) -> Direction | None:
+    """Return whether more or less of a metric is better; None if neither is."""
+    return entry_of(name).direction
+
+
+def interval_of(name: str, numbers: Mapping[str, float]) -> tuple[float, float] | None:
+    """Return the 95 % interval that was computed for a metric, None if none was."""
+    stem = name.removesuffix("_accuracy") if name == "direction_accuracy" else name
+    return (numbers[f"{stem}_low"], numbers[f"{stem}_high"]) if f"{stem}_low" in numbers else None
+
+
+def is_averaged(name: str) -> bool:
+    """Say whether a metric's mean over runs is worth showing: not that of a bound of another metric or of a count."""
+    return not name.endswith(("_low", "_high")) and not name.startswith("num_")
+
+
+def is_result(name: str) -> bool:
+    """Say whether a recorded metric belongs to a run's result, unlike time, memory and curves."""
+    return name.startswith(("best/", "test/"))
