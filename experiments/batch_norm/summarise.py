@@ -56,7 +56,8 @@ def draw(table: pd.DataFrame, file: Path) -> None:
 def against_none(table: pd.DataFrame) -> str:
     """Describe at each rate how either normalisation differs from none (Welch's t-test over seeds, not corrected)."""
     lines = []
-    for rate, rows in table.groupby("rate"):
+    for rate in sorted(table["rate"].astype(float).unique()):
+        rows = table[table["rate"] == rate]
         test = {kind: 100 * part["test"] for kind, part in rows.groupby("kind")}
         said = []
         for kind in sorted(test.keys() - {"none"}):
@@ -68,7 +69,7 @@ def against_none(table: pd.DataFrame) -> str:
 
 def written(table: pd.DataFrame) -> str:
     """Write one row per kind: mean at each rate, and how steady it is."""
-    rates = sorted(table["rate"].unique())
+    rates = sorted(table["rate"].astype(float).unique())
     lines = [
         f"| normalisation | {' | '.join(f'rate {rate:g}' for rate in rates)} | widest range over three seeds | range over rates |",
         "|---" * (len(rates) + 3) + "|",

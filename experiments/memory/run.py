@@ -222,7 +222,8 @@ def main() -> None:
     try:
         for data, lengths in ladders.items():
             for length in lengths:
-                check(compose_config("config", Rung(data, given.settings[0], length, 0).words(budgets[data])))
+                words = Rung(data, given.settings[0], length, 0).words(budgets[data])
+                check(TrainSettings.of(compose_config("config", words)))
     except ConfigError as error:
         parser.error(str(error))
     parents = {data: open_parent(data, given.settings, lengths, budgets[data]) for data, lengths in ladders.items()}

@@ -90,10 +90,9 @@ def longest(table: pd.DataFrame) -> pd.DataFrame:
     for (data, setting), part in table[has_own_budget(table)].groupby(["data", "setting"], sort=False):
         climbed = part[~part["is_look"]].set_index(["num_steps", "seed"])
         looks = part[part["is_look"]]
+        lengths = sorted(set(climbed.index.get_level_values(0)))
         try:
-            found = CLIMB["climb"](
-                lambda length, seed, climbed=climbed: bool(climbed.loc[(length, seed), "is_solved"]), sorted(set(climbed.index.levels[0]))
-            )
+            found = CLIMB["climb"](lambda length, seed, climbed=climbed: bool(climbed.loc[(length, seed), "is_solved"]), lengths)
         except KeyError:
             print(f"left out: {data} {setting} is not climbed to its end", file=sys.stderr)
             continue

@@ -17,6 +17,7 @@ from rnnlab.data.series.stock import StockData
 from rnnlab.evaluation.bundle import Bundle, load_bundle
 from rnnlab.paths import SAMPLES, root
 from rnnlab.settings import Composed
+from rnnlab.tasks.forecast import Forecast
 from rnnlab.tracking.recorded import read_config
 from rnnlab.tracking.table import runs_table
 from rnnlab.tracking.tracker import Client, TrackingError, connect, read_artifact
@@ -58,7 +59,8 @@ def several_days(recorded: Composed, paths: dict[str, str]) -> StockData:
 @torch.inference_mode()
 def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
     """Forecast tomorrow, take the forecast for what happened, go on: QLIKE of the mean variance over 1 to 5 days."""
-    assert isinstance(bundle.reader, WindowReader)
+    task = bundle.model.task
+    assert isinstance(bundle.reader, WindowReader) and isinstance(task, Forecast)
     own, rows = bundle.reader.fitted, data.rows["test"]
     read = data.windows.inputs(rows, data.window).astype(np.float64) * data.scales.feature_std + data.scales.feature_mean
     ids = torch.arange(len(rows))
@@ -69,7 +71,9 @@ def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
         batch = Batch(
             inputs, torch.full_like(ids, data.window), torch.ones(len(ids), 1), torch.ones_like(ids), ids, Reference(offset, scale, scale)
         )
-        variance = bundle.model.task.forecasts(bundle.model.predict(batch), batch)[:, 0, 0].double().numpy()
+        outputs = bundle.model.predict(batch)
+        assert isinstance(outputs, torch.Tensor)
+        variance = task.forecasts(outputs, batch)[:, 0, 0].double().numpy()
         variances.append(variance)
         read = np.concatenate([read[:, 1:], np.log(variance)[:, None, None]], axis=1)
     forecast = np.cumsum(variances, axis=0).T / np.array(HORIZONS)

@@ -105,8 +105,8 @@ def print_tests(client: Client, table: pd.DataFrame) -> None:
         counted = found[found["target"] != 0]
         right = (np.sign(counted["prediction"]) == np.sign(counted["target"])).groupby(counted["date"]).mean()
         print(f"  direction right, by date: {mean_with_interval(right - 0.5)} (above a half)")
-        by_date = found.groupby("date")[["prediction", "target"]]
-        correlations = by_date.apply(lambda day: day["prediction"].corr(day["target"])).dropna()
+        days = found.groupby("date")[["prediction", "target"]]
+        correlations = days.apply(lambda day: day["prediction"].corr(day["target"])).dropna()
         print(f"  IC by date: {mean_with_interval(correlations)}" if len(correlations) else "  IC: all forecasts of a day are alike")
 
 
