@@ -6,7 +6,6 @@ RNNLAB_WRITE=1 python -m pytest tests/test_matrix.py   writes the table anew
 import os
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,11 +26,9 @@ from rnnlab.training.recipes import check
 ORDER = ["srnn", "lstm", "gru", "birnn", "tcn", "transformer", "seq2seq", "baseline"]
 MODELS = sorted((file.stem for file in (HOME / "conf/model").glob("*.yaml")), key=ORDER.index)
 DATA = sorted(file.stem for file in (HOME / "conf/data").glob("*.yaml"))
-MODULES = {
-    **{"SpeechData": "speech", "DictationData": "dictation", "TextData": "text", "TranslationData": "translation"},
-    **{"PronunciationData": "pronunciation", "StockData": "stock", "SeriesData": "series"},
-    **{"AddingData": "adding", "CopyingData": "copying", "ParityData": "parity", "MusicData": "music"},
-}
+NODES = {name: yaml.safe_load((HOME / "conf/data" / f"{name}.yaml").read_text(encoding="utf-8")) for name in DATA}
+MODULES = {node["_target_"]: name for name, node in NODES.items() if "_target_" in node}
+"""Each data module, and the data file that is named after it: the others build on one."""
 CTC = ("srnn", "lstm", "gru", "birnn", "tcn", "transformer")
 LOOKING_AHEAD = ("birnn", "seq2seq")
 NEVER_ANSWERED = [SPECIALS.index(word) for word in ("<pad>", "<s>", "</s>")]
@@ -41,11 +38,10 @@ START, END = "<!-- the matrix: made by tests/test_matrix.py -->", "<!-- end of t
 
 def module_of(name: str) -> str:
     """Return the module's own data name for a data file."""
-    node = yaml.safe_load((HOME / "conf/data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    node = NODES[name]
     while "_target_" not in node:
-        parent = next(entry for entry in node["defaults"] if entry != "_self_")
-        node = yaml.safe_load((HOME / "conf/data" / f"{parent}.yaml").read_text(encoding="utf-8"))
-    return MODULES[node["_target_"].rpartition(".")[2]]
+        node = NODES[next(entry for entry in node["defaults"] if isinstance(entry, str) and entry != "_self_")]
+    return MODULES[node["_target_"]]
 
 
 def described(name: str) -> str:
@@ -72,7 +68,7 @@ def is_refused(model: str, module: str, samples: dict[str, SequenceDataModule], 
     if (model, module) not in REFUSED:
         REFUSED[model, module] = False
         try:
-            recipe(compose(f"model={model}", f"data={module}")["model"], "model")(samples[module].make_spec())
+            compose(f"model={model}", f"data={module}").model.recipe()(samples[module].make_spec())
         except ValueError as error:
             assert re.search(r"^data=\w+ has .*choose model=", str(error)), f"{error}: no reason, or nothing to do instead"
             REFUSED[model, module] = True
@@ -94,7 +90,7 @@ def methods_for(spec: DataSpec) -> list[str]:
 def matrix(samples: dict[str, SequenceDataModule], compose: Callable[..., TrainSettings]) -> str:
     """Write the table."""
     lines = ["| `data=` | what | " + " | ".join(f"`{model}`" for model in MODELS) + " |", "|---" * (2 + len(MODELS)) + "|"]
-    for name in sorted(DATA, key=lambda name: (list(MODULES.values()).index(module_of(name)), name != module_of(name), name)):
+    for name in sorted(DATA, key=lambda name: (module_of(name), name != module_of(name), name)):
         kinds = ", ".join(methods_for(samples[module_of(name)].make_spec()))
         networks = ["\u2013" if is_refused(model, module_of(name), samples, compose) else "yes" for model in MODELS if model != "baseline"]
         marks = [*networks, kinds]
@@ -123,7 +119,7 @@ def test_every_model_composes_with_every_data_set(data: str, compose: Callable[.
 def test_every_model_answers_a_batch_of_every_kind_of_data_or_refuses_it(
     model: str, module: str, samples: dict[str, SequenceDataModule], compose: Callable[..., TrainSettings]
 ) -> None:
-    config: dict[str, Any] = compose(f"model={model}", f"data={module}")
+    config = compose(f"model={model}", f"data={module}")
     data = samples[module]
     if is_refused(model, module, samples, compose):
         is_without_ctc = module == "translation" and model in CTC

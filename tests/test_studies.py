@@ -130,11 +130,11 @@ def test_every_sweep_of_the_knobs_study_composes(compose: Callable[..., Any]) ->
 def test_every_training_on_gradient_flow_composes(compose: Callable[..., Any]) -> None:
     flow = script("gradient_flow/run.py")
     for words in flow["SETTINGS"].values():
-        assert compose(*flow["WORDS"], *words.split())["data"]["num_steps"] == flow["NUM_STEPS"]
+        assert compose(*flow["WORDS"], *words.split()).data.values["num_steps"] == flow["NUM_STEPS"]
 
 
 def test_every_training_on_normalisation_composes(compose: Callable[..., Any]) -> None:
     study = script("batch_norm/run.py")
     centre = study["CENTRE"].replace("seed=0,1,2", "seed=0").split()
-    found = {kind: compose(*centre, *words.split())["model"]["recurrence"] for kind, words in study["KINDS"].items()}
+    found = {kind: compose(*centre, *words.split()).model.values["recurrence"] for kind, words in study["KINDS"].items()}
     assert [(part["has_batch_norm"], part["has_layer_norm"]) for part in found.values()] == [(False, False), (True, False), (False, True)]

@@ -124,7 +124,7 @@ def test_a_bundle_whose_weights_are_not_the_model_s_says_where_it_can_be_read(re
 
 def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compose: Callable[..., TrainSettings]) -> None:
     stored = yaml.safe_load((recorded / "config.yaml").read_text())
-    fresh = compose(*WORDS, "tracking.tensorboard=true")
+    fresh = compose(*WORDS, "tracking.tensorboard=true").values()
     for key in ("model", "cell", "data", "optimizer", "scheduler", "trainer", "callbacks", "seed"):
         assert stored[key] == fresh[key]
 
