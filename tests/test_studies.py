@@ -119,6 +119,7 @@ def test_a_measurement_that_dies_ends_the_table_of_families() -> None:
 # What is run ----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_sweep_of_the_knobs_study_composes(compose: Callable[..., Any]) -> None:
     knobs = script("knobs/run.py")
     for data, knob in knobs["sweeps"]([*knobs["MAIN"], "examples"]):
