@@ -57,7 +57,7 @@ def test_words_stand_on_the_colour_of_their_share(drawn: Draw) -> None:
     title, *words = figure.axes[0].texts
     assert title.get_text() == "predicted: b, log-odds 2.5 nats; without the input -1 nats"
     assert [word.get_text() for word in words] == ["good", "$bad_", "我们"]
-    red, blue, white = (word.get_bbox_patch().get_facecolor()[:3] for word in words)  # type: ignore[union-attr]
+    red, blue, white = (word.get_bbox_patch().get_facecolor()[:3] for word in words)
     assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0] and min(white) > 0.95
     assert [word.get_color() for word in words] == ["white", "white", "black"]
     assert figure.axes[1].get_xlabel() == "share of each word (nats)"

@@ -122,7 +122,7 @@ def test_of_a_scalar_recurrence_the_derivative_k_steps_back_is_the_weight_to_the
     model = network("real", "model=srnn model.head.pooling=last model.recurrence.hidden_size=1", 1.0)
     model.frontend.output_size = 1
     model.frontend.register_forward_hook(lambda module, given, found: (found[0][..., :1], found[1]))
-    model.recurrence.layers[0][0] = Scalar(weight).double()  # type: ignore[union-attr, index]
+    model.recurrence.layers[0][0] = Scalar(weight).double()
     given = batch("real")
     (found,) = flow(replay(model, given))
     for row, steps in enumerate((3, 9, 5)):

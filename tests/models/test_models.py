@@ -336,7 +336,7 @@ def spoken(spec: DataSpec, num_steps: int = max(LENGTHS), num_tokens: int = 4) -
 
 def silenced(model: SequenceModule) -> SequenceModule:
     """Take away the log, which only a trainer keeps."""
-    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    model.log = lambda *words, **settings: None
     return model
 
 
@@ -381,7 +381,7 @@ def test_the_loss_is_that_of_ctc_and_the_same_while_answering(variant: str) -> N
         assert model.training_loss(batch).item() == pytest.approx(by_hand.item() / 7, rel=1e-5)
         assert answered.loss.item() == pytest.approx(by_hand.item() / 7, rel=1e-5)
         batch.targets, batch.target_lengths = torch.zeros(3, 0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
-        assert model.predict(batch).loss is None  # type: ignore[union-attr]
+        assert model.predict(batch).loss is None
 
 
 @per_variant
@@ -391,10 +391,10 @@ def test_a_glance_is_the_best_path_and_an_answer_is_searched_for(variant: str) -
     with torch.no_grad():
         outputs = model.with_lengths(batch.inputs, batch.input_lengths)
         greedy, answer = model.predict_greedy(batch), model.predict(batch)
-    assert greedy.hypotheses == [[found] for found in ctc.greedy(*outputs)]  # type: ignore[union-attr]
-    assert answer.hypotheses == ctc.prefix_beam_search(*outputs, 4, 3)  # type: ignore[union-attr]
-    assert all(1 <= len(found) <= 3 for found in answer.hypotheses)  # type: ignore[union-attr]
-    assert any(len(found) == 3 for found in answer.hypotheses)  # type: ignore[union-attr]
+    assert greedy.hypotheses == [[found] for found in ctc.greedy(*outputs)]
+    assert answer.hypotheses == ctc.prefix_beam_search(*outputs, 4, 3)
+    assert all(1 <= len(found) <= 3 for found in answer.hypotheses)
+    assert any(len(found) == 3 for found in answer.hypotheses)
 
 
 @pytest.mark.parametrize("variant", OF_KERNELS)
@@ -409,7 +409,7 @@ def test_ctc_learns_what_comes_in_the_order_of_the_inputs(variant: str) -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.3 < before
-    answers = model.eval().predict(batch).hypotheses  # type: ignore[union-attr]
+    answers = model.eval().predict(batch).hypotheses
     assert [found[0].tokens for found in answers] == SAID
 
 
@@ -465,7 +465,7 @@ def test_the_step_adds_l1_to_what_is_minimised_but_not_to_what_is_logged() -> No
     with torch.no_grad():
         loss = model.task.loss(model(BATCH.inputs, BATCH.input_lengths), BATCH).item()
     assert trainer.callback_metrics["train/loss"].item() == pytest.approx(loss, rel=1e-5)
-    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    model.log = lambda *words, **settings: None
     minimised = model.training_step(BATCH, 0).item()
     assert minimised == pytest.approx(loss + 0.01 * model.l1_norm().item(), rel=1e-5)
 
@@ -502,7 +502,7 @@ def test_a_plateau_schedule_steps_once_an_epoch_on_the_tasks_own_metric() -> Non
     fit(model, trainer)
     settings = trainer.lr_scheduler_configs[0]
     assert settings.monitor == "val/accuracy"
-    assert settings.scheduler.mode == "max"  # type: ignore[union-attr]
+    assert settings.scheduler.mode == "max"
     # The first measurement is the best; none of the three that follow is better.
     assert settings.scheduler.get_last_lr() == [pytest.approx(0.5**3 * 1e-12)]
 

@@ -88,10 +88,10 @@ def test_padding_changes_neither_loss_nor_answer(variant: tuple[str, str, str, b
     alone = [model.predict(first_of(batch, row)) for row in range(3)]
     assert isinstance(together, Decoded) and together.loss is not None
     weights = [6, 3, 4]
-    total = sum(weight * float(one.loss) for weight, one in zip(weights, alone, strict=True))  # type: ignore[union-attr, arg-type]
+    total = sum(weight * float(one.loss) for weight, one in zip(weights, alone, strict=True))  # type: ignore[arg-type]
     assert float(together.loss) == pytest.approx(total / 13, rel=1e-5)
     for row, one in enumerate(alone):
-        assert [h.tokens for h in together.hypotheses[row]] == [h.tokens for h in one.hypotheses[0]]  # type: ignore[union-attr]
+        assert [h.tokens for h in together.hypotheses[row]] == [h.tokens for h in one.hypotheses[0]]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -130,7 +130,7 @@ def test_it_learns_to_reverse(variant: tuple[str, str, str, bool]) -> None:
         optimizer.step()
     with torch.no_grad():
         answer = model.eval().predict(batch)
-    assert [found[0].tokens for found in answer.hypotheses] == TARGETS  # type: ignore[union-attr]
+    assert [found[0].tokens for found in answer.hypotheses] == TARGETS
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -242,8 +242,8 @@ def test_maps_without_attention_are_refused() -> None:
 
 def test_tied_tables_are_one() -> None:
     target, everywhere = make(TOKENS, tied_embeddings="target"), make(TOKENS, tied_embeddings="all")
-    assert target.output.weight is target.entry.weight and target.frontend.table.weight is not target.entry.weight  # type: ignore[union-attr]
-    assert everywhere.output.weight is everywhere.entry.weight is everywhere.frontend.table.weight  # type: ignore[union-attr]
+    assert target.output.weight is target.entry.weight and target.frontend.table.weight is not target.entry.weight
+    assert everywhere.output.weight is everywhere.entry.weight is everywhere.frontend.table.weight
 
 
 @pytest.mark.parametrize(

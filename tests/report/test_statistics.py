@@ -256,7 +256,7 @@ def test_seeds_add_to_what_dates_leave_open() -> None:
     common_T = random.exponential(1.0, 80)
     first, second = (runs(common_T + random.normal(0, 0.3, (4, 1)), days(80)) for _ in range(2))
     found = difference(first, second, MSE)
-    means = [[run.sums.sums_UK[:, 0].mean() for run in side] for side in (first, second)]  # type: ignore[union-attr]
+    means = [[run.sums.sums_UK[:, 0].mean() for run in side] for side in (first, second)]
     assert found.p == pytest.approx(stats.ttest_ind(*means, equal_var=False).pvalue, rel=1e-6)  # dates are as hard for both
 
 

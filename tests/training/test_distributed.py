@@ -86,7 +86,7 @@ def in_double(batch: Batch) -> Batch:
 @pytest.mark.parametrize("kind", some(LOSSES, ["classes, weighted and smoothed", "quantiles", "tokens", "CTC"]))
 def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_losses_of_its_shares(kind: str, compose: Callable[..., TrainSettings]) -> None:
     model, data = made(LOSSES[kind], compose)
-    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    model.log = lambda *words, **settings: None
     rows = data.rows["train"][np.array([0, 7, 1, 5, 2])]
 
     def measured(chosen: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,7 +105,7 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_losses_of_its_shares(ki
 @pytest.mark.parametrize("words", [SEQ2SEQ, f"{SEQ2SEQ} model.attention=none model.recurrence.num_layers=2", LOSSES["CTC"]])
 def test_a_model_says_whether_some_of_its_parameters_do_nothing(words: str, compose: Callable[..., TrainSettings]) -> None:
     model, data = made(words, compose)
-    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    model.log = lambda *words, **settings: None
     model.training_loss(in_double(data.collate(data.rows["train"][:3], epoch=0, is_training=True))).backward()
     assert model.has_idle_parameters == any(parameter.grad is None for parameter in model.parameters())
 
@@ -202,7 +202,7 @@ SMALL = (
 
 def runs_of(root: Path, experiment: str) -> list[Any]:
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
-    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id]))  # type: ignore[union-attr]
+    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id]))
 
 
 def assert_whole(found: Any, root: Path) -> None:

@@ -59,7 +59,7 @@ def make_optimizer(kind: type[Optimizer] = AdamW) -> Optimizer:
 def learning_rates(name: str, optimizer: Optimizer, num_steps: int = STEPS) -> list[float]:
     """Return the learning rate of every step, and after the last."""
     written = {"scheduler": OmegaConf.load(CONF / "scheduler" / f"{name}.yaml")} | COMMON
-    node = OmegaConf.to_container(OmegaConf.create(written), resolve=True)["scheduler"]  # type: ignore[index, call-overload]
+    node = OmegaConf.to_container(OmegaConf.create(written), resolve=True)["scheduler"]  # type: ignore[call-overload]
     scheduler = recipe(node, "scheduler")(optimizer, total_steps=num_steps, direction="max")
     rates = [optimizer.param_groups[0]["lr"]]
     for _ in range(num_steps):
