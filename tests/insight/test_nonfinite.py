@@ -84,7 +84,7 @@ def test_what_the_front_end_gives(kind: str, words: str, step: int, value: float
 )
 def test_a_hidden_state_of_a_layer_at_a_step(layer: int, direction: int, name: str, value: float, network: Make, batch: MakeBatch) -> None:
     model = network("class", "model=birnn cell=lstm model.recurrence.num_layers=2")
-    spoil_after(model.recurrence.layers[layer][direction], 2, 3, value)
+    spoil_after(model.get_submodule(f"recurrence.layers.{layer}.{direction}"), 2, 3, value)
     found = first_in_forward(model, batch("class"))
     counted = " (counted from its end)" if direction else ""
     assert found is not None
@@ -135,7 +135,12 @@ def test_the_same_random_numbers_are_drawn_again(network: Make, batch: MakeBatch
     first = model.training_loss(batch("class"))
     seen: list[torch.Tensor] = []
     loss = model.training_loss
-    model.training_loss = lambda given: (value := loss(given), seen.append(value))[0]
+
+    def watched(batch: Batch) -> torch.Tensor:
+        seen.append(value := loss(batch))
+        return value
+
+    model.training_loss = watched
     assert first_in_forward(model, batch("class")) is None
     assert torch.equal(seen[0], first) and model.training
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import pytorch_lightning as pl
@@ -158,7 +158,7 @@ def assert_padding_changes_nothing(model: SequenceModule, sequences: list[Tensor
     }
     for how, outputs in batches.items():
         for output, expected in zip(outputs, alone, strict=False):
-            torch.testing.assert_close(output, expected, rtol=0, atol=1e-10, msg=lambda text, how=how: f"{how}: {text}")
+            torch.testing.assert_close(output, expected, rtol=0, atol=1e-10, msg=partial("{}: {}".format, how))
 
 
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if "birnn" not in variant and "is_causal=false" not in variant])
@@ -227,7 +227,7 @@ def assert_more_padding_trains_the_same(variant: str, frontend: str, spec: DataS
     for num_steps, fill in ((max(LENGTHS) + 4, 0.0), (max(LENGTHS) + 7, torch.nan)):
         found = trained_once(make_model(variant, frontend, spec, pooling), sequences, num_steps, fill)
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=partial("{}: {}".format, name))
 
 
 @pytest.mark.parametrize(("variant", "frontend", "pooling"), covering(WITH_POOLING, strength=1))
@@ -322,7 +322,7 @@ def test_the_l1_norm_sums_absolute_weights_of_matrices_and_leaves_biases() -> No
 WORDS = (*SPECIALS, "k", "l", "m")
 SPOKEN = DataSpec("toy", "features", F, "tokens", 7, WORDS, goal="transcribe", max_target_length=4, is_monotonic=True)
 SPELLED = DataSpec("toy", "tokens", V, "tokens", 7, WORDS, goal="pronounce", max_target_length=4, is_monotonic=True)
-PLAIN = {"label_smoothing": 0.0, "class_weights": "none"}
+PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "class_weights": "none"}
 SAID = [[4], [6, 5], [5, 5, 4, 6]]
 
 
@@ -437,8 +437,12 @@ def make_trainer(max_epochs: int = 2) -> pl.Trainer:
     )  # fmt: skip
 
 
+def loader(batches: list[Batch]) -> DataLoader:
+    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # PyTorch takes a list as a data set
+
+
 def fit(model: SequenceModule, trainer: pl.Trainer, batch: Batch = BATCH) -> None:
-    trainer.fit(model, DataLoader([batch] * 3, batch_size=None), DataLoader([batch], batch_size=None))
+    trainer.fit(model, loader([batch] * 3), loader([batch]))
 
 
 quiet = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*smaller than the logging interval.*")
@@ -488,7 +492,7 @@ def test_the_validation_loss_is_the_mean_over_all_valid_steps_however_they_are_b
     inputs, lengths = torch.randn(2, 5, F), torch.tensor([5, 1])
     targets = torch.tensor([[0, 2, 1, 1, 0], [2, -1, -1, -1, -1]])
     batches = [Batch(inputs[i : i + 1], lengths[i : i + 1], targets[i : i + 1], lengths[i : i + 1], torch.tensor([i])) for i in (0, 1)]
-    found = make_trainer().validate(model, DataLoader(batches, batch_size=None), verbose=False)[0]
+    found = make_trainer().validate(model, loader(batches), verbose=False)[0]
     outputs = model(inputs, lengths)
     expected = torch.nn.functional.cross_entropy(torch.cat([outputs[0], outputs[1, :1]]), torch.tensor([0, 2, 1, 1, 0, 2]))
     assert found["val/loss"] == pytest.approx(expected.item())
