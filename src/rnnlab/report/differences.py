@@ -96,7 +96,7 @@ def print_examples(client: Client, first: Run, second: Run, folder: Path, scratc
         return
     metric = runs.metric_of([first, second], None)
     tables = [runs.read_predictions(client, run, scratch) for run in (first, second)]
-    both = gains(*tables, metric.name)
+    both = gains(tables[0], tables[1], metric.name)
     gain = both["gain"]
     named = [
         table.set_index("example_id").filter(regex="^(prediction|target)").add_suffix(f"/{end}")
