@@ -41,28 +41,23 @@ class MinGRUCell(Cell):
         super().__init__(Weights(input_size, hidden_size, 2, is_recurrent=False), 2, 1)
 
     def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
-        """Return z, n."""
         update, candidate = projected_BP.chunk(2, -1)
         return sigmoid(update), candidate
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
-        """Return the state after a step; see the equations at the top."""
         update, candidate = self.gates(projected_BP, state, entering_BH)
         return ((1 - update) * state[0] + update * candidate,)
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of a step; see the equations at the top."""
         (h,), (dh,) = state, after
         z, n = self.gates(projected_BP, state, h)
         return StepGradient(torch.cat([dh * (n - h) * z * (1 - z), dh * z], -1), (dh * (1 - z),), {})
 
     @property
     def has_kernel(self) -> bool:
-        """Whether a whole sequence can run at once: by the scan."""
         return True
 
     def run_fused(self, inputs_BTF: Tensor, state: State | None) -> Tensor:
-        """Run a whole sequence by a parallel scan; see `forward`."""
         update, candidate = self.project(inputs_BTF).chunk(2, -1)
         (first_BH,) = self.initial_state(inputs_BTF.shape[0]) if state is None else state
         return scan(sigmoid(-update), sigmoid(update) * candidate, first_BH)

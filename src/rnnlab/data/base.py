@@ -245,7 +245,6 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         """Return the order in which these rows are batched."""
 
     def train_dataloader(self) -> BatchLoader:
-        """Give training batches, shuffled and augmented."""
         return self._loader("train", is_training=True)
 
     def plain_dataloader(self, split: Split) -> BatchLoader:
@@ -253,11 +252,9 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         return self._loader(split, is_training=False)
 
     def val_dataloader(self) -> BatchLoader:
-        """Give validation batches."""
         return self._loader("val", is_training=False)
 
     def test_dataloader(self) -> BatchLoader:
-        """Give test batches."""
         return self._loader("test", is_training=False)
 
     def _loader(self, split: Split, is_training: bool) -> BatchLoader:

@@ -91,7 +91,6 @@ class TokenTargets(SequenceDataModule, ABC):
         return tuple((str(texts[row]),) for row in rows)
 
     def targets(self, rows: np.ndarray) -> list[object]:
-        """Return the texts that are right, in a form that JSON can hold."""
         return [list(texts) for texts in self.references(rows)]
 
 

@@ -59,7 +59,6 @@ class Direct(Frontend):
         self.output_size = input_size
 
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what came, padding zeroed."""
         return zero_padding(values, lengths_B), lengths_B
 
 

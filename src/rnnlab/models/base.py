@@ -122,7 +122,6 @@ class Network(Predictor, ABC):
         return self.predict(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss to minimise."""
         loss = self.training_loss(batch)
         loss, whole = (loss, loss) if self.total is None else self._as_shard(loss, batch, self.total)
         self.log("train/loss", whole, prog_bar=True, batch_size=batch.size)
@@ -149,13 +148,11 @@ class Network(Predictor, ABC):
         return {"outputs": outputs}
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the validation split."""
         numbers = self.task.flatten(self.metrics.compute())
         self.log_dict({f"val/{name}": value for name, value in numbers.items()}, sync_dist=True)  # alike everywhere, to the last bit
         self.metrics.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Complete the recipes with this model's parameters and the number of steps."""
         if self.optimization is None:
             raise RuntimeError("set `optimization` before training")
         total_steps = self.trainer.estimated_stepping_batches
@@ -259,7 +256,6 @@ class SequenceModule(Network, ABC):
         return self.output(self.dropout(values)), lengths_B
 
     def predict(self, batch: Batch) -> Outputs:
-        """Predict a batch."""
         return self._answer(batch, self.decoding)
 
     def predict_greedy(self, batch: Batch) -> Outputs:
@@ -267,7 +263,6 @@ class SequenceModule(Network, ABC):
         return self._answer(batch, Decoding(beam_size=1, length_penalty=0.0, num_best=1))
 
     def training_loss(self, batch: Batch) -> Tensor:
-        """Return the task's loss, or CTC's."""
         outputs, lengths_B = self.with_lengths(batch.inputs, batch.input_lengths)
         if not self.is_ctc:
             return self.task.loss(outputs, batch)

@@ -177,7 +177,6 @@ class Seq2Seq(Network):
         return self.attention == "none" and len(self.decoder.layers) < self.num_encoder_layers
 
     def predict(self, batch: Batch) -> Outputs:
-        """Predict a batch."""
         return self._answer(batch, self.decoding)
 
     def predict_greedy(self, batch: Batch) -> Outputs:

@@ -51,7 +51,6 @@ class GradientDescent(Optimizer):
         self.velocity: Arrays = {}
 
     def step(self, weights: Arrays, gradients: Arrays) -> None:
-        """Change weights in place; see the equations at the top."""
         for name, gradient in gradients.items():
             self.velocity[name] = self.momentum * self.velocity.get(name, 0) + gradient
             weights[name] -= self.lr * self.velocity[name]
@@ -67,7 +66,6 @@ class RMSprop(Optimizer):
         self.squares: Arrays = {}
 
     def step(self, weights: Arrays, gradients: Arrays) -> None:
-        """Change weights in place; see the equations at the top."""
         for name, gradient in gradients.items():
             self.squares[name] = self.rho * self.squares.get(name, 0) + (1 - self.rho) * gradient**2
             weights[name] -= self.lr * gradient / (np.sqrt(self.squares[name]) + self.eps)
@@ -85,7 +83,6 @@ class Adam(Optimizer):
         self.num_steps = 0
 
     def step(self, weights: Arrays, gradients: Arrays) -> None:
-        """Change weights in place; see the equations at the top."""
         self.num_steps += 1
         first, second = self.betas
         for name, gradient in gradients.items():

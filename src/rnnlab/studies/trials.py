@@ -169,15 +169,12 @@ class Pruning(Callback):
         self.kept = leaders(lambda: _open_trial(settings.paths.outputs / "searches", trial))
 
     def state_dict(self) -> dict[str, float]:
-        """Keep the best value with the checkpoint."""
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on from the best value."""
         self.best = state_dict["best"]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report, and stop where it is hopeless."""
         value = trainer.callback_metrics.get(self.monitor)
         if value is None or trainer.sanity_checking:
             return

@@ -122,7 +122,6 @@ class Forecast(Task[Tensor]):
         return found
 
     def target_columns(self, batch: Batch) -> Columns:
-        """Return one column per dimension."""
         values = batch.targets.cpu().numpy()
         return {f"target/{name}": values[:, index] for index, name in enumerate(self.spec.label_names)}
 
@@ -205,7 +204,6 @@ class Skill(_Mean):
         self.count += (persistence - target).double().square().sum()
 
     def compute(self) -> Tensor:
-        """Return the skill."""
         return 1 - self.total / self.count
 
 

@@ -77,7 +77,6 @@ class MultiLabel(Task[Tensor]):
         return sums_B2, _outcomes(outputs, batch)
 
     def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return the interval of the negative log-likelihood."""
         return of_sets(table)
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:

@@ -292,7 +292,6 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        """Return the sum."""
         total = value.detach().clone()
         dist.all_reduce(total)
         return total

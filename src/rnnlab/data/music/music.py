@@ -100,7 +100,6 @@ class MusicReader(FileReader):
     keys: tuple[str, ...]
 
     def write(self, values: np.ndarray, file: Path) -> None:
-        """Write a piece as a CSV file of its keys."""
         write_roll(values, self.keys, file)
 
     def refuse_other_keys(self, roll: Roll) -> None:
@@ -156,20 +155,16 @@ class MusicData(SplitData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """Read the pieces."""
         table, self.found_keys = find_rolls(raw)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
-        """Hash pieces, splits and the names of the keys."""
         return hash_rolls(table, self.found_keys)
 
     def prepared_key(self, source_hash: str) -> str:
-        """Hash source and code; there are no settings."""
         return digest([source_hash, code_hash(Path(str(piano_rolls.__file__)), Path(__file__))])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
-        """Write the pieces end to end."""
         prepare(table, self.found_keys, folder, meta)
 
     # -- what the data are ---------------------------------------------------------------------------------------------
@@ -217,7 +212,6 @@ class MusicData(SplitData):
         return [str(content) for content in self.examples["content"].iloc[rows]]
 
     def make_spec(self) -> DataSpec:
-        """Describe the pieces to a model."""
         return DataSpec(
             name=self.name,
             input_kind="features",
@@ -232,7 +226,6 @@ class MusicData(SplitData):
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         num_on = self.data.values.sum(1)
         lengths = self.data.lengths
         pieces = ", ".join(f"{split} {len(rows):,} ({int(lengths[rows].sum()):,} steps)" for split, rows in self.rows.items())
@@ -262,13 +255,11 @@ class MusicData(SplitData):
         return [f"{count:,} {name}" for name, count in found.items() if count]
 
     def reader(self) -> MusicReader:
-        """Return what turns piano rolls into batches as this module does."""
         return MusicReader(self.keys)
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put pieces of similar length together, under a budget of steps."""
         lengths = self.lengths[rows].clip(max=self.loader.max_steps if is_training else None)
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_steps, self.seed, num_buckets)

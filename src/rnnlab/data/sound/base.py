@@ -156,7 +156,6 @@ class SoundData(SplitData, ABC):
             _refuse_mel_only(self.loader)
 
     def name_parts(self) -> list[str]:
-        """Name the fold where one speaker is left out."""
         return [f"f{self.fold}"] if self.split == "speaker" else []
 
     # -- normalisation -------------------------------------------------------------------------------------------------
@@ -183,7 +182,6 @@ class SoundData(SplitData, ABC):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> EpochOrder:
-        """Batch sequences of similar length together; sort them for evaluation."""
         buckets = self.loader.bucket_batches if is_training else 0
         return EpochOrder(rows, self.lengths[rows], self.loader.batch_size, self.seed, buckets)
 
@@ -210,7 +208,6 @@ class SoundData(SplitData, ABC):
         return self.data.meta_as(OddMeta).odd
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         examples = self.data.examples
         seconds = examples["seconds"]
         speakers = sorted(set(examples["speaker"]) - {""})

@@ -172,7 +172,6 @@ class DictationData(SoundData, TokenTargets):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """List the recordings and what is said in them."""
         return find_transcribed(self.source, raw)
 
     def hash_raw(self, table: pd.DataFrame) -> str:
@@ -257,7 +256,6 @@ class DictationData(SoundData, TokenTargets):
         return np.array([_mark(str(texts[row])) not in self.seen for row in rows], dtype=bool)
 
     def make_spec(self) -> DataSpec:
-        """Describe recordings and transcripts to a model."""
         return DataSpec(
             name=self.name,
             input_kind="features",
@@ -275,7 +273,6 @@ class DictationData(SoundData, TokenTargets):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
-        """Return a padded batch, augmented while training."""
         values_BTF, lengths_B = self.pad_frames(rows, epoch, is_training)
         targets_BS, target_lengths_B = self.pad_targets(rows)
         references = None if is_training else self.references(rows)
@@ -285,7 +282,6 @@ class DictationData(SoundData, TokenTargets):
     # -- what a person and another process are told --------------------------------------------------------------------
 
     def describe_targets(self) -> list[tuple[str, str]]:
-        """Describe transcripts, the vocabulary, what is new in the test, and what was left out."""
         examples, lengths, test = self.examples, self.target_lengths, self.rows["test"]
         hours = [f"{split} {examples['seconds'].iloc[rows].sum() / 3600:.2f} h" for split, rows in self.rows.items() if len(rows)]
         words = examples["target"].str.split().map(len).sum()
@@ -303,7 +299,6 @@ class DictationData(SoundData, TokenTargets):
         return lines
 
     def oddities(self) -> dict[str, int]:
-        """Count what is odd, also what validation and test have that training lacks."""
         speakers = self.examples["speaker"].to_numpy(str)
         known = set(speakers[self.rows["train"]]) - {""}
         heard = {
@@ -324,7 +319,6 @@ class DictationData(SoundData, TokenTargets):
         return counts
 
     def reader(self) -> DictationReader:
-        """Return what turns sound into batches, and transcripts into tokens, as this module does."""
         return DictationReader(
             self.target_vocabulary.words,
             self.prepare,

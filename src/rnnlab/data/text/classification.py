@@ -149,12 +149,10 @@ class TextReader(WrittenReader):
 
     @property
     def input_words(self) -> tuple[str, ...]:
-        """The vocabulary."""
         return self.vocabulary
 
     @property
     def table_format(self) -> tuple[str, str | None, bool]:
-        """Where a table keeps texts: as in the run's own tables."""
         return self.prepare.text_column, self.prepare.delimiter, self.prepare.has_header
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
@@ -214,12 +212,10 @@ class TextData(SplitData, LabelledData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """List the texts."""
         table, self.odd = find_texts(self.source, raw, self.prepare.columns)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
-        """Hash texts, ids, labels and splits."""
         return hash_texts(table)
 
     def prepared_key(self, source_hash: str) -> str:
@@ -260,7 +256,6 @@ class TextData(SplitData, LabelledData):
         return rows
 
     def setup_as_test(self, reader: InputReader) -> None:
-        """Open the texts and take all of them as test, with another run's labels, vocabulary and subwords."""
         assert isinstance(reader, TextReader)
         self.subwords = None if reader.subwords is None else tokens.model_from_text(reader.subwords)
         self.prepared = self.ensure_prepared()
@@ -277,7 +272,6 @@ class TextData(SplitData, LabelledData):
         self.subwords = self.subwords if meta.subwords is None else tokens.model_from_text(meta.subwords)
 
     def make_spec(self) -> DataSpec:
-        """Describe the texts to a model."""
         return DataSpec(
             name=self.name,
             input_kind="tokens",
@@ -302,7 +296,6 @@ class TextData(SplitData, LabelledData):
         return vectors
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         examples, lengths = self.data.examples, self.data.lengths
         counts = Counter(examples["label"])
         odd = {name: count for name, count in {**self.data.meta_as(TextMeta).odd, **self.duplicates}.items() if count}
@@ -328,7 +321,6 @@ class TextData(SplitData, LabelledData):
         return ", ".join(f"{split} {share:.1%}" for split, share in shares)
 
     def reader(self) -> TextReader:
-        """Return what turns texts into batches as this module does."""
         subwords = None if self.subwords is None else tokens.model_to_text(self.subwords)
         words = self.vocabulary.words
         return TextReader(self.prepare, self.loader.max_tokens, self.loader.truncate, self.label_names, words, subwords)
@@ -345,7 +337,6 @@ class TextData(SplitData, LabelledData):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put texts of similar length together, under a budget of tokens."""
         lengths = self.data.lengths[rows].clip(max=self.loader.max_tokens)
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)
