@@ -62,7 +62,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SequenceDataM
     for name in MODULES.values():
         config = TrainSettings.of(compose_config("config", [f"data={name}", f"paths.data={tmp_path_factory.mktemp(name)}"]))
         source = {"source": "sample"} if "source" in config.data.values else {}
-        found[name] = recipe({**config.data.values, **source}, "data")(config.paths.of_data, 0)
+        found[name] = recipe({**config.data.values, **source}, "data")(config.paths, 0)
         found[name].setup()
     return found
 

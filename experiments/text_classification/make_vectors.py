@@ -24,7 +24,7 @@ def read(names: list[str]) -> tuple[list[str], list[np.ndarray]]:
     texts: list[np.ndarray] = []
     for name in names:
         config = compose_config("config", [f"data={name}"])
-        data = config.data.recipe()(config.paths.of_data, 0)
+        data = config.data.recipe()(config.paths, 0)
         data.setup()
         numbers = np.array([types.setdefault(word, len(types)) for word in data.types])
         for row in data.rows["train"]:

@@ -10,10 +10,9 @@ change a result.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 InputKind = Literal["features", "tokens"]
@@ -21,14 +20,6 @@ TargetKind = Literal["class", "class_per_step", "labels_per_step", "real", "toke
 Goal = Literal["transcribe", "translate", "summarise", "pronounce"]
 Joined = Literal["words", "pieces", "moses"]
 Link = Literal["identity", "exp"]
-
-# The ranges that signatures state; a config's values are checked against them before anything is loaded.
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import nn
 
 from rnnlab.cells.srnn import SRNNCell
 from rnnlab.cells.weights import Initialisation
-from rnnlab.contracts import NonNegativeFloat, PositiveFloat
+from rnnlab.config import NonNegativeFloat, PositiveFloat
 
 
 class IRNNCell(SRNNCell):

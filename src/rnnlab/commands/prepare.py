@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from rnnlab.config import ConfigError, Node, nearest
+from rnnlab.config import ConfigError, Node, checked, nearest
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.settings import Composed, Paths
 from rnnlab.training.recipes import describe
@@ -20,7 +20,7 @@ def prepare(composed: Composed) -> None:
     stage = composed.values["stage"]
     if stage not in STAGES:
         raise ConfigError(f"stage={stage} is not allowed.{nearest(str(stage), STAGES)} Allowed: {', '.join(STAGES)}")
-    data: SequenceDataModule = Node("data", composed.values["data"]).recipe()(Paths(**composed.values["paths"]).of_data, 0)
+    data: SequenceDataModule = Node("data", composed.values["data"]).recipe()(checked(composed.values["paths"], Paths, "paths"), 0)
     if stage == "fetch":
         folder = data.fetch_raw()
         console.print(f"fetched {data.source} ({data.provenance}) to {folder}", highlight=False)

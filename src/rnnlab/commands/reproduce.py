@@ -229,7 +229,7 @@ def compare_data(run: Run, settings: TrainSettings) -> list[str]:
     Raises:
         ValueError: where content or test examples are others: there would be nothing to compare.
     """
-    data: SequenceDataModule = settings.data.recipe()(settings.paths.of_data, settings.seed)
+    data: SequenceDataModule = settings.data.recipe()(settings.paths, settings.seed)
     data.setup()  # never the bundled sample in place of what cannot be had
     then, now = run.data.tags, data.hashes
     for name, words in (("source_hash", "the data have changed since"), ("test_hash", "the data are split otherwise than then")):

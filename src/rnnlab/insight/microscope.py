@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from rnnlab.contracts import Batch, PositiveInt
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.insight import microscope_figures
 from rnnlab.insight.flow import flow, horizon, relative, typical

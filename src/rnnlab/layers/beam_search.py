@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import PAD, START, STOP, UNKNOWN, Hypothesis, NonNegativeFloat, PositiveInt
+from rnnlab.config import NonNegativeFloat, PositiveInt
+from rnnlab.contracts import PAD, START, STOP, UNKNOWN, Hypothesis
 from rnnlab.layers.decoder import DecoderState
 
 Step = Callable[[Tensor, DecoderState], tuple[Tensor, DecoderState]]

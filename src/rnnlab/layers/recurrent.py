@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from rnnlab.cells.base import Backend, Cell
 from rnnlab.cells.weights import Initialisation
-from rnnlab.contracts import Fraction, PositiveInt, valid_mask, zero_padding
+from rnnlab.config import Fraction, PositiveInt
+from rnnlab.contracts import valid_mask, zero_padding
 from rnnlab.layers.base import SequenceLayer
 from rnnlab.layers.norms import MaskedBatchNorm
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.contracts import Fraction, PositiveInt, valid_mask, zero_padding
+from rnnlab.config import Fraction, PositiveInt
+from rnnlab.contracts import valid_mask, zero_padding
 from rnnlab.layers.base import SequenceLayer
 
 

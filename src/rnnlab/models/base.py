@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from rnnlab.cells.base import Cell
-from rnnlab.contracts import Batch, DataSpec, Decoded, Fraction
+from rnnlab.config import Fraction
+from rnnlab.contracts import Batch, DataSpec, Decoded
 from rnnlab.layers import ctc
 from rnnlab.layers.base import SequenceLayer
 from rnnlab.layers.beam_search import Decoding

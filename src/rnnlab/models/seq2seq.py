@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell
-from rnnlab.contracts import PAD, SPECIALS, START, STOP, Batch, DataSpec, Decoded, Share, valid_mask
+from rnnlab.config import Probability
+from rnnlab.contracts import PAD, SPECIALS, START, STOP, Batch, DataSpec, Decoded, valid_mask
 from rnnlab.layers.attention import AttentionKind, coverage, sharpness
 from rnnlab.layers.beam_search import Decoding, search
 from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState
@@ -41,8 +42,8 @@ class TeacherForcing:
         last: fraction when it ends.
     """
 
-    first: Share
-    last: Share
+    first: Probability
+    last: Probability
 
 
 @final

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeFloat, PositiveFloat
+from rnnlab.config import Fraction, NonNegativeFloat, PositiveFloat
+from rnnlab.contracts import Batch, DataSpec
 from rnnlab.tasks.metrics import Metric
 
 ClassWeights = Literal["none", "balanced"] | list[NonNegativeFloat]

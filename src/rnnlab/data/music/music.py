@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rnnlab.contracts import Batch, DataSpec, NonNegativeInt, PositiveInt
+from rnnlab.config import NonNegativeInt, PositiveInt
+from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.base import SPLITS, Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.hashing import code_hash, digest

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rnnlab.contracts import Batch, DataSpec, Fraction, Link, NonNegativeInt, PositiveInt, Reference
+from rnnlab.config import Fraction, NonNegativeInt, PositiveInt
+from rnnlab.contracts import Batch, DataSpec, Link, Reference
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
 from rnnlab.data.hashing import digest

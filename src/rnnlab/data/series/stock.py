@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 import pandas as pd
 
-from rnnlab.contracts import PositiveInt
+from rnnlab.config import PositiveInt
 from rnnlab.data import tables
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.prepared import Json

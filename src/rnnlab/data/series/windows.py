@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import Fraction, Link, NonNegativeFloat, NonNegativeInt
+from rnnlab.config import Fraction, NonNegativeFloat, NonNegativeInt
+from rnnlab.contracts import Link
 from rnnlab.data.batches import ExampleRandom
 
 

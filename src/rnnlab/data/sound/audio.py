@@ -14,7 +14,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import NonNegativeInt, PositiveFloat, PositiveInt
+from rnnlab.config import NonNegativeInt, PositiveFloat, PositiveInt
 
 
 def _import_torchaudio() -> types.ModuleType:

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import NonNegativeFloat, NonNegativeInt, valid_mask, zero_padding
+from rnnlab.config import NonNegativeFloat, NonNegativeInt
+from rnnlab.contracts import valid_mask, zero_padding
 from rnnlab.data.batches import ExampleRandom
 
 NATS_PER_DB = math.log(10) / 10

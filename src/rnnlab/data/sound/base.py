@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import track
 from torch import Tensor
 
-from rnnlab.contracts import NonNegativeInt, PositiveFloat, PositiveInt
+from rnnlab.config import NonNegativeInt, PositiveFloat, PositiveInt
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import EpochOrder, ExampleRandom
 from rnnlab.data.inputs import FileReader

@@ -17,7 +17,8 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, PositiveInt
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps

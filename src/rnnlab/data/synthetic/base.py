@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import Batch, PositiveInt, Reference
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import Batch, Reference
 from rnnlab.data import batches
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
@@ -131,7 +132,7 @@ class MemoryData(SequenceDataModule, ABC):
     # -- preparation ---------------------------------------------------------------------------------------------------
 
     def fetch_raw(self) -> Path:
-        return self.data_root
+        return self.paths.data
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
         names = [(f"{split}:{number}", split) for split, count in self.num_sequences.items() for number in range(count)]

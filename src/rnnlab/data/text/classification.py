@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from rich.progress import track
 
-from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec, Fraction, PositiveInt
+from rnnlab.config import Fraction, PositiveInt
+from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, PositiveInt
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.batches import BudgetOrder

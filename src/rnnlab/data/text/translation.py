@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from rich.progress import track
 
-from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined, PositiveInt
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined
 from rnnlab.data import tokens
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import BudgetOrder
