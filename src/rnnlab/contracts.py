@@ -170,15 +170,7 @@ SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 
 
 def valid_mask(lengths_B: Tensor, num_steps: int) -> Tensor:
-    """Mark the steps that belong to each sequence.
-
-    Args:
-        lengths_B: (B,) int64.
-        num_steps: T.
-
-    Returns:
-        (B, T) bool, true at positions before the sequence's length.
-    """
+    """Mark the steps that belong to each sequence: (B, T) bool, true at positions before the sequence's length."""
     return torch.arange(num_steps, device=lengths_B.device)[None, :] < lengths_B[:, None]
 
 

@@ -64,13 +64,7 @@ class MinGRUCell(Cell):
 
 
 def scan(keep_BTH: Tensor, value_BTH: Tensor, first_BH: Tensor) -> Tensor:
-    """Return all h_t = keep_t * h_{t-1} + value_t, (B, T, H), in 2 sqrt(T) rounds.
-
-    Args:
-        keep_BTH: k_t, within [0, 1].
-        value_BTH: v_t.
-        first_BH: h_0.
-    """
+    """Return all h_t = k_t * h_{t-1} + v_t, (B, T, H), k_t within [0, 1], h_0 first, in 2 sqrt(T) rounds."""
     num_steps = keep_BTH.shape[1]
     length = math.isqrt(num_steps - 1) + 1
     missing = -num_steps % length

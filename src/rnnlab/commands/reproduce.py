@@ -371,8 +371,7 @@ def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance
     """Say whether a run was reproduced.
 
     Args:
-        changes: what came out otherwise.
-        num_numbers: how many were compared.
+        changes: what differed of the `num_numbers` that were compared.
         reasons: what differs from when the run was made; without any, every bit must agree.
         tolerance: see `deviation_of`, where there are reasons.
     """

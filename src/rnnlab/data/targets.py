@@ -95,14 +95,7 @@ class TokenTargets(SequenceDataModule, ABC):
 
 
 def count_types(flat: np.ndarray, offsets: np.ndarray, rows: np.ndarray, num_types: int) -> np.ndarray:
-    """Count how often each token type occurs in these rows.
-
-    Args:
-        flat: numbers of token types, end to end.
-        offsets: where each row begins and ends, (N + 1,).
-        rows: which to count.
-        num_types: how many types there are.
-    """
+    """Count how often each of so many token types occurs in these rows of `flat`, whose row i lies between offsets i and i + 1."""
     is_counted = np.zeros(len(offsets) - 1, dtype=bool)
     is_counted[rows] = True
     counts: np.ndarray = np.bincount(flat[np.repeat(is_counted, np.diff(offsets))], minlength=num_types)

@@ -115,8 +115,6 @@ def diagnose(history: Mapping[str, Points], spec: DataSpec, settings: TrainSetti
 
     Args:
         history: metric name to (step, value).
-        spec: of the data.
-        settings: of the run.
         is_solved: whether validation is, of a task that says when it counts as solved; then nothing more is advised.
     """
     found = curves(history)

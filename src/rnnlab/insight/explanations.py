@@ -29,12 +29,9 @@ class Explained:
 
 
 def explain(model: Predictor, reader: InputReader, batch: Batch, folder: Path, stems: list[str]) -> Explained:
-    """Explain every answer of a batch and draw it.
+    """Explain every answer of a batch and draw it; targets may be unknown.
 
     Args:
-        model: a network on classes or numbers.
-        reader: of its data.
-        batch: on the model's device; targets may be unknown.
         folder: for PNGs, `<stem>.png`, or `<stem>_<forecast>.png` where there are several.
         stems: one a sequence.
 

@@ -121,12 +121,7 @@ def _normalised(norm: nn.Module, values_BTX: Tensor, lengths_B: Tensor) -> Tenso
 
 
 def reverse_within_length(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
-    """Reverse each sequence in time within its own length; padding stays where it is.
-
-    Args:
-        values_BTX: (B, T, X).
-        lengths_B: (B,) int64.
-    """
+    """Reverse each sequence of (B, T, X) in time within its own length; padding stays where it is."""
     steps_T = torch.arange(values_BTX.shape[1], device=values_BTX.device)
     mirrored_BT = lengths_B[:, None] - 1 - steps_T
     index_BT = torch.where(mirrored_BT >= 0, mirrored_BT, steps_T)

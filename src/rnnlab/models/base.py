@@ -237,15 +237,7 @@ class SequenceModule(Network, ABC):
         return cast(SequenceLayer, self.get_submodule(self.layer_name))
 
     def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
-        """Answer a padded batch.
-
-        Args:
-            inputs: (B, T, F) float or (B, T) int64.
-            input_lengths_B: (B,) int64.
-
-        Returns:
-            (B, C) or (B, D), or (B, T', C) for a target at every step and for CTC.
-        """
+        """Answer a padded batch, (B, T, F) or (B, T): (B, C) or (B, D), or (B, T', C) for a target at every step and for CTC."""
         return self.with_lengths(inputs, input_lengths_B)[0]
 
     def with_lengths(self, inputs: Tensor, input_lengths_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,12 +33,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, weights: Arrays, gradients: Arrays) -> None:
-        """Change weights in place.
-
-        Args:
-            weights: by name.
-            gradients: by the same names, of the same shapes.
-        """
+        """Change weights in place by their gradients of the same names and shapes."""
 
 
 @final

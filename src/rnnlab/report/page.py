@@ -87,12 +87,7 @@ PLOTS: dict[str, tuple[Plot, Callable[[Comparison], go.Figure | None]]] = {
 
 
 def write_page(comparison: Comparison, file: Path) -> None:
-    """Write the report as one HTML file.
-
-    Args:
-        comparison: to report.
-        file: to write; its folder is made.
-    """
+    """Write the report as one HTML file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render(comparison), encoding="utf-8", newline="\n")
 

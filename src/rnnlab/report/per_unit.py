@@ -110,11 +110,7 @@ def counts_all(metric: str) -> bool:
 
 
 def rights(table: pd.DataFrame, metric: str, language: str = "") -> dict[str, float]:
-    """Return for each example whether it was right, 1.0 or 0.0, or its loss (see `is_loss`); examples that don't count are left out.
-
-    Args:
-        table, metric, language: see `unit_sums`.
-    """
+    """Return for each example whether it was right, 1.0 or 0.0, or its loss (see `is_loss`); examples that don't count are left out."""
     decomposition, asked = _asked(table, metric, language)
     values = decomposition.example(asked)
     return {str(name): float(value) for name, value in zip(table["example_id"], values, strict=True) if not np.isnan(value)}

@@ -105,14 +105,7 @@ class Decision:
 
 
 def decide(client: Client, job: str, is_ours: bool, study: Study) -> Decision:
-    """Decide about a job, while holding it.
-
-    Args:
-        client: of the tracking store.
-        job: its identity.
-        is_ours: whether `claim` gave it to us.
-        study: its settings.
-    """
+    """Decide about a job while holding it; `is_ours` is whether `claim` gave it to us."""
     if not is_ours:
         return Decision("skip", None, "another process is running it")
     runs = counted(find_runs(client, f"tags.identity = '{job}'"), study.job.trial.search if study.job.trial else "")

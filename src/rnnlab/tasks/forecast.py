@@ -140,12 +140,7 @@ class Forecast(Task[Tensor]):
 
 
 def qlike(log_forecasts: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of y / f - ln(y / f) - 1 (Patton 2011, eq. 24 at b = -2): 0 at best, minimal where f is the mean of y.
-
-    Args:
-        log_forecasts: (B, D), ln f.
-        targets: (B, D), positive.
-    """
+    """Return the mean of y / f - ln(y / f) - 1 (Patton 2011, eq. 24 at b = -2) of ln f and y > 0, (B, D): 0 at best, minimal at f = E y."""
     log_ratio = targets.log() - log_forecasts
     return (log_ratio.exp() - log_ratio - 1).mean()
 

@@ -111,11 +111,7 @@ class Transduce(Task[Decoded]):
         }
 
     def signature(self, num_references: np.ndarray) -> dict[str, str]:
-        """Return sacreBLEU's signatures by metric name.
-
-        Args:
-            num_references: (N,), the table's column.
-        """
+        """Return sacreBLEU's signatures by metric name, for the table's column `num_references`, (N,)."""
         return signatures(self.goal, self.spec.target_language, [int(number) for number in np.unique(num_references)])
 
 

@@ -55,11 +55,7 @@ def default_uri(root: Path) -> str:
 
 
 def connect(uri: str | None, root: Path) -> MlflowClient:
-    """Return a client whose store is there and answers.
-
-    Args:
-        uri: None for the project's database, `sqlite:///FILE`, or `http(s)://HOST:PORT`.
-        root: the project's root.
+    """Return a client whose store is there and answers: `sqlite:///FILE`, `http(s)://HOST:PORT`, or None for the project's database.
 
     Raises:
         TrackingError: where it does not answer.
@@ -115,15 +111,7 @@ class Tracker:
 
     @classmethod
     def start(cls, client: MlflowClient, experiment: str, name: str, paths: Paths, tags: Mapping[str, str]) -> "Tracker":
-        """Create a run, and the folder for what it writes.
-
-        Args:
-            client: of the tracking store.
-            experiment: its name.
-            name: of the run.
-            paths: where the run's folder goes, and the repository whose commit is recorded.
-            tags: that the run has from its first moment.
-        """
+        """Create a run that has these tags from its first moment, and the folder for what it writes."""
         if not NAME_PATTERN.fullmatch(name):
             raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
         run = client.create_run(experiment_id(client, experiment, paths.root), run_name=name, tags={**tags, **_process()})

@@ -32,12 +32,7 @@ class Sized:
 
 
 def at_budget(model: Node, budget: int, spec: DataSpec) -> Sized:
-    """Find the hidden size whose number of parameters is nearest to a budget.
-
-    Args:
-        model: the section of a network.
-        budget: parameters wanted, front end, embeddings and output aside.
-        spec: what the data are.
+    """Find the hidden size whose number of parameters, front end, embeddings and output aside, is nearest to a budget.
 
     Raises:
         ConfigError: where not even one unit fits.

@@ -183,9 +183,6 @@ def refuse_different(data: SequenceDataModule) -> None:
 def check(trainer: TrainerSettings) -> None:
     """Refuse devices that there are not, and ways to use several that are not ours.
 
-    Args:
-        trainer: its settings.
-
     Raises:
         ConfigError: says what is allowed.
     """

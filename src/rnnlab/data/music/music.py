@@ -287,12 +287,7 @@ class MusicData(SplitData):
 
 
 def next_keys(pieces: list[np.ndarray], ids: np.ndarray) -> Batch:
-    """Return a padded batch that asks for the keys of every step but the first.
-
-    Args:
-        pieces: (T, K) each, two steps at least.
-        ids: (B,) rows.
-    """
+    """Return a padded batch of these rows' pieces, (T, K) each, T at least 2, that asks for the keys of every step but the first."""
     lengths_B = torch.tensor([len(piece) - 1 for piece in pieces])
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(piece.astype(np.float32)) for piece in pieces], batch_first=True)
     targets_BTK = padded[:, 1:].contiguous()
