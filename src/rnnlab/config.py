@@ -169,12 +169,7 @@ def whole(value: object, least: int, key: str, what: str = "", otherwise: str = 
 
 @dataclass(frozen=True)
 class Node:
-    """A section of the configuration that describes an object.
-
-    Args:
-        where: its key, for messages.
-        values: `_target_` and the arguments, nested sections included.
-    """
+    """A section of the configuration that describes an object: its key, for messages; `_target_` and the arguments, nested ones too."""
 
     where: str
     values: Config

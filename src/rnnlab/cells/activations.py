@@ -23,12 +23,7 @@ SELU_MINUS, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 @dataclass(frozen=True)
 class Activation:
-    """A function and its derivative.
-
-    Args:
-        function: of the sum a.
-        derivative: from a and f(a).
-    """
+    """A function of the sum a, and its derivative, from a and f(a)."""
 
     function: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor, Tensor], Tensor]

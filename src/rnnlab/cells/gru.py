@@ -46,8 +46,6 @@ class GRUCell(Cell):
     """Advance a GRU.
 
     Args:
-        input_size: F.
-        hidden_size: H.
         reset: whether the reset gate acts after or before the product with the recurrent matrix; only `after` has a kernel.
         chrono: longest time in steps that the update gate's first biases spread over, or None for biases as drawn.
     """

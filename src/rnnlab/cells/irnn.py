@@ -19,8 +19,6 @@ class IRNNCell(SRNNCell):
     """Advance a recurrent network of rectified linear units.
 
     Args:
-        input_size: F.
-        hidden_size: H.
         scale: of the identity.
         deviation: of the first input weights.
     """

@@ -37,8 +37,6 @@ class LSTMCell(Cell):
     """Advance an LSTM; its state is (h, c).
 
     Args:
-        input_size: F.
-        hidden_size: H.
         forget_bias: first bias of the forget gate (the sum of PyTorch's two), or None for biases as drawn.
         chrono: longest time in steps that the first biases of forget and input gate spread over, or None for biases as drawn.
     """

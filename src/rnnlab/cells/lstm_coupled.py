@@ -25,14 +25,7 @@ FORGET = 0
 
 
 class CoupledLSTMCell(Cell):
-    """Advance an LSTM without an input gate of its own; its state is (h, c).
-
-    Args:
-        input_size: F.
-        hidden_size: H.
-        forget_bias: see `lstm`.
-        chrono: see `lstm`.
-    """
+    """Advance an LSTM without an input gate of its own; its state is (h, c), its arguments are those of `lstm`."""
 
     gate_names = ("forget", "candidate", "output")
 

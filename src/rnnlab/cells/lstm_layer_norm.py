@@ -33,14 +33,7 @@ EPSILON = 1e-5
 
 
 class LayerNormLSTMCell(Cell):
-    """Advance an LSTM whose sums and memory are normalised; its state is (h, c).
-
-    Args:
-        input_size: F.
-        hidden_size: H.
-        forget_bias: see `lstm`.
-        chrono: see `lstm`.
-    """
+    """Advance an LSTM whose sums and memory are normalised; its state is (h, c), its arguments are those of `lstm`."""
 
     gate_names = ("input", "forget", "candidate", "output")
 

@@ -28,14 +28,7 @@ INPUT, FORGET = 0, 1
 
 
 class PeepholeLSTMCell(Cell):
-    """Advance an LSTM whose gates see the memory; its state is (h, c).
-
-    Args:
-        input_size: F.
-        hidden_size: H.
-        forget_bias: see `lstm`.
-        chrono: see `lstm`.
-    """
+    """Advance an LSTM whose gates see the memory; its state is (h, c), its arguments are those of `lstm`."""
 
     gate_names = ("input", "forget", "candidate", "output")
 

@@ -28,12 +28,7 @@ from rnnlab.cells.weights import Weights
 
 
 class MinGRUCell(Cell):
-    """Advance a minimal GRU.
-
-    Args:
-        input_size: F.
-        hidden_size: H.
-    """
+    """Advance a minimal GRU."""
 
     gate_names = ("update", "candidate")
 

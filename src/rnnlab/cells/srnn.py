@@ -36,8 +36,6 @@ class SRNNCell(Cell):
     """Advance a simple recurrent network.
 
     Args:
-        input_size: F.
-        hidden_size: H.
         activation: f.
     """
 

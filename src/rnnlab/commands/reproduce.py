@@ -63,13 +63,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The result of a reproduction.
-
-    Args:
-        is_reproduced: whether it counts as the same.
-        short: for the run's tag.
-        text: the sentence.
-    """
+    """The result of a reproduction: whether it counts as the same; `short` is for the run's tag."""
 
     is_reproduced: bool
     short: str

@@ -25,13 +25,7 @@ BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model that can predict.
-
-    Args:
-        model: with its weights.
-        reader: turns raw input into batches as the run's data module did.
-        run_id: where it comes from.
-    """
+    """A model that can predict, the reader of its raw input, and the run that both come from."""
 
     model: Predictor
     reader: InputReader

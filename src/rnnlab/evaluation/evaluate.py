@@ -15,12 +15,7 @@ from rnnlab.models.base import Predictor
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of an evaluation.
-
-    Args:
-        numbers: metric name to value, `loss` among them.
-        table: one row a sequence: which, target, prediction, and what the task adds.
-    """
+    """The result of an evaluation: metric name to value, `loss` among them, and a table of one row a sequence."""
 
     numbers: dict[str, float]
     table: pd.DataFrame

@@ -25,7 +25,7 @@ from rnnlab.tracking.tracker import Tracker
 
 
 class Insight(Callback):
-    """Observation what gradients, gates and states do, log it as `insight/...`, and draw it when the training ends.
+    """Observe what gradients, gates and states do, log it as `insight/...`, and draw it when the training ends.
 
     Args:
         tracker: of the run; pictures are its artifacts `insight/*.png`.

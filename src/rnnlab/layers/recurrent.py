@@ -29,8 +29,7 @@ class Recurrence:
         initialisation: see `cells.weights.draw`.
         has_batch_norm: normalise each number of a layer's output over the batch and its valid steps instead (Ioffe and Szegedy 2015).
         has_residual: add what enters each layer but the first to what it gives (He et al. 2016; Wu et al. 2016, section 3.1).
-        recurrent_dropout: see `Cell.run_with`.
-        zoneout: see `Cell.run_with`.
+        recurrent_dropout, zoneout: see `Cell.run_with`.
         backend: `fused` (at once, where the cell has a kernel) or `reference` (step by step), of all cells of the model: the same outputs
             and gradients up to rounding, by which two trainings in float32 drift apart.
     """

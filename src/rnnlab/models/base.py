@@ -56,12 +56,7 @@ class Optimization:
 
 
 class Predictor(pl.LightningModule, ABC):
-    """Base class of everything that predicts batches.
-
-    Args:
-        spec: what the data are; sizes come from here and from nowhere else.
-        task: what is asked of them.
-    """
+    """Base class of everything that predicts batches; sizes come from `spec` and from nowhere else."""
 
     def __init__(self, spec: DataSpec, task: Task[Any]) -> None:
         super().__init__()
@@ -84,13 +79,7 @@ class FittedOnce(Predictor, ABC):
 
 
 class Network(Predictor, ABC):
-    """Base class of predictors trained by gradients.
-
-    Args:
-        spec: what the data are.
-        task: what is asked of them.
-        frontend: makes a front end from (input_size).
-        decoding: how sequences of tokens are searched for (unused elsewhere).
+    """Base class of predictors trained by gradients; `frontend` makes a front end from (input_size).
 
     Raises:
         ValueError: if the front end does not fit.

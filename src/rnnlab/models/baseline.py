@@ -37,10 +37,6 @@ METHODS: dict[str, type[Method]] = {
 class Baseline(FittedOnce):
     """Predict by a baseline.
 
-    Args:
-        spec: what the data are.
-        baseline: which method.
-
     Raises:
         ValueError: if the method cannot predict such data.
     """

@@ -20,11 +20,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Optimizer(ABC):
-    """Change weights by their gradients.
-
-    Args:
-        lr: learning rate, positive.
-    """
+    """Change weights by their gradients, at a positive learning rate."""
 
     def __init__(self, lr: float) -> None:
         if not lr > 0:

@@ -25,13 +25,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Plot:
-    """The text around a figure.
-
-    Args:
-        heading: above it.
-        caption: below it: what is seen, and how to read it.
-        choice: what its buttons choose, "" where there are none.
-    """
+    """The text around a figure: the heading above, the caption below, and what its buttons choose ("" where there are none)."""
 
     heading: str
     caption: str

@@ -151,13 +151,7 @@ def _is_log(numbers: Sequence[float | int]) -> bool:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of parallel coordinates.
-
-    Args:
-        name: of the setting.
-        places: of each trial on the axis, from 0 to 1, (T,).
-        marks: place to text.
-    """
+    """One axis of parallel coordinates: of each trial its place from 0 to 1, (T,), and marks, place to text."""
 
     name: str
     places: np.ndarray

@@ -16,13 +16,7 @@ NO_NUMBER = "-"
 
 @dataclass(frozen=True)
 class Look:
-    """How a group is drawn.
-
-    Args:
-        colour: as `#RRGGBB`.
-        dash: of its line, by plotly's name.
-        symbol: of its points, by plotly's name.
-    """
+    """How a group is drawn: a colour as `#RRGGBB`, the dash of its line and the symbol of its points by plotly's names."""
 
     colour: str
     dash: str

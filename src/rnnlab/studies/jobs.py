@@ -28,13 +28,7 @@ State = Literal["finished", "running", "cut off", "failed", "pruned", "left"]
 
 @dataclass(frozen=True)
 class Job:
-    """Hold one job.
-
-    Args:
-        words: of the command line that make it.
-        settings: composed from them.
-        identity: see `training.identity`.
-    """
+    """Hold one job: the words of the command line that make it, the settings composed from them, and its identity."""
 
     words: tuple[str, ...]
     settings: TrainSettings
@@ -91,13 +85,7 @@ def counted(runs: list[Run], search: str = "") -> list[Run]:
 
 @dataclass(frozen=True)
 class Decision:
-    """Say what to do with a job.
-
-    Args:
-        todo: begin, go on with a run, or skip it.
-        run: that goes on, or for which it is skipped.
-        reason: in words.
-    """
+    """Say what to do with a job: begin, go on with a run, or skip it because of one; and why, in words."""
 
     todo: Literal["begin", "go on", "skip"]
     run: Run | None = None

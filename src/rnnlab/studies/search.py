@@ -22,13 +22,7 @@ console = Console(stderr=True, soft_wrap=True)
 
 
 class Tuning:
-    """Search settings for the networks of one study.
-
-    Args:
-        runner: runs jobs.
-        study: its settings.
-        folder: where searches are kept.
-    """
+    """Search settings for the networks of one study; searches are kept in a folder."""
 
     def __init__(self, runner: Runner, study: Study, folder: Path) -> None:
         self.runner, self.study, self.folder = runner, study, folder

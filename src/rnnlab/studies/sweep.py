@@ -52,14 +52,7 @@ def sweep(context: HydraContext, task: TaskFunction, config: DictConfig, argumen
 
 
 class Sweep:
-    """Run one multirun.
-
-    Args:
-        context: Hydra's.
-        task: what a job calls.
-        config: the configuration without what is swept.
-        arguments: the words that change it.
-    """
+    """Run one multirun: `config` lacks what is swept, `arguments` are the words that change it."""
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
         self.study: Study = checked(OmegaConf.to_container(config["study"], resolve=True), Study, "study")

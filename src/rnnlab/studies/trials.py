@@ -71,9 +71,8 @@ class Search:
 
     Args:
         folder: where journals lie.
-        name: see `search_name`.
+        name, space: see `search_name` and `read_space`.
         direction: `min` or `max`.
-        space: see `read_space`.
         start: the setting as given, tried first, where the space has it.
     """
 
@@ -152,13 +151,7 @@ def median_pruner() -> optuna.pruners.BasePruner:
 
 
 class Pruning(Callback):
-    """Report the best value so far after each validation, and stop the trial where the search sees no hope.
-
-    Args:
-        settings: of the run, which is a trial.
-        monitor: what is reported.
-        mode: `min` or `max`.
-    """
+    """Report the best value so far after each validation, and stop the trial where the search sees no hope."""
 
     def __init__(self, settings: TrainSettings, monitor: str, mode: str) -> None:
         trial, seeds = settings.study.job.trial, settings.study.search.search_seeds

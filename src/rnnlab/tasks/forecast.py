@@ -27,7 +27,6 @@ class Forecast(Task[Tensor]):
     """D real numbers per sequence, in the target's own unit; networks work on standardised ones (see `contracts.Reference`).
 
     Args:
-        spec: of the data.
         regularisation: l1 only: the others are for classes.
         quantiles: which quantiles the head gives (empty: one point forecast per dimension).
         loss: of point forecasts.

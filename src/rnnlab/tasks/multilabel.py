@@ -29,7 +29,6 @@ class MultiLabel(Task[Tensor]):
     frame_accuracy    TP / (TP + FP + FN) over all steps, labels at p >= 0.5 (Bay et al. 2009, section 3.1); 1 where nothing is on
 
     Args:
-        spec: of the data.
         regularisation: l1 only: the others are for classes.
         loss: the cross entropy of each label, and no other.
     """

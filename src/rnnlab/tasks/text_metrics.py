@@ -37,12 +37,7 @@ MAX_NGRAM = 4
 
 
 class Errors(NamedTuple):
-    """Count what an edit distance counts.
-
-    Args:
-        edits: substitutions, insertions and deletions.
-        length: of the reference.
-    """
+    """Count what an edit distance counts: substitutions, insertions and deletions; `length` is the reference's."""
 
     edits: int
     length: int

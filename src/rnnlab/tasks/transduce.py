@@ -18,7 +18,6 @@ class Transduce(Task[Decoded]):
     """A sequence of tokens per sequence; the model says how it was trained and searches, the task scores texts.
 
     Args:
-        spec: of the data.
         regularisation: label smoothing (the model applies it) and l1; class weights are for classes.
     """
 

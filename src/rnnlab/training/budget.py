@@ -16,14 +16,7 @@ MOST = 1 << 14
 
 @dataclass(frozen=True)
 class Sized:
-    """Hold what meets a budget.
-
-    Args:
-        model: the model's section with the hidden size filled in.
-        hidden_size: of every part of it that has one.
-        num_parameters: that count.
-        deviation: from the budget, as a share of it.
-    """
+    """Hold what meets a budget: the model's section with the hidden size filled in; the deviation is a fraction of the budget."""
 
     model: Node
     hidden_size: int

@@ -63,10 +63,6 @@ class LastCheckpoint(Callback):
 
     The first SIGINT or SIGTERM lets the running step end, saves and raises `Interrupted`; a second SIGINT stops at once. Several
     processes do so after the same step, whoever of them was asked.
-
-    Args:
-        folder: where to write.
-        every_minutes: longest time between two writes.
     """
 
     def __init__(self, folder: Path, every_minutes: float) -> None:
@@ -138,9 +134,6 @@ class StopWhenSolved(Callback):
     """Stop training after the first validation that is beyond what the data call solved, with a tenth of the error to spare.
 
     Stopped just where validation is solved, test would be by chance.
-
-    Args:
-        task: tells.
     """
 
     to_spare = 0.1

@@ -31,12 +31,7 @@ DIRECTIONS = ("down", "up")
 
 @dataclass(frozen=True)
 class WindowLoader:
-    """Say how windows become batches (`data.loader`).
-
-    Args:
-        batch_size: windows per batch.
-        augment: see `WindowAugment`; zeros leave windows as they are.
-    """
+    """Say how windows become batches (`data.loader`); zeros in `augment` leave windows as they are."""
 
     batch_size: PositiveInt
     augment: WindowAugment
@@ -53,14 +48,7 @@ class SeriesMeta:
 
 @dataclass(frozen=True)
 class WindowReader(FileReader, ABC):
-    """Base class of readers that take of each series of a table the last window.
-
-    Args:
-        window: its steps.
-        horizons: steps ahead, one forecast each.
-        feature_names: of the run's data.
-        scales: the fields of `Scales`.
-    """
+    """Base class of readers that take of each series of a table the last window; `horizons` are steps ahead, one forecast each."""
 
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
     is_counted_back = True

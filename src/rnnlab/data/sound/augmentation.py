@@ -66,11 +66,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class BandScale:
-    """Hold what moving along the mel axis needs.
-
-    Args:
-        centres_hz: (F,) centre of each mel band.
-    """
+    """Hold what moving along the mel axis needs: (F,) the centre of each mel band."""
 
     centres_hz: Tensor
 

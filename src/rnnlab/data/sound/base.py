@@ -113,11 +113,9 @@ class SoundLoader:
     Args:
         batch_size: recordings per batch.
         bucket_batches: stretches of this many shuffled batches are sorted by length (1: no sorting).
-        normalise: see `rnnlab.data.sound.augmentation.normalise`.
-        floor_db: likewise.
+        normalise, floor_db: see `rnnlab.data.sound.augmentation.normalise`.
         max_seconds: longer recordings are cut there; for dictation they are left out of training, and whole elsewhere.
         is_augmented: whether `augment` acts while training.
-        augment: see `Augment`.
     """
 
     batch_size: PositiveInt
@@ -241,15 +239,7 @@ def num_steps(seconds: float, hop_ms: float) -> int:
 
 @dataclass(frozen=True)
 class SoundReader(FileReader, ABC):
-    """Base class of readers of sound files.
-
-    Args:
-        label_names: of the targets.
-        prepare: see `SoundPrepare`.
-        loader: see `SoundLoader`.
-        mean: of each feature in the training split.
-        std: likewise, the spread.
-    """
+    """Base class of readers of sound files; `mean` and `std` are those of each feature in the training split."""
 
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "audio": "binary"}
     suffixes = AUDIO_SUFFIXES

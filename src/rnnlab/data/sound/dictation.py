@@ -128,7 +128,6 @@ class DictationReader(SoundReader):
     """Read recordings as the run did that made this.
 
     Args:
-        prepare: see `DictationPrepare`.
         subwords: the SentencePiece model that cut the transcripts, as `model_to_text` writes it, or None.
         seen: marks of the transcripts that training and validation have.
     """

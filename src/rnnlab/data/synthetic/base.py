@@ -33,11 +33,7 @@ FIRST_ID = 1 << 32
 
 @dataclass(frozen=True)
 class MemoryLoader:
-    """Say how sequences become batches (`data.loader`).
-
-    Args:
-        batch_size: sequences per batch.
-    """
+    """Say how many sequences make a batch (`data.loader`)."""
 
     batch_size: PositiveInt
 

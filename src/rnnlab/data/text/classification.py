@@ -126,16 +126,7 @@ def without_duplicates(examples: pd.DataFrame, rows: dict[Split, np.ndarray]) ->
 
 @dataclass(frozen=True)
 class TextReader(WrittenReader):
-    """Read texts as the run did that made this.
-
-    Args:
-        prepare: see `TextPrepare`.
-        max_tokens: see `TextLoader`.
-        truncate: likewise.
-        label_names: of the targets.
-        vocabulary: its words.
-        subwords: the SentencePiece model that cuts texts, as `model_to_text` writes it, or None.
-    """
+    """Read texts as the run did that made this; `subwords` is the SentencePiece model that cuts them, as `model_to_text` writes it."""
 
     kind = "text"
     example = 'text="a text"'

@@ -232,13 +232,7 @@ def split_words(examples: pd.DataFrame, test_words: int, val_words: int) -> tupl
 
 @dataclass(frozen=True)
 class PronunciationReader(WrittenReader):
-    """Read words as the run did that made this.
-
-    Args:
-        prepare: see `PronunciationPrepare`.
-        vocabulary: the letters.
-        label_names: the phones.
-    """
+    """Read words as the run did that made this: `vocabulary` holds the letters, `label_names` the phones."""
 
     kind = "pronunciation"
     example = 'text="word"'

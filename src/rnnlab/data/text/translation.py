@@ -151,10 +151,6 @@ class TranslationReader(WrittenReader):
     """Read sentences as the run did that made this.
 
     Args:
-        prepare: see `PairPrepare`.
-        languages: which way.
-        max_tokens: see `PairLoader`.
-        source_vocabulary: its words.
         target_vocabulary: its words; None where both sides share one.
         subwords: the models of subwords, as `model_to_text` writes them.
     """
