@@ -8,10 +8,10 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types docs ui data clean
+.PHONY: help install demo test test-slow test-all lint types docs ui data clean
 
 help:  ## show this
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 install: $(STAMP)  ## create .venv and install (2 minutes, once)
 
@@ -24,8 +24,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## train on spoken digits and show the result (about a minute)
 	$(BIN)/python src/train.py model=gru data=speech trainer=demo
 
-test: $(STAMP) lint types  ## lint, types, tests
-	$(BIN)/python -m pytest -n auto
+test: $(STAMP) lint types  ## lint, types and the fast lane: all that protects a claim (5 minutes)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+test-slow: $(STAMP)  ## the slow lane: full products, browsers, servers, pages and studies typed as a whole
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+test-all: test test-slow  ## both lanes (20 minutes)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What tests share: a place of their own for everything that is written, and the words of a user's command."""
+"""What tests share: places of their own for everything that is written, what is made once, and the words of a user's command."""
 
 import os
 import shlex
@@ -12,30 +12,134 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from rnnlab.paths import HOME
 from rnnlab.settings import Composed, TrainSettings
 
+CACHES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".egg-info", ".venv")
+COMPOSED: dict[tuple[str, ...], Composed] = {}
+WRITTEN_BEFORE = pytest.StashKey[set[str]]()
+
+
+# What the repository holds ------------------------------------------------------------------------------------------------------------
+
+
+def untracked() -> set[str]:
+    """Return the files of the repository that git does not track, caches aside; none where there is no git."""
+    command = ["git", "status", "--porcelain", "--ignored", "--untracked-files=all", "--", ".", ":!.venv"]
+    try:
+        done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return set()
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("??", "!!"))]
+    return {line[3:] for line in lines if not any(cache in line for cache in CACHES)}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        session.config.stash[WRITTEN_BEFORE] = untracked()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let the session fail where files appeared in the repository while it ran."""
+    before = session.config.stash.get(WRITTEN_BEFORE, None)
+    written = sorted(untracked() - before) if before is not None else []
+    if written:
+        print(f"\n\nThese files appeared in the repository while the tests ran; tests write below tmp_path or `root`: {', '.join(written)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for a browser or a server as slow."""
+    for item in items:
+        if {"browser", "server"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
+# What is made once --------------------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory, worker_id: str = "") -> Path:
-    """Where this test session keeps data, runs and the tracking database."""
-    return tmp_path_factory.mktemp("root")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all processes of this test session have in common."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def empty_database(shared: Path) -> Path:
+    """Return a tracking database without runs: making one takes two seconds, copying it none."""
+    from rnnlab.tracking.tracker import connect
+
+    with FileLock(shared / "database.lock"):
+        if not (shared / "mlflow.db").exists():
+            connect(f"sqlite:///{shared}/new.db", shared)
+            (shared / "new.db").rename(shared / "mlflow.db")
+    return shared / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def new_root(tmp_path_factory: pytest.TempPathFactory, shared: Path, empty_database: Path) -> Callable[[str], Path]:
+    """Make folders as RNNLAB_ROOT names one: runs and the tracking database are their own, prepared data are the session's."""
+
+    def made(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "mlflow.db").write_bytes(empty_database.read_bytes())
+        (shared / "data").mkdir(exist_ok=True)
+        (folder / "data").symlink_to(shared / "data")
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def root(new_root: Callable[[str], Path]) -> Path:
+    """Where this process of the test session keeps data, runs and the tracking database."""
+    return new_root("root")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_figures() -> Iterator[Callable[..., None]]:
+    """Let runs draw nothing, which is half a small run's time; the fixture `figures` is for tests that look at figures."""
+    from rnnlab.evaluation import artifacts
+
+    with pytest.MonkeyPatch.context() as patch:
+        draw = artifacts.draw
+        patch.setattr(artifacts, "draw", lambda *parts: None)
+        yield draw
+
+
+@pytest.fixture
+def figures(without_figures: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runs of a test draw their figures."""
+    from rnnlab.evaluation import artifacts
+
+    monkeypatch.setattr(artifacts, "draw", without_figures)
+
+
+# What a user types --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def compose(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Compose the settings of a command from a user's words, writing below the session's root, on the bundled sample."""
+    """Compose the settings of a command from a user's words, each once, writing below the session's root, on the bundled sample."""
     from rnnlab import cli
 
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
     def composed(*words: str, config_name: str = "config") -> Any:
-        return settings_of(config_name, cli.compose_config(config_name, list(words)))
+        key = (os.environ["RNNLAB_ROOT"], config_name, *words)
+        if key not in COMPOSED:
+            COMPOSED[key] = cli.compose_config(config_name, list(words))
+        return settings_of(config_name, deepcopy(COMPOSED[key]))
 
     return composed
 

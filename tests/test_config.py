@@ -2,12 +2,14 @@
 
 import inspect
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from tests.lanes import covering, some
 
 from rnnlab.cells.gru import GRUCell
 from rnnlab.cli import compose_config
@@ -192,9 +194,7 @@ def parts() -> dict[str, dict[str, Config]]:
     }
 
 
-@pytest.mark.parametrize("trainer", choices("trainer"))
-@pytest.mark.parametrize("model", NETWORKS)
-@pytest.mark.parametrize("optimizer", choices("optimizer"))
+@pytest.mark.parametrize(("optimizer", "model", "trainer"), covering(product(choices("optimizer"), NETWORKS, choices("trainer"))))
 @pytest.mark.filterwarnings("ignore:.*You defined a `validation_step`.*")
 def test_every_optimizer_model_and_trainer_build_together(
     optimizer: str, model: str, trainer: str, parts: dict[str, dict[str, Config]]
@@ -221,8 +221,7 @@ def test_every_schedule_takes_every_optimizer(optimizer: str, scheduler: str, pa
     assert schedule.optimizer is steps
 
 
-@pytest.mark.parametrize("cell", choices("cell"))
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize(("model", "cell"), covering(product(NETWORKS, choices("cell")), strength=1))
 def test_a_network_takes_its_own_cell_or_where_it_has_none_any(model: str, cell: str) -> None:
     found = model_class(model)
     own = found.cell_classes if issubclass(found, RecurrentModule) else ()
@@ -234,7 +233,7 @@ def test_a_network_takes_its_own_cell_or_where_it_has_none_any(model: str, cell:
     assert chosen is (own[0] if own else locate(config["cell"]["_target_"], "cell"))
 
 
-@pytest.mark.parametrize("decoder_cell", choices("cell"))
+@pytest.mark.parametrize("decoder_cell", some(choices("cell"), ["gru"]))
 def test_a_decoder_takes_the_encoders_cell_or_one_of_its_own(decoder_cell: str) -> None:
     def chosen(*words: str) -> list[object]:
         config = compose_config("config", ["model=seq2seq", *words]).values

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow import MlflowClient
+from tests.lanes import some
 
 from rnnlab.commands import train as run
 from rnnlab.evaluation.bundle import load_bundle
@@ -28,7 +29,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-@pytest.mark.parametrize("model", PARTS)
+@pytest.mark.parametrize("model", some(PARTS, ["tcn"]))
 def test_it_begins_with_given_word_vectors_and_with_another_runs_weights(
     model: str, compose: Callable[..., TrainSettings], root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

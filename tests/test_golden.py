@@ -100,7 +100,10 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+IN_FAST_LANE = ("speech_gru", "text_birnn", "text_baseline", "translation_seq2seq", "stock_quantiles", "adding_gru", "music_lstm")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in IN_FAST_LANE else pytest.mark.slow) for name in TRAININGS])
 def test_a_tiny_training_gives_the_numbers_it_gave_before(name: str, compose: Callable[..., Any]) -> None:
     recorded = json.loads(RUNS.read_text(encoding="utf-8"))
     before, now = recorded["runs"][name], train_tiny(compose, TRAININGS[name])

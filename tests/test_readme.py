@@ -26,7 +26,7 @@ def test_the_readme_has_commands() -> None:
 
 @pytest.mark.parametrize("line", MAKE)
 def test_every_make_target_exists(line: str) -> None:
-    targets = re.findall(r"^([a-z]+):", (HOME / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (HOME / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert line.split()[1] in targets
 
 
@@ -82,7 +82,7 @@ class Done:
 
 
 @pytest.fixture
-def command(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Done]:
+def command(root: Path, figures: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Done]:
     """Run a script of src/ as a user types it, in this process: a fresh one needs six seconds for its imports."""
 
     def typed(line: str) -> Done:

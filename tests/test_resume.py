@@ -2,12 +2,14 @@
 
 import signal
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from mlflow import MlflowClient
+from tests.lanes import some
 
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError
@@ -47,8 +49,19 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
         assert torch.equal(value, b[name]), name
 
 
-def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., TrainSettings]) -> None:
-    first, second = train(compose(*WORDS)), train(compose(*WORDS))
+def whole(scheduler: str, compose: Callable[..., TrainSettings], uninterrupted: dict[str, Path]) -> Path:
+    """Return an uninterrupted run, trained once."""
+    if scheduler not in uninterrupted:
+        uninterrupted[scheduler] = train(compose(*WORDS, *words_of(scheduler)))
+    return uninterrupted[scheduler]
+
+
+def words_of(scheduler: str) -> list[str]:
+    return [*f"scheduler={scheduler}".split(), "callbacks.early_stopping.patience=5"]
+
+
+def test_the_same_command_twice_gives_identical_weights(compose: Callable[..., TrainSettings], uninterrupted: dict[str, Path]) -> None:
+    first, second = whole("cosine", compose, uninterrupted), train(compose(*WORDS, *words_of("cosine")))
     assert_equal(weights(first), weights(second))
 
 
@@ -87,8 +100,17 @@ def assert_same_results(folder: Path, other: Path, root: Path) -> None:
     assert {name: ours[name] for name in measured} == {name: theirs[name] for name in measured}
 
 
-@pytest.mark.parametrize("scheduler", ["cosine", "plateau", "onecycle callbacks.ema_decay=0.9"])
-@pytest.mark.parametrize("stop_at", [2, 5, 7, 10])
+SCHEDULERS = ("cosine", "plateau", "onecycle callbacks.ema_decay=0.9")
+IN_FAST_LANE = [*zip((7, 5, 2), SCHEDULERS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "scheduler"),
+    [
+        *IN_FAST_LANE,
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in product((10, 7, 5, 2), SCHEDULERS) if pair not in IN_FAST_LANE),
+    ],
+)
 def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninterrupted_one(
     stop_at: int,
     scheduler: str,
@@ -97,11 +119,9 @@ def test_a_run_stopped_by_sigint_and_resumed_ends_with_the_weights_of_an_uninter
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = (*WORDS, *f"scheduler={scheduler}".split(), "callbacks.early_stopping.patience=5")
-    if scheduler not in uninterrupted:
-        uninterrupted[scheduler] = train(compose(*words))
-    folder = stop_and_resume(compose, words, stop_at, root, monkeypatch)
-    assert_same_results(folder, uninterrupted[scheduler], root)
+    expected = whole(scheduler, compose, uninterrupted)
+    folder = stop_and_resume(compose, (*WORDS, *words_of(scheduler)), stop_at, root, monkeypatch)
+    assert_same_results(folder, expected, root)
 
 
 OF_DATA = {
@@ -113,7 +133,7 @@ OF_DATA = {
 }
 
 
-@pytest.mark.parametrize("data", OF_DATA)
+@pytest.mark.parametrize("data", some(OF_DATA, ["text"]))
 def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_exactly_too(
     data: str, compose: Callable[..., TrainSettings], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,13 +15,13 @@ import pytorch_lightning as pl
 import soundfile
 import torch
 from mlflow import MlflowClient
+from tests.lanes import some
 
 from rnnlab.cli import quoted
 from rnnlab.commands import predict as predict_command
 from rnnlab.commands import score
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError
-from rnnlab.evaluation import artifacts as results
 from rnnlab.paths import CONF
 from rnnlab.settings import TrainSettings
 from rnnlab.training import callbacks
@@ -48,6 +48,7 @@ SCORED = {
     "dictation": {"word_errors", "num_words", "is_new"},
     "pronunciation": {"word_errors", "phone_errors", "num_phones"},
 }
+WITH_FIGURES = ("translation", "dictation", "lstm")
 KIND = {"gru": "dictation", "lstm": "pronunciation", "plain": "pronunciation", "nearest": "translation"}
 
 
@@ -58,12 +59,13 @@ def store() -> dict[str, Path]:
 
 
 @pytest.fixture
-def trained(store: dict[str, Path], compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+def trained(store: dict[str, Path], compose: Compose, root: Path, request: pytest.FixtureRequest) -> Callable[[str], Path]:
     """Return the folder of a small finished run."""
-    monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
-    def folder(name: str) -> Path:
-        if name not in store:
+    def folder(name: str, with_figures: bool = False) -> Path:
+        if is_drawn := with_figures or name in WITH_FIGURES:
+            request.getfixturevalue("figures")
+        if name not in store or is_drawn > (store[name] / "artifacts/errors.csv").exists():
             store[name] = train(compose(*RUNS[name].split(), *SIZES))
         return store[name]
 
@@ -103,9 +105,9 @@ def a_recording() -> Path:
 # What a run leaves
 
 
-@pytest.mark.parametrize("name", ["translation", "dictation", "pronunciation", "gru", "lstm", "nearest"])
-def test_a_run_leaves_errors_pictures_and_a_score_for_each_answer(name: str, trained: Callable[[str], Path], root: Path) -> None:
-    folder, kind = trained(name), KIND.get(name, name)
+@pytest.mark.parametrize("name", some([*WITH_FIGURES, "pronunciation", "gru", "nearest"], WITH_FIGURES))
+def test_a_run_leaves_errors_pictures_and_a_score_for_each_answer(name: str, trained: Callable[..., Path], root: Path) -> None:
+    folder, kind = trained(name, with_figures=True), KIND.get(name, name)
     found = client(root).get_run(folder.name)
     assert (found.info.status, found.data.tags["task"]) == ("FINISHED", "transduce")
     measure = {"translation": "sacrebleu", "dictation": "wer", "pronunciation": "per"}[kind]
@@ -140,12 +142,12 @@ def test_word_errors_of_the_table_give_the_recorded_rate(trained: Callable[[str]
     assert table["word_errors"].sum() / table["num_words"].sum() == pytest.approx(recorded)
 
 
+@pytest.mark.slow
 def test_a_run_on_sequences_that_was_stopped_and_resumed_ends_with_the_same_weights(
     compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*RUNS["pronunciation"].split(), *SIZES[:1], *SIZES[2:], "trainer.max_epochs=2", "trainer.limit_train_batches=3"]
     config = compose(*words, "model.teacher_forcing.first=0.9", "model.teacher_forcing.last=0.4", "model.decoding.beam_size=2")
-    monkeypatch.setattr(results, "draw", lambda *words: None)
     whole = train(config)
 
     def interrupt(self: object, trainer: pl.Trainer, *rest: object) -> None:

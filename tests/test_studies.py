@@ -119,6 +119,7 @@ def test_a_measurement_that_dies_ends_the_table_of_families() -> None:
 # What is run ----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_sweep_of_the_knobs_study_composes(compose: Callable[..., Any]) -> None:
     knobs = script("knobs/knobs.py")
     for data, knob in knobs["sweeps"]([*knobs["MAIN"], "examples"]):
@@ -130,11 +131,11 @@ def test_every_sweep_of_the_knobs_study_composes(compose: Callable[..., Any]) ->
 def test_every_training_on_gradient_flow_composes(compose: Callable[..., Any]) -> None:
     flow = script("gradient_flow/measure.py")
     for words in flow["SETTINGS"].values():
-        assert compose(*flow["WORDS"], *words.split())["data"]["num_steps"] == flow["NUM_STEPS"]
+        assert compose(*flow["WORDS"], *words.split()).data.values["num_steps"] == flow["NUM_STEPS"]
 
 
 def test_every_training_on_normalisation_composes(compose: Callable[..., Any]) -> None:
     study = script("batch_norm/measure.py")
     centre = study["CENTRE"].replace("seed=0,1,2", "seed=0").split()
-    found = {kind: compose(*centre, *words.split())["model"]["recurrence"] for kind, words in study["KINDS"].items()}
+    found = {kind: compose(*centre, *words.split()).model.values["recurrence"] for kind, words in study["KINDS"].items()}
     assert [(part["has_batch_norm"], part["has_layer_norm"]) for part in found.values()] == [(False, False), (True, False), (False, True)]

@@ -11,11 +11,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from rnnlab import cli
 from rnnlab.cli import as_hydra_reads
-from rnnlab.commands import compare
+from rnnlab.commands import compare, train
 from rnnlab.config import ConfigError
-from rnnlab.paths import HOME
 from rnnlab.report import differences as two_runs
+from rnnlab.settings import TrainSettings
 
 Compare = Callable[..., str]
 STUDY = (
@@ -25,19 +26,14 @@ STUDY = (
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the study of this file lies: run once, by the user's command."""
-    import os
-    import shlex
-    import subprocess
-    import sys
-
-    root = tmp_path_factory.mktemp("compared")
-    settings = {key: value for key, value in os.environ.items() if key != "RNNLAB_MIRROR"} | {"RNNLAB_ROOT": str(root)}
-    script, *words = shlex.split(STUDY)
-    command = [sys.executable, str(HOME / script), *words]
-    done = subprocess.run(command, env=settings, cwd=root, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+def place(new_root: Callable[[str], Path]) -> Path:
+    """Return where the study of this file lies, run once as the user's command runs it."""
+    root = new_root("compared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNLAB_ROOT", str(root))
+        patch.delenv("RNNLAB_MIRROR", raising=False)
+        patch.setattr("sys.argv", STUDY.split())
+        cli.main("config", lambda composed: train.train(TrainSettings.of(composed)))
     return root
 
 

@@ -35,7 +35,6 @@ def client(root: Path) -> MlflowClient:
 def again(compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Reproduce a run by its id, in this process."""
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
-    monkeypatch.setattr(results, "draw", lambda *words: None)
 
     def reproduced(run_id: str, *words: str) -> None:
         reproduce.reproduce(compose(f"run={run_id}", *words, config_name="reproduce"))
@@ -44,9 +43,8 @@ def again(compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 
 @pytest.fixture
-def trained(compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def trained(compose: Compose, root: Path) -> Callable[..., str]:
     """Train, and return the run's id."""
-    monkeypatch.setattr(results, "draw", lambda *words: None)
 
     def train(*words: str) -> str:
         before = set((root / "outputs").glob("*/run_id"))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from tests.data.bundled import through_json
+from tests.lanes import some
 
 from rnnlab.config import recipe
 from rnnlab.contracts import IGNORED_TARGET, PAD, SPECIALS, UNKNOWN, Batch, DataSpec, valid_mask
@@ -32,7 +33,11 @@ MODULES: dict[str, SequenceDataModule] = {}
 CONFIGS: dict[str, TrainSettings] = {}
 
 
-@pytest.fixture(params=NAMES)
+KINDS = ("adding", "copying", "dictation", "music", "parity", "pronunciation", "series", "speech", "stock", "text", "translation")
+"""Data sets that have a module of their own; the others, in the slow lane, are those modules with other settings."""
+
+
+@pytest.fixture(params=some(NAMES, KINDS))
 def module(request: pytest.FixtureRequest, compose: Callable[..., TrainSettings]) -> SequenceDataModule:
     """Set each data set up once."""
     name: str = request.param

@@ -90,6 +90,7 @@ def test_pictures_and_curves_are_artifacts(watched: Path, root: Path) -> None:
     assert client.get_run(watched.name).data.metrics["time/insight_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_has_all_samples_in_the_end(
     watched: Path, compose: Callable[..., TrainSettings], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
+from itertools import product
 from typing import get_args
 
 import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from tests.lanes import covering
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -68,15 +70,25 @@ SMALL = {
 VARIANTS = list(variants())
 OF_KERNELS = [variant for variant in VARIANTS if "cell=" not in variant or variant.split("cell=")[1] in ("srnn", "lstm", "gru")]
 per_variant = pytest.mark.parametrize("variant", VARIANTS)
-per_variant_and_pooling = pytest.mark.parametrize(
-    ("variant", "pooling"),
-    [(variant, pooling) for variant in VARIANTS for pooling in POOLINGS if variant in OF_KERNELS or pooling == "last"],
+WITH_POOLING = [
+    (variant, frontend, pooling)
+    for variant, frontend, pooling in product(VARIANTS, FRONTENDS, POOLINGS)
+    if variant in OF_KERNELS or pooling == "last"
+]
+per_variant_and_frontend = pytest.mark.parametrize(("variant", "frontend"), covering(product(VARIANTS, FRONTENDS), strength=1))
+per_variant_and_frontend_of_every_step = pytest.mark.parametrize(
+    ("variant", "frontend"), covering(product(VARIANTS, (name for name in FRONTENDS if name not in SUBSAMPLING)), strength=1)
 )
 
 
 @cache
 def composed(variant: str, frontend: str) -> Config:
     """Compose a tiny network without dropout."""
+    return composed_alone(variant, "direct") | {"frontend": composed_alone("model=gru", frontend)["frontend"]}
+
+
+@cache
+def composed_alone(variant: str, frontend: str) -> Config:
     model, part = variant.split()[0].removeprefix("model="), "recurrence"
     words = [*variant.split(), f"frontend={frontend}"]
     if model in SIZED:
@@ -181,15 +193,13 @@ def test_there_are_models_and_frontends() -> None:
     assert {"direct", "embedding", "convolution"} <= set(FRONTENDS)
 
 
-@pytest.mark.parametrize("frontend", FRONTENDS)
-@per_variant_and_pooling
+@pytest.mark.parametrize(("variant", "frontend", "pooling"), covering(WITH_POOLING))
 def test_padding_never_changes_a_sequences_output(variant: str, frontend: str, pooling: str) -> None:
     spec = FEATURES if FRONTENDS[frontend] == "features" else TOKENS
     assert_padding_changes_nothing(make_model(variant, frontend, spec, pooling), draw(spec))
 
 
-@pytest.mark.parametrize("frontend", [name for name in FRONTENDS if name not in SUBSAMPLING])
-@per_variant
+@per_variant_and_frontend_of_every_step
 def test_padding_never_changes_the_output_at_a_step(variant: str, frontend: str) -> None:
     spec = FEATURES_PER_STEP if FRONTENDS[frontend] == "features" else TOKENS_PER_STEP
     assert_padding_changes_nothing(make_model(variant, frontend, spec), draw(spec))
@@ -220,14 +230,12 @@ def assert_more_padding_trains_the_same(variant: str, frontend: str, spec: DataS
             torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("frontend", FRONTENDS)
-@per_variant_and_pooling
+@pytest.mark.parametrize(("variant", "frontend", "pooling"), covering(WITH_POOLING, strength=1))
 def test_more_padding_changes_neither_loss_nor_gradients_nor_statistics(variant: str, frontend: str, pooling: str) -> None:
     assert_more_padding_trains_the_same(variant, frontend, FEATURES if FRONTENDS[frontend] == "features" else TOKENS, pooling)
 
 
-@pytest.mark.parametrize("frontend", [name for name in FRONTENDS if name not in SUBSAMPLING])
-@per_variant
+@per_variant_and_frontend_of_every_step
 def test_more_padding_changes_neither_loss_nor_gradients_of_targets_at_every_step(variant: str, frontend: str) -> None:
     spec = FEATURES_PER_STEP if FRONTENDS[frontend] == "features" else TOKENS_PER_STEP
     assert_more_padding_trains_the_same(variant, frontend, spec, "last")
@@ -332,8 +340,7 @@ def silenced(model: SequenceModule) -> SequenceModule:
     return model
 
 
-@pytest.mark.parametrize("frontend", FRONTENDS)
-@per_variant
+@per_variant_and_frontend
 def test_padding_never_changes_the_logits_at_valid_steps_of_ctc(variant: str, frontend: str) -> None:
     spec = SPOKEN if FRONTENDS[frontend] == "features" else SPELLED
     model = make_model(variant, frontend, spec, **PLAIN).eval()
@@ -348,8 +355,7 @@ def test_padding_never_changes_the_logits_at_valid_steps_of_ctc(variant: str, fr
                 torch.testing.assert_close(padded[place, :length], alone[0], rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("frontend", FRONTENDS)
-@per_variant
+@per_variant_and_frontend
 def test_more_padding_of_inputs_and_targets_changes_neither_loss_nor_gradients_of_ctc(variant: str, frontend: str) -> None:
     spec = SPOKEN if FRONTENDS[frontend] == "features" else SPELLED
 

@@ -243,6 +243,7 @@ def write(number: int, place: Path, pipe: Connection) -> None:
     pipe.send(tracker.run_id)
 
 
+@pytest.mark.slow
 def test_eight_processes_that_write_to_one_new_store_at_once_lose_nothing(tmp_path: Path) -> None:
     pipes = [FORK.Pipe() for _ in range(8)]
     writers = [FORK.Process(target=write, args=(number, tmp_path, theirs), daemon=True) for number, (_, theirs) in enumerate(pipes)]

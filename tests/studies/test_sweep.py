@@ -22,8 +22,8 @@ import pytorch_lightning as pl
 from rnnlab import cli
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError
-from rnnlab.evaluation import artifacts as results
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
 from rnnlab.studies.sweep import read_axes, study_name
 from rnnlab.tracking.parents import means_of, read_plan
 from rnnlab.tracking.tracker import Run, connect, find_runs
@@ -80,13 +80,12 @@ class Place:
         """Run src/train.py in this process, on little data unless told otherwise."""
         before, text, code = self.runs(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(text), redirect_stderr(text):
-            patch.setattr(results, "draw", lambda *parts: None)  # half a small job's time
             patch.setenv("RNNLAB_ROOT", str(self.root))
             patch.setenv("RNNLAB_HOME", str(HOME))
             patch.delenv("HYDRA_FULL_ERROR")
             patch.setattr(sys, "argv", ["train.py", *shlex.split(line), *(self.besides(line) if is_small else [])])
             try:
-                cli.main("config", run.train)
+                cli.main("config", lambda composed: run.train(TrainSettings.of(composed)))
             except SystemExit as stopped:
                 code = int(stopped.code or 0)
         return Said(code, text.getvalue(), before, self.runs())
@@ -113,9 +112,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(new_root: Callable[[str], Path], shared: Path) -> Place:
     """Return where this file's studies are run."""
-    return Place(tmp_path_factory.mktemp("studies"), root / "data")
+    return Place(new_root("studies"), shared / "data")
 
 
 def of(runs: list[Run], model: str, seed: int) -> Run:
@@ -400,6 +399,7 @@ def test_a_search_again_runs_nothing(searches: dict[str, Said]) -> None:
     assert again.parent.data.metrics == searches["first"].parent.data.metrics
 
 
+@pytest.mark.slow
 def test_a_search_that_was_interrupted_goes_on_in_the_same_trial_and_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(self: object, trainer: pl.Trainer, *rest: object) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -443,6 +443,7 @@ def test_a_space_of_which_a_network_has_no_key_is_refused(place: Place) -> None:
 # -- several processes -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_joblib_runs_the_jobs_of_a_study(place: Place) -> None:
     line = "-m hydra/launcher=joblib hydra.launcher.n_jobs=2 seed=7,8 study.name=beside"
     said = place.typed(line)
@@ -456,6 +457,7 @@ def test_joblib_runs_the_jobs_of_a_study(place: Place) -> None:
     assert again.new == [], "whatever launcher runs it, a job is the same"
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_start_the_same_study_at_once_each_job_is_run_by_one(root: Path, tmp_path: Path) -> None:
     alone = Place(tmp_path, root / "data")
     line = "-m model=gru,baseline seed=0,1"
@@ -517,6 +519,7 @@ def test_words_take_the_place_of_a_studys_axes(place: Place) -> None:
     assert three.after.keys() == all_jobs.before.keys()
 
 
+@pytest.mark.slow
 def test_the_studies_of_the_readme_compose_as_they_are_typed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RNNLAB_MIRROR", raising=False)  # where a set cannot be had, its sample stands in: no data are asked for here
     typed = re.findall(r"^python src/train.py (study=[^#\n]*)", (HOME / "README.md").read_text(encoding="utf-8"), re.MULTILINE)

@@ -16,7 +16,8 @@ from rnnlab.contracts import DataSpec
 from rnnlab.models.base import Network
 from rnnlab.settings import TrainSettings
 from rnnlab.studies.trials import NUM_STARTUP, Pruning, Search, Setting, read_search, read_space, search_name
-from rnnlab.tasks import Classify, Regularisation, direction_of, make_task
+from rnnlab.tasks import Classify, Regularisation, make_task
+from rnnlab.tasks.metrics import direction_of
 from rnnlab.training.callbacks import Pruned
 from rnnlab.training.trainer import chosen_by
 

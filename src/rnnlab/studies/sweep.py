@@ -23,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from rnnlab.config import ConfigError, Failed, checked
+from rnnlab.config import ConfigError, Failed
 from rnnlab.settings import Study
 from rnnlab.studies.jobs import Job, State
 from rnnlab.studies.runner import Runner, error_of
@@ -55,7 +55,7 @@ class Sweep:
     """Run one multirun: `config` lacks what is swept, `arguments` are the words that change it."""
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
-        self.study: Study = checked(OmegaConf.to_container(config["study"], resolve=True), Study, "study")
+        self.study = Study.of(OmegaConf.to_container(config["study"], resolve=True))  # type: ignore[arg-type]  # a mapping, as composed
         axes, fixed = read_axes(self.study.axes, arguments)
         _check_study(self.study)
         self.runner = Runner(context, task, config, axes, fixed)

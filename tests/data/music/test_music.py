@@ -181,6 +181,7 @@ def test_other_pieces_are_tested_with_the_keys_of_the_run_or_refused(folder: Pat
 # The public collections
 
 
+@pytest.mark.slow
 @needs_mirror
 @pytest.mark.parametrize(
     ("name", "pieces", "steps"),
@@ -199,6 +200,7 @@ def test_a_collection_has_the_pieces_and_splits_that_were_published(
     assert (module.keys[0], module.keys[-1]) == ("A0", "C8")
 
 
+@pytest.mark.slow
 @needs_mirror
 def test_jsb_is_already_in_c_so_that_c_and_g_are_a_third_more_frequent_than_any_other_pitch(make_data: Make) -> None:
     module = opened(make_data("music", "jsb", name="jsb", mirror=os.environ["RNNLAB_MIRROR"]))

@@ -358,6 +358,7 @@ def test_the_sample_keeps_voices_apart_and_says_digits(make: Make, root: Path) -
     assert (steps >= module.least_steps(np.arange(150))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(MIRROR is None, reason="RNNLAB_MIRROR names no folder with a copy of AN4")
 def test_the_real_an4_is_what_was_published(make: Make) -> None:
     module = set_up(make("an4", prepare__sample_rate=16000))

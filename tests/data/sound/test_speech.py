@@ -636,6 +636,7 @@ def test_the_sample_keeps_speakers_apart(make: Make, root: Path) -> None:
     assert module.data.examples.groupby(["label", "speaker"]).size().eq(5).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(MIRROR is None, reason="RNNLAB_MIRROR names no folder with a copy of FSDD")
 def test_the_real_fsdd_is_what_was_published(make: Make) -> None:
     module = set_up(make("fsdd"))

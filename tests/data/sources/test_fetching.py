@@ -609,6 +609,7 @@ def test_a_zip_packed_with_a_method_that_cannot_be_bounded_is_refused(tmp_path: 
         fetch_archive(tmp_path, buffer.getvalue())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(REAL_MIRROR is None, reason="needs RNNLAB_MIRROR: a folder that holds fsdd.tar.gz")
 def test_the_real_spoken_digits_come_from_a_mirror(tmp_path: Path) -> None:
     provenance = fetch(FSDD, tmp_path / "fsdd", mirror_folder(REAL_MIRROR), is_offline=True)

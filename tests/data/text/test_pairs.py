@@ -320,6 +320,7 @@ def test_training_pairs_whose_source_is_validated_or_tested_are_counted() -> Non
 # What was published
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(MIRROR is None, reason="RNNLAB_MIRROR names no folder with a copy of Multi30k")
 @pytest.mark.parametrize("languages", [("en", "de"), ("de", "fr")])
 def test_multi30k_is_what_its_authors_say(languages: tuple[str, str]) -> None:
@@ -336,6 +337,7 @@ def test_multi30k_is_what_its_authors_say(languages: tuple[str, str]) -> None:
         assert table["source"][table["split"] == "train"].duplicated().sum() == 9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(MIRROR is None, reason="RNNLAB_MIRROR names no folder with a copy of cmn-eng")
 def test_the_pairs_of_tatoeba_are_read_without_their_attribution() -> None:
     table, counts = find_pairs("cmn_eng", Path(str(MIRROR)) / "cmn-eng", Languages("en", "zh"), PairColumns())

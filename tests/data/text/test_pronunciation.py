@@ -369,6 +369,7 @@ def test_the_sample_has_1200_150_and_150_words_and_all_39_phones(make: Make) -> 
         assert module.examples["word"].tolist() == [row["word"] for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("RNNLAB_MIRROR" not in os.environ, reason="needs CMUdict: set RNNLAB_MIRROR")
 def test_cmudict_has_12000_test_words_that_nobody_trains_on(make: Make) -> None:
     module = set_up(make("cmudict"))
