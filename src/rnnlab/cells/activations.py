@@ -29,19 +29,11 @@ class Activation:
     derivative: Callable[[Tensor, Tensor], Tensor]
 
 
-def _leaky(a: Tensor) -> Tensor:
-    return F.leaky_relu(a, LEAK)
-
-
-def _identity(a: Tensor) -> Tensor:
-    return a
-
-
 ACTIVATIONS = {
     "tanh": Activation(torch.tanh, lambda a, f: 1 - f * f),
     "sigmoid": Activation(torch.sigmoid, lambda a, f: f * (1 - f)),
     "relu": Activation(torch.relu, lambda a, f: (a > 0).to(a)),
-    "leaky_relu": Activation(_leaky, lambda a, f: torch.ones_like(a).where(a > 0, LEAK)),
+    "leaky_relu": Activation(lambda a: F.leaky_relu(a, LEAK), lambda a, f: torch.ones_like(a).where(a > 0, LEAK)),
     "selu": Activation(torch.selu, lambda a, f: SELU_SCALE * torch.where(a > 0, 1.0, SELU_MINUS * a.exp())),
-    "identity": Activation(_identity, lambda a, f: torch.ones_like(a)),
+    "identity": Activation(lambda a: a, lambda a, f: torch.ones_like(a)),
 }

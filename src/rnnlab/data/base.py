@@ -59,7 +59,6 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     """Whether the network may not be used."""
 
     def __post_init__(self) -> None:
-        """Begin without data."""
         super().__init__()
         self.sample_folder = self.paths.samples / self.sample
         self.provenance, self.split_used = "", ""  # where a named source was found and what `assign_splits` did, in words

@@ -47,7 +47,6 @@ class TextTokens:
     is_lower: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
         if self.tokens not in ("word", "char", "subword"):
             raise ValueError(f"data.prepare.tokens={self.tokens!r} is not one of word, char, subword")
         if self.ngrams < 1:

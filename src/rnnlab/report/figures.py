@@ -4,6 +4,7 @@ Text from data is escaped, as plotly reads some HTML in labels. Nothing here cho
 dark.
 """
 
+from collections.abc import Mapping
 from html import escape
 from math import floor, log10
 from typing import Literal
@@ -66,21 +67,18 @@ def learning_curves(comparison: Comparison) -> go.Figure | None:
     drawn = [name for name in wanted if name in owners]
     if not drawn:
         return None
-    buttons = [
-        {
-            "label": wanted[name][0],
-            "method": "update",
-            "args": [{"visible": [o == name for o in owners]}, {"yaxis.title.text": wanted[name][0]}],
-        }
-        for name in drawn
-    ]
+    menu = switch(figure, owners, {name: (wanted[name][0], {"yaxis.title.text": wanted[name][0]}) for name in drawn})
+    return figure.update_layout(xaxis_title_text="optimizer step", yaxis_title_text=wanted[drawn[0]][0], updatemenus=menu)
+
+
+def switch(figure: go.Figure, owners: list[str], choices: Mapping[str, tuple[str, Mapping[str, object]]]) -> list[dict]:
+    """Show the first choice's traces; return plotly's menu of all, owner to (label, layout), none where there is no choice."""
     for trace, owner in zip(figure.data, owners, strict=True):
-        trace.visible = owner == drawn[0]
-    return figure.update_layout(xaxis_title_text="optimizer step", yaxis_title_text=wanted[drawn[0]][0], updatemenus=switch(buttons))
-
-
-def switch(buttons: list[dict]) -> list[dict]:
-    """Return plotly's menu of these buttons, none where there is no choice."""
+        trace.visible = owner == next(iter(choices))
+    buttons = [
+        {"label": text, "method": "update", "args": [{"visible": [owner == name for owner in owners]}, layout]}
+        for name, (text, layout) in choices.items()
+    ]
     return [{"type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": 1.15, "buttons": buttons}] if len(buttons) > 1 else []
 
 

@@ -193,14 +193,8 @@ def parallel_coordinates(comparison: Comparison) -> go.Figure | None:
             owners += [name] * (len(figure.data) - len(owners))
     if not layouts:
         return None
-    first = next(iter(layouts))
-    for trace, owner in zip(figure.data, owners, strict=True):
-        trace.visible = owner == first
-    buttons = [
-        {"label": label(name), "method": "update", "args": [{"visible": [owner == name for owner in owners]}, layout]}
-        for name, layout in layouts.items()
-    ]
-    figure.update_layout(margin={"l": 30, "r": 16, "t": 12, "b": 60}, updatemenus=switch(buttons), **layouts[first])
+    menu = switch(figure, owners, {name: (label(name), layout) for name, layout in layouts.items()})
+    figure.update_layout(margin={"l": 30, "r": 16, "t": 12, "b": 60}, updatemenus=menu, **next(iter(layouts.values())))
     figure.update_xaxes(showgrid=True, fixedrange=True, ticks="")
     return figure.update_yaxes(visible=False, range=[-0.1, 1.08], fixedrange=True)
 

@@ -145,11 +145,6 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
     return is_number and distribution.low <= value <= distribution.high
 
 
-def median_pruner() -> optuna.pruners.BasePruner:
-    """Return the rule by which trials are stopped."""
-    return optuna.pruners.MedianPruner(n_startup_trials=NUM_STARTUP, n_warmup_steps=1)
-
-
 class Pruning(Callback):
     """Report the best value so far after each validation, and stop the trial where the search sees no hope."""
 
@@ -186,7 +181,8 @@ class Pruning(Callback):
 
 def _open_trial(folder: Path, wanted: TrialId) -> tuple[optuna.trial.Trial, set[int]]:
     """Return a trial that is under way, and for which epochs it was reported (a run that goes on may validate one again)."""
-    study = optuna.load_study(study_name=wanted.search, storage=_storage(folder, wanted.search), pruner=median_pruner())
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=NUM_STARTUP, n_warmup_steps=1)
+    study = optuna.load_study(study_name=wanted.search, storage=_storage(folder, wanted.search), pruner=pruner)
     found = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == wanted.number), None)
     if found is None:
         raise ConfigError(f"study.trial={wanted}: the search has no such trial")

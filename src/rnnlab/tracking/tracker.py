@@ -14,9 +14,9 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -247,28 +247,16 @@ class Tracker:
 
 
 class SilentTracker(Tracker):
-    """Stand for a run that another process writes."""
+    """Stand for a run that another process writes: nothing is sent."""
 
     def __init__(self, run_id: str, name: str, folder: Path) -> None:
-        self.run_id, self.name, self.folder = run_id, name, folder
+        super().__init__(cast(MlflowClient, None), run_id, name, folder)
 
     def log_params(self, parameters: Mapping[str, Any]) -> None:
-        """Do nothing."""
+        pass
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Do nothing."""
-
-    def log_files(self, folder: Path, under: str | None = None) -> None:
-        """Do nothing."""
-
-    def finish(self, status: str, reason: str = "") -> None:
-        """Do nothing."""
+    def _try(self, call: Any) -> bool:
+        return True
 
 
 def get_run(client: MlflowClient, run_id: str) -> Run:
@@ -333,7 +321,7 @@ def read_artifact(client: MlflowClient, run_id: str, path: str, into: Path) -> P
 def experiment_id(client: MlflowClient, name: str, root: Path) -> str:
     """Return the id of an experiment, made first where it is missing (one process at a time)."""
     is_local = client.tracking_uri.startswith("sqlite")
-    with FileLock(root / "mlflow.db.experiment.lock") if is_local else _nothing():
+    with FileLock(root / "mlflow.db.experiment.lock") if is_local else nullcontext():
         found = client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
@@ -371,11 +359,6 @@ def ui_address(client: MlflowClient) -> str:
     """Return where runs are shown: by the tracking server, or by `make ui`."""
     address = public(client.tracking_uri)
     return address.rstrip("/") if address.startswith("http") else views.UI
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def process_name(pid: int) -> str:

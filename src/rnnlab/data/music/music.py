@@ -146,10 +146,8 @@ class MusicData(SplitData):
     split: MusicSplit
     """See `split_pieces`."""
     loader: MusicLoader
-    """See `MusicLoader`."""
 
     def __post_init__(self) -> None:
-        """Begin with nothing left out."""
         super().__post_init__()
         self.num_dropped = 0
 

@@ -133,14 +133,12 @@ class WindowedData(SequenceDataModule, ABC):
     walk: Walk
     """Whether training takes all earlier dates, or always as many."""
     loader: WindowLoader
-    """See `WindowLoader`."""
     link: Link = field(init=False, default="identity")
     unit: str = field(init=False, default="")
     is_direction: bool = field(init=False, default=False)
     """Whether the target is a class, down or up, and no number."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that don't go together."""
         super().__post_init__()
         self.found: Json = {}
         if not self.horizons or len(set(self.horizons)) != len(self.horizons):

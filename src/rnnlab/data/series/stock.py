@@ -63,7 +63,6 @@ class StockData(WindowedData):
     """Which tickers (None: all)."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that don't go together."""
         super().__post_init__()
         self.link = "exp" if self.target == "volatility" else "identity"
         self.unit, self.is_direction = UNITS[self.target], self.target == "direction"

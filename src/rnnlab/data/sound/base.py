@@ -141,12 +141,9 @@ class SoundData(SplitData, ABC):
     fold: NonNegativeInt
     """Which speaker is the test speaker (`split=speaker`)."""
     prepare: SoundPrepare
-    """See `SoundPrepare`."""
     loader: SoundLoader
-    """See `SoundLoader`."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that don't go together."""
         super().__post_init__()
         self.max_steps = num_steps(self.loader.max_seconds, self.prepare.hop_ms) if self.is_cut else None
         self.bands = BandScale.of(self.prepare.num_mels, self.prepare.sample_rate)

@@ -13,7 +13,6 @@ from typing import Literal, final
 
 import numpy as np
 import pandas as pd
-import torch
 from rich.console import Console
 from rich.markup import escape
 
@@ -161,10 +160,8 @@ class DictationData(SoundData, TokenTargets):
     is_cut = False
 
     prepare: DictationPrepare
-    """See `DictationPrepare`."""
 
     def __post_init__(self) -> None:
-        """Begin without a model of subwords."""
         super().__post_init__()
         self.subwords: bytes | None = None
         self.too_long: list[str] = []  # ids of training utterances that last longer than `loader.max_seconds`
@@ -274,10 +271,7 @@ class DictationData(SoundData, TokenTargets):
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         values_BTF, lengths_B = self.pad_frames(rows, epoch, is_training)
-        targets_BS, target_lengths_B = self.pad_targets(rows)
-        references = None if is_training else self.references(rows)
-        ids_B = torch.from_numpy(rows)
-        return Batch(round_up_steps(values_BTF), lengths_B, targets_BS, target_lengths_B, ids_B, references=references)
+        return self.with_targets(round_up_steps(values_BTF), lengths_B, rows, is_training)
 
     # -- what a person and another process are told --------------------------------------------------------------------
 

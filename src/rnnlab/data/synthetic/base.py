@@ -93,7 +93,6 @@ class MemoryData(SequenceDataModule, ABC):
     split_seed: int
     """Seed of validation and test."""
     loader: MemoryLoader
-    """See `MemoryLoader`."""
 
     def __post_init__(self) -> None:
         """Refuse a T that is too short for the task."""

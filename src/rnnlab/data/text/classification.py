@@ -189,12 +189,9 @@ class TextData(SplitData, LabelledData):
     split: TextSplit
     """`official` (as the source says, validation carved from training where it gives none), `random`, or `auto`."""
     prepare: TextPrepare
-    """See `TextPrepare`."""
     loader: TextLoader
-    """See `TextLoader`."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that don't go together."""
         super().__post_init__()
         self.cutting = self.prepare.cutting  # refuses, too
         self.subwords: bytes | None = None

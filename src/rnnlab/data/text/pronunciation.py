@@ -14,7 +14,6 @@ from typing import NamedTuple, final
 
 import numpy as np
 import pandas as pd
-import torch
 
 from rnnlab.config import PositiveInt
 from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec
@@ -283,9 +282,7 @@ class PronunciationData(TokenTargets):
     val_words: PositiveInt
     """How many words are validation, likewise."""
     prepare: PronunciationPrepare
-    """See `PronunciationPrepare`."""
     loader: PronunciationLoader
-    """See `PronunciationLoader`."""
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
@@ -389,7 +386,5 @@ class PronunciationData(TokenTargets):
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         """Return a padded batch; inputs end with `contracts.STOP`."""
         places = zip(self.data.offsets[rows], self.data.offsets[rows + 1], strict=True)
-        inputs_BT, lengths_B = pad_tokens([np.append(self.numbers[self.data.values[start:end]], STOP) for start, end in places])
-        targets_BS, target_lengths_B = self.pad_targets(rows)
-        references = None if is_training else self.references(rows)
-        return Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.from_numpy(rows), references=references)
+        inputs = pad_tokens([np.append(self.numbers[self.data.values[start:end]], STOP) for start, end in places])
+        return self.with_targets(*inputs, rows, is_training)

@@ -13,7 +13,6 @@ from typing import ClassVar, Literal, final
 
 import numpy as np
 import pandas as pd
-import torch
 from rich.progress import track
 
 from rnnlab.config import PositiveInt
@@ -225,12 +224,9 @@ class TranslationData(SplitData, TokenTargets):
     split: PairSplit
     """`official` (as the source says, validation carved from training where it gives none), `random`, or `auto`."""
     prepare: PairPrepare
-    """See `PairPrepare`."""
     loader: PairLoader
-    """See `PairLoader`."""
 
     def __post_init__(self) -> None:
-        """Begin without models of subwords."""
         super().__post_init__()
         self.languages = Languages(self.source_language, self.target_language)
         self.models: list[bytes] = []
@@ -403,10 +399,8 @@ class TranslationData(SplitData, TokenTargets):
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         """Return a padded batch; each input ends with `contracts.STOP`."""
-        inputs_BT, lengths_B = pad_tokens([self.source_tokens(row) for row in rows])
-        targets_BS, target_lengths_B = self.pad_targets(rows)
-        references = None if is_training else self.references(rows)
-        return Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.from_numpy(rows), references=references)
+        inputs = pad_tokens([self.source_tokens(row) for row in rows])
+        return self.with_targets(*inputs, rows, is_training)
 
     def source_tokens(self, row: int) -> np.ndarray:
         """Return one example's input, numbers of the source's vocabulary and `STOP`, (T,) int64."""
