@@ -8,8 +8,13 @@ from mkdocs.structure.files import File, Files
 from places import DOCS, EXPERIMENTS, HOME, SHOWN, source_of, studies
 
 PACKAGE = HOME / "src" / "rnnlab"
-ROOMS = ("contracts", "tasks", "cells", "layers", "models", "baselines", "data", "insight", "report")
-"""Parts of the package in the order of reading; what is in none of them runs the others."""
+ROOMS = (
+    *("tasks", "cells", "layers", "models", "baselines", "data", "training", "evaluation", "insight", "tracking", "studies", "report"),
+    "commands",
+)
+"""The rooms of the package in the order of reading."""
+BESIDE = "beside"
+"""The page of the modules that stand beside the rooms."""
 
 
 def on_config(config: "object") -> "object":
@@ -117,18 +122,17 @@ def cell(text: str, is_code: bool = False) -> str:
 
 
 def rooms() -> dict[str, list[str]]:
-    """Return the package's modules by room."""
+    """Return the package's modules by room, those that stand beside the rooms last."""
     names = [file.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for file in sorted(PACKAGE.rglob("*.py"))]
     names = [name for name in names if not name.endswith("__init__")]
-    found = {room: [name for name in names if name == room or name.startswith(f"{room}.")] for room in ROOMS}
-    taken = {name for inner in found.values() for name in inner}
-    others = [name for name in names if name not in taken and "." not in name]
-    return {**found, **{room: [n for n in names if n.startswith(f"{room}.")] for room in new_rooms(names)}, "run": others}
+    new = sorted({name.partition(".")[0] for name in names if "." in name} - set(ROOMS))  # rooms that the order of reading does not know
+    found = {room: [name for name in names if name.startswith(f"{room}.")] for room in (*ROOMS, *new)}
+    return {**found, BESIDE: [name for name in names if "." not in name]}
 
 
-def new_rooms(names: list[str]) -> list[str]:
-    """Return folders of the package that the order of reading does not know yet."""
-    return sorted({name.partition(".")[0] for name in names if "." in name} - set(ROOMS))
+def title(room: str) -> str:
+    """Return the reference's name of a room."""
+    return "Command line, settings, contracts" if room == BESIDE else f"rnnlab.{room}"
 
 
 def api() -> dict[str, str]:
@@ -136,11 +140,11 @@ def api() -> dict[str, str]:
     pages = {}
     for room, modules in rooms().items():
         parts = "".join(f"\n## `rnnlab.{module}`\n\n::: rnnlab.{module}\n    options: {{show_root_heading: false}}\n" for module in modules)
-        pages[f"reference/{room}.md"] = f"# rnnlab.{room}\n{parts}" if room != "run" else f"# Running, tracking, comparing\n{parts}"
+        pages[f"reference/{room}.md"] = f"# {title(room)}\n{parts}"
     return pages
 
 
 def reference_nav() -> list[object]:
     """Return the reference's entries."""
-    named = [{f"rnnlab.{room}" if room != "run" else "Running": f"reference/{room}.md"} for room in rooms()]
+    named = [{title(room): f"reference/{room}.md"} for room in rooms()]
     return [{"Configuration keys": "reference/keys.md"}, {"The package": named}]
