@@ -90,11 +90,6 @@ def piano_rolls(
     figure.savefig(file, dpi=120)
 
 
-def file_name(piece: str) -> str:
-    """Return a piece's name as a file may be called."""
-    return re.sub(r"[^\w.-]", "_", piece)
-
-
 def _show(axes: Axes, values_KT: np.ndarray, colours: Colormap, most: int, first: int = 0) -> AxesImage:
     """Draw a matrix from a step on, low keys below."""
     num_keys, num_steps = values_KT.shape
