@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnnlab.commands import train as run
-from rnnlab.commands.prepare import prepare
+from rnnlab.commands.prepare import PrepareSettings, prepare
 from rnnlab.settings import TrainSettings
 from rnnlab.training.recipes import find_data
 
@@ -214,7 +214,7 @@ def test_labels_that_appear_only_in_test_are_refused(tmp_path: Path, refuse: Cal
     ids=["BOM", "CRLF", "latin-1"],
 )
 def test_texts_as_other_programs_write_them_are_read_alike(
-    tmp_path: Path, compose: Compose, capsys: pytest.CaptureFixture[str], content: bytes, told: str
+    tmp_path: Path, compose: Callable[..., PrepareSettings], capsys: pytest.CaptureFixture[str], content: bytes, told: str
 ) -> None:
     words = ("data=text", f"data.source={place(tmp_path, 'mine.csv', content)}", f"paths.data={tmp_path / 'data'}")
     prepare(compose(*words, config_name="prepare"))
@@ -289,7 +289,9 @@ def test_bad_prices_are_refused(tmp_path: Path, refuse: Callable[..., None], cas
     refuse(message, "data=stock", f"data.source={place(tmp_path, 'mine.csv', content)}", *SHORT, *words)
 
 
-def test_prices_that_are_not_sorted_are_sorted_and_counted(tmp_path: Path, compose: Compose, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prices_that_are_not_sorted_are_sorted_and_counted(
+    tmp_path: Path, compose: Callable[..., PrepareSettings], capsys: pytest.CaptureFixture[str]
+) -> None:
     file = place(tmp_path, "mine.csv", prices(changed=random.Random(0).shuffle))
     prepare(compose("data=stock", f"data.source={file}", f"paths.data={tmp_path / 'data'}", *SHORT, config_name="prepare"))
     said = capsys.readouterr().err

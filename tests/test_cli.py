@@ -11,9 +11,9 @@ from tests.lanes import some
 
 from rnnlab.cli import compose_config, main, quoted
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError, Failed
+from rnnlab.config import ConfigError, Failed
 from rnnlab.paths import CONF
-from rnnlab.settings import TrainSettings
+from rnnlab.settings import Composed, TrainSettings
 from rnnlab.training.recipes import check
 
 Command = Callable[..., "CompletedProcess[str]"]
@@ -242,7 +242,7 @@ def test_what_hydra_understands_is_left_to_it() -> None:
 def test_the_exit_code_says_whether_anything_was_begun(
     error: type[ValueError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(config: Config) -> None:
+    def fail(composed: Composed) -> None:
         raise error("why")
 
     monkeypatch.setattr("sys.argv", ["prepare.py"])

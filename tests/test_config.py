@@ -248,7 +248,7 @@ def test_a_decoder_takes_the_encoders_cell_or_one_of_its_own(decoder_cell: str) 
 @pytest.mark.parametrize("data", ["speech", "text", "stock", "series", "dictation", "translation", "pronunciation"])
 def test_a_model_without_gradients_composes_with_any_data_and_takes_nothing_of_networks(model: str, data: str) -> None:
     config = compose_config("config", [f"model={model}", f"data={data}"]).values
-    assert set(config["model"]) == {"_target_", "baseline", "budget"}
+    assert set(config["model"]) == {"_target_", "baseline"}
     assert config["model"]["baseline"] == config["baseline"]
     assert isinstance(built(config, "model")(SPEC), FittedOnce)
 

@@ -63,16 +63,16 @@ CONTEXTS = sorted({words for words, _ in KEYS.values()})
 
 
 @pytest.fixture(scope="module")
-def store() -> dict[str, Config]:
+def store() -> dict[str, TrainSettings]:
     """Hold what each context composes."""
     return {}
 
 
 @pytest.fixture
-def composed(store: dict[str, Config], compose: Callable[..., TrainSettings]) -> Callable[[str], Config]:
+def composed(store: dict[str, TrainSettings], compose: Callable[..., TrainSettings]) -> Callable[[str], TrainSettings]:
     """Compose words, with every key of the page that belongs to them set to its default, as a user would type it."""
 
-    def made(context: str) -> Config:
+    def made(context: str) -> TrainSettings:
         if context not in store:
             typed = [f"{key}={_typed(default)}" for key, (words, default) in KEYS.items() if words == context and key not in GROUPS]
             store[context] = compose(*context.split(), *typed)
@@ -104,7 +104,7 @@ def test_the_page_names_the_knobs_that_it_must() -> None:
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_every_key_is_one_and_has_the_default_that_the_page_says(
-    context: str, composed: Callable[[str], Config], compose: Callable[..., TrainSettings]
+    context: str, composed: Callable[[str], TrainSettings], compose: Callable[..., TrainSettings]
 ) -> None:
     composed(context)
     plain = compose(*context.split())
@@ -113,7 +113,7 @@ def test_every_key_is_one_and_has_the_default_that_the_page_says(
     assert {key: known[key] for key in wanted} == wanted
 
 
-def test_quantiles_that_are_none_are_refused_once_it_is_known_that_targets_are_numbers(composed: Callable[[str], Config]) -> None:
+def test_quantiles_that_are_none_are_refused_once_it_is_known_that_targets_are_numbers(composed: Callable[[str], TrainSettings]) -> None:
     node = deepcopy(composed(KEYS["model.head.quantiles"][0]).model.values)
     node["head"]["quantiles"] = [2]
     with pytest.raises(ValueError, match=r"^model.head.quantiles=\[2.0\] is not allowed"):
@@ -121,7 +121,7 @@ def test_quantiles_that_are_none_are_refused_once_it_is_known_that_targets_are_n
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key not in (*GROUPS, *LATE, "model.head.quantiles")])
-def test_a_wrong_value_is_refused_by_its_key(key: str, composed: Callable[[str], Config]) -> None:
+def test_a_wrong_value_is_refused_by_its_key(key: str, composed: Callable[[str], TrainSettings]) -> None:
     asked = deepcopy(composed(KEYS[key][0]).composed)
     *parts, last = key.split(".")
     if parts[0:1] == ["cell"] or parts[0:1] == ["frontend"]:  # the model holds what was composed from them

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from rnnlab.paths import HOME
+from rnnlab.settings import TrainSettings
 
-CLIMB = runpy.run_path(str(HOME / "experiments/memory/climb.py"), run_name="climb")
+CLIMB = runpy.run_path(str(HOME / "experiments/memory/run.py"), run_name="climb")
 LENGTHS = (5, 10, 20, 40)
 
 
@@ -54,8 +55,8 @@ def test_nothing_is_reached_where_the_first_rung_fails_twice() -> None:
 
 
 @pytest.mark.parametrize(("setting", "data"), list(zip(CLIMB["SETTINGS"], 4 * list(CLIMB["LADDERS"]), strict=False)))
-def test_every_job_of_the_study_composes(setting: str, data: str, compose: Callable[..., object]) -> None:
+def test_every_job_of_the_study_composes(setting: str, data: str, compose: Callable[..., TrainSettings]) -> None:
     config = compose(*CLIMB["Rung"](data, setting, 12, 3).words(CLIMB["Budget"](7, 0.02)))
-    assert config.data.values["num_steps"] == 12 and config.seed == 3 and config.trainer.max_epochs == 7  # type: ignore[index]
+    assert config.data.values["num_steps"] == 12 and config.seed == 3 and config.trainer.max_epochs == 7
     assert config.optimizer.values["lr"] == 0.02
     assert config.model.values["head"]["pooling"] == "last" and config.callbacks.early_stopping.when_solved

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,10 @@ from rnnlab.models.base import SequenceModule
 from rnnlab.paths import CONF
 from rnnlab.report.runs import read_groups
 from rnnlab.report.verdicts import summaries, verdicts
-from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Metric
 from rnnlab.tracking.tracker import connect
 
-Compose = Callable[..., TrainSettings]
+Compose = Callable[..., Any]  # the settings of the command that `config_name` names
 SAMPLE = CONF.parent / "data/samples/music"
 WORDS = ("data=music", "data.source=sample", "trainer=smoke", "tracking.log_model=false")
 PIECE = SAMPLE / "test/canon-01.csv"

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from rnnlab.paths import CONF
 from rnnlab.settings import TrainSettings
 from rnnlab.training import callbacks
 
-Compose = Callable[..., TrainSettings]
+Compose = Callable[..., Any]  # the settings of the command that `config_name` names
 SAMPLES = CONF.parent / "data/samples"
 SIZES = ("trainer=smoke", "trainer.max_epochs=1", "data.source=sample", "data.loader.batch_size=16", "tracking.log_model=false")
 ENCODER = "model.recurrence.hidden_size=16"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import log
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Regularisation, make_task
 from rnnlab.training.callbacks import StopWhenSolved
 
-Compose = Callable[..., TrainSettings]
+Compose = Callable[..., Any]  # the settings of the command that `config_name` names
 SPEC = DataSpec("adding", "features", 2, "real", 1, ("sum",), solved_at=0.01)
 SMALL = ("data.num_train=320", "data.num_val=200", "data.num_test=300", "data.loader.batch_size=32", "tracking.log_model=false")
 LEARNING = ("model=gru", "model.recurrence.hidden_size=16", "model.head.dropout=0", "optimizer.lr=0.02", "scheduler=none")

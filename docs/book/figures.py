@@ -18,6 +18,9 @@ import torch
 from matplotlib.axes import Axes
 from places import DOCS, EXPERIMENTS, HOME
 
+from rnnlab.cells.base import Cell
+from rnnlab.cells.gru import GRUCell
+
 ROOT = HOME / "build" / "figures"
 IMAGES = DOCS / "images" / "principles"
 COLOURS = ("#3f51b5", "#e07b39", "#2e8b57", "#8a4fa3", "#c0392b", "#555555", "#1aa6b7")
@@ -43,11 +46,13 @@ def artifact(run_id: str, name: str) -> Path:
     return next(path for path in (ROOT / "outputs" / run_id).rglob(name))
 
 
-def model_of(run_id: str) -> "torch.nn.Module":
-    """Load a run's model."""
+def cell_of(run_id: str) -> Cell:
+    """Load the cell of a run's first layer."""
     from rnnlab.evaluation.bundle import load_bundle
 
-    return load_bundle(artifact(run_id, "bundle")).model
+    cell = load_bundle(artifact(run_id, "bundle")).model.get_submodule("recurrence.layers.0.0")
+    assert isinstance(cell, Cell)
+    return cell
 
 
 def hours_of(run_id: str, num_hours: int) -> torch.Tensor:
@@ -82,13 +87,13 @@ def forecast() -> None:
     """Load of the next hour by a simple network, and its state."""
     run_id = trained(f"model=srnn {SERIES}")
     table = pd.read_parquet(artifact(run_id, "test.parquet")).tail(24 * 5)
-    target, said = (next(table[name] for name in table if name.startswith(start)) for start in ("target", "prediction"))
+    target, said = (next(table[name] for name in table if str(name).startswith(start)) for start in ("target", "prediction"))
     _, (above, below) = plt.subplots(2, 1, figsize=(8, 4.6), sharex=False, height_ratios=[2, 1])
     above.plot(np.arange(len(table)), target.to_numpy(), color="#999999", lw=2.5, label="measured")
     above.plot(np.arange(len(table)), said.to_numpy(), color=COLOURS[0], lw=1.2, label="forecast an hour before")
     above.legend(frameon=False, loc="upper right", ncols=2)
     plain(above, "hours of the test part", "load (MW)")
-    hidden_TH = model_of(run_id).recurrence.layers[0][0](hours_of(run_id, 48))[0]
+    hidden_TH = cell_of(run_id)(hours_of(run_id, 48))[0]
     below.plot(hidden_TH[:, :8], lw=1)
     plain(below, "hours of one window", "eight of the state")
     plt.tight_layout()
@@ -99,7 +104,7 @@ def forecast() -> None:
 def states() -> None:
     """Hidden states of the simple network over two days, sorted by when they peak."""
     run_id = trained(f"model=srnn {SERIES}")
-    hidden_HT = model_of(run_id).recurrence.layers[0][0](hours_of(run_id, 48))[0].T[:16].numpy()
+    hidden_HT = cell_of(run_id)(hours_of(run_id, 48))[0].T[:16].numpy()
     order = np.argsort(hidden_HT[:, 24:].argmax(1))
     plt.figure(figsize=(8, 2.8))
     plt.imshow(hidden_HT[order], aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1)
@@ -112,7 +117,7 @@ def states() -> None:
 def lstm_gates() -> None:
     """Gates of a trained LSTM over two days."""
     run_id = trained(f"model=lstm {SERIES}")
-    cell = model_of(run_id).recurrence.layers[0][0]
+    cell = cell_of(run_id)
     inputs_TF = hours_of(run_id, 48)[0]
     w = {name: value for name, value in cell.kernel.named_parameters()}
     hidden_TH = cell(inputs_TF[None])[0]
@@ -138,7 +143,7 @@ def gradients() -> None:
         "srnn, PyTorch's": memory.simple("tanh", "uniform"),
         "srnn, orthogonal": memory.simple("tanh", "orthogonal"),
         "relu, identity": memory.simple("relu", "identity"),
-        "gru, PyTorch's": lambda: memory.GRUCell(memory.INPUTS, memory.HIDDEN),
+        "gru, PyTorch's": lambda: GRUCell(memory.INPUTS, memory.HIDDEN),
         "lstm, PyTorch's": memory.lstm(None),
         "lstm, forget bias 1": memory.lstm(1.0),
         "lstm, forget bias 3": memory.lstm(3.0),
@@ -161,10 +166,12 @@ def alignment() -> None:
     """Which letter says which phone: posterior of each token at each step given the transcript, before and after learning."""
     from rnnlab.evaluation.bundle import load_bundle
     from rnnlab.layers.ctc import BLANK, ctc_loss, greedy
+    from rnnlab.models.base import SequenceModule
 
     run_id = trained("model=birnn data=pronunciation epochs=2")
     bundle = load_bundle(artifact(run_id, "bundle"))
     word, phones = "phishers", ["F", "IH", "SH", "ER", "Z"]  # a word that CMUdict does not have
+    assert isinstance(bundle.model, SequenceModule)
     ((_, batch),) = bundle.batches([word])
     with torch.no_grad():
         logits_1TV, length_1 = bundle.model.with_lengths(batch.inputs, batch.input_lengths)

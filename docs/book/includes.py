@@ -20,7 +20,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
 from places import EXPERIMENTS, HOME, link, page_of, source_of
 
 LINE = re.compile(r"^\[(?:(?P<kind>code|test|output): (?P<what>[^\]]+)|equations)\]\((?P<path>[^)\s]+)\)$", re.MULTILINE)
@@ -28,9 +31,9 @@ LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<an
 FENCED = re.compile(r"(^ *```.*?^ *```$)", re.DOTALL | re.MULTILINE)
 
 
-def on_page_markdown(markdown: str, page: "object", config: "object", files: "object") -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put what is named in its place (an event of MkDocs)."""
-    name = page.file.src_uri  # type: ignore[attr-defined]
+    name = page.file.src_uri
     if not source_of(name).is_file():  # made while the book is built
         return markdown
     return expanded(markdown, source_of(name), name)

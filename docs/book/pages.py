@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import keys
+from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from places import DOCS, EXPERIMENTS, HOME, SHOWN, source_of, studies
 
 PACKAGE = HOME / "src" / "rnnlab"
@@ -17,32 +19,32 @@ BESIDE = "beside"
 """The page of the modules that stand beside the rooms."""
 
 
-def on_config(config: "object") -> "object":
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Complete the nav (an event of MkDocs): what is made, and pages that no section names yet."""
-    named = set(re.findall(r"[\w/-]+\.md", str(config["nav"])))  # type: ignore[index]
+    named = set(re.findall(r"[\w/-]+\.md", str(config["nav"])))
     others = [page.name for page in sorted(DOCS.glob("*.md")) if page.name not in named]
     made: dict[str, list[object]] = {"Findings": findings_nav(), "Reference": reference_nav(), "How to": [*others]}
-    for section in config["nav"]:  # type: ignore[index]
+    for section in config["nav"]:
         ((title, entries),) = section.items()
         if title in made:
             entries.extend(made[title])
     return config
 
 
-def on_files(files: Files, config: "object") -> Files:
+def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages (an event of MkDocs)."""
     for name, text in {**written(), **api()}.items():
-        files.append(File.generated(config, name, content=text))  # type: ignore[arg-type]
+        files.append(File.generated(config, name, content=text))
     for study in studies():
         for file in sorted((EXPERIMENTS / study).iterdir()):
             if file.suffix in SHOWN:
-                files.append(File.generated(config, f"findings/{study}/{file.name}", abs_src_path=str(file)))  # type: ignore[arg-type]
+                files.append(File.generated(config, f"findings/{study}/{file.name}", abs_src_path=str(file)))
     return files
 
 
-def on_post_page(output: str, page: "object", config: "object") -> str:
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """Say which language a page is in (an event of MkDocs)."""
-    is_chinese = page.file.src_uri.startswith("zh/")  # type: ignore[attr-defined]
+    is_chinese = page.file.src_uri.startswith("zh/")
     return output.replace('<html lang="en"', '<html lang="zh-CN"', 1) if is_chinese else output
 
 
@@ -64,7 +66,7 @@ def finding(study: str) -> str:
     files = sorted(file.name for file in (EXPERIMENTS / study).iterdir() if file.suffix in SHOWN)
     figures = [name for name in files if name.endswith((".png", ".svg")) and f"]({name})" not in text]
     shown = "".join(f"\n![{Path(name).stem.replace('_', ' ')}]({name})\n" for name in figures)
-    others = [name for name in files if name.endswith((".csv", ".html"))]
+    others = [name for name in files if name.endswith(".csv")]
     listed = f"\nFiles: {', '.join(f'[{name}]({name})' for name in others)}\n" if others else ""
     return f"{text}\n## Figures\n{shown}{listed}" if figures else f"{text}{listed}"
 

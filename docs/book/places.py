@@ -6,7 +6,7 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parents[2]
 DOCS = HOME / "docs"
 EXPERIMENTS = HOME / "experiments"
-SHOWN = {".png", ".svg", ".csv", ".html"}
+SHOWN = {".png", ".svg", ".csv"}
 """What a study's page may link to and show."""
 
 

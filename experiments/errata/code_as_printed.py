@@ -1,12 +1,14 @@
 """Lines of code as printed, run as far as they go: what Python and NumPy say."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 
-def said(run: object) -> str:
+def said(run: Callable[[], object]) -> str:
     """Return the error of something that is called."""
     try:
-        run()  # type: ignore[operator]
+        run()
     except (SyntaxError, ValueError) as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0]}"
     return "no error"

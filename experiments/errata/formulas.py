@@ -8,9 +8,9 @@ W_O, B_O = np.array([0.7, 0.8]), 0.9
 H_0, X_1 = 0.0, 1.0
 
 
-def sigmoid(z: np.ndarray | float) -> np.ndarray | float:
+def sigmoid(z: np.ndarray | float) -> np.ndarray:
     """Return 1 / (1 + exp(-z))."""
-    return 1 / (1 + np.exp(-z))
+    return np.asarray(1 / (1 + np.exp(-np.asarray(z))))
 
 
 def worked_example() -> dict[str, object]:

@@ -85,7 +85,11 @@ def relative_errors(loss: Callable[[np.ndarray, np.ndarray], float], **as_printe
     errors: dict[str, list[float]] = {}
     for seed in range(SEEDS):
         weights, inputs, labels = drawn(seed)
-        true = finite_differences(weights, lambda w, x=inputs, t=labels: loss(forward(w, x)[1], t))
+
+        def loss_of(changed: Weights, inputs: np.ndarray = inputs, labels: np.ndarray = labels) -> float:
+            return loss(forward(changed, inputs)[1], labels)
+
+        true = finite_differences(weights, loss_of)
         said = backward(weights, inputs, labels, **as_printed)
         for name in weights:
             errors.setdefault(name, []).append(float(np.linalg.norm(said[name] - true[name]) / np.linalg.norm(true[name])))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from rnnlab.cells.base import Cell
 from rnnlab.cells.gru import GRUCell
 from rnnlab.cells.lstm import LSTMCell
-from rnnlab.cells.srnn import SRNNCell
+from rnnlab.cells.srnn import Activation, SRNNCell
+from rnnlab.cells.weights import Initialisation
 
 HIDDEN, INPUTS, BATCH, SEEDS = 64, 2, 4, 10
 Make = Callable[[], Cell]
@@ -49,16 +51,16 @@ def ratios(make: Make, num_steps: int) -> np.ndarray:
     return np.array([norms[0] / norms[-1] for norms in found])
 
 
-def simple(activation: str, initialisation: str, gain: float = 1.0) -> Make:
+def simple(activation: Activation, initialisation: Initialisation | Literal["he"], gain: float = 1.0) -> Make:
     """Return what draws a simple recurrent network; `he`: N(0, 2 / H) for its recurrent matrix."""
 
     def make() -> Cell:
-        cell = SRNNCell(INPUTS, HIDDEN, activation)  # type: ignore[arg-type]
-        cell.initialise("xavier" if initialisation == "he" else initialisation)  # type: ignore[arg-type]
+        cell = SRNNCell(INPUTS, HIDDEN, activation)
+        cell.initialise("xavier" if initialisation == "he" else initialisation)
         with torch.no_grad():
             if initialisation == "he":
-                cell.kernel.weight_hh_l0.normal_(0, math.sqrt(2 / HIDDEN))
-            cell.kernel.weight_hh_l0.mul_(gain)
+                cell.kernel.get_parameter("weight_hh_l0").normal_(0, math.sqrt(2 / HIDDEN))
+            cell.kernel.get_parameter("weight_hh_l0").mul_(gain)
         return cell
 
     return make
@@ -71,8 +73,8 @@ def lstm(forget_bias: float | None) -> Make:
         cell = LSTMCell(INPUTS, HIDDEN)
         if forget_bias is not None:
             with torch.no_grad():
-                cell.kernel.bias_ih_l0[HIDDEN : 2 * HIDDEN] = forget_bias
-                cell.kernel.bias_hh_l0[HIDDEN : 2 * HIDDEN] = 0
+                cell.kernel.get_parameter("bias_ih_l0")[HIDDEN : 2 * HIDDEN] = forget_bias
+                cell.kernel.get_parameter("bias_hh_l0")[HIDDEN : 2 * HIDDEN] = 0
         return cell
 
     return make
@@ -145,7 +147,7 @@ def recurrent_gradient(make: Make, seed: int, num_recent: int) -> Tensor:
             state = tuple(part.detach() for part in state)
         state = cell.step(input_BF, state)
     loss = (state[0] @ torch.randn(HIDDEN, dtype=torch.float64)).sum()
-    (found,) = torch.autograd.grad(loss, [cell.kernel.weight_hh_l0])
+    (found,) = torch.autograd.grad(loss, [cell.kernel.get_parameter("weight_hh_l0")])
     return found
 
 

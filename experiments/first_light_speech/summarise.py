@@ -11,39 +11,36 @@ import pandas as pd
 from scipy import stats
 
 from rnnlab.paths import root
-from rnnlab.tracking.tracker import connect
+from rnnlab.tracking.table import in_order, runs_table
+from rnnlab.tracking.tracker import TrackingError, connect
 
 EXPERIMENT = "first_light_speech"
 NUM_RESAMPLES = 10_000
 
 
+COLUMNS = {
+    "model": "params.model",
+    "split": "params.data.split",
+    "fold": "params.data.fold",
+    "seed": "params.seed",
+    "val_accuracy": "metrics.best/accuracy",
+    "test_accuracy": "metrics.test/accuracy",
+    "num_parameters": "metrics.model/num_parameters",
+    "fit_seconds": "metrics.time/fit_seconds",
+    "test_hash": "tags.test_hash",
+    "git_commit": "git_commit",
+}
+
+
 def runs() -> pd.DataFrame:
-    """Return one row a finished run, in percent where it is a share."""
-    client = connect(None, root())
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        sys.exit(f"no experiment {EXPERIMENT!r} in {root() / 'mlflow.db'}: run the commands of README.md first")
-    rows = []
-    for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1000):
-        params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-        rows.append(
-            {
-                "model": params["model"],
-                "split": "speaker" if params["data.split"] == "speaker" else "official",
-                "fold": int(params["data.fold"]),
-                "seed": int(params["seed"]),
-                "val_accuracy": round(100 * metrics["best/accuracy"], 2),
-                "test_accuracy": round(100 * metrics["test/accuracy"], 2),
-                "num_parameters": int(metrics["model/num_parameters"]),
-                "fit_seconds": round(metrics["time/fit_seconds"]),
-                "test_hash": tags["test_hash"],
-                "git_commit": tags["git_commit"][:10] + ("+" if tags["git_dirty"] == "true" else ""),
-            }
-        )
-    table = pd.DataFrame(rows).sort_values(["split", "model", "fold", "seed"], ignore_index=True)
-    if (repeated := table.duplicated(["split", "model", "fold", "seed"])).any():
-        sys.exit(f"{repeated.sum()} runs are there twice: delete the older ones in the UI, or start from a fresh tracking database")
-    return table
+    """Return one row per finished run, accuracies in percent."""
+    table = runs_table(connect(None, root()), [EXPERIMENT], COLUMNS, "the commands of README.md")
+    table["split"] = table["split"].where(table["split"] == "speaker", "official")
+    accuracies = ["val_accuracy", "test_accuracy"]
+    table[accuracies] = (100 * table[accuracies]).round(2)
+    table["fit_seconds"] = table["fit_seconds"].round()
+    table = table.astype(dict.fromkeys(["fold", "seed", "num_parameters", "fit_seconds"], int))
+    return in_order(table, ["split", "model", "fold", "seed"])
 
 
 def resample_speakers(accuracies_FS: np.ndarray) -> tuple[float, float]:
@@ -82,4 +79,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TrackingError as error:
+        sys.exit(f"error: {error}")

@@ -15,11 +15,11 @@ from scipy.stats import spearmanr
 
 from rnnlab.paths import root
 from rnnlab.report.style import COLOURS
-from rnnlab.tracking.parents import finished_run, read_plan
+from rnnlab.tracking.parents import finished_run, read_plan, with_runs
 from rnnlab.tracking.tracker import Client, Run, TrackingError, connect, find_runs, metric_history
 
 HERE = Path(__file__).parent
-CLIMB = runpy.run_path(str(HERE / "climb.py"), run_name="climb")
+CLIMB = runpy.run_path(str(HERE / "run.py"), run_name="climb")
 HORIZON = "insight/gradient_horizon"
 CELLS = ("srnn", "lstm", "gru")
 
@@ -36,12 +36,11 @@ def jobs(client: Client) -> pd.DataFrame:
                 plan = read_plan(client, parent.info.run_id, Path(scratch) / parent.info.run_id)
             except TrackingError:  # nothing of it is climbed yet
                 continue
-            for job in plan["jobs"]:
-                runs = find_runs(client, f"tags.identity = '{job['identity']}'")
+            for job, runs in with_runs(client, plan["jobs"]):
                 if runs and job["identity"] not in found:
                     found[job["identity"]] = row_of(client, finished_run(runs) or runs[0], job["words"])
     if not found:
-        sys.exit(f"no jobs of the study in {root() / 'mlflow.db'}: run experiments/memory/climb.py first")
+        sys.exit(f"no jobs of the study in {root() / 'mlflow.db'}: run experiments/memory/run.py first")
     table = pd.DataFrame(found.values())
     order = {name: place for place, name in enumerate(CLIMB["SETTINGS"])}
     return table.sort_values(
@@ -91,10 +90,9 @@ def longest(table: pd.DataFrame) -> pd.DataFrame:
     for (data, setting), part in table[has_own_budget(table)].groupby(["data", "setting"], sort=False):
         climbed = part[~part["is_look"]].set_index(["num_steps", "seed"])
         looks = part[part["is_look"]]
+        lengths = sorted(set(climbed.index.get_level_values(0)))
         try:
-            found = CLIMB["climb"](
-                lambda length, seed, climbed=climbed: bool(climbed.loc[(length, seed), "is_solved"]), sorted(set(climbed.index.levels[0]))
-            )
+            found = CLIMB["climb"](lambda length, seed, climbed=climbed: bool(climbed.loc[(length, seed), "is_solved"]), lengths)
         except KeyError:
             print(f"left out: {data} {setting} is not climbed to its end", file=sys.stderr)
             continue
@@ -221,7 +219,7 @@ def sentences(found: pd.DataFrame) -> str:
             said.append(f"Rank correlation of horizon before training and longest T: {rho:.2f} (p = {p:.2g}, {count} settings).")
         lines.append(" ".join(said))
     left = [data for data in CLIMB["LADDERS"] if data not in set(found["data"])]
-    lines += [f"- **{data}**: not climbed yet; `python experiments/memory/climb.py --data {data}` does." for data in left]
+    lines += [f"- **{data}**: not climbed yet; `python experiments/memory/run.py --data {data}` does." for data in left]
     return "\n".join(lines)
 
 

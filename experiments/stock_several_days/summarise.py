@@ -17,36 +17,36 @@ from rnnlab.data.series.stock import StockData
 from rnnlab.evaluation.bundle import Bundle, load_bundle
 from rnnlab.paths import root
 from rnnlab.settings import Composed, Paths
+from rnnlab.tasks.forecast import Forecast
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.tracker import Client, connect, read_artifact
+from rnnlab.tracking.table import runs_table
+from rnnlab.tracking.tracker import Client, TrackingError, connect, read_artifact
 
 EXPERIMENT, HORIZONS = "stock_several_days", [1, 2, 3, 4, 5]
-Runs = pd.DataFrame
+COLUMNS = {
+    "run_id": "run_id",
+    "way": "model",
+    "fold": "params.data.fold",
+    "seed": "params.seed",
+    **{f"qlike_{day}d": f"metrics.test/qlike/volatility_{day}d" for day in HORIZONS},
+    "num_parameters": "tags.num_parameters",
+    "fit_seconds": "metrics.time/fit_seconds",
+    "test_hash": "tags.test_hash",
+    "git_commit": "git_commit",
+    "horizons": "params.data.horizon_days",
+    "baseline": "tags.baseline",
+}
 
 
-def runs(client: Client) -> Runs:
-    """Return one row a finished run."""
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        sys.exit(f"no experiment {EXPERIMENT!r} in {root() / 'mlflow.db'}: run the commands of README.md first")
-    rows = []
-    for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1000):
-        params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-        several = params["data.horizon_days"] != "[1]"
-        rows.append(
-            {
-                "run_id": run.info.run_id,
-                "way": tags.get("baseline") or params["model"] + ("" if several else " (one step)"),
-                "fold": int(params["data.fold"]),
-                "seed": int(params["seed"]),
-                **{f"qlike_{day}d": metrics.get(f"test/qlike/volatility_{day}d" if several else "") for day in HORIZONS},
-                "num_parameters": int(tags["num_parameters"]),
-                "fit_seconds": round(metrics["time/fit_seconds"], 1),
-                "test_hash": tags["test_hash"],
-                "git_commit": tags["git_commit"][:10] + ("+" if tags["git_dirty"] == "true" else ""),
-            }
-        )
-    return pd.DataFrame(rows).sort_values(["way", "fold", "seed"], ignore_index=True)
+def runs(client: Client) -> pd.DataFrame:
+    """Return one row per finished run; of one-step runs, QLIKE is filled in later."""
+    table = runs_table(client, [EXPERIMENT], COLUMNS, "the commands of README.md")
+    has_one_step = table["horizons"] == "[1]"
+    table.loc[has_one_step, [f"qlike_{day}d" for day in HORIZONS]] = float("nan")
+    table.loc[has_one_step & table["baseline"].isna(), "way"] += " (one step)"
+    table["fit_seconds"] = table["fit_seconds"].round(1)
+    table = table.drop(columns=["horizons", "baseline"]).astype(dict.fromkeys(["fold", "seed", "num_parameters"], int))
+    return table.sort_values(["way", "fold", "seed"], ignore_index=True)
 
 
 def several_days(recorded: Composed, paths: Paths) -> StockData:
@@ -59,7 +59,8 @@ def several_days(recorded: Composed, paths: Paths) -> StockData:
 @torch.inference_mode()
 def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
     """Forecast tomorrow, take the forecast for what happened, go on: QLIKE of the mean variance over 1 to 5 days."""
-    assert isinstance(bundle.reader, WindowReader)
+    task = bundle.model.task
+    assert isinstance(bundle.reader, WindowReader) and isinstance(task, Forecast)
     own, rows = bundle.reader.fitted, data.rows["test"]
     read = data.windows.inputs(rows, data.window).astype(np.float64) * data.scales.feature_std + data.scales.feature_mean
     ids = torch.arange(len(rows))
@@ -70,7 +71,9 @@ def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
         batch = Batch(
             inputs, torch.full_like(ids, data.window), torch.ones(len(ids), 1), torch.ones_like(ids), ids, Reference(offset, scale, scale)
         )
-        variance = bundle.model.task.forecasts(bundle.model.predict(batch), batch)[:, 0, 0].double().numpy()
+        outputs = bundle.model.predict(batch)
+        assert isinstance(outputs, torch.Tensor)
+        variance = task.forecasts(outputs, batch)[:, 0, 0].double().numpy()
         variances.append(variance)
         read = np.concatenate([read[:, 1:], np.log(variance)[:, None, None]], axis=1)
     forecast = np.cumsum(variances, axis=0).T / np.array(HORIZONS)
@@ -99,4 +102,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TrackingError as error:
+        sys.exit(f"error: {error}")

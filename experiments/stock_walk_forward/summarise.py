@@ -12,7 +12,8 @@ import pandas as pd
 import statsmodels.api as sm
 
 from rnnlab.paths import root
-from rnnlab.tracking.tracker import Client, connect, read_artifact
+from rnnlab.tracking.table import in_order, runs_table
+from rnnlab.tracking.tracker import Client, TrackingError, connect, read_artifact
 
 EXPERIMENT = "stock_walk_forward"
 NUM_LAGS = 10
@@ -22,34 +23,29 @@ METRICS = (
 )
 
 
+COLUMNS = {
+    "run_id": "run_id",
+    "model": "model",
+    "target": "params.data.target",
+    "fold": "params.data.fold",
+    "seed": "params.seed",
+    **{name: f"metrics.test/{name}" for name in METRICS},
+    "fit_seconds": "metrics.time/fit_seconds",
+    "test_hash": "tags.test_hash",
+    "git_commit": "git_commit",
+    "quantiles": "params.model.head.quantiles",
+    "baseline": "tags.baseline",
+}
+
+
 def runs(client: Client) -> pd.DataFrame:
-    """Return one row a finished run."""
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        sys.exit(f"no experiment {EXPERIMENT!r} in {root() / 'mlflow.db'}: run the commands of README.md first")
-    rows = []
-    for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1000):
-        params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-        has_quantiles = params.get("model.head.quantiles", "[]") != "[]"
-        rows.append(
-            {
-                "run_id": run.info.run_id,
-                "model": tags.get("baseline") or params["model"] + ("+quantiles" if has_quantiles else ""),
-                "target": params["data.target"],
-                "fold": int(params["data.fold"]),
-                "seed": int(params["seed"]),
-                **{name: metrics.get(f"test/{name}") for name in METRICS},
-                "fit_seconds": round(metrics["time/fit_seconds"], 1),
-                "test_hash": tags["test_hash"],
-                "git_commit": tags["git_commit"][:10] + ("+" if tags["git_dirty"] == "true" else ""),
-            }
-        )
-    table = pd.DataFrame(rows).sort_values(["target", "model", "fold", "seed"], ignore_index=True)
-    if table.duplicated(["target", "model", "fold", "seed"]).any():
-        sys.exit("runs are there twice: delete the older ones in the UI, or start from a fresh tracking database")
-    if (hashes := table.groupby(["target", "fold"])["test_hash"].nunique()).max() > 1:
-        sys.exit(f"runs of one fold differ in their test split: {hashes[hashes > 1].to_dict()}")
-    return table
+    """Return one row per finished run."""
+    table = runs_table(client, [EXPERIMENT], COLUMNS, "the commands of README.md")
+    has_quantiles = table["quantiles"].fillna("[]") != "[]"
+    table.loc[has_quantiles & table["baseline"].isna(), "model"] += "+quantiles"
+    table["fit_seconds"] = table["fit_seconds"].round(1)
+    table = table.drop(columns=["quantiles", "baseline"]).astype({"fold": int, "seed": int})
+    return in_order(table, ["target", "model", "fold", "seed"], same_test=["target", "fold"])
 
 
 def predictions(client: Client, table: pd.DataFrame, target: str, model: str) -> pd.DataFrame:
@@ -109,8 +105,8 @@ def print_tests(client: Client, table: pd.DataFrame) -> None:
         counted = found[found["target"] != 0]
         right = (np.sign(counted["prediction"]) == np.sign(counted["target"])).groupby(counted["date"]).mean()
         print(f"  direction right, by date: {mean_with_interval(right - 0.5)} (above a half)")
-        by_date = found.groupby("date")[["prediction", "target"]]
-        correlations = by_date.apply(lambda day: day["prediction"].corr(day["target"])).dropna()
+        days = found.groupby("date")[["prediction", "target"]]
+        correlations = days.apply(lambda day: day["prediction"].corr(day["target"])).dropna()
         print(f"  IC by date: {mean_with_interval(correlations)}" if len(correlations) else "  IC: all forecasts of a day are alike")
 
 
@@ -125,4 +121,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TrackingError as error:
+        sys.exit(f"error: {error}")

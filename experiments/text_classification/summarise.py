@@ -9,40 +9,40 @@ from pathlib import Path
 import pandas as pd
 
 from rnnlab.paths import root
-from rnnlab.tracking.tracker import connect
+from rnnlab.tracking.table import in_order, runs_table
+from rnnlab.tracking.tracker import TrackingError, connect
 
 EXPERIMENTS = {"text_classification": "", "text_classification_vectors": ", vectors"}
 
 
+FRACTIONS = ("best/accuracy", "test/accuracy", "test/f1_macro", "test/ece")
+COLUMNS = {
+    "data": "params.data",
+    "model": "model",
+    "seed": "params.seed",
+    **{name.replace("/", "_"): f"metrics.{name}" for name in FRACTIONS},
+    "num_parameters": "metrics.model/num_parameters",
+    "fit_seconds": "metrics.time/fit_seconds",
+    "peak_mb": "metrics.memory/peak_mb",
+    "test_hash": "tags.test_hash",
+    "git_commit": "git_commit",
+    "cell": "params.cell",
+    "baseline": "tags.baseline",
+    "experiment": "experiment",
+}
+
+
 def runs() -> pd.DataFrame:
-    """Return one row a finished run, in percent where it is a share."""
-    client = connect(None, root())
-    added = {found.experiment_id: text for name, text in EXPERIMENTS.items() if (found := client.get_experiment_by_name(name))}
-    if not added:
-        sys.exit(f"no experiment of {', '.join(EXPERIMENTS)} in {root() / 'mlflow.db'}: run the commands of README.md first")
-    rows = []
-    for run in client.search_runs(list(added), "attributes.status = 'FINISHED'", max_results=1000):
-        params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-        shares = {name: round(100 * metrics[name], 2) for name in ("best/accuracy", "test/accuracy", "test/f1_macro", "test/ece")}
-        rows.append(
-            {
-                "data": params["data"],
-                "model": tags.get("baseline") or f"{params['model']} ({params['cell']}{added[run.info.experiment_id]})",
-                "seed": int(params["seed"]),
-                **{name.replace("/", "_"): value for name, value in shares.items()},
-                "num_parameters": int(metrics["model/num_parameters"]),
-                "fit_seconds": round(metrics["time/fit_seconds"]),
-                "peak_mb": round(metrics["memory/peak_mb"]),
-                "test_hash": tags["test_hash"],
-                "git_commit": tags["git_commit"][:10] + ("+" if tags["git_dirty"] == "true" else ""),
-            }
-        )
-    table = pd.DataFrame(rows).sort_values(["data", "model", "seed"], ignore_index=True)
-    if table.duplicated(["data", "model", "seed"]).any():
-        sys.exit("runs are there twice: delete the older ones in the UI, or start from a fresh tracking database")
-    if table.groupby("data")["test_hash"].nunique().max() > 1:
-        sys.exit("runs on one data set differ in their test split")
-    return table
+    """Return one row per finished run, fractions in percent."""
+    table = runs_table(connect(None, root()), list(EXPERIMENTS), COLUMNS, "the commands of README.md")
+    is_network = table["baseline"].isna()
+    table.loc[is_network, "model"] += " (" + table["cell"] + table["experiment"].map(EXPERIMENTS) + ")"
+    percents = [name.replace("/", "_") for name in FRACTIONS]
+    table[percents] = (100 * table[percents]).round(2)
+    seconds_and_size = ["fit_seconds", "peak_mb"]
+    table[seconds_and_size] = table[seconds_and_size].round()
+    table = table.drop(columns=["cell", "baseline", "experiment"]).astype(dict.fromkeys(["seed", "num_parameters", *seconds_and_size], int))
+    return in_order(table, ["data", "model", "seed"], same_test=["data"])
 
 
 def main() -> None:
@@ -59,4 +59,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TrackingError as error:
+        sys.exit(f"error: {error}")

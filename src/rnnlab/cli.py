@@ -158,6 +158,8 @@ def as_composed(composed: DictConfig, choices: Mapping[str, str], words: list[st
     values: Config = OmegaConf.to_container(composed, resolve=False)  # type: ignore[assignment]  # a mapping, since the root is one
     values.pop("hydra", None)
     values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[assignment]  # likewise
+    if "model" in values:  # the budget is met before the model's class is asked
+        values["budget"] = values["model"].pop("budget", None)
     by_group = {group: choice for group, choice in choices.items() if "hydra" not in group and "@" not in group and group != "paths"}
     return Composed(values, Choices(by_group), tuple(words))
 

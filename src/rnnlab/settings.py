@@ -355,8 +355,7 @@ class TrainSettings:
         Raises:
             ConfigError: names the key, what was given, what is allowed.
         """
-        values, model = composed.values, dict(composed.values["model"])
-        budget = model.pop("budget", values.get("budget"))
+        values, budget = composed.values, composed.values.get("budget")
         if budget is not None:
             whole(budget, 1, "model.budget", " of parameters", ", or null")
         trainer = TrainerSettings.of(values["trainer"], values.get("epochs"))
@@ -365,7 +364,7 @@ class TrainSettings:
         _refuse_out_of_range(values["optimizer"], "optimizer", _OPTIMIZER_RANGES)
         _refuse_scaled_clipping(values["trainer"], values["optimizer"])
         return cls(
-            model=Node("model", model),
+            model=Node("model", values["model"]),
             data=Node("data", values["data"]),
             optimizer=Node("optimizer", values["optimizer"]),
             scheduler=Node("scheduler", values["scheduler"]),

@@ -1,5 +1,7 @@
 """Linear methods against closed forms and numpy's own least squares."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +39,7 @@ def split(batch: Batch, size: int) -> list[Batch]:
         rows = slice(start, start + size)
         reference = None if batch.reference is None else Reference(*(value[rows] for value in vars(batch.reference).values()))
         tensors = {name: value[rows] for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
-        parts.append(Batch(**tensors, reference=reference))
+        parts.append(replace(batch, reference=reference, **tensors))  # type: ignore[arg-type]  # names of fields that hold tensors
     return parts
 
 
@@ -181,7 +183,8 @@ def test_a_class_without_training_examples_keeps_its_place_and_is_not_forecast(m
     kept = train.targets != missing
     parts = {name: value[kept] for name, value in vars(train).items() if isinstance(value, torch.Tensor)}
     made = method(classes_of(3), SETTINGS)
-    outputs = made.predict(made.fit([Batch(**parts)], [test]), test)
+    few = replace(train, **parts)  # type: ignore[arg-type]  # names of fields that hold tensors
+    outputs = made.predict(made.fit([few], [test]), test)
     assert outputs.shape == (80, 3)
     assert (outputs.argmax(1) != missing).all()
 

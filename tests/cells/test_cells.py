@@ -1,6 +1,7 @@
 """Every cell in conf/cell: the fused path, the written-out step and PyTorch's own module say the same."""
 
 from collections.abc import Callable
+from functools import partial
 from math import log, sqrt
 from typing import get_args
 
@@ -75,7 +76,7 @@ def outputs_and_gradients(run: Callable[[Tensor], Tensor], cell: Cell, inputs_BT
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], atol: float = 1e-12) -> None:
     assert set(found) == set(expected)
     for key, value in expected.items():
-        torch.testing.assert_close(found[key], value, rtol=0, atol=atol, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(found[key], value, rtol=0, atol=atol, msg=partial("{}: {}".format, key))
 
 
 def test_there_are_cells() -> None:
@@ -257,7 +258,7 @@ def test_kaiming_draws_every_matrix_within_hes_bound_and_leaves_biases_zero(name
 
 
 @pytest.mark.parametrize(("name", "theirs"), [("srnn", nn.RNN), ("gru", nn.GRU), ("lstm", nn.LSTM), ("gru reset=before", nn.GRU)])
-def test_uniform_is_what_pytorch_draws_itself(name: str, theirs: type[nn.RNNBase]) -> None:
+def test_uniform_is_what_pytorch_draws_itself(name: str, theirs: Callable[[int, int], nn.RNNBase]) -> None:
     cell = make_cell(name)
     cell.initialise("identity")
     torch.manual_seed(7)

@@ -1,7 +1,7 @@
 """Gradients by hand, of a step and through time, equal autograd's and finite differences, for every cell that conf/cell offers."""
 
 from collections.abc import Callable
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ VARIANTS = [*CELLS, "gru reset=before", *(f"srnn activation={name}" for name in 
 B, T, F, H = 3, 6, 4, 5
 LENGTHS = torch.tensor([6, 2, 4])
 Gradients = dict[str, Tensor]
+Kind = TypeVar("Kind", bound=torch.nn.Module)
 
 
 def factory(words: str) -> Callable[..., Cell]:
@@ -66,7 +67,7 @@ def test_a_cell_without_a_gradient_by_hand_is_trained_by_autograd_and_says_what_
         cell.unroll_backward(inputs_BTF.detach(), LENGTHS, normal(B, T, H))
 
 
-def stirred(module: torch.nn.Module) -> torch.nn.Module:
+def stirred(module: Kind) -> Kind:
     module.double()
     with torch.no_grad():
         for parameter in module.parameters():

@@ -32,7 +32,7 @@ def client(root: Path) -> MlflowClient:
 
 
 @pytest.fixture
-def again(compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def again(compose: Callable[..., reproduce.ReproduceSettings], root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Reproduce a run by its id, in this process."""
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
 
@@ -108,7 +108,7 @@ def test_a_number_and_a_prediction_that_differ_are_not_reproduced_and_shown(
     client.log_metric(run_id, "test/mse", error * (1 + 1e-9), step=0)
     file = artifact(client, run_id, "predictions/val.parquet")
     table = pd.read_parquet(file)
-    table.loc[2, "prediction/target_1"] += 1e-3
+    table["prediction/target_1"] += 1e-3 * (table.index == 2)
     table.to_parquet(file, index=False)
     with pytest.raises(SystemExit) as stopped:
         again(run_id)
@@ -252,7 +252,7 @@ def test_the_content_of_a_table_is_hashed_not_its_file(tmp_path: Path) -> None:
     assert content_hash(one) == content_hash(two)
     for changed in (
         TABLE.assign(prediction=[1.0 + 2**-52, float("nan")]),
-        TABLE.assign(references=[["x"], ["y", "z"]]),
+        TABLE.assign(references=pd.Series([["x"], ["y", "z"]])),
         TABLE.rename(columns={"prediction": "answer"}),
         TABLE.iloc[::-1],
         TABLE.astype({"prediction": "float32"}),
@@ -262,7 +262,7 @@ def test_the_content_of_a_table_is_hashed_not_its_file(tmp_path: Path) -> None:
 
 def test_rows_that_differ_are_counted_and_other_examples_are_infinitely_far() -> None:
     assert compare_tables({"val": TABLE}, {"val": TABLE.copy()}) == []
-    (change,) = compare_tables({"val": TABLE}, {"val": TABLE.assign(references=[["x", "w"], ["z"]])})
+    (change,) = compare_tables({"val": TABLE}, {"val": TABLE.assign(references=pd.Series([["x", "w"], ["z"]]))})
     assert (change.name, change.deviation, change.words) == ("predictions/val", 0, "1 of 2 rows differ")
     (change,) = compare_tables({"test": TABLE}, {"test": TABLE.assign(example_id=["a", "c"])})
     assert (change.deviation, change.words) == (float("inf"), "other examples or columns")

@@ -197,8 +197,8 @@ def test_a_fitted_baselines_bundle_answers_raw_texts_as_the_run_did(compose: Cal
     recorded = pd.read_parquet(folder / "artifacts/predictions/test.parquet")
     for one in (answers, recorded):
         one["score"] = one["confidence"].round(5)
-    both = (one[["prediction", "score"]].sort_values(["prediction", "score"], ignore_index=True) for one in (answers, recorded))
-    pd.testing.assert_frame_equal(*both, atol=2e-5)
+    ours, theirs = (one[["prediction", "score"]].sort_values(["prediction", "score"], ignore_index=True) for one in (answers, recorded))
+    pd.testing.assert_frame_equal(ours, theirs, atol=2e-5)
 
 
 PICTURES = {

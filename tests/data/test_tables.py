@@ -302,7 +302,7 @@ def test_json_lines_take_neither_delimiter_nor_header(write: Write) -> None:
     file = write(json.dumps({"a": 1}), "t.jsonl")
     for settings in ({"delimiter": ","}, {"has_header": False}):
         with pytest.raises(ValueError, match=r"has neither delimiter nor header: leave these settings out"):
-            read_table(file, **settings)  # type: ignore[arg-type]
+            read_table(file, **settings)
 
 
 @pytest.mark.parametrize(

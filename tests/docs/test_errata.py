@@ -11,7 +11,7 @@ import pytest
 
 from rnnlab.paths import HOME
 
-CHECK = HOME / "experiments/errata/check.py"
+CHECK = HOME / "experiments/errata/run.py"
 
 
 @pytest.fixture(scope="module")
@@ -143,4 +143,4 @@ def test_recorded_verdicts_are_printed_whole(answers: dict[str, Any]) -> None:
 
 def test_the_page_shows_every_check(answers: dict[str, Any]) -> None:
     page = (HOME / "docs/errata.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\[output: python experiments/errata/check.py (\w+)\]", page, re.MULTILINE)) == set(answers)
+    assert set(re.findall(r"^\[output: python experiments/errata/run.py (\w+)\]", page, re.MULTILINE)) == set(answers)

@@ -67,7 +67,7 @@ def test_a_forecast_is_explained_in_its_own_unit(network: Callable[..., Network]
 def test_a_linear_answer_gives_each_input_its_own_term(network: Callable[..., Network], batch: Callable[..., Batch]) -> None:
     model, given = network("real", "model=srnn model.head.pooling=last"), batch("real")
     weights_TF = torch.randn(9, F, dtype=torch.float64)
-    model.predict = lambda batch: (batch.inputs * weights_TF).sum((1, 2))[:, None] * torch.tensor([1.0, 3.0])  # type: ignore[method-assign]
+    model.predict = lambda batch: (batch.inputs * weights_TF).sum((1, 2))[:, None] * torch.tensor([1.0, 3.0])
     given = replace(given, reference=None)
     first, second = attribute(model, given, 1)
     np.testing.assert_allclose(first.shares_TF, (given.inputs[1] * weights_TF).numpy(), rtol=1e-9)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rnnlab.config import Config, flatten
+from rnnlab.config import flatten
 from rnnlab.contracts import DataSpec
 from rnnlab.insight.diagnosis import curves, diagnose
 from rnnlab.insight.remedies import remedies
@@ -18,7 +18,12 @@ UNEQUAL = DataSpec("toy", "features", 3, "class", 2, ("a", "b"), (90, 10))
 REAL = DataSpec("toy", "features", 3, "real", 1, ("x",))
 GUESSING = math.log(2)
 EPOCHS = 20
-CONFIG: Config = {"trainer": {"max_epochs": EPOCHS}, "model": {"head": {"dropout": 0.2}}, "optimizer": {"lr": 0.003}}
+
+
+@pytest.fixture
+def settings(compose: Callable[..., TrainSettings]) -> TrainSettings:
+    """Return the settings of the run whose curves are judged."""
+    return compose(f"trainer.max_epochs={EPOCHS}", "model.head.dropout=0.2", "optimizer.lr=0.003")
 
 
 def history(train: list[float], val: list[float], steps_per_epoch: int = 10) -> dict[str, list[tuple[int, float]]]:
@@ -45,21 +50,21 @@ CASES = {
 
 
 @pytest.mark.parametrize("verdict", CASES)
-def test_each_kind_of_curve_has_its_verdict(verdict: str) -> None:
+def test_each_kind_of_curve_has_its_verdict(verdict: str, settings: TrainSettings) -> None:
     spec, train, val = CASES[verdict]
-    assert diagnose(history(train, val), spec, CONFIG).verdict == verdict
+    assert diagnose(history(train, val), spec, settings).verdict == verdict
 
 
 @pytest.mark.parametrize("verdict", ["still learning", "underfitting"])
-def test_where_the_task_is_solved_nothing_more_is_advised(verdict: str) -> None:
+def test_where_the_task_is_solved_nothing_more_is_advised(verdict: str, settings: TrainSettings) -> None:
     spec, train, val = CASES[verdict]
-    told = diagnose(history(train, val), spec, CONFIG, is_solved=True)
+    told = diagnose(history(train, val), spec, settings, is_solved=True)
     assert told.verdict == "solved" and not told.remedies and "which is enough" in told.words
 
 
-def test_a_solved_task_may_be_overfitted() -> None:
+def test_a_solved_task_may_be_overfitted(settings: TrainSettings) -> None:
     spec, train, val = CASES["overfitting"]
-    assert diagnose(history(train, val), spec, CONFIG, is_solved=True).verdict == "overfitting"
+    assert diagnose(history(train, val), spec, settings, is_solved=True).verdict == "overfitting"
 
 
 def test_a_training_loss_is_the_mean_since_the_validation_before() -> None:
@@ -75,8 +80,8 @@ def test_validations_without_a_number_or_a_training_loss_are_passed_over() -> No
     assert curves({}).steps.tolist() == []
 
 
-def test_overfitting_is_told_with_step_rise_and_where_the_gap_opened() -> None:
-    told = str(diagnose(history(CASES["overfitting"][1], OVER), TWO, CONFIG))
+def test_overfitting_is_told_with_step_rise_and_where_the_gap_opened(settings: TrainSettings) -> None:
+    told = str(diagnose(history(CASES["overfitting"][1], OVER), TWO, settings))
     assert told.startswith("overfitting: the validation loss was lowest (0.33) at step 50 of 200 and ended at 0.5815, 76% higher, while")
     assert "The gap between them opened at step 20;" in told  # at step 10 it is 0.65 against 0.60, at step 20 0.50 against 0.37
     assert "model.head.dropout=0.4" in told
@@ -88,30 +93,30 @@ def test_the_gap_opens_where_it_stays_open() -> None:
     assert curves(history([1.0, 0.9], [1.0, 0.95])).gap_opened() is None
 
 
-def test_noise_is_seldom_taken_for_overfitting() -> None:
+def test_noise_is_seldom_taken_for_overfitting(settings: TrainSettings) -> None:
     random = np.random.default_rng(0)
     train, val = falling(0.6, 0.38), np.array(falling(0.65, 0.4, 1.0))
-    found = [diagnose(history(train, (val + random.normal(0, 0.06, EPOCHS)).tolist()), TWO, CONFIG).verdict for _ in range(100)]
+    found = [diagnose(history(train, (val + random.normal(0, 0.06, EPOCHS)).tolist()), TWO, settings).verdict for _ in range(100)]
     assert found.count("overfitting") < 15
 
 
-def test_guessing_counts_by_how_frequent_the_classes_are() -> None:
+def test_guessing_counts_by_how_frequent_the_classes_are(settings: TrainSettings) -> None:
     flat = [0.33] * EPOCHS  # the entropy of 90 to 10 is 0.325
-    assert diagnose(history(flat, flat), UNEQUAL, CONFIG).verdict == "learned nothing"
-    assert diagnose(history(flat, flat), TWO, CONFIG).verdict == "underfitting"
+    assert diagnose(history(flat, flat), UNEQUAL, settings).verdict == "learned nothing"
+    assert diagnose(history(flat, flat), TWO, settings).verdict == "underfitting"
 
 
 @pytest.mark.parametrize("words", ["data=speech", "data=text model=birnn", "data=stock model=seq2seq"])
 def test_every_remedy_is_a_word_that_a_command_takes(words: str, compose: Callable[..., TrainSettings]) -> None:
     config = compose(*words.split())
-    advised = {verdict: list(remedies(verdict, flatten(config), 3)) for verdict in CASES}
+    advised = {verdict: list(remedies(verdict, flatten(config.values()), 3)) for verdict in CASES}
     assert {verdict for verdict, found in advised.items() if not found} == {"fitting", "unknown"}
     for verdicts in (("overfitting", "still learning"), ("underfitting", "learned nothing"), ("memorising",)):
         found = {word.partition("=")[0]: word for verdict in verdicts for word in advised[verdict]}
         tried = compose(*words.split(), *found.values())
         check(tried)
         for key, word in found.items():
-            assert flatten(tried)[key] != flatten(config)[key], word
+            assert flatten(tried.values())[key] != flatten(config.values())[key], word
     assert max(map(len, advised.values())) == 4
 
 
@@ -122,6 +127,6 @@ def test_what_is_at_its_end_already_is_not_advised() -> None:
     assert list(remedies("underfitting", flat | {"trainer.max_epochs": None}, 5)) == ["model.head.dropout=0"]
 
 
-def test_losses_without_classes_are_judged_too() -> None:
-    assert diagnose(history(falling(1, 0.8), falling(1, 0.8)), REAL, CONFIG).verdict == "underfitting"
-    assert diagnose(history(falling(0.6, 0.02), OVER), REAL, CONFIG).verdict == "overfitting"
+def test_losses_without_classes_are_judged_too(settings: TrainSettings) -> None:
+    assert diagnose(history(falling(1, 0.8), falling(1, 0.8)), REAL, settings).verdict == "underfitting"
+    assert diagnose(history(falling(0.6, 0.02), OVER), REAL, settings).verdict == "overfitting"

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from rnnlab.contracts import Batch
 from rnnlab.data.series.series import SeriesReader
@@ -52,12 +55,17 @@ def of_words(words: list[str]) -> ShownInput:
     return ShownInput(np.zeros((len(words), 0)), words, (), None, False)
 
 
+def rectangles(axes: Axes) -> list[Rectangle]:
+    """Return the bars of a panel."""
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+
+
 def test_words_stand_on_the_colour_of_their_share(drawn: Draw) -> None:
     figure = drawn(shares([[1.0], [-1.0], [0.0]]), of_words(["good", "$bad_", "▁我们"]))
     title, *words = figure.axes[0].texts
     assert title.get_text() == "predicted: b, log-odds 2.5 nats; without the input -1 nats"
     assert [word.get_text() for word in words] == ["good", "$bad_", "我们"]
-    red, blue, white = (word.get_bbox_patch().get_facecolor()[:3] for word in words)  # type: ignore[union-attr]
+    red, blue, white = (to_rgb(word.get_bbox_patch().get_facecolor()) for word in words)
     assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0] and min(white) > 0.95
     assert [word.get_color() for word in words] == ["white", "white", "black"]
     assert figure.axes[1].get_xlabel() == "share of each word (nats)"
@@ -82,7 +90,7 @@ def test_sound_is_drawn_over_seconds_with_each_frames_share(drawn: Draw) -> None
     np.testing.assert_array_equal(top.images[0].get_array(), [[0, 2, 4], [1, 3, 5]])
     np.testing.assert_array_equal(middle.images[0].get_array(), found.shares_TF.T)
     assert middle.images[0].get_clim() == (-3, 3)
-    assert [bar.get_height() for bar in bottom.patches] == [3, -3, 0]
+    assert [bar.get_height() for bar in rectangles(bottom)] == [3, -3, 0]
     assert bottom.get_xlim() == pytest.approx((0, 0.03)) and bottom.get_xlabel() == "time (s)"
 
 
@@ -91,8 +99,8 @@ def test_named_features_have_their_sums_beside_them_and_steps_count_back_from_no
     figure = drawn(found, ShownInput(np.zeros((3, 2)), None, ("return", "range"), None, True))
     main, right, bottom = figure.axes[:3]
     assert [label.get_text() for label in main.get_yticklabels()] == ["return", "range"]
-    assert [bar.get_width() for bar in right.patches] == [-2, 2.75]
-    assert [bar.get_height() for bar in bottom.patches] == [3, -2.5, 0.25]
+    assert [bar.get_width() for bar in rectangles(right)] == [-2, 2.75]
+    assert [bar.get_height() for bar in rectangles(bottom)] == [3, -2.5, 0.25]
     assert bottom.get_xlabel() == "step before the last" and bottom.get_xlim() == (-2.5, 0.5)
     assert main.get_title() == "forecast of b: 2.5 %; without the input -1 %"
     assert bottom.get_ylabel() == "of each step\n(%)"

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from statsmodels.stats.proportion import proportion_confint
 
 from rnnlab.insight import figures
@@ -59,8 +61,13 @@ def forecasts(groups: str, has_date: bool = True, has_quantiles: bool = False) -
     return table
 
 
-def lines(axes: object) -> dict[str, tuple[list[float], list[float]]]:
-    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}  # type: ignore[attr-defined]
+def lines(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:
+    return {str(line.get_label()): (list(np.asarray(line.get_xdata())), list(np.asarray(line.get_ydata()))) for line in axes.get_lines()}
+
+
+def rectangles(axes: Axes) -> list[Rectangle]:
+    """Return the bars of a panel."""
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
 @pytest.mark.parametrize("history", [{}, {"train/loss": [(1, 2.0), (2, 1.0)], "val/loss": [(2, 1.5)], "val/accuracy": [(2, 0.5)]}])
@@ -85,7 +92,7 @@ def test_reliability_shows_accuracy_against_mean_confidence_of_each_bin_that_is_
     means, shares = list(lines(top).values())[1]
     assert means == pytest.approx([0.55, 0.965])
     assert shares == pytest.approx([0.5, 1.0])
-    assert [bar.get_height() for bar in bottom.patches] == [0, 0, 2, 0, 2]
+    assert [bar.get_height() for bar in rectangles(bottom)] == [0, 0, 2, 0, 2]
 
 
 def test_accuracy_by_length_counts_every_example_once_and_shows_wilsons_interval(drawn: Callable[..., Figure]) -> None:
@@ -101,7 +108,7 @@ def test_accuracy_by_length_counts_every_example_once_and_shows_wilsons_interval
 def test_error_rates_by_length_are_those_of_each_group_s_words_together(drawn: Callable[..., Figure]) -> None:
     table = pd.DataFrame({"num_steps": [4, 1, 3, 2], "word_errors": [0, 0, 3, 1], "num_words": [2, 1, 4, 3]})
     (axes,) = drawn(lambda table, file: figures.score_by_length(table, file, 2), table).axes
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), [1 / 4, 3 / 6])
+    np.testing.assert_allclose(np.asarray(axes.lines[0].get_ydata(), float), [1 / 4, 3 / 6])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1-2\n2", "3-4\n2"]
     assert axes.get_ylabel() == "word error rate"
 
@@ -116,7 +123,7 @@ def test_error_rates_by_length_are_those_of_each_group_s_words_together(drawn: C
 )
 def test_each_goal_s_own_score_is_drawn(columns: dict[str, list[float]], name: str, mean: float, drawn: Callable[..., Figure]) -> None:
     (axes,) = drawn(figures.score_by_length, pd.DataFrame({"num_steps": [5, 5], **columns})).axes
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), [mean])
+    np.testing.assert_allclose(np.asarray(axes.lines[0].get_ydata(), float), [mean])
     assert axes.get_ylabel() == name
     assert [label.get_text() for label in axes.get_xticklabels()] == ["5\n2"]
 
@@ -154,7 +161,7 @@ def test_skill_of_each_group_is_the_share_of_persistences_error_saved(drawn: Cal
     )
     (axes,) = drawn(figures.skill_by_group, table, "x").axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    widths = [bar.get_width() for bar in axes.patches]
+    widths = [bar.get_width() for bar in rectangles(axes)]
     assert dict(zip(names, widths, strict=True)) == {"a": pytest.approx(1 - 2 / 4), "b": pytest.approx(1)}
 
 

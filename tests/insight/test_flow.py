@@ -122,7 +122,7 @@ def test_of_a_scalar_recurrence_the_derivative_k_steps_back_is_the_weight_to_the
     model = network("real", "model=srnn model.head.pooling=last model.recurrence.hidden_size=1", 1.0)
     model.frontend.output_size = 1
     model.frontend.register_forward_hook(lambda module, given, found: (found[0][..., :1], found[1]))
-    model.recurrence.layers[0][0] = Scalar(weight).double()  # type: ignore[union-attr, index]
+    model.get_submodule("recurrence.layers.0")[0] = Scalar(weight).double()
     given = batch("real")
     (found,) = flow(replay(model, given))
     for row, steps in enumerate((3, 9, 5)):
@@ -145,9 +145,7 @@ def test_where_every_step_is_read_the_total_derivative_stays_and_the_last_steps_
 def test_padding_changes_nothing(network: Make, batch: MakeBatch) -> None:
     model, given = network("class", f"model=birnn cell=gru {CONVOLUTION}"), batch("class")
     together = flow(replay(model, given))
-    alone = Batch(
-        given.inputs[:1, :3], *(part[:1] for part in (given.input_lengths, given.targets, given.target_lengths, given.example_ids))
-    )
+    alone = Batch(given.inputs[:1, :3], given.input_lengths[:1], given.targets[:1], given.target_lengths[:1], given.example_ids[:1])
     for one, padded in zip(flow(replay(model, alone)), together, strict=True):
         assert one.total_BK.shape == (1, 2)  # a stride of two makes two steps of three
         np.testing.assert_allclose(padded.total_BK[0, :2], one.total_BK[0], rtol=1e-10)

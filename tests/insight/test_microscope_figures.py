@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from rnnlab.insight import microscope_figures
@@ -58,7 +59,7 @@ def test_the_heat_map_has_a_column_a_sample_and_a_row_a_step_back(drawn: Callabl
     assert values[2, 1] < -10  # what is zero has the lowest colour
     np.testing.assert_allclose(np.asarray(right.collections[0].get_array()).reshape(3, 3)[:, 2], [1, 1, 1])
     line = right.get_lines()[-1]
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 50, 70], [0.43, 0.1, 3.0])
+    assert (list(np.asarray(line.get_xdata())), list(np.asarray(line.get_ydata()))) == ([0, 50, 70], [0.43, 0.1, 3.0])
     assert left.get_ylabel() == "layer 1\nsteps back from the end\n(recurrent steps)"
     assert right.get_xlabel() == "optimizer step"
     assert sorted(bar.get_ylabel() for bar in bars) == ["log10 of |dL/dh|", "log10 of |g_k| / |g_0|"]
@@ -66,7 +67,9 @@ def test_the_heat_map_has_a_column_a_sample_and_a_row_a_step_back(drawn: Callabl
 
 def test_columns_meet_halfway_between_samples(drawn: Callable[..., Figure]) -> None:
     figure = drawn(microscope_figures.gradient_flow, SAMPLES, 20.0)
-    edges = np.unique(figure.axes[0].collections[0].get_coordinates()[..., 0])
+    (mesh,) = figure.axes[0].collections
+    assert isinstance(mesh, QuadMesh)
+    edges = np.unique(mesh.get_coordinates()[..., 0])
     assert edges.tolist() == [0, 25, 60, 70]
     assert "recurrent steps of 20 ms" in figure.axes[0].get_ylabel()
 
@@ -94,22 +97,22 @@ def test_where_there_is_no_recurrence_only_norms_are_drawn(drawn: Callable[..., 
 
 def test_norms_are_drawn_before_and_after_clipping_with_its_limit(drawn: Callable[..., Figure]) -> None:
     left, right = drawn(microscope_figures.gradient_norms, SAMPLES, 1.5).axes
-    found = {line.get_label(): list(line.get_ydata()) for line in left.get_lines()}
+    found = {line.get_label(): list(np.asarray(line.get_ydata())) for line in left.get_lines()}
     assert (
         found["all together"] == [2, 2, 2]
         and found["all, after clipping"] == [1, 1, 1]
         and found["layer1.weight_hh"] == [1, 1, 1]
         and found["clipping at 1.5"] == [1.5, 1.5]
     )
-    assert list(right.get_lines()[0].get_ydata()) == [25, 25, 25]
+    assert list(np.asarray(right.get_lines()[0].get_ydata())) == [25, 25, 25]
 
 
 def test_gates_and_matrices_are_drawn_by_name(drawn: Callable[..., Figure]) -> None:
     left, right = drawn(microscope_figures.gates, SAMPLES).axes
-    assert [list(axes.get_lines()[0].get_ydata()) for axes in (left, right)] == [[0.4] * 3, [pytest.approx(10)] * 3]
+    assert [list(np.asarray(axes.get_lines()[0].get_ydata())) for axes in (left, right)] == [[0.4] * 3, [pytest.approx(10)] * 3]
     assert left.get_ylabel().startswith("layer 1") and left.get_legend().get_texts()[0].get_text() == "reset"
     left, right = drawn(microscope_figures.recurrent_matrices, SAMPLES).axes
-    assert [list(axes.get_lines()[0].get_ydata()) for axes in (left, right)] == [[0.6] * 3, [50] * 3]
+    assert [list(np.asarray(axes.get_lines()[0].get_ydata())) for axes in (left, right)] == [[0.6] * 3, [50] * 3]
     assert left.get_legend().get_texts()[0].get_text() == "layer1.reset"
 
 
@@ -117,7 +120,7 @@ def test_gates_in_time_are_drawn_over_seconds_where_steps_are_time(drawn: Callab
     means = {"layer1.reset": np.array([0.1, 0.2, 0.3]), "layer1.update": np.array([0.5, 0.5, 0.5]), "layer2.reset": np.array([0.4, 0.4])}
     first, second = drawn(microscope_figures.gates_in_time, means, 20.0).axes
     assert first.get_xlabel() == "time (s)" and second.get_ylabel().startswith("layer 2")
-    assert list(first.get_lines()[0].get_xdata()) == pytest.approx([0, 0.02, 0.04])
+    assert list(np.asarray(first.get_lines()[0].get_xdata())) == pytest.approx([0, 0.02, 0.04])
     assert drawn(microscope_figures.gates_in_time, means, None).axes[0].get_xlabel() == "recurrent step"
 
 

@@ -48,7 +48,7 @@ def test_weights_and_contexts_are_those_of_the_equations(kind: AttentionKind) ->
             wanted = [score / sum(scores) for score in scores] + [0.0] * (5 - length)
             assert weights[row, place].tolist() == pytest.approx(wanted, abs=1e-6)
             context = sum(wanted[step] * values[row, step] for step in range(length))
-            assert contexts[row, place].tolist() == pytest.approx(context.tolist(), abs=1e-5)  # type: ignore[union-attr]
+            assert contexts[row, place].tolist() == pytest.approx(context.tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -67,7 +67,8 @@ def test_a_beam_of_one_is_greedy(seed: int, penalty: float) -> None:
 def test_greedy_takes_the_most_probable_word_at_each_step(seed: int) -> None:
     step = model(seed)
     for kind, found in enumerate(greedy(step, first(list(range(9))), MOST, 0.0)):
-        state, last, tokens = first([kind]), START, []
+        state, last = first([kind]), START
+        tokens: list[int] = []
         while len(tokens) < MOST:
             log_probs, state = step(torch.tensor([last]), state)
             last = max((STOP, *range(4, NUM_WORDS)), key=lambda token: float(log_probs[0, token]))

@@ -43,7 +43,7 @@ def test_a_whole_target_at_once_equals_step_by_step(cell: str, kind: AttentionKi
     for step in range(7):
         readout, weight, state = decoder.step(inputs[:, step], state)
         assert torch.allclose(readout, readouts[:, step], atol=1e-6)
-        assert (weight is None and weights is None) or torch.allclose(weight, weights[:, step], atol=1e-6)  # type: ignore[arg-type, index]
+        assert (weight is None and weights is None) or torch.allclose(weight, weights[:, step], atol=1e-6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,7 +86,7 @@ def test_a_state_of_the_same_shape_goes_over_as_it_is_and_any_other_through_a_ma
     assert all(part.abs().max() < 1 and not torch.equal(part, final[0]) for (part,) in both_ways(final))
     memory = Bridge(6, 1, 1, Decoder(6, LSTMCell, "none", settings, 4))
     assert [len(state) for state in memory(final)] == [2, 2]
-    hidden, (weight, bias) = memory(final)[0][0], next(iter(memory.maps[0])).parameters()  # type: ignore[arg-type]
+    hidden, (weight, bias) = memory(final)[0][0], memory.maps[0].get_submodule("0").parameters()
     assert torch.allclose(hidden, torch.tanh(final[0] @ weight.T + bias))
 
 

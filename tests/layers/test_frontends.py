@@ -215,7 +215,7 @@ def test_variational_dropout_drops_whole_features_at_all_steps_of_a_sequence_ali
 def test_given_vectors_are_taken_and_rows_of_nan_stay_as_drawn(dtype: type) -> None:
     embedding = make_embedding()
     drawn = embedding.table.weight.detach().clone()
-    vectors = np.full((7, 4), np.nan, dtype=dtype)
+    vectors: np.ndarray = np.full((7, 4), np.nan, dtype=dtype)
     vectors[2], vectors[5] = [1, 2, 3, 4], -0.5
     embedding.begin_with(vectors)
     assert embedding.table.weight[2].tolist() == [1, 2, 3, 4]

@@ -29,7 +29,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "gru": GRUCell,
     "lstm": LSTMCell,
 }
-THEIRS: dict[str, type[nn.RNNBase]] = {"srnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+THEIRS: dict[str, Callable[..., nn.RNNBase]] = {"srnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 def recurrence(num_layers: int = 1, dropout: float = 0.0, has_layer_norm: bool = False) -> Recurrence:

@@ -28,7 +28,7 @@ def test_one_unit_with_two_taps_and_dilation_two_equals_numbers_worked_out_by_ha
     convolution = DilatedConvolution(1, Convolutions(1, 1, 2, 0.0, True, True), dilation=2)
     with torch.no_grad():
         convolution.weight.copy_(torch.tensor([[[3.0, 4.0]]]))  # direction (0.6, 0.8)
-        convolution.gain.copy_(torch.tensor([10.0]))  # type: ignore[union-attr]
+        convolution.gain.copy_(torch.tensor([10.0]))
         convolution.bias.copy_(torch.tensor([1.0]))
     found = convolution(torch.tensor([[[1.0, 2.0, 3.0, 5.0]]]))
     # 6 x_{t-2} + 8 x_t + 1
@@ -47,8 +47,8 @@ def test_the_stack_equals_pytorchs_convolutions_cut_at_the_end(has_weight_norm: 
             theirs = nn.Conv1d(inner.shape[1], H, 3, padding=2 * 2**level, dilation=2**level).double()
             theirs.load_state_dict({"weight": ours.weight, "bias": ours.bias})
             if has_weight_norm:
-                theirs = weight_norm(theirs)  # type: ignore[assignment]
-                theirs.parametrizations.weight.original0.data.copy_(ours.gain[:, None, None])  # type: ignore[union-attr, index, operator]
+                theirs = weight_norm(theirs)
+                theirs.parametrizations.weight.original0.data.copy_(ours.gain[:, None, None])
             inner = torch.relu(theirs(inner)[..., :T])
         through = nn.functional.conv1d(expected, block.shortcut.weight, block.shortcut.bias) if level == 0 else expected  # type: ignore[arg-type]
         expected = torch.relu(inner + through)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnlab.baselines.base import BaselineSettings
-from rnnlab.config import Config
+from rnnlab.config import Config, Node
 from rnnlab.contracts import Batch, DataSpec, Decoded, Hypothesis, Reference
 from rnnlab.data.synthetic.adding import AddingReader
 from rnnlab.evaluation.bundle import load_bundle, write_bundle
@@ -123,7 +123,7 @@ def test_a_bundle_gives_the_same_answers_to_the_bit_and_holds_no_code(
     spec = SPECS[name]
     model = make(spec, kind)
     model.fit(batches_of(spec), batches_of(spec, 1))
-    write_bundle(tmp_path, model, composed_model(kind), AddingReader(), "abc")
+    write_bundle(tmp_path, model, Node("model", composed_model(kind)), AddingReader(), "abc")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["bundle.json", "weights.safetensors"]
     for file in tmp_path.iterdir():
         content = file.read_bytes()

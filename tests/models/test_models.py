@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import pytorch_lightning as pl
@@ -158,7 +158,7 @@ def assert_padding_changes_nothing(model: SequenceModule, sequences: list[Tensor
     }
     for how, outputs in batches.items():
         for output, expected in zip(outputs, alone, strict=False):
-            torch.testing.assert_close(output, expected, rtol=0, atol=1e-10, msg=lambda text, how=how: f"{how}: {text}")
+            torch.testing.assert_close(output, expected, rtol=0, atol=1e-10, msg=partial("{}: {}".format, how))
 
 
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if "birnn" not in variant and "is_causal=false" not in variant])
@@ -227,7 +227,7 @@ def assert_more_padding_trains_the_same(variant: str, frontend: str, spec: DataS
     for num_steps, fill in ((max(LENGTHS) + 4, 0.0), (max(LENGTHS) + 7, torch.nan)):
         found = trained_once(make_model(variant, frontend, spec, pooling), sequences, num_steps, fill)
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10, msg=partial("{}: {}".format, name))
 
 
 @pytest.mark.parametrize(("variant", "frontend", "pooling"), covering(WITH_POOLING, strength=1))
@@ -322,7 +322,7 @@ def test_the_l1_norm_sums_absolute_weights_of_matrices_and_leaves_biases() -> No
 WORDS = (*SPECIALS, "k", "l", "m")
 SPOKEN = DataSpec("toy", "features", F, "tokens", 7, WORDS, goal="transcribe", max_target_length=4, is_monotonic=True)
 SPELLED = DataSpec("toy", "tokens", V, "tokens", 7, WORDS, goal="pronounce", max_target_length=4, is_monotonic=True)
-PLAIN = {"label_smoothing": 0.0, "class_weights": "none"}
+PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "class_weights": "none"}
 SAID = [[4], [6, 5], [5, 5, 4, 6]]
 
 
@@ -336,7 +336,7 @@ def spoken(spec: DataSpec, num_steps: int = max(LENGTHS), num_tokens: int = 4) -
 
 def silenced(model: SequenceModule) -> SequenceModule:
     """Take away the log, which only a trainer keeps."""
-    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    model.log = lambda *words, **settings: None
     return model
 
 
@@ -381,7 +381,7 @@ def test_the_loss_is_that_of_ctc_and_the_same_while_answering(variant: str) -> N
         assert model.training_loss(batch).item() == pytest.approx(by_hand.item() / 7, rel=1e-5)
         assert answered.loss.item() == pytest.approx(by_hand.item() / 7, rel=1e-5)
         batch.targets, batch.target_lengths = torch.zeros(3, 0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
-        assert model.predict(batch).loss is None  # type: ignore[union-attr]
+        assert model.predict(batch).loss is None
 
 
 @per_variant
@@ -391,10 +391,10 @@ def test_a_glance_is_the_best_path_and_an_answer_is_searched_for(variant: str) -
     with torch.no_grad():
         outputs = model.with_lengths(batch.inputs, batch.input_lengths)
         greedy, answer = model.predict_greedy(batch), model.predict(batch)
-    assert greedy.hypotheses == [[found] for found in ctc.greedy(*outputs)]  # type: ignore[union-attr]
-    assert answer.hypotheses == ctc.prefix_beam_search(*outputs, 4, 3)  # type: ignore[union-attr]
-    assert all(1 <= len(found) <= 3 for found in answer.hypotheses)  # type: ignore[union-attr]
-    assert any(len(found) == 3 for found in answer.hypotheses)  # type: ignore[union-attr]
+    assert greedy.hypotheses == [[found] for found in ctc.greedy(*outputs)]
+    assert answer.hypotheses == ctc.prefix_beam_search(*outputs, 4, 3)
+    assert all(1 <= len(found) <= 3 for found in answer.hypotheses)
+    assert any(len(found) == 3 for found in answer.hypotheses)
 
 
 @pytest.mark.parametrize("variant", OF_KERNELS)
@@ -409,7 +409,7 @@ def test_ctc_learns_what_comes_in_the_order_of_the_inputs(variant: str) -> None:
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.3 < before
-    answers = model.eval().predict(batch).hypotheses  # type: ignore[union-attr]
+    answers = model.eval().predict(batch).hypotheses
     assert [found[0].tokens for found in answers] == SAID
 
 
@@ -437,8 +437,12 @@ def make_trainer(max_epochs: int = 2) -> pl.Trainer:
     )  # fmt: skip
 
 
+def loader(batches: list[Batch]) -> DataLoader:
+    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # PyTorch takes a list as a data set
+
+
 def fit(model: SequenceModule, trainer: pl.Trainer, batch: Batch = BATCH) -> None:
-    trainer.fit(model, DataLoader([batch] * 3, batch_size=None), DataLoader([batch], batch_size=None))
+    trainer.fit(model, loader([batch] * 3), loader([batch]))
 
 
 quiet = pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*smaller than the logging interval.*")
@@ -465,7 +469,7 @@ def test_the_step_adds_l1_to_what_is_minimised_but_not_to_what_is_logged() -> No
     with torch.no_grad():
         loss = model.task.loss(model(BATCH.inputs, BATCH.input_lengths), BATCH).item()
     assert trainer.callback_metrics["train/loss"].item() == pytest.approx(loss, rel=1e-5)
-    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    model.log = lambda *words, **settings: None
     minimised = model.training_step(BATCH, 0).item()
     assert minimised == pytest.approx(loss + 0.01 * model.l1_norm().item(), rel=1e-5)
 
@@ -488,7 +492,7 @@ def test_the_validation_loss_is_the_mean_over_all_valid_steps_however_they_are_b
     inputs, lengths = torch.randn(2, 5, F), torch.tensor([5, 1])
     targets = torch.tensor([[0, 2, 1, 1, 0], [2, -1, -1, -1, -1]])
     batches = [Batch(inputs[i : i + 1], lengths[i : i + 1], targets[i : i + 1], lengths[i : i + 1], torch.tensor([i])) for i in (0, 1)]
-    found = make_trainer().validate(model, DataLoader(batches, batch_size=None), verbose=False)[0]
+    found = make_trainer().validate(model, loader(batches), verbose=False)[0]
     outputs = model(inputs, lengths)
     expected = torch.nn.functional.cross_entropy(torch.cat([outputs[0], outputs[1, :1]]), torch.tensor([0, 2, 1, 1, 0, 2]))
     assert found["val/loss"] == pytest.approx(expected.item())
@@ -502,7 +506,7 @@ def test_a_plateau_schedule_steps_once_an_epoch_on_the_tasks_own_metric() -> Non
     fit(model, trainer)
     settings = trainer.lr_scheduler_configs[0]
     assert settings.monitor == "val/accuracy"
-    assert settings.scheduler.mode == "max"  # type: ignore[union-attr]
+    assert settings.scheduler.mode == "max"
     # The first measurement is the best; none of the three that follow is better.
     assert settings.scheduler.get_last_lr() == [pytest.approx(0.5**3 * 1e-12)]
 

@@ -64,8 +64,8 @@ def test_the_worked_example_is_what_autograd_says() -> None:
     for key in READOUT:
         np.testing.assert_allclose(found.gradients[key], readout.get_parameter(key).grad.numpy(), atol=1e-14)
     # the last step's total derivative goes through its output alone; autograd's of earlier steps, on a fused kernel, never does more
-    np.testing.assert_allclose(found.totals_TH[2], hidden.grad[0, 2].numpy(), atol=1e-14)  # type: ignore[index]
-    assert np.abs(found.totals_TH[0] - hidden.grad[0, 0].numpy()).max() > 0.01  # type: ignore[index]
+    np.testing.assert_allclose(found.totals_TH[2], hidden.grad[0, 2].numpy(), atol=1e-14)
+    assert np.abs(found.totals_TH[0] - hidden.grad[0, 0].numpy()).max() > 0.01
 
 
 def test_the_worked_example_by_pocket_calculator() -> None:

@@ -22,7 +22,7 @@ CASES: dict[str, tuple[Callable[[], Optimizer], Callable[[Iterable[Tensor]], tor
 def test_twenty_steps_down_a_valley_end_where_pytorchs_end(name: str) -> None:
     random = np.random.default_rng(1)
     start, slopes = random.standard_normal((3, 2)), random.uniform(0.1, 3, (3, 2))
-    ours, theirs = (make for make in CASES[name])
+    ours, theirs = CASES[name]
     weights, optimizer = {"w": start.copy()}, ours()
     parameter = torch.tensor(start.copy(), requires_grad=True)
     reference = theirs([parameter])

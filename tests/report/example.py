@@ -120,7 +120,11 @@ def trials(random: np.random.Generator, count: int) -> list[Trial]:
     found = []
     for number in range(count):
         rate, size = float(10 ** random.uniform(-4, -1.5)), int(random.choice([32, 64, 128, 256]))
-        settings = {"optimizer.lr": rate, "model.hidden_size": size, "model.pooling": str(random.choice(["last", "mean", "max"]))}
+        settings: dict[str, float | int | str] = {
+            "optimizer.lr": rate,
+            "model.hidden_size": size,
+            "model.pooling": str(random.choice(["last", "mean", "max"])),
+        }
         value = 0.95 - 0.2 * (np.log10(rate) + 2.6) ** 2 + 0.00008 * size + float(random.normal(0, 0.005))
         state = "pruned" if value < 0.7 else "failed" if number == 11 else "complete"
         found.append(Trial(number, state, None if state == "failed" else max(value, 0.3), settings, [f"run{number}"]))

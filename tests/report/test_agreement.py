@@ -1,5 +1,6 @@
 """What one group gets right and another does not, by hand."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from rnnlab.tasks import Metric
 Answers = dict[str, float]
 
 
-def of_rights(**groups: list[Answers]) -> Comparison:
+def of_rights(**groups: Sequence[Answers]) -> Comparison:
     made = [
         Group(name, {}, [RunResult(f"{name}{seed}", "", seed, "", {}, {}, None, found) for seed, found in enumerate(runs)], name == "base")
         for name, runs in groups.items()
@@ -49,8 +50,8 @@ def test_only_examples_that_both_were_tested_on_count() -> None:
 
 
 def test_the_largest_disagreements_of_the_two_best_networks_come_first_from_both_sides() -> None:
-    ours = [{"p": 1, "q": 1, "r": 0, "s": 1, "t": 1}, {"p": 1, "q": 1, "r": 0, "s": 0, "t": 1}]
-    theirs = [{"p": 0, "q": 0, "r": 1, "s": 0, "t": 1}, {"p": 0, "q": 1, "r": 1, "s": 0, "t": 1}]
+    ours: list[Answers] = [{"p": 1, "q": 1, "r": 0, "s": 1, "t": 1}, {"p": 1, "q": 1, "r": 0, "s": 0, "t": 1}]
+    theirs: list[Answers] = [{"p": 0, "q": 0, "r": 1, "s": 0, "t": 1}, {"p": 0, "q": 1, "r": 1, "s": 0, "t": 1}]
     found = disagreements(of_rights(a=ours, base=theirs, b=theirs), num_examples=4)
     assert found is not None
     assert (found.first, found.second, found.is_loss) == ("a", "b", False)

@@ -234,7 +234,7 @@ def test_all_is_drawn_without_an_error_a_request_or_a_dialog(visit: Visit, file:
 
 
 def test_the_page_never_scrolls_sideways(visit: Visit) -> None:
-    width = visit.page.viewport_size["width"]  # type: ignore[index]
+    width = visit.page.viewport_size["width"]
     assert visit.page.evaluate("document.documentElement.scrollWidth") == width
     reaching = "filter(found => !found.closest('.scroll, .canvas, pre') && found.getBoundingClientRect().right > innerWidth)"
     assert visit.page.evaluate(f"[...document.querySelectorAll('main *')].{reaching}.map(found => found.outerHTML)") == []
@@ -268,7 +268,7 @@ def test_the_keyboard_sorts_too(visit: Visit) -> None:
 def test_runs_lead_to_mlflow(visit: Visit) -> None:
     links = visit.page.locator("#runs tbody a")
     assert links.count() == 18  # the runs of srnn have no address of the web
-    assert links.first.get_attribute("href", timeout=1000).startswith("http://127.0.0.1:5000/#/experiments/1/runs/")  # type: ignore[union-attr]
+    assert links.first.get_attribute("href", timeout=1000).startswith("http://127.0.0.1:5000/#/experiments/1/runs/")
     assert visit.page.get_by_text("All runs in MLflow").get_attribute("href") == comparison().parent_url
 
 

@@ -208,7 +208,7 @@ def test_a_metric_that_cannot_be_taken_apart_names_those_that_can(forecasts: tup
 def test_rights_say_which_answers_were_right(classes: tuple[pd.DataFrame, dict[str, float]]) -> None:
     table, numbers = classes
     found = rights(table, "accuracy")
-    assert found == {row.example_id: float(row.target == row.prediction) for row in table.itertuples()}
+    assert found == {row.example_id: float(bool(row.target == row.prediction)) for row in table.itertuples()}
     assert rights(table, "f1_macro") == found
     assert np.mean(list(rights(table, "loss").values())) == pytest.approx(numbers["loss"], abs=1e-6)
     assert [is_loss(metric) for metric in ("accuracy", "f1_macro", "loss")] == [False, False, True]

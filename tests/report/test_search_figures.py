@@ -36,7 +36,7 @@ def test_what_decides_the_value_is_what_matters() -> None:
 
 
 def test_a_setting_that_is_the_same_everywhere_or_missing_somewhere_is_left_out() -> None:
-    values = [float(number) for number in range(9)]
+    values: list[float | None] = [float(number) for number in range(9)]
     found = trials(values, size=list(range(9)), kind=["a"] * 9, sometimes=list(range(9)))
     del found[3].settings["sometimes"]
     assert list(importances(found, is_max=False)) == ["size"]

@@ -148,7 +148,7 @@ def test_folds_are_said_with_the_seeds() -> None:
         ]
         runs = [replace(r, sums=UnitSums(np.array([f"s{r.fold}"]), r.sums.sums_UK)) for r in runs if r.sums]
         sides.append(runs)
-    sides[1][0].sums.sums_UK[0, 0] += 0.01  # type: ignore[union-attr]
+    sides[1][0].sums.sums_UK[0, 0] += 0.01
     found = only(verdicts([Group("gru", {}, sides[0]), Group("srnn", {}, sides[1])], ACCURACY))
     assert found.sentence.startswith("gru beats srnn by 19.9 points (95 % CI 19.8 to 20.1, 3 seeds in each of 6 folds, p < 0.001)")
 

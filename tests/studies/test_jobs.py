@@ -41,9 +41,20 @@ def test_other_data_under_the_same_words_make_another_job(compose: Callable[...,
 
 
 def test_names_places_threads_and_the_study_make_no_other_job(compose: Callable[..., TrainSettings], tmp_path: Path) -> None:
-    words = ("name=other", "tracking.experiment=other", "tracking.log_model=false", f"paths.outputs={tmp_path}", "trainer.num_threads=3")
-    words += (f"data.mirror={tmp_path}", "data.offline=true", "study.name=other", "study.retry_failed=true", "study.parent=abc")
-    words += ("study.trial=abc:1", "study.setting=tuned")
+    words = [
+        "name=other",
+        "tracking.experiment=other",
+        "tracking.log_model=false",
+        f"paths.outputs={tmp_path}",
+        "trainer.num_threads=3",
+        f"data.mirror={tmp_path}",
+        "data.offline=true",
+        "study.name=other",
+        "study.retry_failed=true",
+        "study.parent=abc",
+        "study.trial=abc:1",
+        "study.setting=tuned",
+    ]
     assert identity(compose(*words), "abc") == identity(compose(), "abc")
 
 

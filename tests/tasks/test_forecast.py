@@ -1,5 +1,6 @@
 """Forecasts: losses, metrics and tables against numbers worked out by hand."""
 
+from dataclasses import replace
 from math import exp, log, sqrt
 
 import numpy as np
@@ -39,7 +40,7 @@ def rows_of(batch: Batch, rows: slice) -> Batch:
     """Cut a batch."""
     parts = {name: value[rows] for name, value in vars(batch).items() if isinstance(value, Tensor)}
     reference = None if batch.reference is None else Reference(*(value[rows] for value in vars(batch.reference).values()))
-    return Batch(**parts, reference=reference)
+    return replace(batch, reference=reference, **parts)  # type: ignore[arg-type]  # names of fields that hold tensors
 
 
 def test_real_targets_ask_for_a_forecast() -> None:
@@ -239,13 +240,14 @@ def test_quantiles_come_out_in_order_and_the_median_is_the_point_forecast(link: 
     reference = reference_of([[1.0, 2.0]], [[0.5, 3.0]], [[1.0, 1.0]])
     batch = batch_of([[1.0, 1.0]], reference)
     columns = task.columns(torch.tensor([[0.3, -0.2, 0.1, 1.0, 3.0, 2.0]]), batch)  # crossed
-    sorted_up = {"x": [1 + 0.5 * z for z in (-0.2, 0.1, 0.3)], "y": [2 + 3 * z for z in (1, 2, 3)]}
+    sorted_up: dict[str, list[float]] = {"x": [1 + 0.5 * z for z in (-0.2, 0.1, 0.3)], "y": [2 + 3 * z for z in (1, 2, 3)]}
     for name, values in sorted_up.items():
         wanted = [exp(value) for value in values] if link == "exp" else values
         found = [columns[f"quantile/{name}/{level:g}"].item() for level in LEVELS]
         assert found == pytest.approx(wanted)
         assert columns[f"prediction/{name}"].item() == pytest.approx(wanted[1])
     point, targets = task.answers(torch.tensor([[0.3, -0.2, 0.1, 1.0, 3.0, 2.0]]), batch)
+    assert isinstance(point, Tensor) and isinstance(targets, Tensor)
     assert point.shape == targets.shape == (1, 2)
 
 

@@ -5,7 +5,7 @@ from math import log, sqrt
 import numpy as np
 import pandas as pd
 import pytest
-import sacrebleu
+from sacrebleu.metrics.bleu import BLEU
 from scipy.stats import bootstrap, spearmanr
 from statsmodels.stats.proportion import proportion_confint
 
@@ -236,7 +236,7 @@ def test_the_interval_of_bleu_is_close_to_sacrebleu_s_own() -> None:
     said = [text.replace("blue dog", "cat") if place % 3 else text.replace("number", "the") for place, text in enumerate(right)]
     table = pd.DataFrame({"prediction": said, "references": [[text] for text in right]})
     found = of_texts(table, "translate", "en")
-    score = sacrebleu.metrics.BLEU().corpus_score(said, [right], n_bootstrap=1000)
+    score = BLEU().corpus_score(said, [right], n_bootstrap=1000)
     assert (found["sacrebleu_low"] + found["sacrebleu_high"]) / 2 == pytest.approx(score.score, abs=1.0)
     assert (found["sacrebleu_high"] - found["sacrebleu_low"]) / 2 == pytest.approx(score._ci, rel=0.1)
 

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from math import exp, isnan
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -105,7 +106,7 @@ def test_a_translation_that_is_too_short_pays_the_brevity_penalty() -> None:
 
 def test_translations_are_scored_as_sacrebleu_does_and_references_may_differ_in_number() -> None:
     found = text_metrics.score("translate", ANSWERS, MANY, "en", has_rouge=False)
-    streams = [["the cat sat on the mat", "two dogs run in the park today"], ["a cat sat on the mat", None]]
+    streams: list[Any] = [["the cat sat on the mat", "two dogs run in the park today"], ["a cat sat on the mat", None]]
     assert found["sacrebleu"] == pytest.approx(sacrebleu.corpus_bleu(ANSWERS, streams).score)
     assert found["chrf"] == pytest.approx(sacrebleu.corpus_chrf(ANSWERS, streams).score)
     assert set(found) == {"sacrebleu", "chrf", "bleu_tok_lc", "length_ratio"}

@@ -38,7 +38,7 @@ def test_an_experiment_gets_a_view_of_its_runs_its_groups_and_its_studies_that_s
         assert {"metrics.`best/accuracy`", "metrics.`test/accuracy`"} <= set(state(tags, view)["selectedColumns"])  # type: ignore[call-overload]
     runs, groups, studies = (state(tags, view) for view in ("runs", "groups", "studies"))
     assert (runs["orderByKey"], runs["orderByAsc"]) == ("metrics.`best/accuracy`", False)
-    assert [key["groupByData"] for key in groups["groupBy"]["groupByKeys"]] == ["study", "model"]  # type: ignore[index]
+    assert [key["groupByData"] for key in groups["groupBy"]["groupByKeys"]] == ["study", "model"]
     assert "searchFilter" not in studies and "groupBy" not in runs
 
 

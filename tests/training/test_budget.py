@@ -108,7 +108,7 @@ def test_a_budget_below_one_unit_is_refused(compose: Callable[..., TrainSettings
 
 @pytest.mark.parametrize("budget", [0, -5, "many", 2.5])
 def test_a_budget_that_is_no_count_is_refused(budget: object, compose: Callable[..., TrainSettings]) -> None:
-    from rnnlab.commands.train import check
+    from rnnlab.training.recipes import check
 
     with pytest.raises(ConfigError, match=rf"model.budget={budget} is not allowed: a whole number of parameters from 1, or null"):
         check(compose(f"model.budget={budget}"))

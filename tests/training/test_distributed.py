@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from mlflow import MlflowClient
 from tests.lanes import some
 
 from rnnlab.commands import train as run
-from rnnlab.config import Config, ConfigError
+from rnnlab.config import ConfigError
 from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.batches import share
@@ -78,15 +79,14 @@ def made(words: str, compose: Callable[..., TrainSettings]) -> tuple[Network, Se
 
 def in_double(batch: Batch) -> Batch:
     floats = {name: value.double() for name, value in vars(batch).items() if isinstance(value, torch.Tensor) and value.is_floating_point()}
-    if batch.reference is not None:
-        floats["reference"] = type(batch.reference)(*(value.double() for value in vars(batch.reference).values()))
-    return dataclasses.replace(batch, **floats)
+    reference = batch.reference and type(batch.reference)(*(value.double() for value in vars(batch.reference).values()))
+    return dataclasses.replace(batch, reference=reference, **floats)  # type: ignore[arg-type]  # floats holds tensors of a batch
 
 
 @pytest.mark.parametrize("kind", some(LOSSES, ["classes, weighted and smoothed", "quantiles", "tokens", "CTC"]))
 def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_losses_of_its_shares(kind: str, compose: Callable[..., TrainSettings]) -> None:
     model, data = made(LOSSES[kind], compose)
-    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    model.log = lambda *words, **settings: None
     rows = data.rows["train"][np.array([0, 7, 1, 5, 2])]
 
     def measured(chosen: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,7 +105,7 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_losses_of_its_shares(ki
 @pytest.mark.parametrize("words", [SEQ2SEQ, f"{SEQ2SEQ} model.attention=none model.recurrence.num_layers=2", LOSSES["CTC"]])
 def test_a_model_says_whether_some_of_its_parameters_do_nothing(words: str, compose: Callable[..., TrainSettings]) -> None:
     model, data = made(words, compose)
-    model.log = lambda *words, **settings: None  # type: ignore[method-assign]
+    model.log = lambda *words, **settings: None
     model.training_loss(in_double(data.collate(data.rows["train"][:3], epoch=0, is_training=True))).backward()
     assert model.has_idle_parameters == any(parameter.grad is None for parameter in model.parameters())
 
@@ -142,7 +142,7 @@ def trained(root: Path, train: Callable[[], object]) -> Path:
     return folder
 
 
-def train_in_two(config: Config, root: Path, meeting: Path) -> None:
+def train_in_two(config: TrainSettings, root: Path, meeting: Path) -> None:
     """Train in two processes that share one import."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["rnnlab.commands.train"])
@@ -189,7 +189,8 @@ def test_two_processes_end_with_the_weights_of_one(kind: str, compose: Callable[
         assert ours.metrics[name] == pytest.approx(theirs.metrics[name], rel=1e-6), name
     losses = [[(m.step, m.value) for m in client.get_metric_history(f.name, "train/loss")] for f in (together, alone)]
     assert [step for step, _ in losses[0]] == [step for step, _ in losses[1]]
-    assert np.allclose(*losses, rtol=1e-6)
+    ours_and_theirs = np.array(losses)
+    assert np.allclose(ours_and_theirs[0], ours_and_theirs[1], rtol=1e-6)
 
 
 # Commands -------------------------------------------------------------------------------------------------------------------------
@@ -202,7 +203,7 @@ SMALL = (
 
 def runs_of(root: Path, experiment: str) -> list[Any]:
     client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
-    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id]))  # type: ignore[union-attr]
+    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id]))
 
 
 def assert_whole(found: Any, root: Path) -> None:
@@ -267,7 +268,7 @@ def test_ctrl_c_saves_and_a_resume_ends_with_the_weights_of_one_uninterrupted_pr
 
 
 @pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
+def launch(compose: Callable[..., TrainSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
     """Launch two processes of a programme that is given as text."""
 
     def launched(text: str, parent: str | None = None) -> bool:
@@ -275,8 +276,9 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., boo
         script.write_text(f"import os, signal, sys, time\nrank = os.environ['RANK']\n{text}\n", encoding="utf-8")
         monkeypatch.setattr(launching, "SCRIPT", script)
         monkeypatch.setenv("PYTHONPATH", str(HOME / "src"))
-        config = {"trainer": {"strategy": "ddp", "devices": 2}, "choices": {"model": "gru"}, "study": {"parent": parent}}
-        return launching.launched(config, ["seed=3", "hydra.run.dir=x", "+study.parent=5"])
+        of_study = [] if parent is None else [f"study.parent={parent}"]
+        settings = compose("trainer.strategy=ddp", "trainer.devices=2", *of_study)
+        return launching.launched(settings, ["seed=3", "hydra.run.dir=x", "+study.parent=5"])
 
     return launched
 
@@ -322,14 +324,14 @@ def test_what_we_are_sent_they_are_sent_once(launch: Callable[..., bool], monkey
 
 
 def test_a_worker_launches_nothing_and_a_baseline_stays_in_one_process(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    compose: Callable[..., TrainSettings], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    config: Config = {"trainer": {"strategy": "ddp", "devices": 3}, "choices": {"model": "baseline"}}
-    assert not launching.launched(config, [])
+    several = ("trainer.strategy=ddp", "trainer.devices=3")
+    assert not launching.launched(compose("model=baseline", *several), [])
     assert "model=baseline is fitted once, in this one process" in capfd.readouterr().err
     for name, value in (("RANK", "1"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
-    assert not launching.launched(config | {"choices": {"model": "gru"}}, [])
+    assert not launching.launched(compose("model=gru", *several), [])
     assert (launching.rank(), launching.local_rank(), launching.num_processes(), launching.num_local_processes()) == (1, 0, 4, 2)
     assert not launching.is_leader()
     with pytest.raises(ConfigError, match=r"torchrun cannot sweep"):
@@ -364,7 +366,7 @@ def test_one_process_of_several_hosts_with_other_data_ends_all(monkeypatch: pyte
     def gathered(found: list[dict[str, str]], ours: dict[str, str]) -> None:
         found[:] = [ours, ours | {"test_hash": "b"}]
 
-    monkeypatch.setattr(distributed.dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(distributed.dist, "all_gather_object", gathered)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "all_gather_object", gathered)
     with pytest.raises(ValueError, match=r"process 1 has other data than process 0 \(test_hash b and a\)"):
         distributed.refuse_different(Data())  # type: ignore[arg-type]

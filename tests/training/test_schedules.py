@@ -1,6 +1,7 @@
 """Each schedule in conf/scheduler, at moments worked out by hand, for 100 steps of a learning rate of 0.5."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from rnnlab.config import recipe
 from rnnlab.paths import CONF
+from rnnlab.tasks.metrics import Direction
 from rnnlab.training import schedules
 
 SCHEDULES = sorted(file.stem for file in (CONF / "scheduler").glob("*.yaml"))
@@ -58,8 +60,8 @@ def make_optimizer(kind: type[Optimizer] = AdamW) -> Optimizer:
 
 def learning_rates(name: str, optimizer: Optimizer, num_steps: int = STEPS) -> list[float]:
     """Return the learning rate of every step, and after the last."""
-    written = {"scheduler": OmegaConf.load(CONF / "scheduler" / f"{name}.yaml")} | COMMON
-    node = OmegaConf.to_container(OmegaConf.create(written), resolve=True)["scheduler"]  # type: ignore[index, call-overload]
+    written = OmegaConf.create({"scheduler": OmegaConf.load(CONF / "scheduler" / f"{name}.yaml")} | COMMON)
+    node: Any = OmegaConf.to_container(written.scheduler, resolve=True)
     scheduler = recipe(node, "scheduler")(optimizer, total_steps=num_steps, direction="max")
     rates = [optimizer.param_groups[0]["lr"]]
     for _ in range(num_steps):
@@ -124,7 +126,7 @@ def test_cosine_ends_at_its_final_fraction() -> None:
 
 
 @pytest.mark.parametrize("direction", ["max", "min"])
-def test_plateau_falls_when_the_metric_has_not_improved_for_more_than_its_patience(direction: schedules.Direction) -> None:
+def test_plateau_falls_when_the_metric_has_not_improved_for_more_than_its_patience(direction: Direction) -> None:
     optimizer = make_optimizer()
     scheduler = schedules.plateau(optimizer, STEPS, direction, factor=0.3, patience=3)
     assert isinstance(scheduler, ReduceLROnPlateau)

@@ -20,7 +20,7 @@ from rnnlab.report.static_figures import draw_ranks
 from rnnlab.report.verdicts import conclusions, order, summaries, verdicts
 from rnnlab.settings import Paths
 from rnnlab.studies.jobs import state_of
-from rnnlab.tracking.parents import finished_run, read_plan
+from rnnlab.tracking.parents import finished_run, read_plan, with_runs
 from rnnlab.tracking.tracker import NAME_PATTERN, Client, Run, Tracker, connect, find_baselines, find_runs, get_run
 
 console = Console(soft_wrap=True)
@@ -115,8 +115,7 @@ def select(client: Client, settings: CompareSettings, data: str | None, scratch:
     plan = read_plan(client, parent.info.run_id, scratch / parent.info.run_id)
     found: list[Run] = []
     missing: list[str] = []
-    for job in plan["jobs"]:
-        tried = find_runs(client, f"tags.identity = '{job['identity']}'")
+    for job, tried in with_runs(client, plan["jobs"]):
         run = finished_run(tried)
         if run is None:
             missing.append(f"{job['group']} seed {job['seed']}: {state_of(tried)}")
@@ -329,8 +328,7 @@ def print_status(client: Client, parent: Run, scratch: Path) -> None:
         table.add_column(heading)
     counts: Counter[str] = Counter()
     seconds: list[float] = []
-    for job in plan["jobs"]:
-        tried = find_runs(client, f"tags.identity = '{job['identity']}'")
+    for job, tried in with_runs(client, plan["jobs"]):
         state = state_of(tried)
         counts[state] += 1
         run = finished_run(tried) or (tried[0] if tried else None)

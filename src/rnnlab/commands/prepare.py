@@ -1,5 +1,7 @@
 """Fetch and prepare data ahead of training, and say what they are (`src/prepare.py`)."""
 
+from dataclasses import dataclass
+
 from rich.console import Console
 
 from rnnlab.config import ConfigError, Node, checked, nearest
@@ -11,21 +13,39 @@ STAGES = ("all", "fetch", "dvc")
 console = Console(stderr=True, soft_wrap=True)
 
 
-def prepare(composed: Composed) -> None:
-    """Fetch and prepare what a configuration names; a source that is unavailable is never replaced here.
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What `prepare.py` is asked; conf/prepare.yaml says what each key means."""
+
+    data: Node
+    paths: Paths
+    stage: str
+
+    @classmethod
+    def of(cls, composed: Composed) -> "PrepareSettings":
+        """Turn composed values into settings.
+
+        Raises:
+            ConfigError: names the key, what was given, what is allowed.
+        """
+        values = composed.values
+        if (stage := str(values["stage"])) not in STAGES:
+            raise ConfigError(f"stage={stage} is not allowed.{nearest(stage, STAGES)} Allowed: {', '.join(STAGES)}")
+        return cls(Node("data", values["data"]), checked(values["paths"], Paths, "paths"), stage)
+
+
+def prepare(settings: PrepareSettings) -> None:
+    """Fetch and prepare a data set; the bundled sample never replaces an unavailable source here.
 
     Raises:
         ValueError: the user can mend it; the message says how.
     """
-    stage = composed.values["stage"]
-    if stage not in STAGES:
-        raise ConfigError(f"stage={stage} is not allowed.{nearest(str(stage), STAGES)} Allowed: {', '.join(STAGES)}")
-    data: SequenceDataModule = Node("data", composed.values["data"]).recipe()(checked(composed.values["paths"], Paths, "paths"), 0)
-    if stage == "fetch":
+    data: SequenceDataModule = settings.data.recipe()(settings.paths, 0)
+    if settings.stage == "fetch":
         folder = data.fetch_raw()
         console.print(f"fetched {data.source} ({data.provenance}) to {folder}", highlight=False)
         return
-    if stage == "dvc":
+    if settings.stage == "dvc":
         data.prepare_stage()
     data.setup()
     describe(data)

@@ -6,7 +6,7 @@ Its artifact `study.json` lists every job by identity, so that a comparison find
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,8 @@ class Parent:
     def table(self) -> pd.DataFrame:
         """Return the finished jobs: data, group, metric, values."""
         rows = []
-        for job in self.jobs:
-            run = finished_run(find_runs(self.client, f"tags.identity = '{job['identity']}'"))
+        for job, runs in with_runs(self.client, self.jobs):
+            run = finished_run(runs)
             if run is None:
                 continue
             metric, metrics = run.data.tags.get("metric", "loss"), run.data.metrics
@@ -180,6 +180,12 @@ def read_plan(client: Client, run_id: str, into: Path) -> dict[str, Any]:
     """Read what a parent run says of its study."""
     content: dict[str, Any] = json.loads(read_artifact(client, run_id, FILE, into).read_text(encoding="utf-8"))
     return content
+
+
+def with_runs(client: Client, jobs: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], list[Run]]]:
+    """Yield each job that a parent run lists, and its runs, the latest first."""
+    for job in jobs:
+        yield job, find_runs(client, f"tags.identity = '{job['identity']}'")
 
 
 def group_of(words: list[str], axes: Mapping[str, list[str]]) -> str:

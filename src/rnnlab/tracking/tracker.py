@@ -277,15 +277,20 @@ def metric_history(client: MlflowClient, run_id: str, name: str) -> list[tuple[i
     return sorted(points.items())
 
 
-def find_runs(client: MlflowClient, wanted: str) -> list[Run]:
-    """Return all runs, in any experiment, that a filter of MLflow's finds, the latest first.
+def find_runs(client: MlflowClient, wanted: str, experiment: str | None = None) -> list[Run]:
+    """Return all runs that a filter of MLflow's finds, the latest first.
+
+    Args:
+        client: of the tracking store.
+        wanted: the filter.
+        experiment: the name of the only one that is searched; by default all are.
 
     Raises:
         TrackingError: where the filter cannot be read, or tracking does not answer.
     """
     found: list[Run] = []
     try:
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        experiments = [each.experiment_id for each in client.search_experiments() if experiment in (None, each.name)]
         token = None
         while experiments:
             page = client.search_runs(experiments, wanted, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token)

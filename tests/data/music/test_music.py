@@ -148,7 +148,7 @@ def test_transposed_pieces_stay_within_the_keys_of_training_and_keep_their_inter
 def test_validation_and_test_are_never_varied(folder: Path, make_data: Make) -> None:
     module = opened(make_data("music", folder, loader__transpose=3, loader__max_steps=2))
     for split in ("val", "test"):
-        lengths = torch.cat([batch.input_lengths for batch in module.plain_dataloader(split)])  # type: ignore[arg-type]
+        lengths = torch.cat([batch.input_lengths for batch in module.plain_dataloader(split)])
         assert sorted(lengths.tolist()) == sorted(module.lengths[module.rows[split]].tolist())
 
 

@@ -72,7 +72,7 @@ def test_training_lies_before_validation_and_that_before_test_with_a_gap_of_the_
     train, val, test = dates_of(module)
     assert np.busday_count(train.max().date(), val.min().date()) == 5 == np.busday_count(val.max().date(), test.min().date())
     for earlier, later in (("train", val), ("val", test)):
-        assert (module.index["last_date"].iloc[module.rows[earlier]] < later.min()).all()  # type: ignore[index]
+        assert (module.index["last_date"].iloc[module.rows[earlier]] < later.min()).all()
 
 
 def test_all_tickers_are_cut_on_the_same_days(tmp_path: Path, make: Make) -> None:

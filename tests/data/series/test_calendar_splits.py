@@ -1,5 +1,7 @@
 """Claims about splits by date: what is earlier never learns from what is later, and gaps keep targets apart."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -151,7 +153,7 @@ def test_fractions_that_leave_nothing_to_train_on_are_refused() -> None:
         ({"last_days": days_from("2020-01-01", 99)}, r"last_days: wanted one datetime64 per example"),
     ],
 )
-def test_what_makes_no_sense_is_refused(change: dict[str, object], match: str) -> None:
-    asked = {"days": days_from("2020-01-01", 100), "test_fraction": 0.1, "val_fraction": 0.1, "num_folds": 1, "fold": 0}
+def test_what_makes_no_sense_is_refused(change: dict[str, Any], match: str) -> None:
+    asked: dict[str, Any] = {"days": days_from("2020-01-01", 100), "test_fraction": 0.1, "val_fraction": 0.1, "num_folds": 1, "fold": 0}
     with pytest.raises(ValueError, match=match):
         date_splits(**(asked | {"walk": "expanding", "gap": 0} | change))

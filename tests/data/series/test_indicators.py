@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,8 @@ def test_relative_volume_compares_with_the_twenty_days_before() -> None:
     frame = walk()
     usual = frame["volume"].rolling(20).mean().shift(1)
     found = compute_features(frame, ["relative_volume"])["relative_volume"]
-    pd.testing.assert_series_equal(found, np.log((frame["volume"] + 1) / (usual + 1)), check_names=False)
+    expected = ((frame["volume"] + 1) / (usual + 1)).apply(np.log)
+    pd.testing.assert_series_equal(found, expected, check_names=False)
 
 
 def test_unknown_volumes_are_left_out_of_what_is_usual() -> None:
@@ -171,7 +173,8 @@ def test_auto_goes_by_the_columns_that_are_there() -> None:
 def test_a_day_without_a_range_takes_its_squared_return(estimator: Estimator) -> None:
     frame = walk()
     frame.loc[5, "high"] = np.nan
-    frame.loc[7, ["open", "high", "low"]] = frame.loc[7, "close"]  # one price was recorded
+    for name in ("open", "high", "low"):
+        frame.loc[7, name] = frame["close"][7]  # one price was recorded
     variance, _, counts = daily_variance(frame, estimator)
     squared = daily_variance(frame, "squared_return")[0]
     assert variance[[5, 7]].tolist() == squared[[5, 7]].tolist()
@@ -239,7 +242,7 @@ def test_a_target_is_known_exactly_when_its_days_are_over(kind: TargetKind) -> N
         assert column.isna().tolist() == [False] * (30 - horizon) + [True] * horizon
         known = targets(frame.iloc[: 10 + horizon + 1], kind, [horizon], "auto").iloc[10, 0]
         assert known == column[10]
-        assert np.isnan(targets(frame.iloc[: 10 + horizon], kind, [horizon], "auto").iloc[10, 0])
+        assert targets(frame.iloc[: 10 + horizon], kind, [horizon], "auto").isna().iloc[10, 0]
 
 
 def test_the_volatility_target_is_the_persistence_of_h_days_later() -> None:
@@ -303,9 +306,13 @@ def test_a_look_ahead_that_shows_only_when_dates_or_zeros_change_is_caught() -> 
         "a long break ahead": lambda prices: prices["date"].diff().shift(-1).dt.days > 3,
         "no volume tomorrow": lambda prices: ~(prices["volume"].shift(-1) > 0),
     }
+
+    def of_one(name: str, planted: Callable[[pd.DataFrame], pd.Series], prices: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({name: planted(prices).astype(float)})
+
     for name, planted in looks_ahead.items():
         with pytest.raises(LeakageError, match=rf"the feature '{name}' .* were replaced by others"):
-            audit_features(lambda prices, name=name, planted=planted: pd.DataFrame({name: planted(prices).astype(float)}), frame, [30])
+            audit_features(partial(of_one, name, planted), frame, [30])
 
 
 def test_a_leak_is_told_with_its_days() -> None:

@@ -110,7 +110,7 @@ def test_each_key_acts_alone_and_at_0_not_at_all(key: str) -> None:
     bands = BandScale.of(7, 8000)
     with_it = only(**{key: getattr(EVERYTHING, key)})
     assert not torch.equal(augment(values_BTF, lengths_B, with_it, bands, HOP_MS, draws(3))[0], values_BTF)
-    others = dataclasses.replace(EVERYTHING, **{key: 0})
+    others = dataclasses.replace(EVERYTHING, **{key: 0})  # type: ignore[arg-type]  # keys whose values are numbers
     all_but_it = augment(values_BTF, lengths_B, others, bands, HOP_MS, draws(3))[0]
     everything = augment(values_BTF, lengths_B, EVERYTHING, bands, HOP_MS, draws(3))[0]
     assert all_but_it.shape != everything.shape or not torch.equal(all_but_it, everything)

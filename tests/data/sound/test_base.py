@@ -54,7 +54,7 @@ def test_a_tone_is_in_its_band_whatever_the_rate_it_was_recorded_at(tmp_path: Pa
     assert frames.shape == (51, 80) and frames.dtype == np.float32
     assert frames[10:40].mean(0).argmax() == np.abs(centres - 1000).argmin()
     assert examples["file_rate"].tolist() == [rate] and examples["seconds"][0] == pytest.approx(0.5, abs=1e-4)
-    assert found["odd"]["resampled"] == 1  # type: ignore[index]
+    assert found["odd"]["resampled"] == 1
 
 
 def test_what_is_known_of_recordings_stays_with_those_that_can_be_used(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_other_settings_prepare_another_variant_beside_the_first(tmp_path: Path,
     sizes = {}
     for num_mels in (11, 13, 11):
         module = set_up(make(folder, prepare__num_mels=num_mels))
-        assert module.data.meta["settings"]["num_mels"] == num_mels  # type: ignore[index, call-overload]
+        assert module.data.meta["settings"]["num_mels"] == num_mels
         assert module.make_spec().input_size == module.data.values.shape[1] == num_mels
         sizes[num_mels] = module.data.folder.name
     assert cached(tmp_path) == sorted(sizes.values()) and len(set(sizes.values())) == 2
@@ -406,7 +406,7 @@ def test_relabelling_a_training_recording_leaves_the_test(tmp_path: Path, make: 
 )
 def test_each_hash_changes_exactly_when_it_should(tmp_path: Path, make: Make, changed: dict[str, object], hashes: set[str]) -> None:
     folder = folder_of_labels(tmp_path / "mine", num_each=9)
-    before, after = set_up(make(folder)).hashes, set_up(make(folder, **changed)).hashes  # type: ignore[arg-type]
+    before, after = set_up(make(folder)).hashes, set_up(make(folder, **changed)).hashes
     assert {name for name in before if before[name] != after[name]} == hashes
 
 
@@ -456,12 +456,12 @@ NOTHING = {f"loader__augment__{key.name}": 0 for key in dataclasses.fields(Augme
 
 @pytest.mark.parametrize("changed", [NOTHING, {"loader__is_augmented": False}], ids=["every key is 0", "switched off"])
 def test_without_augmentation_training_batches_are_plain_normalisation(tmp_path: Path, make: Make, changed: dict[str, object]) -> None:
-    module = set_up(make(with_manifest(tmp_path / "mine", official), **changed))  # type: ignore[arg-type]
+    module = set_up(make(with_manifest(tmp_path / "mine", official), **changed))
     rows = module.rows["train"][:5]
     training, plain = module.collate(rows, 3, True), module.collate(rows, 0, False)
     assert torch.equal(training.inputs, plain.inputs) and torch.equal(training.input_lengths, plain.input_lengths)
     raw = np.array(module.data.values[module.data.offsets[rows[2]] : module.data.offsets[rows[2] + 1]], dtype=np.float64)
-    raw = np.maximum(raw, raw.max() - module.loader.floor_db * np.log(10) / 10)  # type: ignore[operator]
+    raw = np.maximum(raw, raw.max() - module.loader.floor_db * np.log(10) / 10)
     centred = raw - raw.mean(0)
     np.testing.assert_allclose(plain.inputs[2, : len(raw)], centred / (np.sqrt((centred**2).mean()) + 1e-3), atol=1e-4)
 
@@ -530,7 +530,7 @@ def test_what_works_along_mel_bands_is_refused_for_other_features(make: Make, ch
 def test_mfccs_with_deltas_are_batched_where_nothing_needs_mel_bands(tmp_path: Path, make: Make) -> None:
     folder = with_manifest(tmp_path / "mine", official)
     keys = {**NOTHING, "loader__augment__tempo_percent": 20.0, "loader__floor_db": None}
-    module = set_up(make(folder, prepare__features="mfcc", prepare__num_deltas=2, **keys))  # type: ignore[arg-type]
+    module = set_up(make(folder, prepare__features="mfcc", prepare__num_deltas=2, **keys))
     batch = module.collate(module.rows["train"], 0, True)
     assert batch.inputs.shape[2] == module.make_spec().input_size == 60 and batch.inputs.isfinite().all()
 

@@ -22,13 +22,13 @@ import pytest
 from rich.console import Console
 
 from rnnlab.data.sources import archives, fetching
+from rnnlab.data.sources.archives import UnsafeArchive
 from rnnlab.data.sources.catalogue import FSDD
 from rnnlab.data.sources.fetching import (
     Provenance,
     SourceCorrupt,
     SourceError,
     SourceUnavailable,
-    UnsafeArchive,
     Upstream,
     UpstreamFiles,
     check_writable,

@@ -389,7 +389,7 @@ def test_only_what_texts_are_cut_by_is_prepared_anew(tmp_path: Path, make: Make)
     file = write(tmp_path / "t.csv", ROWS)
     for changed in ({}, {"loader__max_tokens": 2}, {"loader__min_frequency": 2}, {"split": "random", "split_seed": 3}, {"seed": 4}):
         try:
-            set_up(make(file, **changed))  # type: ignore[arg-type]
+            set_up(make(file, **changed))
         except ValueError as error:
             assert "random split needs at least 3 of each label" in str(error) or "split is empty" in str(error)
     assert cached(tmp_path) == 1

@@ -132,7 +132,7 @@ def test_the_sample_is_a_table_of_headlines(tmp_path: Path) -> None:
         ("names", {"LICENSE": "x"}, r"holds no \*\.txt, one a language: it is not the set `names`\."),
     ],
 )
-def test_what_is_wrong_in_a_known_set_is_named(tmp_path: Path, source: str, files: dict[str, str], message: str) -> None:
+def test_what_is_wrong_in_a_known_set_is_named(tmp_path: Path, source: str, files: dict[str, str | bytes], message: str) -> None:
     with pytest.raises(ValueError, match=rf"^{tmp_path}.*{message}"):
         find_texts(source, write(tmp_path, files), TextColumns())
 

@@ -1,18 +1,16 @@
-"""Turn one knob at a time around a centre, on spoken digits and on questions, and say which of them mattered.
+"""Write what the sweeps of hyperparameters showed: results.csv, the figures, the tables of README.md and of docs/knobs.md.
 
-python experiments/knobs/knobs.py run [speech] [trec] [examples]   the sweeps, all of them unless named; no job that was run before
-python experiments/knobs/knobs.py report                           results.csv, the pictures, the tables of README.md and docs/knobs.md
+python experiments/knobs/summarise.py     after run.py
 """
 
 import csv
 import re
 import runpy
-import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -23,120 +21,16 @@ from rnnlab.report.resampling import Sample, take
 from rnnlab.report.runs import metric_of, read_run
 from rnnlab.report.statistics import compare, holm, interval_of
 from rnnlab.tasks import Metric
-from rnnlab.tracking.parents import finished_run, read_plan
-from rnnlab.tracking.tracker import Client, connect, find_runs
+from rnnlab.tracking.parents import finished_run, read_plan, with_runs
+from rnnlab.tracking.tracker import Client, Run, connect, find_runs
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-SEEDS = {"main": "seed=0,1,2", "examples": "seed=0,1"}
-CENTRE = {
-    "speech": "model=gru data=speech data.split=speaker data.fold=0,1,2,3,4,5 model.recurrence.hidden_size=64 epochs=4",
-    "trec": "model=gru data=trec model.recurrence.hidden_size=64 epochs=6",
-    "examples": "model=gru data=trec model.recurrence.hidden_size=64 epochs=3",
-}
+PLAN = runpy.run_path(str(HERE / "run.py"), run_name="study")
+Knob: Any = PLAN["Knob"]
 TITLES = {"speech": "spoken digits, speaker unknown", "trec": "TREC questions"}
-
-
-@dataclass(frozen=True)
-class Knob:
-    """Hold what one sweep varies.
-
-    Args:
-        name: of its study, `knobs_<name>`.
-        key: as it is typed.
-        levels: its values, the centre among them.
-        words: that hold besides the centre's.
-    """
-
-    name: str
-    key: str
-    levels: tuple[str, ...]
-    words: str = ""
-
-
-MAIN = {
-    "speech": (
-        Knob("rate", "optimizer.lr", ("0.001", "0.003", "0.01")),
-        Knob("size", "model.recurrence.hidden_size", ("24", "64")),
-        Knob("dropout", "model.head.dropout", ("0.2", "0.5")),
-        Knob("pooling", "model.head.pooling", ("last", "mean_max")),
-        Knob("augmentation", "data.loader.is_augmented", ("false", "true")),
-    ),
-    "trec": (
-        Knob("rate", "optimizer.lr", ("0.001", "0.003", "0.01")),
-        Knob("size", "model.recurrence.hidden_size", ("24", "64", "160")),
-        Knob("dropout", "model.head.dropout", ("0.0", "0.2", "0.5")),
-        Knob("pooling", "model.head.pooling", ("last", "mean_max", "attention")),
-        Knob("augmentation", "data.loader.word_dropout", ("0.0", "0.1", "0.3")),
-    ),
-}
-EXAMPLES = (  # one more value of every other knob, on questions only
-    Knob("layers", "model.recurrence.num_layers", ("1", "2")),
-    Knob("model", "model", ("srnn", "lstm", "gru")),
-    Knob("activation", "cell.activation", ("tanh", "relu"), "model=srnn"),
-    Knob("initialisation", "model.recurrence.initialisation", ("uniform", "orthogonal")),
-    Knob("forget_bias", "cell.forget_bias", ("null", "1.0"), "model=lstm"),
-    Knob("optimizer", "optimizer", ("adamw", "adam", "rmsprop", "sgd")),
-    Knob("momentum", "optimizer.momentum", ("0.0", "0.9"), "optimizer=sgd optimizer.nesterov=false"),
-    Knob("schedule", "scheduler", ("cosine", "none")),
-    Knob("batch", "data.loader.batch_size", ("64", "256")),
-    Knob("epochs", "epochs", ("3", "6")),
-    Knob("loss", "model.loss.kind", ("null", "focal", "brier")),
-    Knob("input_dropout", "frontend.dropout", ("0.0", "0.3")),
-    Knob("variational", "frontend.variational_dropout", ("0.0", "0.3")),
-    Knob("between_layers", "model.recurrence.dropout", ("0.0", "0.3"), "model.recurrence.num_layers=2"),
-    Knob("recurrent_dropout", "model.recurrence.recurrent_dropout", ("0.0", "0.25"), "model.recurrence.backend=reference"),
-    Knob("zoneout", "model.recurrence.zoneout", ("0.0", "0.1"), "model.recurrence.backend=reference"),
-    Knob("batch_norm", "model.recurrence.has_batch_norm", ("false", "true")),
-    Knob("residual", "model.recurrence.has_residual", ("false", "true"), "model.recurrence.num_layers=2"),
-    Knob("layer_norm", "model.recurrence.has_layer_norm", ("false", "true")),
-    Knob("decay", "optimizer.weight_decay", ("0.0", "0.01", "0.1")),
-    Knob("l1", "model.regularisation.l1", ("0.0", "1e-05")),
-    Knob("smoothing", "model.regularisation.label_smoothing", ("0.0", "0.1")),
-    Knob("max_norm", "callbacks.max_norm", ("null", "1.0")),
-    Knob("weight_clip", "callbacks.weight_clip", ("null", "0.1")),
-    Knob("clipping", "trainer.gradient_clip_val", ("null", "1.0")),
-    Knob("patience", "callbacks.early_stopping.patience", ("null", "1")),
-    Knob("average", "callbacks.ema_decay", ("null", "0.98")),
-)
-
-
-def sweeps(asked: list[str]) -> Iterator[tuple[str, Knob]]:
-    """Yield data and knob of each sweep."""
-    for data, knobs in MAIN.items():
-        if data in asked:
-            yield from ((data, knob) for knob in knobs)
-    if "examples" in asked:
-        yield from (("trec", knob) for knob in EXAMPLES)
-
-
-def words_of(data: str, knob: Knob) -> list[str]:
-    """Return the words of a sweep: the centre's, but those that the knob or its own words replace; two seeds for examples, else three."""
-    own = [*knob.words.split(), f"{knob.key}={','.join(knob.levels)}"]
-    replaced = {word.partition("=")[0] for word in own}
-    centre = [word for word in CENTRE["examples" if knob in EXAMPLES else data].split() if word.partition("=")[0] not in replaced]
-    return [*centre, *own, SEEDS["examples" if knob in EXAMPLES else "main"]]
-
-
-def run(asked: list[str]) -> None:
-    """Start each sweep; what has run before, in whichever sweep, is not run again.
-
-    Raises:
-        SystemExit: where a sweep failed.
-    """
-    script = str(HOME / "src/train.py")
-    for data, knob in sweeps(asked):
-        sys.argv = [script, "-m", *words_of(data, knob), f"study.name=knobs_{knob.name}", "tracking.log_model=false"]
-        try:
-            runpy.run_path(script, run_name="__main__")  # in this process: starting one takes as long as a training
-        except SystemExit as ended:
-            if ended.code:
-                raise
-
-
-# -- what came of it ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -185,13 +79,13 @@ def read(client: Client, data: str, knob: Knob, scratch: Path, known: dict[str, 
         run for run in find_runs(client, f"tags.study = 'knobs_{knob.name}' and tags.kind = 'study'") if run.data.tags["data"] == data
     ]
     if not parents:
-        raise SystemExit(f"knobs_{knob.name} was not run on {data}: python experiments/knobs/knobs.py run")
-    jobs = read_plan(client, parents[0].info.run_id, scratch / parents[0].info.run_id)["jobs"]
-    tracked: dict[str, list] = {value: [] for value in knob.levels}
-    for job in jobs:
-        finished = finished_run(find_runs(client, f"tags.identity = '{job['identity']}'"))
+        raise SystemExit(f"knobs_{knob.name} was not run on {data}: python experiments/knobs/run.py")
+    plan = read_plan(client, parents[0].info.run_id, scratch / parents[0].info.run_id)
+    tracked: dict[str, list[Run]] = {value: [] for value in knob.levels}
+    for job, runs in with_runs(client, plan["jobs"]):
+        finished = finished_run(runs)
         if finished is None:
-            raise SystemExit(f"knobs_{knob.name} on {data} is not done: python experiments/knobs/knobs.py run")
+            raise SystemExit(f"knobs_{knob.name} on {data} is not done: python experiments/knobs/run.py")
         (value,) = (word.partition("=")[2].lower() for word in job["words"] if word.startswith(f"{knob.key}="))
         tracked[value].append(finished)
     metric = metric_of([run for runs in tracked.values() for run in runs], None)
@@ -252,7 +146,7 @@ def picture(turned: list[Turned], file: Path) -> None:
 
 def fill(file: Path, name: str, text: str) -> None:
     """Put a text between the marks of that name."""
-    start, end = f"<!-- {name}: made by knobs.py -->", f"<!-- end of {name} -->"
+    start, end = f"<!-- {name}: made by summarise.py -->", f"<!-- end of {name} -->"
     old = file.read_text(encoding="utf-8")
     if start not in old:
         raise SystemExit(f"{file} has no mark {start}")
@@ -265,7 +159,7 @@ def measured(turned: list[Turned]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for one in turned:
         means = " / ".join(f"{100 * level.sample.mean:.1f}" for level in one.levels)
-        name = f"{names[one.data]}, 3 epochs:" if one.knob in EXAMPLES else names[one.data]
+        name = f"{names[one.data]}, 3 epochs:" if one.knob in PLAN["EXAMPLES"] else names[one.data]
         found.setdefault(one.knob.key, []).append(f"{name} {means} % at {' / '.join(level.value for level in one.levels)}")
     (rate,) = (one for one in turned if one.data == "trec" and one.knob.name == "rate")
     by_seed = [100 * run.metrics[f"test/{rate.metric.name}"] for run in rate.levels[1].runs]
@@ -284,12 +178,13 @@ def fill_column(file: Path, found: dict[str, str]) -> None:
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def report() -> None:
+def main() -> None:
     """Write what came of all sweeps."""
-    client, known = connect(None, root()), {}
+    client = connect(None, root())
+    known: dict[str, RunResult] = {}
     with tempfile.TemporaryDirectory() as folder:
-        turned = [read(client, data, knob, Path(folder), known) for data, knob in sweeps([*MAIN, "examples"])]
-    main = {data: [one for one in turned if one.data == data and one.knob in MAIN[data]] for data in MAIN}
+        turned = [read(client, data, knob, Path(folder), known) for data, knob in PLAN["sweeps"]([*PLAN["MAIN"], "examples"])]
+    main = {data: [one for one in turned if one.data == data and one.knob in PLAN["MAIN"][data]] for data in PLAN["MAIN"]}
     for data, knobs in main.items():
         judge(knobs)
         picture(knobs, HERE / f"{data}.png")
@@ -305,17 +200,6 @@ def report() -> None:
                     name = one.metric.name
                     numbers = [each.metrics[f"best/{name}"], each.metrics[f"test/{name}"], round(each.metrics["time/fit_seconds"], 1)]
                     writer.writerow([one.data, one.knob.name, one.knob.key, level.value, each.seed, each.fold, *numbers, each.run_id])
-
-
-def main() -> None:
-    """Do what is asked for."""
-    match sys.argv[1:]:
-        case ["run", *asked] if set(asked) <= {*MAIN, "examples"}:
-            run(asked or [*MAIN, "examples"])
-        case ["report"]:
-            report()
-        case _:
-            sys.exit(str(__doc__))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
-"""Train a GRU on questions with no, batch and layer normalisation, at learning rates from too small to too large, without clipping.
+"""Write results.csv, the figure and README.md's table on normalisation from the tracked runs.
 
-python experiments/batch_norm/measure.py          the sweeps (no job that was run before), then results.csv, the picture, README.md's table
+python experiments/batch_norm/summarise.py     after run.py
 """
 
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,40 +11,28 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import ttest_ind
 
-from rnnlab.paths import HOME, root
+from rnnlab.paths import root
 from rnnlab.report.style import COLOURS
-from rnnlab.tracking.parents import finished_run, read_plan
+from rnnlab.tracking.parents import finished_run, read_plan, with_runs
 from rnnlab.tracking.tracker import Client, connect, find_runs
 
 HERE = Path(__file__).resolve().parent
-RATES = (0.001, 0.01, 0.1)
-CENTRE = "model=gru data=trec model.recurrence.hidden_size=64 epochs=3 trainer.gradient_clip_val=null tracking.log_model=false seed=0,1,2"
-KINDS = {"none": "", "batch": "model.recurrence.has_batch_norm=true", "layer": "model.recurrence.has_layer_norm=true"}
-START, END = "<!-- made by measure.py -->", "<!-- end -->"
-
-
-def run(kind: str) -> None:
-    """Start a kind's sweep; what has run before is not run again.
-
-    Raises:
-        SystemExit: where it failed.
-    """
-    rates = ",".join(map(str, RATES))
-    words = [*CENTRE.split(), *KINDS[kind].split(), f"optimizer.lr={rates}", f"study.name=steady_{kind}"]
-    if code := subprocess.run([sys.executable, str(HOME / "src/train.py"), "-m", *words]).returncode:
-        raise SystemExit(code)
+KINDS = ("none", "batch", "layer")
+START, END = "<!-- made by summarise.py -->", "<!-- end -->"
 
 
 def read(client: Client, kind: str) -> list[dict[str, object]]:
-    """Return a row a job of a kind's sweep."""
-    (parent, *_) = find_runs(client, f"tags.study = 'steady_{kind}' and tags.kind = 'study'")
+    """Return one row per job of a kind's sweep."""
+    parents = find_runs(client, f"tags.study = 'steady_{kind}' and tags.kind = 'study'")
+    if not parents:
+        raise SystemExit(f"steady_{kind} was not run: python experiments/batch_norm/run.py")
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        jobs = read_plan(client, parent.info.run_id, Path(scratch))["jobs"]
-    for job in jobs:
-        finished = finished_run(find_runs(client, f"tags.identity = '{job['identity']}'"))
+        jobs = read_plan(client, parents[0].info.run_id, Path(scratch))["jobs"]
+    for _, runs in with_runs(client, jobs):
+        finished = finished_run(runs)
         if finished is None:
-            raise SystemExit(f"a job of steady_{kind} is not done: run this command again")
+            raise SystemExit(f"a job of steady_{kind} is not done: python experiments/batch_norm/run.py")
         params, metrics = finished.data.params, finished.data.metrics
         found = {"rate": float(params["optimizer.lr"]), "seed": int(params["seed"]), "validation": metrics["best/accuracy"]}
         rows.append({"kind": kind, **found, "test": metrics["test/accuracy"], "run_id": finished.info.run_id})
@@ -54,14 +40,13 @@ def read(client: Client, kind: str) -> list[dict[str, object]]:
 
 
 def draw(table: pd.DataFrame, file: Path) -> None:
-    """Draw each kind's accuracy against the learning rate, a dot a seed."""
+    """Draw each kind's accuracy against the learning rate, one dot per seed."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     for (kind, rows), colour in zip(table.groupby("kind", sort=False), COLOURS, strict=False):
         axes.plot(rows["rate"], 100 * rows["test"], "o", color=colour, markersize=3)
-        axes.plot(
-            RATES, 100 * rows.groupby("rate")["test"].mean(), color=colour, label=f"{kind} normalisation" if kind != "none" else "none"
-        )
+        means = 100 * rows.groupby("rate")["test"].mean()
+        axes.plot(means.index, means, color=colour, label=f"{kind} normalisation" if kind != "none" else "none")
     axes.set(xscale="log", xlabel="learning rate", ylabel="test accuracy, %")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -69,9 +54,10 @@ def draw(table: pd.DataFrame, file: Path) -> None:
 
 
 def against_none(table: pd.DataFrame) -> str:
-    """Say at each rate how either normalisation differs from none (Welch's t-test over seeds, not corrected)."""
+    """Describe at each rate how either normalisation differs from none (Welch's t-test over seeds, not corrected)."""
     lines = []
-    for rate, rows in table.groupby("rate"):
+    for rate in sorted(table["rate"].astype(float).unique()):
+        rows = table[table["rate"] == rate]
         test = {kind: 100 * part["test"] for kind, part in rows.groupby("kind")}
         said = []
         for kind in sorted(test.keys() - {"none"}):
@@ -82,10 +68,11 @@ def against_none(table: pd.DataFrame) -> str:
 
 
 def written(table: pd.DataFrame) -> str:
-    """Write one row a kind: mean at each rate, and how steady it is."""
+    """Write one row per kind: mean at each rate, and how steady it is."""
+    rates = sorted(table["rate"].astype(float).unique())
     lines = [
-        f"| normalisation | {' | '.join(f'rate {rate:g}' for rate in RATES)} | widest range over three seeds | range over rates |",
-        "|---" * (len(RATES) + 3) + "|",
+        f"| normalisation | {' | '.join(f'rate {rate:g}' for rate in rates)} | widest range over three seeds | range over rates |",
+        "|---" * (len(rates) + 3) + "|",
     ]
     for kind, rows in table.groupby("kind", sort=False):
         by_rate = 100 * rows.groupby("rate")["test"].agg(["mean", "min", "max"])
@@ -96,9 +83,7 @@ def written(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Run and write everything."""
-    for kind in KINDS:
-        run(kind)
+    """Write everything."""
     client = connect(None, root())
     table = pd.DataFrame([row for kind in KINDS for row in read(client, kind)])
     table.to_csv(HERE / "results.csv", index=False)

@@ -1,7 +1,7 @@
 """Train each cell from each beginning on the adding problem with callbacks=insight, and write heat maps, results.csv and README.md.
 
-python experiments/gradient_flow/measure.py
-python experiments/gradient_flow/measure.py --epochs 1     a quick look
+python experiments/gradient_flow/run.py
+python experiments/gradient_flow/run.py --epochs 1     a quick look
 """
 
 import argparse
@@ -134,7 +134,7 @@ def main() -> None:
     table.to_csv(FOLDER / "results.csv", index=False)
     draw(curves, FOLDER / "gradient_flow.png")
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
-    start, end = "<!-- written by measure.py -->\n", "<!-- end -->"
+    start, end = "<!-- written by run.py -->\n", "<!-- end -->"
     head, tail = text.split(start)[0], text.split(end)[1]
     sentences = "\n".join(map(in_words, rows))
     (FOLDER / "README.md").write_text(f"{head}{start}\n{sentences}\n\n{end}{tail}", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Make word vectors from prepared texts, without their labels: co-occurrence, positive PMI, SVD (Levy, Goldberg & Dagan 2015).
 
-python experiments/text_classification/make_vectors.py FILE [DATA ...]     e.g. data/cache/vectors.txt imdb
+python experiments/text_classification/run.py FILE [DATA ...]     e.g. data/cache/vectors.txt imdb
 
 Only training texts are read, tokens as `data.prepare.tokens=word` cuts them; FILE gets GloVe's text format (for data.loader.vectors).
 """
@@ -13,6 +13,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
 from rnnlab.cli import compose_config
+from rnnlab.settings import TrainSettings
 
 NUM_WORDS, SIZE, WINDOW = 30_000, 128, 5
 SMOOTHING, EIGENVALUE_WEIGHT = 0.75, 0.5
@@ -23,8 +24,8 @@ def read(names: list[str]) -> tuple[list[str], list[np.ndarray]]:
     types: dict[str, int] = {}
     texts: list[np.ndarray] = []
     for name in names:
-        config = compose_config("config", [f"data={name}"])
-        data = config.data.recipe()(config.paths, 0)
+        settings = TrainSettings.of(compose_config("config", [f"data={name}"]))
+        data = settings.data.recipe()(settings.paths, 0)
         data.setup()
         numbers = np.array([types.setdefault(word, len(types)) for word in data.types])
         for row in data.rows["train"]:

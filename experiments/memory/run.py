@@ -1,8 +1,8 @@
 """Climb: the longest T that each cell and initialisation solves in at least 4 of 5 seeds, within a fixed number of optimizer steps.
 
-python experiments/memory/climb.py
-python experiments/memory/climb.py --data adding --settings "lstm chrono" "gru default" --processes 1
-python experiments/memory/climb.py --data copying --settings "gru chrono" --lengths 200 --epochs 120 --rate 0.005
+python experiments/memory/run.py
+python experiments/memory/run.py --data adding --settings "lstm chrono" "gru default" --processes 1
+python experiments/memory/run.py --data copying --settings "gru chrono" --lengths 200 --epochs 120 --rate 0.005
 
 Every training is a job of a study: tracked, run exactly once, gone on with where it was cut off. Killed, the same command goes on;
 finished, it trains nothing. Afterwards `summarise.py` writes results.csv, the pictures and README.md.
@@ -198,7 +198,7 @@ def open_parent(data: str, settings: Sequence[str], lengths: Sequence[int], budg
         axes,
         [f"data={data}", f"epochs={budget.epochs}", f"optimizer.lr={budget.rate}"],
         composed.study,
-        "python experiments/memory/climb.py",
+        "python experiments/memory/run.py",
     )
     return Parent.open(connect(composed.tracking.uri, root()), plan, [composed])
 
@@ -222,7 +222,8 @@ def main() -> None:
     try:
         for data, lengths in ladders.items():
             for length in lengths:
-                check(compose_config("config", Rung(data, given.settings[0], length, 0).words(budgets[data])))
+                words = Rung(data, given.settings[0], length, 0).words(budgets[data])
+                check(TrainSettings.of(compose_config("config", words)))
     except ConfigError as error:
         parser.error(str(error))
     parents = {data: open_parent(data, given.settings, lengths, budgets[data]) for data, lengths in ladders.items()}

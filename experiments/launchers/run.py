@@ -1,7 +1,7 @@
 """Time one study of twelve jobs run in this process, one after another, and by joblib in two processes.
 
-    python experiments/launchers/measure.py
-    python experiments/launchers/measure.py --repeats 3 --epochs 6
+    python experiments/launchers/run.py
+    python experiments/launchers/run.py --repeats 3 --epochs 6
 
 Each study runs in a folder of its own, so nothing counts as done before; the machine should have nothing else to do.
 """

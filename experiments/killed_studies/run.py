@@ -1,6 +1,6 @@
 """Kill a running study (SIGKILL to all its processes) at random moments, start it again each time, and count what was run.
 
-python experiments/killed_studies/kill.py [--kills 20] [--launcher basic|joblib]
+python experiments/killed_studies/run.py [--kills 20] [--launcher basic|joblib]
 
 Writes results.csv beside this file: one line a kill, and at the end how often each job finished. Everything else goes to a temporary
 folder.
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 HOME = Path(__file__).resolve().parents[2]
 WORDS = (
@@ -41,7 +42,7 @@ def main() -> None:
     chance = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as root:
         command = [sys.executable, str(HOME / "src/train.py"), *WORDS, f"hydra/launcher={given.launcher}"]
-        lines = []
+        lines: list[dict[str, float | str]] = []
         for number in range(given.kills):
             process = start(command, root)
             moment = chance.uniform(given.first, given.last)
@@ -86,7 +87,7 @@ def wait(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
     return False
 
 
-def runs(root: str) -> list:
+def runs(root: str) -> list[Run]:
     """Return all runs that carry an identity."""
     if not (Path(root) / "mlflow.db").exists():
         return []
@@ -95,7 +96,7 @@ def runs(root: str) -> list:
     return list(client.search_runs(experiments, "tags.identity LIKE '%'", max_results=1000)) if experiments else []
 
 
-def finished_by_identity(root: str) -> Counter:
+def finished_by_identity(root: str) -> Counter[str]:
     """Count the finished runs of each job."""
     return Counter(run.data.tags["identity"] for run in runs(root) if run.info.status == "FINISHED")
 

@@ -1,6 +1,6 @@
 """Count false wins of `rnnlab.report.statistics` where no network is better, and true ones where one is; write results.csv.
 
-python experiments/false_wins/simulate.py
+python experiments/false_wins/run.py
 """
 
 import csv
@@ -217,7 +217,7 @@ def measure(cell: Cell, num_simulations: int, number: int) -> dict[str, str | fl
 
 
 def main() -> None:
-    """Simulate every cell, print and write; `python experiments/false_wins/simulate.py 200` simulates fewer and only prints."""
+    """Simulate every cell, print and write; `python experiments/false_wins/run.py 200` simulates fewer and only prints."""
     num_simulations = int(sys.argv[1]) if len(sys.argv) > 1 else NUM_SIMULATIONS
     rows, began = [], perf_counter()
     for number, cell in enumerate(CELLS):

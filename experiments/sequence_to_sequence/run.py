@@ -1,7 +1,7 @@
 """Metric what README.md says of time: an epoch, extrapolated from a few batches; a run's search, with each of several beams.
 
-python experiments/sequence_to_sequence/measure.py epoch NUM_BATCHES WORD ...     words as of src/train.py
-python experiments/sequence_to_sequence/measure.py beams RUN_ID SIZE ...          1: greedily, or the best path of CTC
+python experiments/sequence_to_sequence/run.py epoch NUM_BATCHES WORD ...     words as of src/train.py
+python experiments/sequence_to_sequence/run.py beams RUN_ID SIZE ...          1: greedily, or the best path of CTC
 
 Nothing else should run on the machine; OMP_NUM_THREADS says how many threads a search has, trainer.num_threads those of an epoch.
 """

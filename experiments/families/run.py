@@ -1,7 +1,7 @@
 """Metric what SRNN, LSTM, GRU, BiRNN, TCN and Transformer cost at equal size, and how far their gradients reach; write the table.
 
-python experiments/families/measure.py                 all of them, into results.csv and the table of README.md
-python experiments/families/measure.py gru tcn         only these, on the screen
+python experiments/families/run.py                 all of them, into results.csv and the table of README.md
+python experiments/families/run.py gru tcn         only these, on the screen
 
 Every number is of one thread and of a network as it is initialised. Each network is measured in a process of its own. Nothing else should
 run on the machine: of several repetitions the fastest counts.
@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from rnnlab.cli import compose_config
-from rnnlab.commands.train import tune_process
-from rnnlab.config import recipe
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.insight.flow import horizon
 from rnnlab.models.base import SequenceModule
-from rnnlab.training.budget import at_budget, sized_parts
+from rnnlab.settings import TrainSettings
+from rnnlab.training.budget import at_budget
+from rnnlab.training.process import tune_process
 
 BUDGET = 70_000
 NUM_FEATURES, NUM_CLASSES, BATCH_SIZE = 40, 10, 16
@@ -40,17 +40,17 @@ ENTRIES = {
 }  # fmt: skip
 SPEC = DataSpec("frames", "features", NUM_FEATURES, "class", NUM_CLASSES, tuple(map(str, range(NUM_CLASSES))), (1,) * NUM_CLASSES)
 HERE = Path(__file__).parent
-START, END = "<!-- made by measure.py -->", "<!-- end -->"
+START, END = "<!-- made by run.py -->", "<!-- end -->"
 Row = dict[str, float | str]
 
 
 def make(words: str, seed: int) -> tuple[SequenceModule, int]:
     """Return a network with the hidden size that meets the budget, and that size."""
-    node = compose_config("config", [*words.split(), "frontend=direct", "data=series"]).values["model"]
-    sized = at_budget(node, BUDGET, SPEC)
+    settings = TrainSettings.of(compose_config("config", [*words.split(), "frontend=direct", "data=series"]))
+    sized = at_budget(settings.model, BUDGET, SPEC)
     torch.manual_seed(seed)
-    model: SequenceModule = recipe(sized.model, "model")(SPEC)
-    return model, sized.model[sized_parts(sized.model)[0]]["hidden_size"]
+    model: SequenceModule = sized.model.recipe()(SPEC)
+    return model, sized.hidden_size
 
 
 def draw(batch_size: int, num_steps: int) -> Batch:
@@ -171,12 +171,16 @@ def table(rows: list[Row]) -> str:
         reach = float(by_length[first]["horizon"])
         return f"{reach:.1f}" if reach < GRADIENT_LENGTH else "none seen"
 
+    def of_length(name: str) -> Callable[[int], Callable[[dict[int, Row]], str]]:
+        return lambda num_steps: lambda by: f"{by[num_steps][name]:.3g}"
+
+    times, answers, memory = of_length("train_ms"), of_length("answer_ms"), of_length("memory_mb")
     cells: dict[str, Callable[[dict[int, Row]], str]] = {
         "hidden size": lambda by: f"{by[first]['hidden_size']}",
         "parameters, output included": lambda by: f"{by[first]['num_parameters']:,}",
-        **{f"training, ms a sequence of {n} steps": lambda by, n=n: f"{by[n]['train_ms']:.3g}" for n in LENGTHS},  # type: ignore[misc]
-        **{f"answering, ms a sequence of {n} steps": lambda by, n=n: f"{by[n]['answer_ms']:.3g}" for n in LENGTHS},  # type: ignore[misc]
-        **{f"memory of training, MB a sequence of {n} steps": lambda by, n=n: f"{by[n]['memory_mb']:.3g}" for n in LENGTHS},  # type: ignore[misc]
+        **{f"training, ms a sequence of {n} steps": times(n) for n in LENGTHS},
+        **{f"answering, ms a sequence of {n} steps": answers(n) for n in LENGTHS},
+        **{f"memory of training, MB a sequence of {n} steps": memory(n) for n in LENGTHS},
         f"training on {last} steps, against {first}": lambda by: f"{float(by[last]['train_ms']) / float(by[first]['train_ms']):.1f}",
         f"{last} steps in a row, against {last // first} times {first} side by side": lambda by: f"{in_line(by):.1f}",
         f"gradient horizon at the start, steps (of {GRADIENT_LENGTH})": horizon_of,
@@ -192,7 +196,7 @@ def main() -> None:
     asked = [names.get(word) for word in sys.argv[1:]] or list(ENTRIES)
     if None in asked:
         raise SystemExit(f"{__doc__}\nentries: {', '.join(word for word in names if word.islower())}")
-    tune_process({"trainer": {"num_threads": 1}})
+    tune_process(num_threads=1)
     torch.use_deterministic_algorithms(True)
     begun = time.monotonic()
     rows = [row for name in asked for row in measure(str(name))]

@@ -1,8 +1,8 @@
 """Check claims of popular texts about recurrent networks: one small function a claim, each printing what it computed.
 
-python experiments/errata/check.py worked_example
-python experiments/errata/check.py --list
-python experiments/errata/check.py --json
+python experiments/errata/run.py worked_example
+python experiments/errata/run.py --list
+python experiments/errata/run.py --json
 """
 
 import argparse
