@@ -277,7 +277,7 @@ def launch(compose: Callable[..., TrainSettings], tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(launching, "SCRIPT", script)
         monkeypatch.setenv("PYTHONPATH", str(HOME / "src"))
         of_study = [] if parent is None else [f"study.parent={parent}"]
-        settings = compose("trainer.strategy=ddp", "trainer.devices=2", *of_study)
+        settings = compose("trainer=ddp", *of_study)
         return launching.launched(settings, ["seed=3", "hydra.run.dir=x", "+study.parent=5"])
 
     return launched
@@ -326,7 +326,7 @@ def test_what_we_are_sent_they_are_sent_once(launch: Callable[..., bool], monkey
 def test_a_worker_launches_nothing_and_a_baseline_stays_in_one_process(
     compose: Callable[..., TrainSettings], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    several = ("trainer.strategy=ddp", "trainer.devices=3")
+    several = ("trainer=ddp", "trainer.devices=3")
     assert not launching.launched(compose("model=baseline", *several), [])
     assert "model=baseline is fitted once, in this one process" in capfd.readouterr().err
     for name, value in (("RANK", "1"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "2")):
