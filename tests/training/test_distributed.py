@@ -126,7 +126,7 @@ def test_each_process_draws_its_own_dropout_and_the_first_what_one_alone_would(m
         with monkeypatch.context() as patch:
             for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE") if number else ():
                 patch.setenv(name, str(number))
-            StepSeed(7).on_train_batch_start(At(), None, None, 0)  # type: ignore[arg-type]
+            StepSeed(7).on_train_batch_start(At(), None, None, 0)  # type: ignore[arg-type]  # a stand-in
             drawn.append(torch.rand(4).tolist())
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -369,4 +369,4 @@ def test_one_process_of_several_hosts_with_other_data_ends_all(monkeypatch: pyte
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "all_gather_object", gathered)
     with pytest.raises(ValueError, match=r"process 1 has other data than process 0 \(test_hash b and a\)"):
-        distributed.refuse_different(Data())  # type: ignore[arg-type]
+        distributed.refuse_different(Data())  # type: ignore[arg-type]  # a stand-in
