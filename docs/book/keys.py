@@ -4,11 +4,14 @@ Of each key: its default (the file's value), what is allowed (the annotation of 
 comment beside it; else what the docstring of the class says of its argument).
 """
 
+import ast
 import dataclasses
 import functools
 import inspect
+import itertools
 import re
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -205,11 +208,25 @@ def described(call: Any) -> dict[str, str]:
             continue
         seen.add(this)
         text = inspect.cleandoc(this.__doc__ or "")
+        for name, words in of_fields(this):
+            found.setdefault(name, words)
         for names, words in ARGUMENT.findall(next(iter(ARGS.findall(text)), "")):
             for name in names.split(", "):
                 (elsewhere if words.startswith("see ") else found).setdefault(name, " ".join(words.split()))
         todo += [*getattr(this, "__bases__", ()), *referred(text, this)]
     return {**elsewhere, **found}
+
+
+def of_fields(this: Any) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a class that have a docstring below them, and what it says."""
+    if not inspect.isclass(this):
+        return
+    definition = ast.parse(textwrap.dedent(inspect.getsource(this))).body[0]
+    assert isinstance(definition, ast.ClassDef)
+    for field, below in itertools.pairwise(definition.body):
+        is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+        if is_text and isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            yield field.target.id, " ".join(str(below.value.value).split()).rstrip(".")  # type: ignore[attr-defined]  # a text, as asked
 
 
 def referred(text: str, this: Any) -> list[Any]:

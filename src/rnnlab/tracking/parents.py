@@ -43,7 +43,7 @@ class Plan:
     @property
     def key(self) -> str:
         """Return the same text whenever the same study is run again."""
-        search = {name: getattr(self.study, name) for name in ("tuning_trials", "space", "search_seeds", "with_default", "metric")}
+        search = {name: getattr(self.study.search, name) for name in ("tuning_trials", "space", "search_seeds", "with_default", "metric")}
         text = json.dumps([self.name, self.axes, sorted(self.words), search if self.study.search.tuning_trials else None], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
