@@ -61,7 +61,7 @@ def sample(compose: Callable[..., TrainSettings]) -> Sample:
         if name not in SAMPLES:
             config = compose(f"data={name}")
             source = {"source": "sample"} if "source" in config.data.values else {}
-            SAMPLES[name] = recipe({**config.data.values, **source}, "data")(config.paths.of_data, 0)
+            SAMPLES[name] = recipe({**config.data.values, **source}, "data")(config.paths, 0)
             SAMPLES[name].setup()
         return SAMPLES[name]
 

@@ -69,7 +69,7 @@ def test_a_run_leaves_nats_a_table_by_piece_and_pieces_continued(trained: Callab
 
 def test_a_network_s_first_answer_is_how_often_each_key_sounds_in_training(compose: Compose) -> None:
     config = compose("model=gru", *WORDS)
-    data: SequenceDataModule = config.data.recipe()(config.paths.of_data, 0)
+    data: SequenceDataModule = config.data.recipe()(config.paths, 0)
     data.setup()
     model: SequenceModule = config.model.recipe()(data.make_spec())
     rolls = [read_roll(SAMPLE / f"{name}.csv").values for name in data.examples["id"].iloc[data.rows["train"]]]

@@ -62,7 +62,7 @@ def hours_of(run_id: str, num_hours: int) -> torch.Tensor:
 
     os.environ["RNNLAB_ROOT"] = str(ROOT)
     settings = TrainSettings.of(compose_config("config", SERIES.split()))
-    data = settings.data.recipe()(settings.paths.of_data, settings.seed)
+    data = settings.data.recipe()(settings.paths, settings.seed)
     data.setup()
     batch = next(iter(data.test_dataloader()))
     return batch.inputs[:1, -num_hours:]

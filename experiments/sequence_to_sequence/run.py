@@ -35,7 +35,7 @@ SPLITS: tuple[Split, ...] = ("val", "test")
 def epoch(num_batches: int, words: list[str]) -> None:
     """Train on a few batches in a process and a place of its own, the first and slower ones included; print what an epoch would take."""
     settings = TrainSettings.of(compose_config("config", words))
-    data: SequenceDataModule = settings.data.recipe()(settings.paths.of_data, settings.seed)
+    data: SequenceDataModule = settings.data.recipe()(settings.paths, settings.seed)
     data.setup()
     limits = [f"trainer.limit_train_batches={num_batches}", *(f"trainer.limit_{split}_batches=1" for split in SPLITS)]
     with TemporaryDirectory() as folder:
@@ -56,7 +56,7 @@ def beams(run_id: str, sizes: list[int]) -> None:
     fetched = paths.outputs / run_id / "fetched"
     recorded = read_config(client, run_id, fetched).values
     bundle = load_bundle(read_artifact(client, run_id, "bundle", fetched))
-    data: SequenceDataModule = recipe(recorded["data"], "data")(paths.of_data, recorded["seed"])
+    data: SequenceDataModule = recipe(recorded["data"], "data")(paths, recorded["seed"])
     data.setup()
     columns = {}
     for size in sizes:

@@ -15,8 +15,8 @@ from rnnlab.contracts import Batch, Reference
 from rnnlab.data.series.base import WindowReader
 from rnnlab.data.series.stock import StockData
 from rnnlab.evaluation.bundle import Bundle, load_bundle
-from rnnlab.paths import SAMPLES, root
-from rnnlab.settings import Composed
+from rnnlab.paths import root
+from rnnlab.settings import Composed, Paths
 from rnnlab.tasks.forecast import Forecast
 from rnnlab.tracking.recorded import read_config
 from rnnlab.tracking.table import runs_table
@@ -49,7 +49,7 @@ def runs(client: Client) -> pd.DataFrame:
     return table.sort_values(["way", "fold", "seed"], ignore_index=True)
 
 
-def several_days(recorded: Composed, paths: dict[str, str]) -> StockData:
+def several_days(recorded: Composed, paths: Paths) -> StockData:
     """Open the data of a one-step run, asked for all days."""
     data: StockData = recipe(recorded.values["data"] | {"horizon_days": HORIZONS}, "data")(paths, recorded.values["seed"])
     data.setup()
@@ -85,7 +85,7 @@ def main() -> None:
     """Repeat, write, print."""
     client = connect(None, root())
     table = runs(client)
-    paths = {"data": str(root() / "data"), "samples": str(SAMPLES)}
+    paths = Paths.below(root())
     for place, row in table[table["way"].str.endswith("(one step)")].iterrows():
         folder = root() / "outputs" / row["run_id"] / "repeated"
         bundle = load_bundle(read_artifact(client, row["run_id"], "bundle", folder))

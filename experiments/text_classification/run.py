@@ -25,7 +25,7 @@ def read(names: list[str]) -> tuple[list[str], list[np.ndarray]]:
     texts: list[np.ndarray] = []
     for name in names:
         settings = TrainSettings.of(compose_config("config", [f"data={name}"]))
-        data = settings.data.recipe()(settings.paths.of_data, 0)
+        data = settings.data.recipe()(settings.paths, 0)
         data.setup()
         numbers = np.array([types.setdefault(word, len(types)) for word in data.types])
         for row in data.rows["train"]:

@@ -113,11 +113,7 @@ def as_hydra_reads(config_name: str, word: str) -> str:
 
 
 def quoted(word: str) -> str:
-    """Put quotes around a value that Hydra's grammar would take apart: a text always, a path where it is no plain word.
-
-    Args:
-        word: as typed, e.g. `text=don't, please`.
-    """
+    """Quote a value that Hydra's grammar would take apart (`text=don't, please`): a text always, a path if it is no plain word."""
     key, equals, value = word.partition("=")
     comma = "," if key.startswith("data.") else ""  # of several sources, a sweep's
     is_plain = bool(re.fullmatch(rf"[\w./:@%+~{comma}-]*", value, re.ASCII)) or value[:1] in ("[", "{")

@@ -54,7 +54,7 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 # Recipes ----------------------------------------------------------------------------------------------------------------------------
@@ -67,11 +67,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def recipe(node: Config, where: str) -> "functools.partial[Any]":
-    """Check a node and return its target with the arguments filled in.
-
-    Args:
-        node: with `_target_`.
-        where: its place in the configuration, for messages.
+    """Check a node with `_target_` and return its target with the arguments filled in; `where` is its place, for messages.
 
     Raises:
         ConfigError: names the key or value, and what is allowed.
@@ -108,12 +104,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def checked(value: object, hint: Any, where: str) -> Any:
-    """Return a value as its annotation wants it.
-
-    Args:
-        value: as it stands in the configuration.
-        hint: an annotation, a dataclass for a nested node.
-        where: its place in the configuration, for messages.
+    """Return a configuration's value as its annotation wants it (a dataclass for a nested node); `where` is its place, for messages.
 
     Raises:
         ConfigError: names the key, what was given, what is allowed.
@@ -166,14 +157,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def whole(value: object, least: int, key: str, what: str = "", otherwise: str = "") -> int:
-    """Return a whole number.
-
-    Args:
-        value: as given.
-        least: smallest that is allowed.
-        key: for the message.
-        what: it counts, with a leading blank.
-        otherwise: what else is allowed, with a leading comma.
+    """Return a whole number of `least` or more; `what` it counts (after a blank) and `otherwise` (after a comma) are for the message.
 
     Raises:
         ConfigError: where it is none, or too small.
@@ -185,12 +169,7 @@ def whole(value: object, least: int, key: str, what: str = "", otherwise: str = 
 
 @dataclass(frozen=True)
 class Node:
-    """A section of the configuration that describes an object.
-
-    Args:
-        where: its key, for messages.
-        values: `_target_` and the arguments, nested sections included.
-    """
+    """A section of the configuration that describes an object: its key, for messages; `_target_` and the arguments, nested ones too."""
 
     where: str
     values: Config
@@ -234,10 +213,7 @@ class Node:
 
 @contextmanager
 def naming_recipe(name: str | None) -> Iterator[None]:
-    """Say of an unknown key whether it comes from a recipe in conf/tuned, and how to leave it out.
-
-    Args:
-        name: of the recipe, if there is one.
+    """Say of an unknown key whether it comes from the named recipe in conf/tuned, and how to leave it out.
 
     Raises:
         ConfigError: with that.

@@ -10,10 +10,9 @@ change a result.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 InputKind = Literal["features", "tokens"]
@@ -21,14 +20,6 @@ TargetKind = Literal["class", "class_per_step", "labels_per_step", "real", "toke
 Goal = Literal["transcribe", "translate", "summarise", "pronounce"]
 Joined = Literal["words", "pieces", "moses"]
 Link = Literal["identity", "exp"]
-
-# The ranges that signatures state; a config's values are checked against them before anything is loaded.
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -179,15 +170,7 @@ SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 
 
 def valid_mask(lengths_B: Tensor, num_steps: int) -> Tensor:
-    """Mark the steps that belong to each sequence.
-
-    Args:
-        lengths_B: (B,) int64.
-        num_steps: T.
-
-    Returns:
-        (B, T) bool, true at positions before the sequence's length.
-    """
+    """Mark the steps that belong to each sequence: (B, T) bool, true at positions before the sequence's length."""
     return torch.arange(num_steps, device=lengths_B.device)[None, :] < lengths_B[:, None]
 
 

@@ -40,11 +40,6 @@ class Paths:
         """Return the folders that conf/paths/default.yaml names for a root."""
         return cls(HOME, root, root / "data", SAMPLES, root / "outputs")
 
-    @property
-    def of_data(self) -> dict[str, str]:
-        """The folders that a data module needs."""
-        return {"data": str(self.data), "samples": str(self.samples)}
-
 
 @dataclass(frozen=True)
 class Choices:

@@ -132,7 +132,7 @@ def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compos
 def test_a_run_is_named_by_what_matters(compose: Callable[..., TrainSettings]) -> None:
     def named(*words: str) -> str:
         settings = compose(*words)
-        return run_name(settings, settings.data.recipe()(settings.paths.of_data, 0).name_parts())
+        return run_name(settings, settings.data.recipe()(settings.paths, 0).name_parts())
 
     assert named("model=lstm", "seed=2") == "lstm-h128-speech-s2"
     words = ("model=birnn", "cell=srnn", "data=fsdd", "data.split=speaker", "data.fold=4", "model.recurrence.hidden_size=8")

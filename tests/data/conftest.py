@@ -1,6 +1,7 @@
 """What the tests of data share: data modules as conf/ describes them, with a few keys changed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from rnnlab.config import Config, recipe
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.paths import HOME
+from rnnlab.settings import Paths
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def make_data(tmp_path: Path) -> Callable[..., SequenceDataModule]:
                 node = node[parent]
             assert last in node
             node[last] = value
-        paths = {"data": str(data or tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
+        paths = replace(Paths.below(tmp_path), data=data or tmp_path / "data")
         module: SequenceDataModule = recipe(config, "data")(paths, seed)
         return module
 

@@ -56,7 +56,7 @@ def module(request: pytest.FixtureRequest, compose: Callable[..., TrainSettings]
 def another(name: str, source: str = "sample", data: Path | None = None) -> SequenceDataModule:
     """Make a data set of conf/data anew, perhaps of another source or in another place."""
     config = CONFIGS[name]
-    paths = config.paths.of_data if data is None else {**config.paths.of_data, "data": str(data)}
+    paths = config.paths if data is None else replace(config.paths, data=data)
     changed = {"source": source} if has_source(config) else {}
     found: SequenceDataModule = recipe({**config.data.values, **changed}, "data")(paths, 3)
     return found

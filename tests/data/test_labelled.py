@@ -14,7 +14,7 @@ from rnnlab.settings import TrainSettings
 def labelled(compose: Callable[..., TrainSettings]) -> LabelledData:
     """Hold five labels, numbered; nothing is read."""
     config = compose("data=text", "data.source=mine.csv")
-    module: LabelledData = config.data.recipe()(config.paths.of_data, 0)
+    module: LabelledData = config.data.recipe()(config.paths, 0)
     module.number_labels(("no", "yes", "perhaps"), pd.Series(["yes", "no", "no", "perhaps", "yes"]))
     return module
 

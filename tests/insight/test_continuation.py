@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.insight.continuation import continue_piece, draw_continuation, file_name, piano_rolls
+from rnnlab.insight.continuation import continue_piece, draw_continuation, piano_rolls
 from rnnlab.models.base import Predictor
+from rnnlab.paths import file_name
 from rnnlab.tasks import Regularisation, make_task
 
 KEYS = DataSpec("toy", "features", 3, "labels_per_step", 3, ("C4", "D4", "E4"), (1, 1, 1), is_causal=True)

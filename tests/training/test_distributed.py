@@ -71,7 +71,7 @@ def made(words: str, compose: Callable[..., TrainSettings]) -> tuple[Network, Se
     """Return a network in float64 and its data, the bundled sample."""
     given = [word for word in words.split() if "frontend=direct" not in words or not word.startswith("frontend.")]
     config = compose(*given, "data.source=sample")
-    data: SequenceDataModule = config.data.recipe()(config.paths.of_data, 0)
+    data: SequenceDataModule = config.data.recipe()(config.paths, 0)
     data.setup()
     torch.manual_seed(0)
     return config.model.recipe()(data.make_spec()).double(), data

@@ -30,7 +30,6 @@ class Bag(Method):
         return self.settings.ngrams or self.default_ngrams
 
     def refusal(self) -> str | None:
-        """N-grams must have numbers of 63 bits."""
         if (self.spec.input_size + 1.0) ** self.ngrams >= 2.0**63:
             return f"{self.ngrams}-grams of {self.spec.input_size:,} tokens are too many: give a smaller baseline.ngrams"
         return None
@@ -87,7 +86,6 @@ class TfIdf(Bag):
     default_ngrams = 2
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
-        """Fit."""
         columns, counts = self.fit_columns(train)
         transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
         inputs, val_inputs = transformer.transform(counts), transformer.transform(self.counts(val, columns))

@@ -19,11 +19,9 @@ class Persistence(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real",)
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
-        """Fit nothing."""
         return {}
 
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
-        """Return persistence as an output."""
         if batch.reference is None:
             raise ValueError(f"data={self.spec.name} says nothing of persistence: choose another baseline.kind")
         return standardise(batch.reference.persistence, batch, self.spec)
@@ -51,7 +49,6 @@ class Mean(Method):
         return {"output": np.log(np.exp(outputs * scale).mean(0)) / scale}
 
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
-        """Return the same for all."""
         shape = (batch.size, batch.inputs.shape[1], 1) if self.spec.target_kind == "labels_per_step" else (batch.size, 1)
         return np.tile(arrays["output"], shape)
 
@@ -63,7 +60,6 @@ class Memoryless(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class", "class_per_step")
 
     def refusal(self) -> str | None:
-        """It needs data that know it."""
         return None if self.spec.memoryless else "its best answer without input is not known: choose another baseline.kind"
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:

@@ -21,7 +21,6 @@ class Sets(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("labels_per_step",)
 
     def refusal(self) -> str | None:
-        """Inputs must be the labels of the step before."""
         return None if self.spec.is_causal and self.spec.input_size == self.spec.target_size else "its inputs are not its last targets"
 
 
@@ -29,7 +28,6 @@ class Markov(Sets):
     """Count for each label how often it holds after it did, and after it did not (a Markov chain of two states; add-one)."""
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
-        """Count."""
         inputs_NC, targets_NC = known_steps(train)
         log_odds = []
         for is_before_NC in (inputs_NC == 0, inputs_NC > 0):

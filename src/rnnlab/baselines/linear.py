@@ -28,7 +28,6 @@ class Window(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class")
 
     def refusal(self) -> str | None:
-        """It needs windows of one length, which series have."""
         return None if self.spec.feature_names else "its sequences have different lengths: choose baseline.kind=pooled"
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
@@ -50,7 +49,6 @@ class Window(Method):
         return {"weights": np.atleast_2d(found.coef_), "intercept": intercept, "alpha": np.array([alpha])}
 
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
-        """Return a linear function of the window."""
         outputs: np.ndarray = _windows([batch]) @ arrays["weights"].T + arrays["intercept"]
         return outputs
 
@@ -65,7 +63,6 @@ class HAR(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real",)
 
     def refusal(self) -> str | None:
-        """It needs log variances in the window, and a positive target."""
         if self.spec.link != "exp":
             return "it forecasts volatility: choose data.target=volatility"
         if "log_volatility" not in self.spec.feature_names:
@@ -73,7 +70,6 @@ class HAR(Method):
         return None
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
-        """Fit by ordinary least squares."""
         terms = np.concatenate([self._terms(batch) for batch in train])
         targets = standardised_targets(train, self.spec)
         fits = [statsmodels.api.OLS(column, terms).fit() for column in targets.T]
@@ -82,7 +78,6 @@ class HAR(Method):
         return {"weights": weights}
 
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
-        """Return a linear function of three means."""
         outputs: np.ndarray = self._terms(batch) @ arrays["weights"].T
         return outputs
 
@@ -112,7 +107,6 @@ class Pooled(Method):
         return {**fitted, "mean": mean, "spread": spread}
 
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
-        """Return a linear function of the pooled features."""
         inputs = (_pooled(batch) - arrays["mean"]) / arrays["spread"]
         outputs: np.ndarray = inputs @ arrays["weights"].T + arrays["intercept"]
         return outputs

@@ -31,11 +31,9 @@ class Nearest(Bag):
         return self.settings.ngrams or (LETTER_NGRAMS if self.spec.goal == "pronounce" else WORD_NGRAMS)
 
     def refusal(self) -> str | None:
-        """Only tokens have n-grams."""
         return super().refusal() if self.spec.input_kind == "tokens" else None
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
-        """Keep what training examples are found by, and their targets, in the order of the examples."""
         order = np.argsort(np.concatenate([batch.example_ids.numpy() for batch in train]), kind="stable")
         targets = _targets(train, order)
         if self.spec.input_kind == "tokens":

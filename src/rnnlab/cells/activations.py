@@ -23,30 +23,17 @@ SELU_MINUS, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 @dataclass(frozen=True)
 class Activation:
-    """A function and its derivative.
-
-    Args:
-        function: of the sum a.
-        derivative: from a and f(a).
-    """
+    """A function of the sum a, and its derivative, from a and f(a)."""
 
     function: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor, Tensor], Tensor]
-
-
-def _leaky(a: Tensor) -> Tensor:
-    return F.leaky_relu(a, LEAK)
-
-
-def _identity(a: Tensor) -> Tensor:
-    return a
 
 
 ACTIVATIONS = {
     "tanh": Activation(torch.tanh, lambda a, f: 1 - f * f),
     "sigmoid": Activation(torch.sigmoid, lambda a, f: f * (1 - f)),
     "relu": Activation(torch.relu, lambda a, f: (a > 0).to(a)),
-    "leaky_relu": Activation(_leaky, lambda a, f: torch.ones_like(a).where(a > 0, LEAK)),
+    "leaky_relu": Activation(lambda a: F.leaky_relu(a, LEAK), lambda a, f: torch.ones_like(a).where(a > 0, LEAK)),
     "selu": Activation(torch.selu, lambda a, f: SELU_SCALE * torch.where(a > 0, 1.0, SELU_MINUS * a.exp())),
-    "identity": Activation(_identity, lambda a, f: torch.ones_like(a)),
+    "identity": Activation(lambda a: a, lambda a, f: torch.ones_like(a)),
 }

@@ -132,12 +132,7 @@ class Cell(nn.Module, ABC):
         return cls.transition_backward is not Cell.transition_backward
 
     def project_backward(self, inputs_XF: Tensor, projected_XP: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the gradient of `project`: of its inputs, and of its weights by name.
-
-        Args:
-            inputs_XF: what it was given.
-            projected_XP: the gradient of what it returned.
-        """
+        """Return the gradient of `project`, from that of what it returned: of its inputs, and of its weights by name."""
         flat_NP, flat_NF = projected_XP.reshape(-1, projected_XP.shape[-1]), inputs_XF.reshape(-1, inputs_XF.shape[-1])
         weights = {"kernel.weight_ih_l0": flat_NP.T @ flat_NF, "kernel.bias_ih_l0": flat_NP.sum(0)}
         return projected_XP @ self.weight("weight_ih"), weights
@@ -163,13 +158,7 @@ class Cell(nn.Module, ABC):
 
     @torch.no_grad()
     def step_backward(self, input_BF: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of `step`, by hand.
-
-        Args:
-            input_BF: x_t.
-            state: before the step.
-            after: the gradient of each tensor of the state after the step.
-        """
+        """Return the gradient of `step`, by hand, from that of each tensor of the state after it."""
         found = self.transition_backward(self.project(input_BF), state, after)
         input_gradient_BF, weights = self.project_backward(input_BF, found.entering)
         return StepGradient(input_gradient_BF, found.state, weights | found.weights)

@@ -46,8 +46,6 @@ class GRUCell(Cell):
     """Advance a GRU.
 
     Args:
-        input_size: F.
-        hidden_size: H.
         reset: whether the reset gate acts after or before the product with the recurrent matrix; only `after` has a kernel.
         chrono: longest time in steps that the update gate's first biases spread over, or None for biases as drawn.
     """
@@ -61,7 +59,6 @@ class GRUCell(Cell):
         self.reset, self.chrono = reset, chrono
 
     def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
-        """Return r, z, n."""
         p_r, p_z, p_n = projected_BP.chunk(3, -1)
         if self.reset == "after":
             u_r, u_z, u_n = self.recur(entering_BH).chunk(3, -1)
@@ -78,12 +75,10 @@ class GRUCell(Cell):
         return stacked[: 2 * self.hidden_size], stacked[2 * self.hidden_size :]
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
-        """Return the state after a step; see the equations at the top."""
         _, update, candidate = self.gates(projected_BP, state, entering_BH)
         return ((1 - update) * candidate + update * state[0],)
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of a step; see the equations at the top."""
         (h,), (dh,) = state, after
         r, z, n = self.gates(projected_BP, state, h)
         da_n = dh * (1 - z) * (1 - n * n)

@@ -12,15 +12,13 @@ from torch import nn
 
 from rnnlab.cells.srnn import SRNNCell
 from rnnlab.cells.weights import Initialisation
-from rnnlab.contracts import NonNegativeFloat, PositiveFloat
+from rnnlab.config import NonNegativeFloat, PositiveFloat
 
 
 class IRNNCell(SRNNCell):
     """Advance a recurrent network of rectified linear units.
 
     Args:
-        input_size: F.
-        hidden_size: H.
         scale: of the identity.
         deviation: of the first input weights.
     """

@@ -37,8 +37,6 @@ class LSTMCell(Cell):
     """Advance an LSTM; its state is (h, c).
 
     Args:
-        input_size: F.
-        hidden_size: H.
         forget_bias: first bias of the forget gate (the sum of PyTorch's two), or None for biases as drawn.
         chrono: longest time in steps that the first biases of forget and input gate spread over, or None for biases as drawn.
     """
@@ -51,18 +49,15 @@ class LSTMCell(Cell):
         self.forget_bias, self.chrono = forget_bias, chrono
 
     def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
-        """Return i, f, g, o."""
         i, f, g, o = (projected_BP + self.recur(entering_BH)).chunk(4, -1)
         return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
-        """Return the state after a step; see the equations at the top."""
         i, f, g, o = self.gates(projected_BP, state, entering_BH)
         memory_BH = f * state[1] + i * g
         return o * tanh(memory_BH), memory_BH
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of a step; see the equations at the top."""
         (h, c), (dh, dc) = state, after
         i, f, g, o = self.gates(projected_BP, state, h)
         shown = tanh(f * c + i * g)

@@ -25,14 +25,7 @@ FORGET = 0
 
 
 class CoupledLSTMCell(Cell):
-    """Advance an LSTM without an input gate of its own; its state is (h, c).
-
-    Args:
-        input_size: F.
-        hidden_size: H.
-        forget_bias: see `lstm`.
-        chrono: see `lstm`.
-    """
+    """Advance an LSTM without an input gate of its own; its state is (h, c), its arguments are those of `lstm`."""
 
     gate_names = ("forget", "candidate", "output")
 
@@ -42,18 +35,15 @@ class CoupledLSTMCell(Cell):
         self.forget_bias, self.chrono = forget_bias, chrono
 
     def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
-        """Return f, g, o."""
         f, g, o = (projected_BP + self.recur(entering_BH)).chunk(3, -1)
         return sigmoid(f), tanh(g), sigmoid(o)
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
-        """Return the state after a step; see the equations at the top."""
         f, g, o = self.gates(projected_BP, state, entering_BH)
         memory_BH = f * state[1] + (1 - f) * g
         return o * tanh(memory_BH), memory_BH
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of a step; see the equations at the top."""
         (h, c), (dh, dc) = state, after
         f, g, o = self.gates(projected_BP, state, h)
         shown = tanh(f * c + (1 - f) * g)

@@ -33,14 +33,7 @@ EPSILON = 1e-5
 
 
 class LayerNormLSTMCell(Cell):
-    """Advance an LSTM whose sums and memory are normalised; its state is (h, c).
-
-    Args:
-        input_size: F.
-        hidden_size: H.
-        forget_bias: see `lstm`.
-        chrono: see `lstm`.
-    """
+    """Advance an LSTM whose sums and memory are normalised; its state is (h, c), its arguments are those of `lstm`."""
 
     gate_names = ("input", "forget", "candidate", "output")
 
@@ -72,18 +65,15 @@ class LayerNormLSTMCell(Cell):
         return ((e - e.mean(-1, keepdim=True) - n * (e * n).mean(-1, keepdim=True)) / deviation).flatten(-2)
 
     def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
-        """Return i, f, g, o."""
         i, f, g, o = (projected_BP + self.recur(entering_BH)).chunk(4, -1)
         return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
-        """Return the state after a step; see the equations at the top."""
         i, f, g, o = self.gates(projected_BP, state, entering_BH)
         memory_BH = f * state[1] + i * g
         return o * tanh(self._normalised(memory_BH) * self.gain_c + self.bias_c), memory_BH
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of a step; see the equations at the top."""
         (h, c), (dh, dc) = state, after
         i, f, g, o = self.gates(projected_BP, state, h)
         memory = f * c + i * g
@@ -98,14 +88,12 @@ class LayerNormLSTMCell(Cell):
         return StepGradient(dp, (entering, dm * f), weights)
 
     def recur_backward(self, entering_BH: Tensor, recurrent_BG: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the gradient of `recur`: of the hidden state, and of its weights by name."""
         sums_BG = F.linear(entering_BH, self.weight("weight_hh"))
         inner, weights = super().recur_backward(entering_BH, self._normalised_backward(sums_BG, recurrent_BG * self.gain_h))
         gain = {"gain_h": (recurrent_BG * self._normalised(sums_BG)).sum(0)}
         return inner, weights | {"kernel.bias_hh_l0": recurrent_BG.sum(0)} | gain
 
     def project_backward(self, inputs_XF: Tensor, projected_XP: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the gradient of `project`: of its inputs, and of its weights by name."""
         sums_XP = F.linear(inputs_XF, self.weight("weight_ih"))
         inner, weights = super().project_backward(inputs_XF, self._normalised_backward(sums_XP, projected_XP * self.gain_i))
         gain = {"gain_i": (projected_XP * self._normalised(sums_XP)).flatten(0, -2).sum(0)}

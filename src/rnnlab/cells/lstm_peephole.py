@@ -28,14 +28,7 @@ INPUT, FORGET = 0, 1
 
 
 class PeepholeLSTMCell(Cell):
-    """Advance an LSTM whose gates see the memory; its state is (h, c).
-
-    Args:
-        input_size: F.
-        hidden_size: H.
-        forget_bias: see `lstm`.
-        chrono: see `lstm`.
-    """
+    """Advance an LSTM whose gates see the memory; its state is (h, c), its arguments are those of `lstm`."""
 
     gate_names = ("input", "forget", "candidate", "output")
 
@@ -47,20 +40,17 @@ class PeepholeLSTMCell(Cell):
         self._draw_peepholes("uniform")
 
     def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
-        """Return i, f, g, o."""
         a_i, a_f, a_g, a_o = (projected_BP + self.recur(entering_BH)).chunk(4, -1)
         i, f = sigmoid(a_i + self.peephole_i * state[1]), sigmoid(a_f + self.peephole_f * state[1])
         g = tanh(a_g)
         return i, f, g, sigmoid(a_o + self.peephole_o * (f * state[1] + i * g))
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
-        """Return the state after a step; see the equations at the top."""
         i, f, g, o = self.gates(projected_BP, state, entering_BH)
         memory_BH = f * state[1] + i * g
         return o * tanh(memory_BH), memory_BH
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of a step; see the equations at the top."""
         (h, c), (dh, dc) = state, after
         i, f, g, o = self.gates(projected_BP, state, h)
         memory = f * c + i * g

@@ -28,12 +28,7 @@ from rnnlab.cells.weights import Weights
 
 
 class MinGRUCell(Cell):
-    """Advance a minimal GRU.
-
-    Args:
-        input_size: F.
-        hidden_size: H.
-    """
+    """Advance a minimal GRU."""
 
     gate_names = ("update", "candidate")
 
@@ -41,41 +36,30 @@ class MinGRUCell(Cell):
         super().__init__(Weights(input_size, hidden_size, 2, is_recurrent=False), 2, 1)
 
     def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
-        """Return z, n."""
         update, candidate = projected_BP.chunk(2, -1)
         return sigmoid(update), candidate
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
-        """Return the state after a step; see the equations at the top."""
         update, candidate = self.gates(projected_BP, state, entering_BH)
         return ((1 - update) * state[0] + update * candidate,)
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of a step; see the equations at the top."""
         (h,), (dh,) = state, after
         z, n = self.gates(projected_BP, state, h)
         return StepGradient(torch.cat([dh * (n - h) * z * (1 - z), dh * z], -1), (dh * (1 - z),), {})
 
     @property
     def has_kernel(self) -> bool:
-        """Whether a whole sequence can run at once: by the scan."""
         return True
 
     def run_fused(self, inputs_BTF: Tensor, state: State | None) -> Tensor:
-        """Run a whole sequence by a parallel scan; see `forward`."""
         update, candidate = self.project(inputs_BTF).chunk(2, -1)
         (first_BH,) = self.initial_state(inputs_BTF.shape[0]) if state is None else state
         return scan(sigmoid(-update), sigmoid(update) * candidate, first_BH)
 
 
 def scan(keep_BTH: Tensor, value_BTH: Tensor, first_BH: Tensor) -> Tensor:
-    """Return all h_t = keep_t * h_{t-1} + value_t, (B, T, H), in 2 sqrt(T) rounds.
-
-    Args:
-        keep_BTH: k_t, within [0, 1].
-        value_BTH: v_t.
-        first_BH: h_0.
-    """
+    """Return all h_t = k_t * h_{t-1} + v_t, (B, T, H), k_t within [0, 1], h_0 first, in 2 sqrt(T) rounds."""
     num_steps = keep_BTH.shape[1]
     length = math.isqrt(num_steps - 1) + 1
     missing = -num_steps % length

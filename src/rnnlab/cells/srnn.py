@@ -36,8 +36,6 @@ class SRNNCell(Cell):
     """Advance a simple recurrent network.
 
     Args:
-        input_size: F.
-        hidden_size: H.
         activation: f.
     """
 
@@ -52,18 +50,15 @@ class SRNNCell(Cell):
         self.slope = nn.Parameter(torch.tensor([FIRST_SLOPE])) if activation == "prelu" else None
 
     def gates(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> tuple[Tensor, ...]:
-        """Return nothing: there are no gates."""
         return ()
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
-        """Return the state after a step; see the equations at the top."""
         return (self._activated(projected_BP + self.recur(entering_BH)),)
 
     def _activated(self, sums_BH: Tensor) -> Tensor:
         return ACTIVATIONS[self.activation].function(sums_BH) if self.slope is None else F.prelu(sums_BH, self.slope)
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
-        """Return the gradient of a step; see the equations at the top."""
         a = projected_BP + self.recur(state[0])
         if self.slope is None:
             da = after[0] * ACTIVATIONS[self.activation].derivative(a, self._activated(a))

@@ -34,8 +34,6 @@ class Weights(nn.Module):
     """The weights of a cell that PyTorch has no kernel for: W_i, W_h, b_i, b_h under PyTorch's names, gates stacked.
 
     Args:
-        input_size: F.
-        hidden_size: H.
         num_gates: blocks of H rows.
         is_recurrent: whether there are W_h and b_h.
     """

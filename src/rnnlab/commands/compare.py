@@ -31,8 +31,6 @@ class Selection:
     """What is compared.
 
     Args:
-        study: its name.
-        data: the data's name.
         runs: finished.
         notes: what a reader must know: jobs that are missing.
         words: that select it again.

@@ -40,7 +40,7 @@ def prepare(settings: PrepareSettings) -> None:
     Raises:
         ValueError: the user can mend it; the message says how.
     """
-    data: SequenceDataModule = settings.data.recipe()(settings.paths.of_data, 0)
+    data: SequenceDataModule = settings.data.recipe()(settings.paths, 0)
     if settings.stage == "fetch":
         folder = data.fetch_raw()
         console.print(f"fetched {data.source} ({data.provenance}) to {folder}", highlight=False)

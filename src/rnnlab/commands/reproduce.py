@@ -63,13 +63,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The result of a reproduction.
-
-    Args:
-        is_reproduced: whether it counts as the same.
-        short: for the run's tag.
-        text: the sentence.
-    """
+    """The result of a reproduction: whether it counts as the same; `short` is for the run's tag."""
 
     is_reproduced: bool
     short: str
@@ -229,7 +223,7 @@ def compare_data(run: Run, settings: TrainSettings) -> list[str]:
     Raises:
         ValueError: where content or test examples are others: there would be nothing to compare.
     """
-    data: SequenceDataModule = settings.data.recipe()(settings.paths.of_data, settings.seed)
+    data: SequenceDataModule = settings.data.recipe()(settings.paths, settings.seed)
     data.setup()  # never the bundled sample in place of what cannot be had
     then, now = run.data.tags, data.hashes
     for name, words in (("source_hash", "the data have changed since"), ("test_hash", "the data are split otherwise than then")):
@@ -371,8 +365,7 @@ def judge(changes: list[Change], num_numbers: int, reasons: list[str], tolerance
     """Say whether a run was reproduced.
 
     Args:
-        changes: what came out otherwise.
-        num_numbers: how many were compared.
+        changes: what differed of the `num_numbers` that were compared.
         reasons: what differs from when the run was made; without any, every bit must agree.
         tolerance: see `deviation_of`, where there are reasons.
     """

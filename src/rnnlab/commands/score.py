@@ -43,7 +43,7 @@ def score(settings: ScoreSettings) -> None:
     run_id, source = str(settings.run), settings.data.source
     recorded = read_config(client, run_id, fetched(run_id, settings.paths)).values
     node = Node("data", recorded["data"] | ({"source": source} if source else {}))
-    data: SequenceDataModule = node.recipe()(settings.paths.of_data, recorded["seed"])
+    data: SequenceDataModule = node.recipe()(settings.paths, recorded["seed"])
     if source:
         data.setup_as_test(bundle.reader)
     else:

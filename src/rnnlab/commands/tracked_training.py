@@ -37,12 +37,7 @@ console = Console(stderr=True, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Start:
-    """Where a training begins.
-
-    Args:
-        run_id: the run to continue; None for a new one.
-        checkpoint: the checkpoint to go on from; None to begin with the first step.
-    """
+    """Where a training begins: the run to continue (None: a new one), the checkpoint to go on from (None: the first step)."""
 
     run_id: str | None = None
     checkpoint: Path | None = None

@@ -11,13 +11,15 @@ import pandas as pd
 import pytorch_lightning as pl
 from rich.console import Console
 
-from rnnlab.contracts import Batch, DataSpec, Fraction
+from rnnlab.config import Fraction
+from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.batches import BatchLoader, EpochOrder
 from rnnlab.data.hashing import digest
 from rnnlab.data.inputs import InputReader
 from rnnlab.data.prepared import Json, Prepared, open_prepared, prepare_once, read_meta
 from rnnlab.data.sources.fetching import AnyUpstream, SourceError, fetch, mirror_folder
 from rnnlab.data.splits import SplitKind
+from rnnlab.settings import Paths
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -42,8 +44,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     rank, num_processes = 0, 1
     """Which part of each training batch this process takes."""
 
-    paths: dict[str, str]
-    """`data` (where raw, prepared and cached data lie) and `samples`."""
+    paths: Paths
+    """Where raw, prepared and cached data lie (`data`), and the bundled samples."""
     seed: int
     """Seed of order and augmentation, never of splits."""
     _: KW_ONLY
@@ -57,10 +59,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     """Whether the network may not be used."""
 
     def __post_init__(self) -> None:
-        """Begin without data."""
         super().__init__()
-        self.data_root = Path(self.paths["data"])
-        self.sample_folder = Path(self.paths["samples"]) / self.sample
+        self.sample_folder = self.paths.samples / self.sample
         self.provenance, self.split_used = "", ""  # where a named source was found and what `assign_splits` did, in words
         self.prepared: Prepared | None = None
         self.rows: dict[Split, np.ndarray] = {}
@@ -97,7 +97,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         if self.source == "sample":
             return self.sample_folder
         if self.source in self.upstreams:
-            folder = self.data_root / "raw" / self.source
+            folder = self.paths.data / "raw" / self.source
             provenance = fetch(self.upstreams[self.source], folder, mirror_folder(self.mirror), self.offline)
             self.provenance = f"{provenance.kind}: {provenance.where}"
             return folder
@@ -111,7 +111,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         """Return prepared data: those of the DVC stage if they fit, else this variant's, prepared once."""
         if self.source in self.upstreams:
             source_hash = self.upstreams[self.source].content_hash
-            for folder in (self.data_root / "prepared" / self.source, self.cache_folder(source_hash)):
+            for folder in (self.paths.data / "prepared" / self.source, self.cache_folder(source_hash)):
                 if self._is_current(folder, source_hash):
                     return open_prepared(folder)
         raw = self.fetch_raw()
@@ -126,7 +126,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         if self.source not in self.upstreams:
             raise SourceError(f"data.source={self.source}: DVC stages are for named sources ({', '.join(self.upstreams)})")
         table = self.read_raw(self.fetch_raw())
-        self.prepare_into(self.data_root / "prepared" / self.source, table, self.upstreams[self.source].content_hash)
+        self.prepare_into(self.paths.data / "prepared" / self.source, table, self.upstreams[self.source].content_hash)
 
     def prepare_into(self, folder: Path, table: pd.DataFrame, source_hash: str) -> None:
         """Prepare a table with this module's settings."""
@@ -134,7 +134,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
 
     def cache_folder(self, source_hash: str) -> Path:
         """Return where this variant lies unless a DVC stage made it."""
-        return self.data_root / "cache" / self.prepared_key(source_hash)
+        return self.paths.data / "cache" / self.prepared_key(source_hash)
 
     def _is_current(self, folder: Path, source_hash: str) -> bool:
         meta = read_meta(folder)
@@ -245,7 +245,6 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         """Return the order in which these rows are batched."""
 
     def train_dataloader(self) -> BatchLoader:
-        """Give training batches, shuffled and augmented."""
         return self._loader("train", is_training=True)
 
     def plain_dataloader(self, split: Split) -> BatchLoader:
@@ -253,11 +252,9 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         return self._loader(split, is_training=False)
 
     def val_dataloader(self) -> BatchLoader:
-        """Give validation batches."""
         return self._loader("val", is_training=False)
 
     def test_dataloader(self) -> BatchLoader:
-        """Give test batches."""
         return self._loader("test", is_training=False)
 
     def _loader(self, split: Split, is_training: bool) -> BatchLoader:

@@ -117,7 +117,6 @@ class BudgetOrder(EpochOrder):
         self._sizes = [max(1, min(batch_size, max_steps // max(1, int(lengths[bucket[-1]])))) for bucket in self._buckets]
 
     def batches(self) -> list[np.ndarray]:
-        """Return the epoch's batches of example ids."""
         if self.bucket_batches == 0:
             return self._cut_sorted()
         generator = np.random.default_rng([self.seed, self.epoch])

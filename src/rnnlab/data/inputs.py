@@ -87,7 +87,6 @@ class FileReader(InputReader, ABC):
     """What the files are called, in the plural."""
 
     def collect(self, given: Sequence[str], text: str | None) -> list[str]:
-        """Return the paths of all files."""
         if text:
             raise ValueError(f"text=... is for runs on texts; this one is on data of the kind {self.kind}: give input=FILE")
         return [str(file) for item in given for file in find_files(item, self.suffixes, self.files)]

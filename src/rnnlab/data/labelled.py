@@ -37,7 +37,6 @@ class LabelledData(SequenceDataModule, ABC):
         return tuple(int(count) for count in counts)
 
     def targets(self, rows: np.ndarray) -> list[object]:
-        """Return the labels of these rows."""
         return [self.label_names[label] for label in self.labels[rows]]
 
 

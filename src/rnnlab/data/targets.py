@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from rnnlab.contracts import PAD, SPECIALS, START, UNKNOWN
+from rnnlab.contracts import PAD, SPECIALS, START, UNKNOWN, Batch
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.tokens import Vocabulary
 
@@ -18,7 +18,7 @@ class TokenTargets(SequenceDataModule, ABC):
     """Number target tokens, and keep what is right as text.
 
     A subclass prepares `targets` (numbers of `meta`'s token types) beside its inputs, and a column `target`, the text that is right, in
-    `examples`; in `assign_splits` it calls `number_targets`.
+    `examples`; in `assign_splits` it sets `target_vocabulary` and `target_numbers`.
     """
 
     target_vocabulary: Vocabulary
@@ -75,9 +75,11 @@ class TokenTargets(SequenceDataModule, ABC):
         numbers: np.ndarray = self.target_numbers[self.data.targets[start:end]].astype(np.int64)
         return numbers
 
-    def pad_targets(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return targets, (B, S) int64 padded with 0, and lengths (B,) int64."""
-        return pad_tokens([self.target_tokens(row) for row in rows])
+    def with_targets(self, inputs: Tensor, input_lengths_B: Tensor, rows: np.ndarray, is_training: bool) -> Batch:
+        """Return a batch of padded inputs with their targets, and with references unless it is for training."""
+        targets_BS, target_lengths_B = pad_tokens([self.target_tokens(row) for row in rows])
+        references = None if is_training else self.references(rows)
+        return Batch(inputs, input_lengths_B, targets_BS, target_lengths_B, torch.from_numpy(rows), references=references)
 
     @property
     def target_lengths(self) -> np.ndarray:
@@ -91,19 +93,11 @@ class TokenTargets(SequenceDataModule, ABC):
         return tuple((str(texts[row]),) for row in rows)
 
     def targets(self, rows: np.ndarray) -> list[object]:
-        """Return the texts that are right, in a form that JSON can hold."""
         return [list(texts) for texts in self.references(rows)]
 
 
 def count_types(flat: np.ndarray, offsets: np.ndarray, rows: np.ndarray, num_types: int) -> np.ndarray:
-    """Count how often each token type occurs in these rows.
-
-    Args:
-        flat: numbers of token types, end to end.
-        offsets: where each row begins and ends, (N + 1,).
-        rows: which to count.
-        num_types: how many types there are.
-    """
+    """Count how often each of so many token types occurs in these rows of `flat`, whose row i lies between offsets i and i + 1."""
     is_counted = np.zeros(len(offsets) - 1, dtype=bool)
     is_counted[rows] = True
     counts: np.ndarray = np.bincount(flat[np.repeat(is_counted, np.diff(offsets))], minlength=num_types)

@@ -47,7 +47,6 @@ class TextTokens:
     is_lower: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
         if self.tokens not in ("word", "char", "subword"):
             raise ValueError(f"data.prepare.tokens={self.tokens!r} is not one of word, char, subword")
         if self.ngrams < 1:
@@ -61,14 +60,9 @@ class TextTokens:
 
 
 def tokenize(texts: Iterable[str], settings: TextTokens) -> Iterator[list[str]]:
-    """Cut texts into words or characters; subwords need a trained model (`encode_subwords`).
+    """Cut clean texts into words or characters, a blank becoming `▁`; a text may have none (words: `";"`).
 
-    Args:
-        texts: clean, in Unicode's NFC.
-        settings: what a token is.
-
-    Yields:
-        The tokens of one text; a blank among characters is `▁`. A text may have none (words: `";"`).
+    Subwords need a trained model (`encode_subwords`).
     """
     lists: Iterator[list[str]]
     if settings.tokens == "word":
@@ -83,14 +77,9 @@ def tokenize(texts: Iterable[str], settings: TextTokens) -> Iterator[list[str]]:
 
 
 def moses_words(texts: Iterable[str], language: str) -> Iterator[list[str]]:
-    """Cut texts into words by Moses' rules for a language: punctuation apart but in abbreviations, case kept, nothing escaped.
+    """Cut texts into words by Moses' rules for a language (en, de, ...): punctuation apart except in abbreviations, case kept.
 
-    Args:
-        texts: clean.
-        language: as Moses names it (en, de, fr, ...); one of `UNSPACED` is cut into characters.
-
-    Yields:
-        The words of one text; a blank among characters is `▁`.
+    Languages of `UNSPACED` are cut into characters, a blank becoming `▁`.
     """
     if language in UNSPACED:
         return tokenize(texts, TextTokens("char"))
@@ -100,9 +89,6 @@ def moses_words(texts: Iterable[str], language: str) -> Iterator[list[str]]:
 
 def index(token_lists: Iterable[list[str]]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Number every distinct token in the order of first appearance; nothing is fitted, so all splits may go in.
-
-    Args:
-        token_lists: the tokens of each text, consumed one by one.
 
     Returns:
         The distinct tokens (types); the number of every token (all tokens,) int32; where each text begins and ends (N + 1,) int64.

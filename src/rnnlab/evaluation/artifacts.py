@@ -21,12 +21,12 @@ from rnnlab.evaluation.evaluate import Evaluation
 from rnnlab.insight import figures
 from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
-from rnnlab.insight.continuation import draw_continuation, file_name
+from rnnlab.insight.continuation import draw_continuation
 from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explanations import explain_examples
 from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
-from rnnlab.paths import PACKAGE
+from rnnlab.paths import PACKAGE, file_name
 from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of
@@ -193,7 +193,7 @@ def draw_texts(model: Predictor, data: SequenceDataModule, table: pd.DataFrame, 
         by_length = rows[np.argsort(data.lengths[rows], kind="stable")]
         chosen = by_length[np.linspace(0, len(rows) - 1, min(NUM_MAPS + 2, len(rows))).astype(int)][1:-1]
         (folder / "attention").mkdir(exist_ok=True)
-        names = [re.sub(r"[^\w.-]", "_", str(name)) for name in data.examples["id"].iloc[chosen]]
+        names = [file_name(str(name)) for name in data.examples["id"].iloc[chosen]]
         batch = data.collate(chosen, epoch=0, is_training=False).to(model.device)
         draw_maps(model, batch, [folder / "attention" / f"{name}.png" for name in names])
 

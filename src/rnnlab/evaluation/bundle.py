@@ -25,23 +25,14 @@ BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model that can predict.
-
-    Args:
-        model: with its weights.
-        reader: turns raw input into batches as the run's data module did.
-        run_id: where it comes from.
-    """
+    """A model that can predict, the reader of its raw input, and the run that both come from."""
 
     model: Predictor
     reader: InputReader
     run_id: str
 
     def predict(self, inputs: Sequence[str | bytes]) -> pd.DataFrame:
-        """Predict from raw inputs, in order.
-
-        Args:
-            inputs: what the reader takes: texts, paths, or the content of files.
+        """Predict from raw inputs (texts, paths, or the content of files), in order.
 
         Returns:
             The column `input` and what the task predicts; one row an input, or one a ticker of each table.
@@ -69,11 +60,7 @@ class Bundle:
             yield self.reader.read(inputs[start : start + BATCH_SIZE])
 
     def search_with(self, beam_size: object, num_best: object) -> None:
-        """Search for sequences of tokens with another beam, or for several answers.
-
-        Args:
-            beam_size: number of hypotheses kept; None: as the model was trained to.
-            num_best: number of answers; None: the best.
+        """Search for sequences of tokens with another beam (None: the model's own), or for several answers (None: the best).
 
         Raises:
             ConfigError: where the model does not search, or cannot search in this way.
@@ -105,11 +92,7 @@ def write_bundle(folder: Path, model: Predictor, node: Node, reader: InputReader
 
 
 def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
-    """Load a bundle.
-
-    Args:
-        folder: where it lies.
-        is_checked: whether the model that it names must be one of our own (a served model's code comes with it).
+    """Load a bundle; unless `is_checked` is false (a served model's code comes with it), the model must be one of our own.
 
     Raises:
         ConfigError: where it is damaged, names foreign code, or belongs to another version of the model.

@@ -15,12 +15,7 @@ from rnnlab.models.base import Predictor
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of an evaluation.
-
-    Args:
-        numbers: metric name to value, `loss` among them.
-        table: one row a sequence: which, target, prediction, and what the task adds.
-    """
+    """The result of an evaluation: metric name to value, `loss` among them, and a table of one row a sequence."""
 
     numbers: dict[str, float]
     table: pd.DataFrame
@@ -50,13 +45,7 @@ def with_examples(table: pd.DataFrame, data: SequenceDataModule) -> pd.DataFrame
 
 @torch.inference_mode()
 def evaluate_batches(model: Predictor, batches: Iterable[Batch], num_batches: int | None = None) -> Evaluation:
-    """Evaluate a model on batches, in float32, dropout off.
-
-    Args:
-        model: on the device where it is to run.
-        batches: padded batches.
-        num_batches: at most this many (None: all).
-    """
+    """Evaluate a model on padded batches (None: all of them), on the model's device, in float32, dropout off."""
     was_training = model.training
     model.eval()
     metrics = model.task.metrics().to(model.device)

@@ -24,12 +24,7 @@ MOST_NAMED = 80
 
 @torch.inference_mode()
 def draw_maps(model: Predictor, batch: Batch, files: list[Path]) -> None:
-    """Draw for each sequence of a batch what the decoder looks at while it says its best answer.
-
-    Args:
-        model: an encoder-decoder.
-        batch: on the model's device; targets may be unknown.
-        files: PNG to write, one a sequence.
+    """Draw for each sequence of a batch what the decoder looks at while it says its best answer; targets may be unknown.
 
     Raises:
         ValueError: where there is nothing to draw: no encoder-decoder, no attention, no answers of tokens.
@@ -55,13 +50,10 @@ def draw_maps(model: Predictor, batch: Batch, files: list[Path]) -> None:
 
 
 def attention_map(weights_ST: np.ndarray, source: list[str] | None, target: list[str], file: Path, step_ms: float | None) -> None:
-    """Draw which source steps each target token was written from; dark is much.
+    """Draw which of T source steps each of S target tokens was written from, (S, T); dark is much.
 
     Args:
-        weights_ST: (S, T).
         source: T tokens, or None where steps have no names.
-        target: S tokens.
-        file: PNG to write.
         step_ms: milliseconds from one source step to the next, where they are time (None: they are counted).
     """
     num_targets, num_steps = weights_ST.shape

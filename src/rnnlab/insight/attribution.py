@@ -75,12 +75,7 @@ def refusal(model: Predictor) -> str | None:
 
 
 def attribute(model: Predictor, batch: Batch, row: int) -> list[Attribution]:
-    """Explain the answer to one sequence: the predicted class, or each of several forecasts.
-
-    Args:
-        model: a network on classes or numbers.
-        batch: on the model's device; targets may be unknown.
-        row: which of its sequences.
+    """Explain the answer to one sequence of a batch: the predicted class, or each of several forecasts; targets may be unknown.
 
     Raises:
         ValueError: where such answers cannot be explained.

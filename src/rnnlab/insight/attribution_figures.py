@@ -43,13 +43,7 @@ class ShownInput:
 
 
 def draw_shares(found: Attribution, reading: ShownInput, file: Path) -> None:
-    """Draw one answer's shares over its input.
-
-    Args:
-        found: the shares.
-        reading: the input.
-        file: PNG to write.
-    """
+    """Draw one answer's shares over its input."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if reading.words is not None:
         figure = _over_words(found, reading.words)

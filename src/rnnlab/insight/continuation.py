@@ -25,16 +25,10 @@ BY_CHANCE, MOST_PROBABLE, TRUTH = "drawn by its chances", "keys at 50 % and more
 
 @torch.inference_mode()
 def continue_piece(model: Predictor, given_TK: Tensor, num_steps: int, seed: int | None) -> Tensor:
-    """Let a model add steps to a piece, each from all before it.
+    """Let a model of sets of labels add S steps to a piece, (T, K) zeros and ones, each step from all before it; return them, (S, K).
 
     Args:
-        model: of sets of labels per step, which are its next inputs.
-        given_TK: (T, K), zeros and ones, one step at least.
-        num_steps: S.
         seed: of the draw of each key by its chance; None: the keys whose chance is a half or more.
-
-    Returns:
-        The added steps, (S, K), zeros and ones.
 
     Raises:
         ValueError: where the model's answers are not its next inputs.
@@ -51,18 +45,10 @@ def continue_piece(model: Predictor, given_TK: Tensor, num_steps: int, seed: int
 
 
 def draw_continuation(model: Predictor, piece_TK: Tensor, num_given: int, num_steps: int, seed: int, file: Path) -> Tensor:
-    """Draw how a model goes on with a piece, beside the piece's own way where it is longer than what is given.
-
-    Args:
-        model: see `continue_piece`.
-        piece_TK: (T, K), zeros and ones.
-        num_given: steps that the model sees.
-        num_steps: steps that it adds.
-        seed: of its draw.
-        file: PNG to write.
+    """Draw how a model goes on after `num_given` steps of a piece, (T, K), beside the piece's own way where it is longer.
 
     Returns:
-        The steps that it drew, (num_steps, K).
+        The steps that it drew, (num_steps, K); see `continue_piece`.
     """
     given_TK = piece_TK[:num_given]
     drawn_SK = continue_piece(model, given_TK, num_steps, seed)
@@ -78,14 +64,11 @@ def draw_continuation(model: Predictor, piece_TK: Tensor, num_given: int, num_st
 def piano_rolls(
     given_TK: np.ndarray, rows: Mapping[str, np.ndarray], chances_TK: np.ndarray | None, keys: tuple[str, ...], file: Path
 ) -> None:
-    """Draw several ways in which a piece goes on, one below the other.
+    """Draw several ways in which a piece, (T, K), goes on, one below the other.
 
     Args:
-        given_TK: (T, K), what all of them begin with.
         rows: (S, K) of each, S may differ, by its name.
         chances_TK: (T', K), what was expected at each step after the first, drawn last (None: nothing).
-        keys: K names.
-        file: PNG to write.
     """
     every = [given_TK, *rows.values()]
     sounding = np.flatnonzero(np.any([part.any(0) for part in every if len(part)], axis=0))
@@ -105,11 +88,6 @@ def piano_rolls(
     panels[-1].set(xlabel="step (grey: given)", xlim=(0, most))
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
-
-
-def file_name(piece: str) -> str:
-    """Return a piece's name as a file may be called."""
-    return re.sub(r"[^\w.-]", "_", piece)
 
 
 def _show(axes: Axes, values_KT: np.ndarray, colours: Colormap, most: int, first: int = 0) -> AxesImage:

@@ -31,13 +31,7 @@ NOISES = 3
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The diagnosis of a training.
-
-    Args:
-        verdict: in a word or two.
-        words: in sentences.
-        remedies: what may help, as typed behind the command, each to be tried alone.
-    """
+    """The diagnosis of a training: a verdict, sentences, and remedies as typed behind the command, each to be tried alone."""
 
     verdict: TrainingVerdict
     words: str
@@ -50,13 +44,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class LossCurves:
-    """Losses at each validation.
-
-    Args:
-        steps: of the optimizer, (N,).
-        val: v_i, (N,).
-        train: t_i, (N,).
-    """
+    """Losses at each validation: steps of the optimizer, v_i and t_i, each (N,)."""
 
     steps: np.ndarray
     val: np.ndarray
@@ -115,8 +103,6 @@ def diagnose(history: Mapping[str, Points], spec: DataSpec, settings: TrainSetti
 
     Args:
         history: metric name to (step, value).
-        spec: of the data.
-        settings: of the run.
         is_solved: whether validation is, of a task that says when it counts as solved; then nothing more is advised.
     """
     found = curves(history)

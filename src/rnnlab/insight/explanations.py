@@ -1,6 +1,5 @@
 """From answers to pictures and tables of what carried them."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from rnnlab.data.inputs import InputReader
 from rnnlab.insight.attribution import Attribution, attribute
 from rnnlab.insight.attribution_figures import ShownInput, draw_shares
 from rnnlab.models.base import Predictor
+from rnnlab.paths import file_name
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,9 @@ class Explained:
 
 
 def explain(model: Predictor, reader: InputReader, batch: Batch, folder: Path, stems: list[str]) -> Explained:
-    """Explain every answer of a batch and draw it.
+    """Explain every answer of a batch and draw it; targets may be unknown.
 
     Args:
-        model: a network on classes or numbers.
-        reader: of its data.
-        batch: on the model's device; targets may be unknown.
         folder: for PNGs, `<stem>.png`, or `<stem>_<forecast>.png` where there are several.
         stems: one a sequence.
 
@@ -46,7 +43,7 @@ def explain(model: Predictor, reader: InputReader, batch: Batch, folder: Path, s
         answers = attribute(model, batch, row)
         for found in answers:
             reading = _reading(model, reader, batch, row, len(found.shares_TF))
-            name = stem if len(answers) == 1 else f"{stem}_{_as_file(found.answer)}"
+            name = stem if len(answers) == 1 else f"{stem}_{file_name(found.answer)}"
             draw_shares(found, reading, folder / f"{name}.png")
             tables.append(_table(found, reading).assign(input=stem))
             missed.append(found.missed)
@@ -60,7 +57,7 @@ def explain_examples(model: Predictor, data: SequenceDataModule, folder: Path, n
     by_length = rows[np.argsort(data.lengths[rows], kind="stable")]
     chosen = by_length[np.linspace(0, len(rows) - 1, min(num_examples + 2, len(rows))).astype(int)][1:-1]
     batch = data.collate(chosen, epoch=0, is_training=False).to(model.device)
-    stems = [_as_file(str(name)) for name in data.examples["id"].iloc[chosen]]
+    stems = [file_name(str(name)) for name in data.examples["id"].iloc[chosen]]
     found = explain(model, data.reader(), batch, folder, stems)
     found.table.to_csv(folder / "shares.csv", index=False)
 
@@ -82,7 +79,3 @@ def _table(found: Attribution, reading: ShownInput) -> pd.DataFrame:
     what = [names[feature] for feature in features] if reading.words is None else reading.words
     columns = {"answer": found.answer, "unit": found.unit, "step": steps + 1, "what": what, "share": shares_TF.ravel()}
     return pd.DataFrame(columns)
-
-
-def _as_file(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name)

@@ -22,13 +22,7 @@ NUM_GROUPS = 4
 
 
 def learning_curve(history: Mapping[str, Points], metric: str, file: Path) -> None:
-    """Draw losses and the chosen metric over optimizer steps.
-
-    Args:
-        history: metric name to (step, value) pairs; `train/loss`, `val/loss` and `val/<metric>` are drawn.
-        metric: by which the checkpoint was chosen.
-        file: PNG to write.
-    """
+    """Draw losses and the chosen metric over optimizer steps: `train/loss`, `val/loss` and `val/<metric>`, each as (step, value) pairs."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, colour in (("train/loss", LIGHT), ("val/loss", DARK)):
@@ -48,13 +42,7 @@ def _line(axes: matplotlib.axes.Axes, points: Points, label: str, colour: str) -
 
 
 def confusion_matrix(table: pd.DataFrame, labels: tuple[str, ...], file: Path) -> None:
-    """Draw counts of predicted against true labels, rows shaded by fraction.
-
-    Args:
-        table: with the columns target and prediction.
-        labels: in order.
-        file: PNG to write.
-    """
+    """Draw counts of predicted against true labels, in this order, rows shaded by fraction."""
     index = {label: number for number, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), dtype=int)
     np.add.at(counts, (table["target"].map(index).to_numpy(int), table["prediction"].map(index).to_numpy(int)), 1)
@@ -75,13 +63,7 @@ def confusion_matrix(table: pd.DataFrame, labels: tuple[str, ...], file: Path) -
 
 
 def reliability(table: pd.DataFrame, file: Path, num_bins: int = 15) -> None:
-    """Draw accuracy against confidence: on the diagonal a probability means what it says (DeGroot & Fienberg 1983).
-
-    Args:
-        table: with the columns target, prediction and confidence.
-        file: PNG to write.
-        num_bins: of equal width.
-    """
+    """Draw accuracy against confidence: on the diagonal a probability means what it says (DeGroot & Fienberg 1983)."""
     is_right = (table["target"] == table["prediction"]).to_numpy()
     confidence = table["confidence"].to_numpy(float)
     bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
@@ -100,13 +82,7 @@ def reliability(table: pd.DataFrame, file: Path, num_bins: int = 15) -> None:
 
 
 def accuracy_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
-    """Draw accuracy in groups of examples of like length, with 95 % intervals (Wilson).
-
-    Args:
-        table: with the columns target, prediction and num_steps.
-        file: PNG to write.
-        num_bins: groups of about equal size.
-    """
+    """Draw accuracy in groups, of about equal size, of examples of like `num_steps`, with 95 % intervals (Wilson)."""
     groups = pd.qcut(table["num_steps"], num_bins, duplicates="drop")
     right = (table["target"] == table["prediction"]).groupby(groups, observed=True)
     num_right, counts = right.sum(), right.size()
@@ -125,15 +101,10 @@ def accuracy_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> No
 
 
 def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
-    """Draw error rate or score in groups of examples of like length, with 95 % intervals (bootstrap over examples).
-
-    Args:
-        table: with num_steps and what `row_sums` reads.
-        file: PNG to write.
-        num_bins: groups of about equal size.
+    """Draw error rate or score in groups of examples of like `num_steps`, with 95 % intervals (bootstrap over examples).
 
     Raises:
-        ValueError: where the table has nothing of these.
+        ValueError: where the table has nothing that `row_sums` reads.
     """
     values, score, _ = row_sums(table)
     groups = _by_length(table["num_steps"].to_numpy(), num_bins)
@@ -169,15 +140,7 @@ def _with_interval(sums: np.ndarray) -> tuple[float, float, float]:
 
 
 def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path) -> None:
-    """Draw forecast against truth over time, for a few tickers, quantiles as a band.
-
-    Args:
-        table: with target/<name>, prediction/<name>, group, and date where there are dates.
-        name: of the target.
-        quantiles: what the table has; the outer two make the band.
-        unit: of the target.
-        file: PNG to write.
-    """
+    """Draw forecast against truth over time (`date`, where there are dates), for a few tickers, the outer quantiles as a band."""
     groups = list(dict.fromkeys(table["group"]))[:NUM_GROUPS]
     figure = Figure(figsize=(9, 1.2 + 1.9 * len(groups)), layout="constrained")
     for axes, group in zip(figure.subplots(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
@@ -197,13 +160,7 @@ def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit
 
 
 def skill_by_group(table: pd.DataFrame, name: str, file: Path) -> None:
-    """Draw for each ticker which fraction of persistence's squared error the forecast saves; nothing where persistence is unknown.
-
-    Args:
-        table: with target/<name>, prediction/<name>, persistence/<name> and group.
-        name: of the target.
-        file: PNG to write.
-    """
+    """Draw for each ticker which fraction of persistence's squared error the forecast saves; nothing where persistence is unknown."""
     if f"persistence/{name}" not in table:
         return
     truth = table[f"target/{name}"]
@@ -220,15 +177,7 @@ def skill_by_group(table: pd.DataFrame, name: str, file: Path) -> None:
 
 
 def forecast_calibration(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit: str, file: Path) -> None:
-    """Draw whether forecasts mean what they say: quantiles against the fraction below them, else mean truth in tenths of the forecast.
-
-    Args:
-        table: with target/<name>, prediction/<name> and the quantiles.
-        name: of the target.
-        quantiles: what the table has.
-        unit: of the target.
-        file: PNG to write.
-    """
+    """Draw whether forecasts mean what they say: quantiles against the fraction below them, else mean truth in tenths of the forecast."""
     truth = table[f"target/{name}"].to_numpy(float)
     figure = Figure(figsize=(4.2, 4), layout="constrained")
     axes = figure.subplots()

@@ -81,11 +81,7 @@ def _by_distance(gradients_BTH: Tensor, lengths_B: Tensor) -> np.ndarray:
 
 
 def horizon(from_last_BK: np.ndarray) -> float:
-    """Return the median decay length in steps, see the top of this file; NaN where no sequence has three steps and a gradient.
-
-    Args:
-        from_last_BK: norms by steps back, NaN beyond each sequence.
-    """
+    """Return the median decay length in steps of norms by steps back; NaN if no sequence has three steps and a gradient."""
     lengths = [_decay_length(norms[~np.isnan(norms)]) for norms in from_last_BK]
     known = [length for length in lengths if length is not None]
     return float(np.median(known)) if known else float("nan")
@@ -113,11 +109,7 @@ def typical(norms_BK: np.ndarray) -> np.ndarray:
 
 
 def relative(norms_BK: np.ndarray) -> np.ndarray:
-    """Return the median over sequences of |g_k| / |g_0|, (K,), of those that reach so far back and have a gradient at all.
-
-    Args:
-        norms_BK: norms by steps back, NaN beyond each sequence.
-    """
+    """Return the median over sequences of |g_k| / |g_0|, (K,), of those that reach so far back (not NaN) and have a gradient at all."""
     known = norms_BK[norms_BK[:, 0] > 0]
     ratios_BK = known / known[:, :1]
     return np.array([np.median(column[~np.isnan(column)]) if (~np.isnan(column)).any() else np.nan for column in ratios_BK.T])

@@ -42,12 +42,7 @@ def _norm(parameters: Iterable[nn.Parameter], order: float) -> float:
 
 
 class ClipCount:
-    """Count the steps at which clipping acts.
-
-    Args:
-        limit: `trainer.gradient_clip_val`; None: no clipping.
-        is_by_value: whether single numbers are cut off (else the gradient of all parameters is shortened).
-    """
+    """Count the steps at which clipping acts, on single numbers (`is_by_value`) or on the norm of all gradients; limit None: none."""
 
     def __init__(self, limit: float | None, is_by_value: bool) -> None:
         self.limit = limit or None  # 0 is Lightning's word for none

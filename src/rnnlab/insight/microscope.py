@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from rnnlab.contracts import Batch, PositiveInt
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import Batch
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.insight import microscope_figures
 from rnnlab.insight.flow import flow, horizon, relative, typical
@@ -24,7 +25,7 @@ from rnnlab.tracking.tracker import Tracker
 
 
 class Insight(Callback):
-    """Observation what gradients, gates and states do, log it as `insight/...`, and draw it when the training ends.
+    """Observe what gradients, gates and states do, log it as `insight/...`, and draw it when the training ends.
 
     Args:
         tracker: of the run; pictures are its artifacts `insight/*.png`.
@@ -50,16 +51,13 @@ class Insight(Callback):
         self.clipping = ClipCount(None, False)
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep what was seen with the checkpoint."""
         return {"samples": [sample.state() for sample in self.samples], "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what was seen."""
         self.samples = [Observation.of_state(state) for state in state_dict["samples"]]
         self.seconds = state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look before the first step."""
         begun = time.perf_counter()
         is_by_value = str(trainer.gradient_clip_algorithm or "norm").endswith("value")
         self.clipping = ClipCount(trainer.gradient_clip_val, is_by_value)
@@ -78,7 +76,6 @@ class Insight(Callback):
         self.seconds += time.perf_counter() - begun
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Look where a sample is due."""
         if self._is_due(trainer.global_step) and self.samples[-1].step < trainer.global_step:
             begun = time.perf_counter()
             numbers = {f"grad_norm/{name}": value for name, value in self.before_clipping.items()}
@@ -88,7 +85,6 @@ class Insight(Callback):
             self._sample(trainer, cast(Network, pl_module), numbers)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look after the last step, and draw."""
         model = cast(Network, pl_module)
         if self.samples[-1].step < trainer.global_step:
             self._sample(trainer, model, {})

@@ -23,13 +23,7 @@ Series = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def gradient_flow(samples: list[Observation], step_ms: float | None, file: Path) -> None:
-    """Draw how far gradients reach back over the training, by layer: left the total derivative, right what entered at the last step.
-
-    Args:
-        samples: with curves; nothing is drawn without.
-        step_ms: duration of a recurrent step in milliseconds, where steps are time.
-        file: PNG to write.
-    """
+    """Draw how far gradients reach back over the training, by layer: left the total derivative, right what entered at the last step."""
     names = layers(samples)
     if not names:
         return
@@ -87,13 +81,7 @@ def _horizon_line(axes: Axes, samples: list[Observation], layer: str) -> None:
 
 
 def gradient_norms(samples: list[Observation], limit: float | None, file: Path) -> None:
-    """Draw norms of gradients by layer and matrix before and after clipping, and how often clipping acted.
-
-    Args:
-        samples: with `grad_norm/<part>`, `grad_norm_clipped/<part>` and `clipped_share`.
-        limit: at which clipping begins; None: there is none.
-        file: PNG to write.
-    """
+    """Draw norms of gradients by layer and matrix before and after clipping at `limit`, and how often clipping acted."""
     before = series(samples, "grad_norm/")
     layers_of = list(dict.fromkeys(name.partition(".")[0] for name in before if name != TOTAL))
     figure = Figure(figsize=(11, 4.2), layout="constrained")
@@ -120,12 +108,7 @@ def gradient_norms(samples: list[Observation], limit: float | None, file: Path) 
 
 
 def recurrent_matrices(samples: list[Observation], file: Path) -> None:
-    """Draw each recurrent matrix's spectral radius over the training, and the fraction of dead units.
-
-    Args:
-        samples: with `spectral_radius/<layer>.<gate>` and `dead_units/<layer>`; nothing is drawn without.
-        file: PNG to write.
-    """
+    """Draw each recurrent matrix's spectral radius over the training, and the fraction of dead units; nothing where neither was sampled."""
     radii, dead = series(samples, "spectral_radius/"), series(samples, "dead_units/")
     if not dead:
         return
@@ -140,12 +123,7 @@ def recurrent_matrices(samples: list[Observation], file: Path) -> None:
 
 
 def gates(samples: list[Observation], file: Path) -> None:
-    """Draw each gate's mean and how often it is saturated over the training.
-
-    Args:
-        samples: with `gate_mean/<layer>.<gate>` and `gate_saturated/<layer>.<gate>`; nothing is drawn without.
-        file: PNG to write.
-    """
+    """Draw each gate's mean and how often it is saturated over the training; nothing where no gate was sampled."""
     means, saturated = series(samples, "gate_mean/"), series(samples, "gate_saturated/")
     names = list(dict.fromkeys(name.partition(".")[0] for name in means))
     if not names:
@@ -174,13 +152,7 @@ def _lines(axes: Axes, found: Series, factor: float) -> None:
 
 
 def gates_in_time(means: dict[str, np.ndarray], step_ms: float | None, file: Path) -> None:
-    """Draw each gate's mean at each step of the sequences, as the training ended.
-
-    Args:
-        means: `<layer>.<gate>` to the mean over units and sequences, (T,); nothing is drawn without.
-        step_ms: duration of a recurrent step in milliseconds, where steps are time.
-        file: PNG to write.
-    """
+    """Draw each gate's mean over units and sequences, (T,) by `<layer>.<gate>`, as the training ended."""
     names = list(dict.fromkeys(name.partition(".")[0] for name in means))
     if not names:
         return
@@ -196,14 +168,7 @@ def gates_in_time(means: dict[str, np.ndarray], step_ms: float | None, file: Pat
 
 
 def trajectories(hidden: list[np.ndarray], labels: list[str] | None, step_ms: float | None, file: Path) -> None:
-    """Draw the way of the hidden state through each sequence in the plane of its largest spread (PCA), by class and by time.
-
-    Args:
-        hidden: of each sequence (T, H).
-        labels: of each sequence, where there are classes.
-        step_ms: duration of a recurrent step in milliseconds, where steps are time.
-        file: PNG to write.
-    """
+    """Draw the way of the hidden state, (T, H) of each sequence, in the plane of its largest spread (PCA), by class and by time."""
     together = np.concatenate(hidden)
     mean = together.mean(0)
     _, sizes, directions = np.linalg.svd(together - mean, full_matrices=False)

@@ -37,12 +37,7 @@ class Found:
 
 
 def first_in_forward(model: Network, batch: Batch) -> Found | None:
-    """Compute a batch's loss once more with the same random numbers; say what was not finite first, None where all was.
-
-    Args:
-        model: in the state in which the loss was not finite.
-        batch: that gave it.
-    """
+    """Compute a batch's loss once more with the same random numbers; say what was not finite first, None where all was."""
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
             return Found(f"the weights {name}, already before this step", "weights")
@@ -115,12 +110,7 @@ def _example(batch: Batch, row: int) -> str:
 
 
 def first_in_backward(model: Network, batch: Batch) -> Found | None:
-    """Say which parameter's gradient was not finite first, the nearest to the loss, and from where on those of hidden states are not.
-
-    Args:
-        model: whose gradients are there.
-        batch: that gave them.
-    """
+    """Say which parameter's gradient was not finite first, the nearest to the loss, and from where on those of hidden states are not."""
     odd = [name for name, parameter in model.named_parameters() if parameter.grad is not None and not parameter.grad.isfinite().all()]
     if not odd:
         return None

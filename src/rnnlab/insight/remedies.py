@@ -68,13 +68,7 @@ OTHER_RATES = (
 
 
 def remedies(verdict: str, flat: dict[str, Value], best_epoch: int) -> Iterator[str]:
-    """Give words to type behind the command, at most four.
-
-    Args:
-        verdict: see `diagnosis`.
-        flat: the configuration's keys and values as they are.
-        best_epoch: at which the validation loss was lowest.
-    """
+    """Give words to type behind the command, at most four, from the verdict (see `diagnosis`) and the configuration as it is."""
     stopping = Remedy("callbacks.early_stopping.patience", lambda value: None, instead_of_null=5)
     shorter = Remedy("trainer.max_epochs", lambda value: best_epoch + 1 if best_epoch + 1 < value // 2 else None)
     fitting = {

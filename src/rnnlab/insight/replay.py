@@ -102,12 +102,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def replay(model: Network, batch: Batch) -> Replay:
-    """Answer a batch with each cell's written-out step; neither weights nor their gradients nor generators are touched.
-
-    Args:
-        model: any network.
-        batch: on its device, with targets.
-    """
+    """Answer a batch with each cell's written-out step; neither weights nor their gradients nor generators are touched."""
     lengths: list[Tensor] = []
     traced: dict[str, tuple[Tensor, tuple[State, ...]]] = {}
 

@@ -14,10 +14,9 @@ NUM_SQUARINGS = 14
 
 
 def spectral_radius(matrix: np.ndarray) -> float:
-    """Return lim |W^n|^(1/n) (Gelfand's formula) at n = 2^14, by squaring: a tenth of the time of all eigenvalues, and as good.
-
-    Args:
-        matrix: (H, H), finite.
+    """Return lim
+    W^n
+    ^(1/n) (Gelfand's formula) of (H, H) at n = 2^14, by squaring: a tenth of the time of all eigenvalues, and as good.
     """
     power, log_norm = np.asarray(matrix, dtype=float), 0.0
     for squared in range(NUM_SQUARINGS + 1):

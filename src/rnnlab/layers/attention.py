@@ -93,12 +93,7 @@ class Attention(nn.Module):
 
 
 def sharpness(weights_BST: Tensor, target_lengths_B: Tensor) -> Tensor:
-    """Return the largest weight of each target step, averaged over all of them: 1 where each looks at one input step only.
-
-    Args:
-        weights_BST: rows of valid target steps sum to 1.
-        target_lengths_B: (B,) int64.
-    """
+    """Return the largest weight of each valid target step, averaged over all of them: 1 where each looks at one input step only."""
     is_valid_BS = valid_mask(target_lengths_B, weights_BST.shape[1])
     return weights_BST.amax(-1)[is_valid_BS].mean()
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import PAD, START, STOP, UNKNOWN, Hypothesis, NonNegativeFloat, PositiveInt
+from rnnlab.config import NonNegativeFloat, PositiveInt
+from rnnlab.contracts import PAD, START, STOP, UNKNOWN, Hypothesis
 from rnnlab.layers.decoder import DecoderState
 
 Step = Callable[[Tensor, DecoderState], tuple[Tensor, DecoderState]]
@@ -42,13 +43,9 @@ class Decoding:
 
 @torch.no_grad()
 def search(step: Step, state: DecoderState, most: int, decoding: Decoding) -> list[list[Hypothesis]]:
-    """Return each sentence's best hypotheses, best first.
+    """Return each sentence's best hypotheses, best first; what has not stopped after `most` tokens is cut there.
 
-    Args:
-        step: of the model.
-        state: before the first token, one row a sentence.
-        most: tokens at most; what has not stopped by then is cut there.
-        decoding: see `Decoding`.
+    `state` is that before the first token, one row a sentence.
     """
     simple = greedy(step, state, most, decoding.length_penalty)
     if decoding.beam_size == 1:

@@ -66,15 +66,7 @@ def required_steps(targets_BS: Tensor, lengths_B: Tensor) -> Tensor:
 
 @torch.no_grad()
 def greedy(logits_BTV: Tensor, lengths_B: Tensor) -> list[Hypothesis]:
-    """Return the labelling of each most probable path (not always the most probable labelling).
-
-    Args:
-        logits_BTV: (B, T, V).
-        lengths_B: (B,) int64, frames.
-
-    Returns:
-        B hypotheses; the score is the path's log-probability.
-    """
+    """Return the labelling of each most probable path (not always the most probable labelling) and the path's log-probability."""
     answers = []
     for frames_TV in _frames(logits_BTV, lengths_B):
         path = frames_TV.argmax(-1)

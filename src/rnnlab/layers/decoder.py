@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rnnlab.cells.base import Cell, State
 from rnnlab.cells.weights import Initialisation
-from rnnlab.contracts import Fraction, PositiveInt
+from rnnlab.config import Fraction, PositiveInt
 from rnnlab.layers.attention import Attention, AttentionKind, Memory
 
 

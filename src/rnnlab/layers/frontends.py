@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnlab.contracts import Batch, Fraction, InputKind, PositiveFloat, PositiveInt, valid_mask, zero_padding
+from rnnlab.config import Fraction, PositiveFloat, PositiveInt
+from rnnlab.contracts import Batch, InputKind, valid_mask, zero_padding
 from rnnlab.layers.norms import MaskedBatchNorm
 
 ABSENT = torch.iinfo(torch.int64).max
@@ -59,7 +60,6 @@ class Direct(Frontend):
         self.output_size = input_size
 
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what came, padding zeroed."""
         return zero_padding(values, lengths_B), lengths_B
 
 

@@ -13,12 +13,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
     """Sums numbers over the shards of a batch, if several processes have one each."""
 
     def forward(self, maps_BCTF: Tensor, mask_B1T1: Tensor) -> Tensor:  # type: ignore[override]  # BatchNorm2d takes no mask
-        """Normalise (B, C, T, F); what lies beyond a length comes out arbitrary.
-
-        Args:
-            maps_BCTF: values.
-            mask_B1T1: 1 at valid steps, else 0.
-        """
+        """Normalise (B, C, T, F) where the mask, (B, 1, T, 1), is 1; what lies beyond a length comes out arbitrary."""
         if not self.training:
             return super().forward(maps_BCTF)
         count = mask_B1T1.sum() * maps_BCTF.shape[3]

@@ -31,7 +31,6 @@ class Pooling(nn.Module):
             self.score = nn.Linear(size, 1, bias=False)
 
     def forward(self, values_BTH: Tensor, lengths_B: Tensor) -> Tensor:
-        """Pool each sequence over its own steps."""
         mask_BT1 = valid_mask(lengths_B, values_BTH.shape[1])[..., None]
         if self.kind == "last":
             return self._last(values_BTH, lengths_B)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from rnnlab.cells.base import Backend, Cell
 from rnnlab.cells.weights import Initialisation
-from rnnlab.contracts import Fraction, PositiveInt, valid_mask, zero_padding
+from rnnlab.config import Fraction, PositiveInt
+from rnnlab.contracts import valid_mask, zero_padding
 from rnnlab.layers.base import SequenceLayer
 from rnnlab.layers.norms import MaskedBatchNorm
 
@@ -28,8 +29,7 @@ class Recurrence:
         initialisation: see `cells.weights.draw`.
         has_batch_norm: normalise each number of a layer's output over the batch and its valid steps instead (Ioffe and Szegedy 2015).
         has_residual: add what enters each layer but the first to what it gives (He et al. 2016; Wu et al. 2016, section 3.1).
-        recurrent_dropout: see `Cell.run_with`.
-        zoneout: see `Cell.run_with`.
+        recurrent_dropout, zoneout: see `Cell.run_with`.
         backend: `fused` (at once, where the cell has a kernel) or `reference` (step by step), of all cells of the model: the same outputs
             and gradients up to rounding, by which two trainings in float32 drift apart.
     """
@@ -120,12 +120,7 @@ def _normalised(norm: nn.Module, values_BTX: Tensor, lengths_B: Tensor) -> Tenso
 
 
 def reverse_within_length(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
-    """Reverse each sequence in time within its own length; padding stays where it is.
-
-    Args:
-        values_BTX: (B, T, X).
-        lengths_B: (B,) int64.
-    """
+    """Reverse each sequence of (B, T, X) in time within its own length; padding stays where it is."""
     steps_T = torch.arange(values_BTX.shape[1], device=values_BTX.device)
     mirrored_BT = lengths_B[:, None] - 1 - steps_T
     index_BT = torch.where(mirrored_BT >= 0, mirrored_BT, steps_T)

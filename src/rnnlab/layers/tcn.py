@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.contracts import Fraction, PositiveInt, zero_padding
+from rnnlab.config import Fraction, PositiveInt
+from rnnlab.contracts import zero_padding
 from rnnlab.layers.base import SequenceLayer
 
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnnlab.contracts import Fraction, PositiveInt, valid_mask, zero_padding
+from rnnlab.config import Fraction, PositiveInt
+from rnnlab.contracts import valid_mask, zero_padding
 from rnnlab.layers.base import SequenceLayer
 
 
@@ -89,12 +90,7 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(encoder.dropout)
 
     def forward(self, values_BTH: Tensor, seen_B1TT: Tensor) -> Tensor:
-        """Map (B, T, H) to (B, T, H).
-
-        Args:
-            values_BTH: x.
-            seen_B1TT: (B, 1, T, T) bool, whether a step (first T) looks at another (second T).
-        """
+        """Map (B, T, H) to (B, T, H); (B, 1, T, T) says whether a step (first T) looks at another (second T)."""
         values_BTH = values_BTH + self.dropout(self.heads_out(self._attend(self.attention_norm(values_BTH), seen_B1TT)))
         inner = torch.relu(self.widen(self.feedforward_norm(values_BTH)))
         return values_BTH + self.dropout(self.narrow(self.dropout(inner)))

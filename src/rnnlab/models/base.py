@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from rnnlab.cells.base import Cell
-from rnnlab.contracts import Batch, DataSpec, Decoded, Fraction
+from rnnlab.config import Fraction
+from rnnlab.contracts import Batch, DataSpec, Decoded
 from rnnlab.layers import ctc
 from rnnlab.layers.base import SequenceLayer
 from rnnlab.layers.beam_search import Decoding
@@ -55,12 +56,7 @@ class Optimization:
 
 
 class Predictor(pl.LightningModule, ABC):
-    """Base class of everything that predicts batches.
-
-    Args:
-        spec: what the data are; sizes come from here and from nowhere else.
-        task: what is asked of them.
-    """
+    """Base class of everything that predicts batches; sizes come from `spec` and from nowhere else."""
 
     def __init__(self, spec: DataSpec, task: Task[Any]) -> None:
         super().__init__()
@@ -83,13 +79,7 @@ class FittedOnce(Predictor, ABC):
 
 
 class Network(Predictor, ABC):
-    """Base class of predictors trained by gradients.
-
-    Args:
-        spec: what the data are.
-        task: what is asked of them.
-        frontend: makes a front end from (input_size).
-        decoding: how sequences of tokens are searched for (unused elsewhere).
+    """Base class of predictors trained by gradients; `frontend` makes a front end from (input_size).
 
     Raises:
         ValueError: if the front end does not fit.
@@ -122,7 +112,6 @@ class Network(Predictor, ABC):
         return self.predict(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss to minimise."""
         loss = self.training_loss(batch)
         loss, whole = (loss, loss) if self.total is None else self._as_shard(loss, batch, self.total)
         self.log("train/loss", whole, prog_bar=True, batch_size=batch.size)
@@ -149,13 +138,11 @@ class Network(Predictor, ABC):
         return {"outputs": outputs}
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the validation split."""
         numbers = self.task.flatten(self.metrics.compute())
         self.log_dict({f"val/{name}": value for name, value in numbers.items()}, sync_dist=True)  # alike everywhere, to the last bit
         self.metrics.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Complete the recipes with this model's parameters and the number of steps."""
         if self.optimization is None:
             raise RuntimeError("set `optimization` before training")
         total_steps = self.trainer.estimated_stepping_batches
@@ -239,15 +226,7 @@ class SequenceModule(Network, ABC):
         return cast(SequenceLayer, self.get_submodule(self.layer_name))
 
     def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
-        """Answer a padded batch.
-
-        Args:
-            inputs: (B, T, F) float or (B, T) int64.
-            input_lengths_B: (B,) int64.
-
-        Returns:
-            (B, C) or (B, D), or (B, T', C) for a target at every step and for CTC.
-        """
+        """Answer a padded batch, (B, T, F) or (B, T): (B, C) or (B, D), or (B, T', C) for a target at every step and for CTC."""
         return self.with_lengths(inputs, input_lengths_B)[0]
 
     def with_lengths(self, inputs: Tensor, input_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,7 +238,6 @@ class SequenceModule(Network, ABC):
         return self.output(self.dropout(values)), lengths_B
 
     def predict(self, batch: Batch) -> Outputs:
-        """Predict a batch."""
         return self._answer(batch, self.decoding)
 
     def predict_greedy(self, batch: Batch) -> Outputs:
@@ -267,7 +245,6 @@ class SequenceModule(Network, ABC):
         return self._answer(batch, Decoding(beam_size=1, length_penalty=0.0, num_best=1))
 
     def training_loss(self, batch: Batch) -> Tensor:
-        """Return the task's loss, or CTC's."""
         outputs, lengths_B = self.with_lengths(batch.inputs, batch.input_lengths)
         if not self.is_ctc:
             return self.task.loss(outputs, batch)

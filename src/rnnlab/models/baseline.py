@@ -37,10 +37,6 @@ METHODS: dict[str, type[Method]] = {
 class Baseline(FittedOnce):
     """Predict by a baseline.
 
-    Args:
-        spec: what the data are.
-        baseline: which method.
-
     Raises:
         ValueError: if the method cannot predict such data.
     """
@@ -61,7 +57,6 @@ class Baseline(FittedOnce):
         return {name: value.numpy() for name, value in self.named_buffers()}
 
     def predict(self, batch: Batch) -> Tensor | Decoded:
-        """Answer a batch."""
         outputs = self.method.predict(self.arrays, batch.to(torch.device("cpu")))
         if self.spec.target_kind == "tokens":
             return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0)] for tokens in outputs.tolist()])

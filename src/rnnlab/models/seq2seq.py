@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell
-from rnnlab.contracts import PAD, SPECIALS, START, STOP, Batch, DataSpec, Decoded, Share, valid_mask
+from rnnlab.config import Probability
+from rnnlab.contracts import PAD, SPECIALS, START, STOP, Batch, DataSpec, Decoded, valid_mask
 from rnnlab.layers.attention import AttentionKind, coverage, sharpness
 from rnnlab.layers.beam_search import Decoding, search
 from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState
@@ -34,15 +35,10 @@ MORE_TOKENS = 10
 
 @dataclass(frozen=True)
 class TeacherForcing:
-    """How often the true token, not the predicted one, enters the next step (Bengio et al. 2015, linear schedule).
+    """How often the true token, not the predicted one, enters the next step, from first to last (Bengio et al. 2015, linear schedule)."""
 
-    Args:
-        first: fraction when training begins.
-        last: fraction when it ends.
-    """
-
-    first: Share
-    last: Share
+    first: Probability
+    last: Probability
 
 
 @final
@@ -50,20 +46,11 @@ class Seq2Seq(Network):
     """Read with an encoder, answer with a decoder.
 
     Args:
-        spec: what the data are; sizes come from here and from nowhere else.
-        cell: makes the encoder's cells from (input_size, hidden_size).
-        recurrence: the encoder's stack.
-        is_bidirectional: whether the encoder reads in both directions.
-        frontend: makes a front end from (input_size).
-        decoder_cell: makes the decoder's cells.
-        decoder: the decoder's sizes.
+        cell: makes the encoder's cells from (input_size, hidden_size); `decoder_cell` makes the decoder's.
         attention: how the decoder looks at the encoder's steps.
         tied_embeddings: `none`; `target`: the decoder's embedding is also its output's matrix (Press & Wolf 2017); `all`: the encoder's
             embedding, too, where both sides share a vocabulary.
-        teacher_forcing: see `TeacherForcing`.
         head: dropout before the last linear layer, and quantiles; its pooling is unused.
-        regularisation: what is added to the plain loss.
-        decoding: how sequences of tokens are searched for.
         loss: what is minimised, of numbers.
 
     Raises:
@@ -177,7 +164,6 @@ class Seq2Seq(Network):
         return self.attention == "none" and len(self.decoder.layers) < self.num_encoder_layers
 
     def predict(self, batch: Batch) -> Outputs:
-        """Predict a batch."""
         return self._answer(batch, self.decoding)
 
     def predict_greedy(self, batch: Batch) -> Outputs:

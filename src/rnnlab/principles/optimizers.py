@@ -20,11 +20,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Optimizer(ABC):
-    """Change weights by their gradients.
-
-    Args:
-        lr: learning rate, positive.
-    """
+    """Change weights by their gradients, at a positive learning rate."""
 
     def __init__(self, lr: float) -> None:
         if not lr > 0:
@@ -33,12 +29,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, weights: Arrays, gradients: Arrays) -> None:
-        """Change weights in place.
-
-        Args:
-            weights: by name.
-            gradients: by the same names, of the same shapes.
-        """
+        """Change weights in place by their gradients of the same names and shapes."""
 
 
 @final
@@ -51,7 +42,6 @@ class GradientDescent(Optimizer):
         self.velocity: Arrays = {}
 
     def step(self, weights: Arrays, gradients: Arrays) -> None:
-        """Change weights in place; see the equations at the top."""
         for name, gradient in gradients.items():
             self.velocity[name] = self.momentum * self.velocity.get(name, 0) + gradient
             weights[name] -= self.lr * self.velocity[name]
@@ -67,7 +57,6 @@ class RMSprop(Optimizer):
         self.squares: Arrays = {}
 
     def step(self, weights: Arrays, gradients: Arrays) -> None:
-        """Change weights in place; see the equations at the top."""
         for name, gradient in gradients.items():
             self.squares[name] = self.rho * self.squares.get(name, 0) + (1 - self.rho) * gradient**2
             weights[name] -= self.lr * gradient / (np.sqrt(self.squares[name]) + self.eps)
@@ -85,7 +74,6 @@ class Adam(Optimizer):
         self.num_steps = 0
 
     def step(self, weights: Arrays, gradients: Arrays) -> None:
-        """Change weights in place; see the equations at the top."""
         self.num_steps += 1
         first, second = self.betas
         for name, gradient in gradients.items():

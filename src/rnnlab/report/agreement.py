@@ -28,14 +28,7 @@ class Rights:
 
 
 def rights(comparison: Comparison) -> Rights | None:
-    """Collect who got what right.
-
-    Args:
-        comparison: whose runs' `rights` are read; its metric says whether they are losses.
-
-    Returns:
-        means over runs of the groups that have any; None with fewer than two such groups.
-    """
+    """Collect who got what right: means over runs of the groups that have any `rights`; None with fewer than two such groups."""
     groups = [group for group in comparison.groups if any(run.rights for run in group.runs)]
     if len(groups) < 2:
         return None
@@ -55,17 +48,11 @@ def _means(group: Group) -> dict[str, float]:
 
 
 def won_alone(found: Rights) -> np.ndarray:
-    """Return the fraction of examples that a run of one group gets right and a run of the other does not.
+    """Return the fraction of examples that a run of one group (row) gets right and a run of the other (column) does not, (G, G).
 
     Of right answers it is the expectation over a run of each, drawn independently: the mean over examples of r (1 - r'). Of losses it is
-    the fraction of examples on which the mean loss is smaller.
-
-    Args:
-        found: of all groups.
-
-    Returns:
-        fractions, (G, G): row right, column wrong; over the examples on which both were tested; not a number on the diagonal and where
-        there are none.
+    the fraction of examples on which the mean loss is smaller. Only examples on which both were tested count; NaN where there are none, and
+    on the diagonal.
     """
     num_groups = len(found.groups)
     fractions_GG = np.full((num_groups, num_groups), np.nan)
@@ -97,12 +84,7 @@ class Disagreements:
 def disagreements(comparison: Comparison, num_examples: int = 20) -> Disagreements | None:
     """List the examples on which the two best networks differ most, as many for either side where there are.
 
-    Args:
-        comparison: whose groups are in order of validation; baselines stand in where there are fewer than two networks.
-        num_examples: at most so many.
-
-    Returns:
-        the examples; None where fewer than two groups have answers to compare.
+    Baselines stand in where there are fewer than two networks; None where fewer than two groups have answers to compare.
     """
     found = rights(comparison)
     if found is None:

@@ -156,8 +156,6 @@ class Comparison:
     """A whole comparison.
 
     Args:
-        study: its name.
-        data: the data's name.
         metric: what is compared.
         groups: ordered by validation, the best first, baselines last.
         summaries: by group name.

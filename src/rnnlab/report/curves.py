@@ -27,15 +27,9 @@ class Curves:
 
 
 def curves(runs: list[RunResult], name: str, num_points: int = MOST_POINTS) -> Curves | None:
-    """Interpolate the runs' curves linearly on common steps: those that were recorded, where every run has values on both sides.
+    """Interpolate one group's curves linearly on common steps: those that were recorded, where every run has values on both sides.
 
-    Args:
-        runs: of one group.
-        name: of the metric.
-        num_points: at most so many steps are kept, evenly.
-
-    Returns:
-        the curves; None where no run has any.
+    At most `num_points` steps are kept, evenly; None where no run has the metric.
     """
     found = [_points(run.curves.get(name, []), num_points) for run in runs]
     found = [(steps, values) for steps, values in found if len(steps)]

@@ -82,6 +82,13 @@ def draw_curves(client: Client, first: Run, second: Run, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
+def gains(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return how each test example stands in two tables of predictions: `first`, `second`, and `gain`, positive if the first is better."""
+    values = [pd.Series(rights(table, metric), name=name) for table, name in ((first, "first"), (second, "second"))]
+    both = pd.concat(values, axis=1).rename_axis("example_id")
+    return both.assign(gain=(both["first"] - both["second"]) * (-1 if is_loss(metric) else 1))
+
+
 def print_examples(client: Client, first: Run, second: Run, folder: Path, scratch: Path) -> None:
     """Print on how many test examples one is right (or better) and the other is not, the clearest by id, and write all of them."""
     if first.data.tags.get("test_hash") != second.data.tags.get("test_hash"):
@@ -89,17 +96,15 @@ def print_examples(client: Client, first: Run, second: Run, folder: Path, scratc
         return
     metric = runs.metric_of([first, second], None)
     tables = [runs.read_predictions(client, run, scratch) for run in (first, second)]
-    ours, theirs = (pd.Series(rights(table, metric.name), name=name) for table, name in zip(tables, ("first", "second"), strict=True))
-    both = pd.concat([ours, theirs], axis=1).rename_axis("example_id")
-    is_right = not is_loss(metric.name)
-    gain = both["first"] - both["second"] if is_right else both["second"] - both["first"]
+    both = gains(tables[0], tables[1], metric.name)
+    gain = both["gain"]
     named = [
         table.set_index("example_id").filter(regex="^(prediction|target)").add_suffix(f"/{end}")
         for table, end in zip(tables, ("first", "second"), strict=True)
     ]
-    differing = pd.concat([both.assign(gain=gain), *named], axis=1)[gain != 0].sort_values("gain", key=abs, ascending=False, kind="stable")
+    differing = pd.concat([both, *named], axis=1)[gain != 0].sort_values("gain", key=abs, ascending=False, kind="stable")
     differing.to_csv(folder / "differing_examples.csv")
-    words = ("right", "wrong") if is_right else ("better", "worse")
+    words = ("right", "wrong") if not is_loss(metric.name) else ("better", "worse")
     console.print(
         f"\nof {len(both)} test examples {first.info.run_name} is {words[0]} and {second.info.run_name} {words[1]} on {(gain > 0).sum()}, "
         f"the other way round on {(gain < 0).sum()}",

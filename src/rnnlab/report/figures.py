@@ -4,6 +4,7 @@ Text from data is escaped, as plotly reads some HTML in labels. Nothing here cho
 dark.
 """
 
+from collections.abc import Mapping
 from html import escape
 from math import floor, log10
 from typing import Literal
@@ -34,11 +35,7 @@ def label(text: str, longest: int = LONGEST_LABEL) -> str:
 
 
 def blank(height_px: int) -> go.Figure:
-    """Return an empty figure in the report's style.
-
-    Args:
-        height_px: its height; the width is the page's.
-    """
+    """Return an empty figure in the report's style; its width is the page's."""
     axis = {"automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4, "title": {"font": {"size": 13}, "standoff": 10}}
     return go.Figure(
         layout={
@@ -56,11 +53,7 @@ def blank(height_px: int) -> go.Figure:
 
 
 def learning_curves(comparison: Comparison) -> go.Figure | None:
-    """Draw mean and ±1 standard deviation over runs, by optimizer step: the metric on validation, or the loss.
-
-    Args:
-        comparison: whose runs' `val/<metric>` and `val/loss` are drawn; each run is a thin line.
-    """
+    """Draw mean and ±1 standard deviation over runs, by optimizer step: the metric on validation, or the loss; each run is a thin line."""
     metric, scale, styles = comparison.metric, scale_of(comparison), looks(comparison)
     title = plain(in_unit(f"validation {metric.name}", scale.unit))
     wanted = {f"val/{metric.name}": (title, scale.factor), "val/loss": ("validation loss", 1.0)}
@@ -74,21 +67,18 @@ def learning_curves(comparison: Comparison) -> go.Figure | None:
     drawn = [name for name in wanted if name in owners]
     if not drawn:
         return None
-    buttons = [
-        {
-            "label": wanted[name][0],
-            "method": "update",
-            "args": [{"visible": [o == name for o in owners]}, {"yaxis.title.text": wanted[name][0]}],
-        }
-        for name in drawn
-    ]
+    menu = switch(figure, owners, {name: (wanted[name][0], {"yaxis.title.text": wanted[name][0]}) for name in drawn})
+    return figure.update_layout(xaxis_title_text="optimizer step", yaxis_title_text=wanted[drawn[0]][0], updatemenus=menu)
+
+
+def switch(figure: go.Figure, owners: list[str], choices: Mapping[str, tuple[str, Mapping[str, object]]]) -> list[dict]:
+    """Show the first choice's traces; return plotly's menu of all, owner to (label, layout), none where there is no choice."""
     for trace, owner in zip(figure.data, owners, strict=True):
-        trace.visible = owner == drawn[0]
-    return figure.update_layout(xaxis_title_text="optimizer step", yaxis_title_text=wanted[drawn[0]][0], updatemenus=switch(buttons))
-
-
-def switch(buttons: list[dict]) -> list[dict]:
-    """Return plotly's menu of these buttons, none where there is no choice."""
+        trace.visible = owner == next(iter(choices))
+    buttons = [
+        {"label": text, "method": "update", "args": [{"visible": [owner == name for owner in owners]}, layout]}
+        for name, (text, layout) in choices.items()
+    ]
     return [{"type": "buttons", "direction": "right", "x": 0, "xanchor": "left", "y": 1.15, "buttons": buttons}] if len(buttons) > 1 else []
 
 
@@ -117,12 +107,7 @@ def _add_curves(figure: go.Figure, name: str, found: Curves, look: Look, factor:
 
 
 def quality_against(comparison: Comparison, cost: Literal["num_parameters", "seconds"]) -> go.Figure | None:
-    """Draw each group's metric on test against what it costs, and the Pareto front: the groups that nothing cheaper beats.
-
-    Args:
-        comparison: to draw; a group without a cost above 0 is a level line.
-        cost: what is on the x axis.
-    """
+    """Draw each group's metric on test against what it costs, and the Pareto front; a group without a cost above 0 is a level line."""
     scale, styles = scale_of(comparison), looks(comparison)
     known = {g.name: (getattr(comparison.summaries[g.name], cost) or 0.0, comparison.summaries[g.name]) for g in comparison.groups}
     placed = {name: (x, summary) for name, (x, summary) in known.items() if x > 0}
@@ -148,11 +133,7 @@ def quality_against(comparison: Comparison, cost: Literal["num_parameters", "sec
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers that cover a range: 1, 2 and 5 times powers of ten, over more than two decades only the powers.
-
-    Args:
-        low, high: above 0.
-    """
+    """Return round numbers that cover a range above 0: 1, 2 and 5 times powers of ten, over more than two decades only the powers."""
     decades = range(floor(log10(low)), floor(log10(high)) + 2)
     steps = (1, 2, 5) if high <= 100 * low else (1,)
     return [step * 10.0**decade for decade in decades for step in steps if low / 2 <= step * 10.0**decade <= 2 * high]
@@ -167,12 +148,7 @@ def compact(value: float) -> str:
 
 
 def pareto_front(points: dict[str, tuple[float, float]], is_max: bool) -> list[str]:
-    """Return the names of the points that no other matches or beats in both cost and quality, cheapest first.
-
-    Args:
-        points: name to (cost, quality).
-        is_max: whether more quality is better.
-    """
+    """Return the names of the (cost, quality) points that no other matches or beats in both, cheapest first."""
     sign = -1 if is_max else 1
     front: list[str] = []
     for name in sorted(points, key=lambda name: (points[name][0], sign * points[name][1])):
@@ -204,11 +180,7 @@ def _add_point(figure: go.Figure, name: str, x: float, summary: Summary, look: L
 
 
 def spread(comparison: Comparison) -> go.Figure | None:
-    """Draw every run's metric on test as a dot, by group, folds as symbols; a bar marks the group's mean.
-
-    Args:
-        comparison: to draw; None where no run has the metric.
-    """
+    """Draw every run's metric on test as a dot, by group, folds as symbols; a bar marks the group's mean."""
     name, scale, styles = f"test/{comparison.metric.name}", scale_of(comparison), looks(comparison)
     groups = [group for group in comparison.groups if any(name in run.metrics for run in group.runs)]
     if not groups:
@@ -256,11 +228,7 @@ def _add_dots(figure: go.Figure, group: Group, place: int, name: str, scale: Sca
 
 
 def differences(comparison: Comparison) -> go.Figure | None:
-    """Draw the gain of each pair with its 95 % interval; right of zero the first is better, and colour tells what holds after correction.
-
-    Args:
-        comparison: whose verdicts are drawn, in their order.
-    """
+    """Draw the gain of each pair with its 95 % interval; right of zero the first is better, colour tells what holds after correction."""
     if not comparison.verdicts:
         return None
     scale = scale_of(comparison)
@@ -304,11 +272,7 @@ def _add_gains(figure: go.Figure, places: list[int], verdicts: list[Verdict], sc
 
 
 def won_by_one(comparison: Comparison) -> go.Figure | None:
-    """Draw the fraction of test examples that the group of the row gets right and that of the column does not.
-
-    Args:
-        comparison: whose runs' `rights` are compared; None with fewer than two groups that have any.
-    """
+    """Draw the fraction of test examples that the group of the row gets right and that of the column does not."""
     found = rights(comparison)
     if found is None:
         return None

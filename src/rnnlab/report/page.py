@@ -25,13 +25,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Plot:
-    """The text around a figure.
-
-    Args:
-        heading: above it.
-        caption: below it: what is seen, and how to read it.
-        choice: what its buttons choose, "" where there are none.
-    """
+    """The text around a figure: the heading above, the caption below, and what its buttons choose ("" where there are none)."""
 
     heading: str
     caption: str
@@ -87,12 +81,7 @@ PLOTS: dict[str, tuple[Plot, Callable[[Comparison], go.Figure | None]]] = {
 
 
 def write_page(comparison: Comparison, file: Path) -> None:
-    """Write the report as one HTML file.
-
-    Args:
-        comparison: to report.
-        file: to write; its folder is made.
-    """
+    """Write the report as one HTML file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render(comparison), encoding="utf-8", newline="\n")
 

@@ -74,15 +74,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table; the first cell of a row is its heading.
-
-    Args:
-        key: its id in the page.
-        caption: says what it is.
-        headings: of columns.
-        rows: of cells, each as long as the headings.
-        baselines: which rows are baselines.
-    """
+    """A table with its id in the page; the first cell of a row is its heading, and `baselines` are the rows of baselines."""
 
     key: str
     caption: str

@@ -110,11 +110,7 @@ def counts_all(metric: str) -> bool:
 
 
 def rights(table: pd.DataFrame, metric: str, language: str = "") -> dict[str, float]:
-    """Return for each example whether it was right, 1.0 or 0.0, or its loss (see `is_loss`); examples that don't count are left out.
-
-    Args:
-        table, metric, language: see `unit_sums`.
-    """
+    """Return for each example whether it was right, 1.0 or 0.0, or its loss (see `is_loss`); examples that don't count are left out."""
     decomposition, asked = _asked(table, metric, language)
     values = decomposition.example(asked)
     return {str(name): float(value) for name, value in zip(table["example_id"], values, strict=True) if not np.isnan(value)}
@@ -215,6 +211,10 @@ def _cross_entropy_sums(asked: Asked) -> np.ndarray:
     return np.stack([_cross_entropy(asked) * num_answers_N, num_answers_N], axis=1)
 
 
+def _column(name: str) -> Callable[[Asked], np.ndarray]:
+    return lambda asked: asked.table[name].to_numpy(float)
+
+
 def _edits(unit: str) -> Callable[[Asked], np.ndarray]:
     return lambda asked: asked.table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(float)
 
@@ -235,10 +235,6 @@ def _nats(asked: Asked) -> np.ndarray:
 def _frames(asked: Asked) -> np.ndarray:
     right, *wrong = (asked.table[name].to_numpy(float) for name in OUTCOMES)
     return np.stack([right, right + sum(wrong)], axis=1)
-
-
-def _frame_accuracies(asked: Asked) -> np.ndarray:
-    return _ratio(_frames(asked))
 
 
 def _bleu_parts(asked: Asked) -> np.ndarray:
@@ -300,14 +296,6 @@ def _ratio(sums: np.ndarray) -> np.ndarray:
     return np.divide(sums[..., 0], sums[..., 1], out=np.full(sums.shape[:-1], np.nan), where=sums[..., 1] != 0)
 
 
-def _root(sums: np.ndarray) -> np.ndarray:
-    return np.sqrt(_ratio(sums))
-
-
-def _saved(sums: np.ndarray) -> np.ndarray:
-    return 1 - _ratio(sums)
-
-
 def _f1_macro(sums: np.ndarray) -> np.ndarray:
     """Average F1 over the classes that occur, be it as target or as prediction (so does torchmetrics)."""
     right, *wrong = np.split(sums, 3, axis=-1)
@@ -362,15 +350,9 @@ DECOMPOSITIONS = {
     "accuracy": Decomposition(_has_classes, _answers, _ratio, _is_right, is_loss=False),
     "f1_macro": Decomposition(_has_scores, _outcomes, _f1_macro, _is_right, is_loss=False, is_mean=False),
     "loss": Decomposition(_has_losses, _cross_entropy_sums, _ratio, _cross_entropy, is_loss=True),
-    "nll": Decomposition(_has("nll", "num_targets"), _nats, _ratio, lambda asked: asked.table["nll"].to_numpy(float), is_loss=True),
-    "nll_per_sequence": Decomposition(
-        _has("nll", "num_targets"),
-        _counted(lambda asked: asked.table["nll"].to_numpy(float)),
-        _ratio,
-        lambda asked: asked.table["nll"].to_numpy(float),
-        is_loss=True,
-    ),
-    "frame_accuracy": Decomposition(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _frame_accuracies(asked), is_loss=True),
+    "nll": Decomposition(_has("nll", "num_targets"), _nats, _ratio, _column("nll"), is_loss=True),
+    "nll_per_sequence": Decomposition(_has("nll", "num_targets"), _counted(_column("nll")), _ratio, _column("nll"), is_loss=True),
+    "frame_accuracy": Decomposition(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _ratio(_frames(asked)), is_loss=True),
     **{
         name: Decomposition(_has(f"{unit}_errors", f"num_{unit}s"), _edits(unit), _ratio, _is_without_edits(unit), is_loss=False)
         for name, unit in UNITS.items()
@@ -379,18 +361,14 @@ DECOMPOSITIONS = {
         _has("word_errors", "char_errors"), _counted(_is_sentence_wrong), _ratio, lambda asked: 1 - _is_sentence_wrong(asked), is_loss=False
     ),
     "sacrebleu": Decomposition(_has("prediction", "references", "chrf"), _bleu_parts, _bleu, _sentence_loss, is_loss=True, is_mean=False),
-    "rougeL": Decomposition(
-        _has("rougeL"),
-        _counted(lambda asked: asked.table["rougeL"].to_numpy(float)),
-        _ratio,
-        lambda asked: 1 - asked.table["rougeL"].to_numpy(float),
-        is_loss=True,
-    ),
+    "rougeL": Decomposition(_has("rougeL"), _counted(_column("rougeL")), _ratio, lambda asked: 1 - _column("rougeL")(asked), is_loss=True),
     "mse": Decomposition(_has_forecasts, _counted(_squared), _ratio, _MEAN_SQUARE, is_loss=True),
-    "rmse": Decomposition(_has_forecasts, _counted(_squared), _root, _MEAN_SQUARE, is_loss=True, is_mean=False),
+    "rmse": Decomposition(
+        _has_forecasts, _counted(_squared), lambda sums: np.sqrt(_ratio(sums)), _MEAN_SQUARE, is_loss=True, is_mean=False
+    ),
     "mae": Decomposition(_has_forecasts, _counted(_absolute), _ratio, _averaged(_absolute), is_loss=True),
     "qlike": Decomposition(_has_forecasts, _counted(_qlike), _ratio, _averaged(_qlike), is_loss=True),
-    "skill": Decomposition(_has_persistence, _joined_sums, _saved, _MEAN_SQUARE, is_loss=True, is_mean=False),
+    "skill": Decomposition(_has_persistence, _joined_sums, lambda sums: 1 - _ratio(sums), _MEAN_SQUARE, is_loss=True, is_mean=False),
     "direction_accuracy": Decomposition(_has_persistence, _counted(_direction), _ratio, _direction, is_loss=False, counts_all=False),
 }
 """How each metric is taken apart, by name."""

@@ -45,12 +45,7 @@ class Ranking:
 
 
 def rank_groups(scores: Mapping[str, Mapping[str, float]], directions: Mapping[str, str]) -> list[str]:
-    """Say in sentences how groups rank over data sets.
-
-    Args:
-        scores: data set to group to its mean on test.
-        directions: data set to `max` where more is better, else `min`.
-    """
+    """Say in sentences how groups rank by their means on test, by data set; more is better where a data set's direction is `max`."""
     if len(scores) < 2 or len(_shared(scores)) < 2:
         return ["Ranks need two data sets at least, and two groups that all of them have."]
     found = rank(scores, directions)
@@ -72,10 +67,7 @@ def rank_groups(scores: Mapping[str, Mapping[str, float]], directions: Mapping[s
 
 
 def rank(scores: Mapping[str, Mapping[str, float]], directions: Mapping[str, str]) -> Ranking:
-    """Rank groups on every data set.
-
-    Args:
-        scores, directions: see `rank_groups`.
+    """Rank groups on every data set; see `rank_groups`.
 
     Raises:
         ValueError: with fewer than two data sets or shared groups.

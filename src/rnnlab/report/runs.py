@@ -21,11 +21,7 @@ CURVES = ("train/loss", "val/loss")
 
 
 def metric_of(runs: Sequence[Run], asked: str | None) -> Metric:
-    """Return what runs are compared by.
-
-    Args:
-        runs: finished.
-        asked: name of a metric, or None for the task's own.
+    """Return what finished runs are compared by: the metric that is asked for, or else the task's own.
 
     Raises:
         ValueError: where runs have different ones, or lack what was asked.

@@ -36,11 +36,7 @@ def shared_settings(trials: list[Trial]) -> list[str]:
 
 
 def optimisation_history(comparison: Comparison) -> go.Figure | None:
-    """Draw the value of every trial and the best so far, by search.
-
-    Args:
-        comparison: whose trials are drawn; None where no trial has a value.
-    """
+    """Draw the value of every trial and the best so far, by search."""
     scale, styles = scale_of(comparison), looks(comparison)
     figure = blank(420)
     for name, trials in comparison.trials.items():
@@ -78,11 +74,7 @@ def _short(value: SettingValue) -> str:
 
 
 def importance(comparison: Comparison) -> go.Figure | None:
-    """Draw which fraction of the variance over a search's trials each setting explains (fANOVA: Hutter, Hoos & Leyton-Brown 2014).
-
-    Args:
-        comparison: whose searches of at least 8 complete trials are drawn.
-    """
+    """Draw which fraction of the variance over a search's trials each setting explains (fANOVA: Hutter, Hoos & Leyton-Brown 2014)."""
     styles = looks(comparison)
     found = {name: importances(trials, comparison.metric.direction == "max") for name, trials in comparison.trials.items()}
     found = {name: fractions for name, fractions in found.items() if fractions}
@@ -115,12 +107,7 @@ def last_parts(keys: list[str]) -> list[str]:
 def importances(trials: list[Trial], is_max: bool) -> dict[str, float]:
     """Return the fraction of the variance between complete trials that each setting explains, by fANOVA on random trees (32, seed 0).
 
-    Args:
-        trials: of one search.
-        is_max: whether more is better.
-
-    Returns:
-        setting to fraction, the largest first; empty with fewer than 8 complete trials, or where nothing differs.
+    The largest comes first; there is none with fewer than 8 complete trials, or where nothing differs.
     """
     done = complete(trials)
     keys = shared_settings(done)
@@ -164,13 +151,7 @@ def _is_log(numbers: Sequence[float | int]) -> bool:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of parallel coordinates.
-
-    Args:
-        name: of the setting.
-        places: of each trial on the axis, from 0 to 1, (T,).
-        marks: place to text.
-    """
+    """One axis of parallel coordinates: of each trial its place from 0 to 1, (T,), and marks, place to text."""
 
     name: str
     places: np.ndarray
@@ -178,12 +159,7 @@ class Axis:
 
 
 def axis_of(name: str, values: Sequence[SettingValue]) -> Axis:
-    """Put values of a setting on an axis from 0 to 1: words evenly, numbers by value, or by logarithm where they were drawn so.
-
-    Args:
-        name: of the setting.
-        values: of every trial.
-    """
+    """Put values of a setting on an axis from 0 to 1: words evenly, numbers by value, or by logarithm where they were drawn so."""
     numbers = [value for value in values if not isinstance(value, str)]
     if len(numbers) < len(values):
         words = sorted({str(value) for value in values})
@@ -204,12 +180,9 @@ def _best_on_top(axis: Axis, is_max: bool) -> Axis:
 
 
 def parallel_coordinates(comparison: Comparison) -> go.Figure | None:
-    """Draw each complete trial as a line through its settings to its value, coloured by the value.
+    """Draw each complete trial as a line through its settings to its value, coloured by the value; one search at a time.
 
     Plotly's own trace of this kind needs WebGL and shows nothing on hover; these are plain lines.
-
-    Args:
-        comparison: whose searches are drawn, one at a time.
     """
     figure, owners, layouts = blank(440), list[str](), dict[str, dict[str, object]]()
     for name, trials in comparison.trials.items():
@@ -220,14 +193,8 @@ def parallel_coordinates(comparison: Comparison) -> go.Figure | None:
             owners += [name] * (len(figure.data) - len(owners))
     if not layouts:
         return None
-    first = next(iter(layouts))
-    for trace, owner in zip(figure.data, owners, strict=True):
-        trace.visible = owner == first
-    buttons = [
-        {"label": label(name), "method": "update", "args": [{"visible": [owner == name for owner in owners]}, layout]}
-        for name, layout in layouts.items()
-    ]
-    figure.update_layout(margin={"l": 30, "r": 16, "t": 12, "b": 60}, updatemenus=switch(buttons), **layouts[first])
+    menu = switch(figure, owners, {name: (label(name), layout) for name, layout in layouts.items()})
+    figure.update_layout(margin={"l": 30, "r": 16, "t": 12, "b": 60}, updatemenus=menu, **next(iter(layouts.values())))
     figure.update_xaxes(showgrid=True, fixedrange=True, ticks="")
     return figure.update_yaxes(visible=False, range=[-0.1, 1.08], fixedrange=True)
 

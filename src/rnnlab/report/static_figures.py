@@ -19,15 +19,7 @@ MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "x"
 
 
 def write_pictures(comparison: Comparison, folder: Path) -> list[str]:
-    """Draw learning curves, differences, and quality against parameters, each where there is something to draw.
-
-    Args:
-        comparison: to draw.
-        folder: where to; it is made.
-
-    Returns:
-        names of the files.
-    """
+    """Draw learning curves, differences, and quality against parameters, each where there is something to draw; return the files' names."""
     drawn = {
         "learning_curves.png": _learning_curves(comparison),
         "differences.png": _differences(comparison),

@@ -122,12 +122,7 @@ class Difference:
 def interval_of(sample: Sample, metric: Metric) -> tuple[float, float] | None:
     """Return the 95 % interval of a group's mean over seeds and units; if all values are 0 or 1 Wilson's (1927), a unit an answer.
 
-    Args:
-        sample: the group's runs.
-        metric: of the sample's sums.
-
-    Returns:
-        low and high; None with one seed of a network, or one unit in all.
+    There is none with one seed of a network, or one unit in all.
     """
     spread = _spread([sample])
     if spread is None:
@@ -152,12 +147,7 @@ def difference(
     first_is_fixed: bool = False,
     second_is_fixed: bool = False,
 ) -> Difference:
-    """Compare two groups.
-
-    Args:
-        first_runs, second_runs: of each group, on the same folds and units.
-        metric: that the sums are of.
-        first_is_fixed, second_is_fixed: whether a side was fitted once, without a seed.
+    """Compare two groups on the same folds and units; a side that is fixed was fitted once, without a seed.
 
     Raises:
         ValueError: where the runs were not tested on the same units; says how many differ.
@@ -342,11 +332,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def hedges_g(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return the difference of means in standard deviations between runs, corrected for small numbers (Hedges 1981).
 
-    Args:
-        first, second: the metric of each side's runs; a single value on one side brings no deviation of its own.
-
-    Returns:
-        None where there is no deviation to divide by, or it is of two runs, whose correction is to nothing.
+    A single value on one side brings no deviation of its own. None where there is no deviation to divide by, or it is of two runs, whose
+    correction is to nothing.
     """
     freedom = len(first) + len(second) - 2
     if freedom < 2 or not first or not second:
@@ -358,14 +345,9 @@ def hedges_g(first: Sequence[float], second: Sequence[float]) -> float | None:
 
 
 def seeds_needed(found: Difference, level: float = 1 - LEVEL) -> int | None:
-    """Return how many seeds a side would show a gain as large as the one that was seen, with 80 % probability.
+    """Return how many seeds a side would show a gain as large as the one that was seen, at this level, with 80 % probability.
 
-    Args:
-        found: with at least two seeds on a network's side.
-        level: of the test, smaller where several pairs are tested.
-
-    Returns:
-        None where units alone make it impossible, more than 1,000 would be needed, or one seed a fold cannot tell.
+    None where units alone make it impossible, more than 1,000 would be needed, or one seed a fold cannot tell.
     """
     counts = [count for count in found.num_seeds if count is not None]
     if found.spread is None or not counts or found.gain == 0 or min(counts) < 2:

@@ -16,13 +16,7 @@ NO_NUMBER = "-"
 
 @dataclass(frozen=True)
 class Look:
-    """How a group is drawn.
-
-    Args:
-        colour: as `#RRGGBB`.
-        dash: of its line, by plotly's name.
-        symbol: of its points, by plotly's name.
-    """
+    """How a group is drawn: a colour as `#RRGGBB`, the dash of its line and the symbol of its points by plotly's names."""
 
     colour: str
     dash: str
@@ -35,13 +29,9 @@ class Look:
 
 
 def looks(comparison: Comparison) -> dict[str, Look]:
-    """Give every group its look, and every search that of the first group that is named after it.
+    """Give every group its look, and every search that of the first group that is named after it; baselines are grey.
 
-    Args:
-        comparison: whose order of groups gives the colours; past the sixth, dashes and symbols tell equal colours apart.
-
-    Returns:
-        name of a group or search to its look; baselines are grey.
+    The order of groups gives the colours; past the sixth, dashes and symbols tell equal colours apart.
     """
     networks = [group.name for group in comparison.groups if not group.is_baseline]
     baselines = [group.name for group in comparison.groups if group.is_baseline]
@@ -107,11 +97,7 @@ class Scale:
 
 
 def scale_of(comparison: Comparison) -> Scale:
-    """Return how a comparison's metric is written: fractions in percent with two decimals, others with four significant digits.
-
-    Args:
-        comparison: whose largest mean decides the number of decimals.
-    """
+    """Return how a comparison's metric is written: fractions in percent with two decimals, others with four digits of the largest mean."""
     metric = comparison.metric
     if metric.is_fraction:
         return Scale(metric.factor, 2, "%", "points")

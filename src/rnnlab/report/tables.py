@@ -16,14 +16,10 @@ VERDICT_HEADINGS = ("compared", "gain", "95 % interval", "p", "p corrected", "ef
 
 
 def results_frame(comparison: Comparison) -> pd.DataFrame:
-    """Return one row a run: what results.csv holds.
+    """Return one row a run, in order of groups: what results.csv holds. What a run lacks is missing.
 
-    Args:
-        comparison: whose runs are listed in order of groups.
-
-    Returns:
-        group, `settings/<key>` of each setting that varies, seed, fold, run_id, validation, test, each `test/<metric>`, num_parameters,
-        seconds, examples_per_second, memory_mb. What a run lacks is missing.
+    The columns are group, `settings/<key>` of each setting that varies, seed, fold, run_id, validation, test, each `test/<metric>`,
+    num_parameters, seconds, examples_per_second, memory_mb.
     """
     keys = list(dict.fromkeys(key for group in comparison.groups for key in group.settings))
     tests = sorted({name for group in comparison.groups for run in group.runs for name in run.metrics if name.startswith("test/")})
@@ -114,12 +110,7 @@ def legend(comparison: Comparison) -> str:
 
 
 def print_table(comparison: Comparison, console: Console) -> None:
-    """Print the table of groups, then what may be concluded.
-
-    Args:
-        comparison: what to print; markup in names stays text.
-        console: where to.
-    """
+    """Print the table of groups, then what may be concluded; markup in names stays text."""
     table = Table(title=Text(title(comparison)), title_justify="left", show_edge=False, pad_edge=False)
     best = best_by_validation(comparison)
     for place, heading in enumerate(headings(comparison)):
@@ -142,12 +133,7 @@ def title(comparison: Comparison) -> str:
 
 
 def markdown(comparison: Comparison, figures: Sequence[str]) -> str:
-    """Return the report as GitHub's Markdown.
-
-    Args:
-        comparison: what to report.
-        figures: pictures to show, by path relative to the report.
-    """
+    """Return the report as GitHub's Markdown; figures are named by path relative to it."""
     parts = [f"# {_escape_markdown(title(comparison))}"]
     parts += _items("Conclusions", comparison.conclusions)
     parts += _items("Notes", comparison.notes)
@@ -197,11 +183,7 @@ def _fenced(text: str) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    r"""Return the table of groups up to time as a LaTeX fragment (it needs `\usepackage{booktabs}`), the best by validation in bold.
-
-    Args:
-        comparison: what to report.
-    """
+    r"""Return the table of groups up to time as a LaTeX fragment (it needs `\usepackage{booktabs}`), the best by validation in bold."""
     best = best_by_validation(comparison)
     lines = [_latex_row(headings(comparison)[:NUM_LATEX_COLUMNS], ""), r"\midrule"]
     for place, group in enumerate(comparison.groups):

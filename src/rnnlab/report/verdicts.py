@@ -34,12 +34,7 @@ class Pair:
 
 
 def order(groups: Sequence[Group], metric: Metric) -> list[Group]:
-    """Return groups by validation, the best first, baselines last; those without validation come after those with it.
-
-    Args:
-        groups: in any order.
-        metric: whose direction counts.
-    """
+    """Return groups by validation, the best first, baselines last; those without validation come after those with it."""
     sign = -1 if metric.direction == "max" else 1
 
     def place(group: Group) -> tuple[bool, bool, float]:
@@ -50,12 +45,7 @@ def order(groups: Sequence[Group], metric: Metric) -> list[Group]:
 
 
 def summaries(groups: Sequence[Group], metric: Metric) -> dict[str, Summary]:
-    """Return each group's row of the table, by name.
-
-    Args:
-        groups: each with one run at least.
-        metric: that is compared.
-    """
+    """Return each group's row of the table, by name."""
     return {group.name: _summary(group, metric) for group in groups}
 
 
@@ -63,10 +53,6 @@ def verdicts(groups: Sequence[Group], metric: Metric) -> list[Verdict]:
     """Return a verdict on every pair, in the order of groups; p-values are corrected for the number of tested pairs (Holm 1979).
 
     Two baselines are a pair only where there are no networks: their duels would cost networks power.
-
-    Args:
-        groups: in order.
-        metric: that is compared.
     """
     samples: dict[str, Sample] = {}
     refusals: dict[str, str] = {}
@@ -86,13 +72,7 @@ def verdicts(groups: Sequence[Group], metric: Metric) -> list[Verdict]:
 
 
 def conclusions(groups: Sequence[Group], judged: Sequence[Verdict], metric: Metric) -> list[str]:
-    """Return sentences for the top: which network is best by validation, what of it is shown, and what beats the baselines.
-
-    Args:
-        groups: all of them.
-        judged: what `verdicts` found.
-        metric: that is compared.
-    """
+    """Return sentences for the top: which network is best by validation, what of it is shown, and what beats the baselines."""
     ordered = order(groups, metric)
     networks, baselines = ([group for group in ordered if group.is_baseline == is_baseline] for is_baseline in (False, True))
     found = _on_the_best(networks, judged, metric) if networks else []

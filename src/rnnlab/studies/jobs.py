@@ -28,13 +28,7 @@ State = Literal["finished", "running", "cut off", "failed", "pruned", "left"]
 
 @dataclass(frozen=True)
 class Job:
-    """Hold one job.
-
-    Args:
-        words: of the command line that make it.
-        settings: composed from them.
-        identity: see `training.identity`.
-    """
+    """Hold one job: the words of the command line that make it, the settings composed from them, and its identity."""
 
     words: tuple[str, ...]
     settings: TrainSettings
@@ -91,13 +85,7 @@ def counted(runs: list[Run], search: str = "") -> list[Run]:
 
 @dataclass(frozen=True)
 class Decision:
-    """Say what to do with a job.
-
-    Args:
-        todo: begin, go on with a run, or skip it.
-        run: that goes on, or for which it is skipped.
-        reason: in words.
-    """
+    """Say what to do with a job: begin, go on with a run, or skip it because of one; and why, in words."""
 
     todo: Literal["begin", "go on", "skip"]
     run: Run | None = None
@@ -105,14 +93,7 @@ class Decision:
 
 
 def decide(client: Client, job: str, is_ours: bool, study: Study) -> Decision:
-    """Decide about a job, while holding it.
-
-    Args:
-        client: of the tracking store.
-        job: its identity.
-        is_ours: whether `claim` gave it to us.
-        study: its settings.
-    """
+    """Decide about a job while holding it; `is_ours` is whether `claim` gave it to us."""
     if not is_ours:
         return Decision("skip", None, "another process is running it")
     runs = counted(find_runs(client, f"tags.identity = '{job}'"), study.job.trial.search if study.job.trial else "")

@@ -25,15 +25,7 @@ NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
 
 
 class Runner:
-    """Make and run the jobs of one study.
-
-    Args:
-        context: Hydra's.
-        task: called by each job.
-        config: the configuration without what is swept.
-        axes: what is swept, key to values.
-        fixed: the words that hold for all jobs.
-    """
+    """Make and run the jobs of one study: `config` lacks what is swept, `axes` is that, `fixed` are the words that hold for all jobs."""
 
     client: Client
     parent: Parent

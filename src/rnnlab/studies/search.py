@@ -22,13 +22,7 @@ console = Console(stderr=True, soft_wrap=True)
 
 
 class Tuning:
-    """Search settings for the networks of one study.
-
-    Args:
-        runner: runs jobs.
-        study: its settings.
-        folder: where searches are kept.
-    """
+    """Search settings for the networks of one study; searches are kept in a folder."""
 
     def __init__(self, runner: Runner, study: Study, folder: Path) -> None:
         self.runner, self.study, self.folder = runner, study, folder
@@ -160,14 +154,7 @@ def _shown(setting: Setting) -> str:
 
 
 def write_tuned(conf: Path, choices: Choices, setting: Setting, where: str) -> Path:
-    """Write a setting as what `model=M data=D` takes from now on, over what was there.
-
-    Args:
-        conf: the folder of configurations.
-        choices: of model and data.
-        setting: key to value.
-        where: it came from, one sentence.
-    """
+    """Write a setting as what `model=M data=D` takes from now on, over what was there; `where` it came from is one sentence."""
     file = conf / "tuned" / f"{choices.model}_{choices.data}.yaml"
     old = file.read_text(encoding="utf-8") if file.is_file() else "# @package _global_\n"
     content: dict[str, Any] = yaml.safe_load(old) or {}

@@ -48,18 +48,12 @@ def sweep(context: HydraContext, task: TaskFunction, config: DictConfig, argumen
     except ValueError as error:
         if os.environ.get("RNNLAB_TRACEBACK"):
             raise
-        _leave(str(error), 1 if isinstance(error, Failed) else 2)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, Failed) else 2)
 
 
 class Sweep:
-    """Run one multirun.
-
-    Args:
-        context: Hydra's.
-        task: what a job calls.
-        config: the configuration without what is swept.
-        arguments: the words that change it.
-    """
+    """Run one multirun: `config` lacks what is swept, `arguments` are the words that change it."""
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, arguments: list[str]) -> None:
         self.study = Study.of(OmegaConf.to_container(config["study"], resolve=True))  # type: ignore[arg-type]  # a mapping, as composed
@@ -102,7 +96,8 @@ class Sweep:
             Failed: lists the jobs that failed.
         """
         states = {job.identity: self.runner.state(job) for job in jobs}
-        left = [job for job in jobs if states[job.identity] in ("left", "cut off") or self._is_retried(states[job.identity])]
+        todo = ("left", "cut off", "failed") if self.study.retry_failed else ("left", "cut off")
+        left = [job for job in jobs if states[job.identity] in todo]
         self._say_plan(states, len(left))
         results: list[JobReturn] = []
         is_serial = self.runner.launcher == "basic"
@@ -127,9 +122,6 @@ class Sweep:
         if self.runner.launcher == "submitit_slurm":
             settings = OmegaConf.to_container(self.runner.hydra_config.hydra.launcher, resolve=False)
             print(slurm_script(settings, self.outputs / ".submitit" / "%j"))  # type: ignore[arg-type]  # a mapping, as composed
-
-    def _is_retried(self, state: State) -> bool:
-        return state == "failed" and bool(self.study.retry_failed)
 
     def _say_plan(self, states: dict[str, State], num_left: int) -> None:
         counts = {state: list(states.values()).count(state) for state in ("finished", "cut off", "running", "failed")}
@@ -176,7 +168,7 @@ class Sweep:
     def _closing(self) -> Iterator[None]:
         """Give the parent its final status and summary, whatever happens."""
         before = signal.getsignal(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
@@ -192,10 +184,6 @@ class Sweep:
         finally:
             signal.signal(signal.SIGTERM, before)
         self.runner.parent.close("FINISHED")
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def read_axes(study: dict[str, Any], arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -279,8 +267,3 @@ def _rest(begun: float, num_done: int, num_jobs: int) -> str:
         return ""
     minutes = (time.monotonic() - begun) / num_done * (num_jobs - num_done) / 60
     return f"  (about {minutes:.0f} min left)" if minutes >= 1 else "  (less than a minute left)"
-
-
-def _leave(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(code)

@@ -71,9 +71,8 @@ class Search:
 
     Args:
         folder: where journals lie.
-        name: see `search_name`.
+        name, space: see `search_name` and `read_space`.
         direction: `min` or `max`.
-        space: see `read_space`.
         start: the setting as given, tried first, where the space has it.
     """
 
@@ -146,19 +145,8 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
     return is_number and distribution.low <= value <= distribution.high
 
 
-def median_pruner() -> optuna.pruners.BasePruner:
-    """Return the rule by which trials are stopped."""
-    return optuna.pruners.MedianPruner(n_startup_trials=NUM_STARTUP, n_warmup_steps=1)
-
-
 class Pruning(Callback):
-    """Report the best value so far after each validation, and stop the trial where the search sees no hope.
-
-    Args:
-        settings: of the run, which is a trial.
-        monitor: what is reported.
-        mode: `min` or `max`.
-    """
+    """Report the best value so far after each validation, and stop the trial where the search sees no hope."""
 
     def __init__(self, settings: TrainSettings, monitor: str, mode: str) -> None:
         trial, seeds = settings.study.job.trial, settings.study.search.search_seeds
@@ -169,15 +157,12 @@ class Pruning(Callback):
         self.kept = leaders(lambda: _open_trial(settings.paths.outputs / "searches", trial))
 
     def state_dict(self) -> dict[str, float]:
-        """Keep the best value with the checkpoint."""
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on from the best value."""
         self.best = state_dict["best"]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report, and stop where it is hopeless."""
         value = trainer.callback_metrics.get(self.monitor)
         if value is None or trainer.sanity_checking:
             return
@@ -196,7 +181,8 @@ class Pruning(Callback):
 
 def _open_trial(folder: Path, wanted: TrialId) -> tuple[optuna.trial.Trial, set[int]]:
     """Return a trial that is under way, and for which epochs it was reported (a run that goes on may validate one again)."""
-    study = optuna.load_study(study_name=wanted.search, storage=_storage(folder, wanted.search), pruner=median_pruner())
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=NUM_STARTUP, n_warmup_steps=1)
+    study = optuna.load_study(study_name=wanted.search, storage=_storage(folder, wanted.search), pruner=pruner)
     found = next((trial for trial in study.get_trials(deepcopy=False) if trial.number == wanted.number), None)
     if found is None:
         raise ConfigError(f"study.trial={wanted}: the search has no such trial")

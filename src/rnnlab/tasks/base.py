@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from rnnlab.contracts import Batch, DataSpec, Fraction, NonNegativeFloat, PositiveFloat
+from rnnlab.config import Fraction, NonNegativeFloat, PositiveFloat
+from rnnlab.contracts import Batch, DataSpec
 from rnnlab.tasks.metrics import Metric
 
 ClassWeights = Literal["none", "balanced"] | list[NonNegativeFloat]
@@ -51,12 +52,7 @@ class Loss:
     delta: PositiveFloat
 
     def kind_for(self, spec: DataSpec, what: str, allowed: tuple[LossKind, ...]) -> LossKind:
-        """Return the kind, the first of those allowed where none was given.
-
-        Args:
-            spec: of the data, for the message.
-            what: the targets are, for the message.
-            allowed: kinds that fit them, one at least.
+        """Return the kind, the first of those allowed where none was given; `what` the targets are is for the message.
 
         Raises:
             ValueError: where another was given.
@@ -92,12 +88,7 @@ class Task(ABC, Generic[Outputs]):
         return self.metric
 
     def is_solved(self, numbers: Mapping[str, float], to_spare: float = 0.0) -> bool | None:
-        """Tell whether these metrics are beyond what the data call solved; None where they don't say.
-
-        Args:
-            numbers: metrics by name.
-            to_spare: fraction of the error allowed (1 - value if more is better) by which they are beyond.
-        """
+        """Tell whether metrics pass what the data call solved, by a fraction `to_spare` of the allowed error; None if they don't say."""
         if self.spec.solved_at is None:
             return None
         value, limit, kept = numbers[self.compared.name], self.spec.solved_at, 1 - to_spare

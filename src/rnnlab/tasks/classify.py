@@ -106,7 +106,6 @@ class Classify(Task[Tensor]):
         return numbers
 
     def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return the interval of the accuracy and the calibration error."""
         return of_classes(table, self.spec.label_names)
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
@@ -117,7 +116,6 @@ class Classify(Task[Tensor]):
         return {"prediction": names[probabilities.argmax(-1)], "confidence": probabilities.max(-1), **scores}
 
     def target_columns(self, batch: Batch) -> Columns:
-        """Return the true label."""
         return {"target": np.array(self.spec.label_names, dtype=object)[batch.targets.cpu().numpy()]}
 
 

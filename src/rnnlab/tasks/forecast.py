@@ -27,7 +27,6 @@ class Forecast(Task[Tensor]):
     """D real numbers per sequence, in the target's own unit; networks work on standardised ones (see `contracts.Reference`).
 
     Args:
-        spec: of the data.
         regularisation: l1 only: the others are for classes.
         quantiles: which quantiles the head gives (empty: one point forecast per dimension).
         loss: of point forecasts.
@@ -122,7 +121,6 @@ class Forecast(Task[Tensor]):
         return found
 
     def target_columns(self, batch: Batch) -> Columns:
-        """Return one column per dimension."""
         values = batch.targets.cpu().numpy()
         return {f"target/{name}": values[:, index] for index, name in enumerate(self.spec.label_names)}
 
@@ -141,12 +139,7 @@ class Forecast(Task[Tensor]):
 
 
 def qlike(log_forecasts: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of y / f - ln(y / f) - 1 (Patton 2011, eq. 24 at b = -2): 0 at best, minimal where f is the mean of y.
-
-    Args:
-        log_forecasts: (B, D), ln f.
-        targets: (B, D), positive.
-    """
+    """Return the mean of y / f - ln(y / f) - 1 (Patton 2011, eq. 24 at b = -2) of ln f and y > 0, (B, D): 0 at best, minimal at f = E y."""
     log_ratio = targets.log() - log_forecasts
     return (log_ratio.exp() - log_ratio - 1).mean()
 
@@ -205,7 +198,6 @@ class Skill(_Mean):
         self.count += (persistence - target).double().square().sum()
 
     def compute(self) -> Tensor:
-        """Return the skill."""
         return 1 - self.total / self.count
 
 

@@ -29,7 +29,6 @@ class MultiLabel(Task[Tensor]):
     frame_accuracy    TP / (TP + FP + FN) over all steps, labels at p >= 0.5 (Bay et al. 2009, section 3.1); 1 where nothing is on
 
     Args:
-        spec: of the data.
         regularisation: l1 only: the others are for classes.
         loss: the cross entropy of each label, and no other.
     """
@@ -77,7 +76,6 @@ class MultiLabel(Task[Tensor]):
         return sums_B2, _outcomes(outputs, batch)
 
     def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return the interval of the negative log-likelihood."""
         return of_sets(table)
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:

@@ -37,12 +37,7 @@ MAX_NGRAM = 4
 
 
 class Errors(NamedTuple):
-    """Count what an edit distance counts.
-
-    Args:
-        edits: substitutions, insertions and deletions.
-        length: of the reference.
-    """
+    """Count what an edit distance counts: substitutions, insertions and deletions; `length` is the reference's."""
 
     edits: int
     length: int
@@ -173,10 +168,7 @@ def bleu_of(statistics: np.ndarray) -> float:
 def signatures(goal: Goal, language: str, num_references: Iterable[int]) -> dict[str, str]:
     """Return what sacreBLEU asks to be named beside its numbers, by metric; empty for goals that it does not score.
 
-    Args:
-        goal: what is scored.
-        language: of the target.
-        num_references: of each example; only which numbers occur matters.
+    Of `num_references`, of each example, only which numbers occur matters.
     """
     if goal not in ("translate", "summarise"):
         return {}
@@ -231,14 +223,9 @@ def rouge(hypotheses: Sequence[str], references: References) -> dict[str, float]
 
 
 def score(goal: Goal, hypotheses: Sequence[str], references: References, language: str, has_rouge: bool) -> dict[str, float]:
-    """Score a corpus by its goal, see the head of this file.
+    """Score a corpus by its goal, see the head of this file: one text an example against one or more right ones.
 
-    Args:
-        goal: what was asked.
-        hypotheses: one text an example.
-        references: one or more right texts an example.
-        language: of the texts.
-        has_rouge: whether their letters are those that ROUGE knows (`summarise` only).
+    `has_rouge` is whether their letters are those that ROUGE knows (`summarise` only).
     """
     pairs = list(zip(hypotheses, references, strict=True))
     if goal == "transcribe":

@@ -18,7 +18,6 @@ class Transduce(Task[Decoded]):
     """A sequence of tokens per sequence; the model says how it was trained and searches, the task scores texts.
 
     Args:
-        spec: of the data.
         regularisation: label smoothing (the model applies it) and l1; class weights are for classes.
     """
 
@@ -111,11 +110,7 @@ class Transduce(Task[Decoded]):
         }
 
     def signature(self, num_references: np.ndarray) -> dict[str, str]:
-        """Return sacreBLEU's signatures by metric name.
-
-        Args:
-            num_references: (N,), the table's column.
-        """
+        """Return sacreBLEU's signatures by metric name, for the table's column `num_references`, (N,)."""
         return signatures(self.goal, self.spec.target_language, [int(number) for number in np.unique(num_references)])
 
 

@@ -24,15 +24,7 @@ REPEATED = ("seed", "data.fold")
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold what a study asks.
-
-    Args:
-        name: of the study.
-        axes: what varies, key to values.
-        words: that hold for all jobs.
-        study: its settings.
-        command: as it was typed.
-    """
+    """Hold what a study asks: axes (key to values), the words that hold for all jobs, its settings, and the command as it was typed."""
 
     name: str
     axes: dict[str, list[str]]
@@ -137,14 +129,7 @@ class Parent:
 
 @dataclass(frozen=True)
 class Part:
-    """Hold what a study found on one data set, by one metric.
-
-    Args:
-        data: its name.
-        metric: by which runs are compared.
-        is_max: whether more is better.
-        means: of each group: `group`, `best`, `test`, and the number of its jobs, `num`.
-    """
+    """Hold what a study found on one data set; `means` has of each group `group`, `best`, `test`, and the number of its jobs, `num`."""
 
     data: str
     metric: str

@@ -22,12 +22,7 @@ def write_config(composed: Composed, folder: Path) -> Path:
 
 
 def read_config(client: Client, run_id: str, into: Path) -> Composed:
-    """Read the configuration of a run.
-
-    Args:
-        client: of the tracking store.
-        run_id: of the run.
-        into: the folder to which the file is fetched.
+    """Read the configuration of a run, fetched to a folder.
 
     Raises:
         ConfigError: where none was recorded, it cannot be read, or it names foreign code.

@@ -14,9 +14,9 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -55,11 +55,7 @@ def default_uri(root: Path) -> str:
 
 
 def connect(uri: str | None, root: Path) -> MlflowClient:
-    """Return a client whose store is there and answers.
-
-    Args:
-        uri: None for the project's database, `sqlite:///FILE`, or `http(s)://HOST:PORT`.
-        root: the project's root.
+    """Return a client whose store is there and answers: `sqlite:///FILE`, `http(s)://HOST:PORT`, or None for the project's database.
 
     Raises:
         TrackingError: where it does not answer.
@@ -115,15 +111,7 @@ class Tracker:
 
     @classmethod
     def start(cls, client: MlflowClient, experiment: str, name: str, paths: Paths, tags: Mapping[str, str]) -> "Tracker":
-        """Create a run, and the folder for what it writes.
-
-        Args:
-            client: of the tracking store.
-            experiment: its name.
-            name: of the run.
-            paths: where the run's folder goes, and the repository whose commit is recorded.
-            tags: that the run has from its first moment.
-        """
+        """Create a run that has these tags from its first moment, and the folder for what it writes."""
         if not NAME_PATTERN.fullmatch(name):
             raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
         run = client.create_run(experiment_id(client, experiment, paths.root), run_name=name, tags={**tags, **_process()})
@@ -259,28 +247,16 @@ class Tracker:
 
 
 class SilentTracker(Tracker):
-    """Stand for a run that another process writes."""
+    """Stand for a run that another process writes: nothing is sent."""
 
     def __init__(self, run_id: str, name: str, folder: Path) -> None:
-        self.run_id, self.name, self.folder = run_id, name, folder
+        super().__init__(cast(MlflowClient, None), run_id, name, folder)
 
     def log_params(self, parameters: Mapping[str, Any]) -> None:
-        """Do nothing."""
+        pass
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Do nothing."""
-
-    def log_files(self, folder: Path, under: str | None = None) -> None:
-        """Do nothing."""
-
-    def finish(self, status: str, reason: str = "") -> None:
-        """Do nothing."""
+    def _try(self, call: Any) -> bool:
+        return True
 
 
 def get_run(client: MlflowClient, run_id: str) -> Run:
@@ -350,7 +326,7 @@ def read_artifact(client: MlflowClient, run_id: str, path: str, into: Path) -> P
 def experiment_id(client: MlflowClient, name: str, root: Path) -> str:
     """Return the id of an experiment, made first where it is missing (one process at a time)."""
     is_local = client.tracking_uri.startswith("sqlite")
-    with FileLock(root / "mlflow.db.experiment.lock") if is_local else _nothing():
+    with FileLock(root / "mlflow.db.experiment.lock") if is_local else nullcontext():
         found = client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
@@ -388,11 +364,6 @@ def ui_address(client: MlflowClient) -> str:
     """Return where runs are shown: by the tracking server, or by `make ui`."""
     address = public(client.tracking_uri)
     return address.rstrip("/") if address.startswith("http") else views.UI
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def process_name(pid: int) -> str:

@@ -35,15 +35,7 @@ Directions = dict[str, str]
 
 
 def missing_tags(name: str, tags: Mapping[str, str], metric: str, direction: str, now_ms: int) -> dict[str, str]:
-    """Return the tags that an experiment lacks to show a metric; none where it was shown before, even if a user has removed the views.
-
-    Args:
-        name: of the experiment.
-        tags: that it has.
-        metric: by which its runs are compared.
-        direction: `max` or `min`.
-        now_ms: the time, in ms since 1970.
-    """
+    """Return the tags that an experiment lacks to show a metric; none where it was shown before, even if a user has removed the views."""
     version, *words = tags.get(KNOWN, "none").split()
     metrics = dict(word.rsplit(":", 1) for word in words) if version == FORMAT else {}
     if metrics.get(metric) == direction:

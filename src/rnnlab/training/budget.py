@@ -16,14 +16,7 @@ MOST = 1 << 14
 
 @dataclass(frozen=True)
 class Sized:
-    """Hold what meets a budget.
-
-    Args:
-        model: the model's section with the hidden size filled in.
-        hidden_size: of every part of it that has one.
-        num_parameters: that count.
-        deviation: from the budget, as a share of it.
-    """
+    """Hold what meets a budget: the model's section with the hidden size filled in; the deviation is a fraction of the budget."""
 
     model: Node
     hidden_size: int
@@ -32,12 +25,7 @@ class Sized:
 
 
 def at_budget(model: Node, budget: int, spec: DataSpec) -> Sized:
-    """Find the hidden size whose number of parameters is nearest to a budget.
-
-    Args:
-        model: the section of a network.
-        budget: parameters wanted, front end, embeddings and output aside.
-        spec: what the data are.
+    """Find the hidden size whose number of parameters, front end, embeddings and output aside, is nearest to a budget.
 
     Raises:
         ConfigError: where not even one unit fits.

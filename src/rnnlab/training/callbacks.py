@@ -63,10 +63,6 @@ class LastCheckpoint(Callback):
 
     The first SIGINT or SIGTERM lets the running step end, saves and raises `Interrupted`; a second SIGINT stops at once. Several
     processes do so after the same step, whoever of them was asked.
-
-    Args:
-        folder: where to write.
-        every_minutes: longest time between two writes.
     """
 
     def __init__(self, folder: Path, every_minutes: float) -> None:
@@ -83,11 +79,9 @@ class LastCheckpoint(Callback):
             self.previous = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def state_dict(self) -> dict[str, int]:
-        """Keep the position in the epoch with the checkpoint."""
         return {"position": self.position}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take the position from a checkpoint."""
         self.position = state_dict["position"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -108,7 +102,6 @@ class LastCheckpoint(Callback):
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save after each epoch."""
         self.position = 0
         self._write(trainer)
 
@@ -141,9 +134,6 @@ class StopWhenSolved(Callback):
     """Stop training after the first validation that is beyond what the data call solved, with a tenth of the error to spare.
 
     Stopped just where validation is solved, test would be by chance.
-
-    Args:
-        task: tells.
     """
 
     to_spare = 0.1
@@ -152,7 +142,6 @@ class StopWhenSolved(Callback):
         self.task = task
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at what was measured."""
         name = self.task.compared.name
         measured = {name: float(trainer.callback_metrics[f"val/{name}"])}
         trainer.should_stop = trainer.should_stop or bool(self.task.is_solved(measured, self.to_spare))
@@ -169,13 +158,11 @@ class FiniteGuard(Callback):
         self.batch = batch
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Look at the loss."""
         if not torch.isfinite(loss).all():
             found = first_in_forward(cast(Network, pl_module), self.batch) if self.batch is not None else None
             raise NonFiniteError(self._message(trainer, pl_module, "the loss", loss, found))
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer) -> None:
-        """Look at the gradients."""
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
             return
@@ -215,7 +202,6 @@ class Samples(Callback):
         self.lines: list[str] = []
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin a file."""
         self.lines = []
 
     def on_validation_batch_end(
@@ -239,7 +225,6 @@ class Samples(Callback):
             ]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file."""
         if not self.lines:
             return
         file = self.tracker.folder / "artifacts" / "samples" / f"step_{trainer.global_step:06d}.txt"
@@ -264,24 +249,19 @@ class Meter(Callback):
         return self._before + time.monotonic() - self._begun_at
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count."""
         self._begun_at = time.monotonic()
 
     def state_dict(self) -> dict[str, float]:
-        """Keep what was counted with the checkpoint."""
         return {"num_examples": self.num_examples, "seconds": self.seconds, "fit_seconds": self.fit_seconds}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Count on."""
         self.num_examples, self.seconds = int(state_dict["num_examples"]), state_dict["seconds"]
         self._before = state_dict["fit_seconds"]
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Start the clock."""
         self._started_at = self._started_at or time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Count."""
         self.num_examples += batch.whole_size or batch.size
         now = time.perf_counter()
         self.seconds += now - self._started_at
@@ -292,7 +272,6 @@ class Meter(Callback):
         self._started_at = 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log with the epoch's last step."""
         self._started_at = 0.0
         for logger in trainer.loggers:
             logger.log_metrics(self.numbers(), trainer.global_step - 1)
@@ -323,7 +302,6 @@ class ProgressLine(Callback):
         self.loss = float("nan")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the bar."""
         if not self.console.is_terminal:
             return
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), TimeRemainingColumn(compact=True), TextColumn("left"))
@@ -342,7 +320,6 @@ class ProgressLine(Callback):
             self.bar.update(self.task, completed=trainer.global_step, description=self._words(trainer))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write a line where there is no bar."""
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
         if self.bar is None and (epoch % max(1, last // 10) == 0 or epoch == last):
             self.console.print(self._words(trainer), highlight=False)

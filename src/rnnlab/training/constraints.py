@@ -22,12 +22,7 @@ from rnnlab.settings import Callbacks
 
 
 class WeightConstraint(Callback):
-    """Project the weights of a model after each step.
-
-    Args:
-        model: whose weights.
-        max_norm: of each row; None: free.
-        weight_clip: of each weight; None: free.
+    """Project the weights of a model after each step: each row's norm to `max_norm`, each weight to `weight_clip` (None: free).
 
     Raises:
         ConfigError: where a weight's size means nothing.

@@ -183,9 +183,6 @@ def refuse_different(data: SequenceDataModule) -> None:
 def check(trainer: TrainerSettings) -> None:
     """Refuse devices that there are not, and ways to use several that are not ours.
 
-    Args:
-        trainer: its settings.
-
     Raises:
         ConfigError: says what is allowed.
     """
@@ -292,7 +289,6 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        """Return the sum."""
         total = value.detach().clone()
         dist.all_reduce(total)
         return total

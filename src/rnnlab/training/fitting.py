@@ -31,13 +31,7 @@ console = Console(stderr=True, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model.
-
-    Args:
-        model: with the weights of the chosen checkpoint.
-        cost: time, speed and memory, by metric name.
-        checkpoint: the chosen one; a baseline has none.
-    """
+    """A trained model with the weights of the chosen checkpoint (a baseline has none), and its cost by metric name."""
 
     model: Predictor
     cost: dict[str, float]

@@ -21,10 +21,6 @@ def identity(settings: TrainSettings, source_hash: str) -> str:
     """Hash what the numbers of a training follow from: configuration, data, code.
 
     Launcher, tracking, paths, names and the number of threads do not count; a baseline has no seed.
-
-    Args:
-        settings: of the training.
-        source_hash: of the data's content.
     """
     values = settings.composed.values
     kept = {key: value for key, value in values.items() if key in OF_BASELINES or not (settings.is_baseline or key in CHANGES_NO_NUMBER)}

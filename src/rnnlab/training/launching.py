@@ -62,11 +62,7 @@ def is_leader() -> bool:
 
 
 def launched(settings: TrainSettings, words: Sequence[str]) -> bool:
-    """Train in several processes where that is asked for and nobody has started them; say whether it was so.
-
-    Args:
-        settings: of the training.
-        words: of the command line, with which each process is started.
+    """Train in several processes, each started with these words, if that is asked for and nobody has started them; say whether it was so.
 
     Raises:
         ValueError: what the processes would have told the user, were they one.
@@ -115,12 +111,7 @@ def tell(text: str) -> None:
 
 
 def leave_failure(error: ValueError, is_secondary: bool) -> bool:
-    """Leave a message to whoever started us, and say whether it will be read.
-
-    Args:
-        error: what a user is to be told.
-        is_secondary: whether it only follows from the failure of another process.
-    """
+    """Leave a message to whoever started us, and say whether it will be read; `is_secondary` if it only follows from another's failure."""
     if FAILURES not in os.environ:
         return False
     content = {"message": str(error), "is_begun": isinstance(error, Failed), "is_secondary": is_secondary}

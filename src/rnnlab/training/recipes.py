@@ -61,13 +61,13 @@ def _refuse_foreign_cell(model: "functools.partial[Predictor]", choices: Choices
 def find_data(settings: TrainSettings) -> SequenceDataModule:
     """Open the data, prepared first where they are not; where a named set is unavailable, take the bundled sample and say so loudly."""
     make_data = settings.data.recipe()
-    data: SequenceDataModule = make_data(settings.paths.of_data, settings.seed)
+    data: SequenceDataModule = make_data(settings.paths, settings.seed)
     try:
         data.setup()
     except SourceUnavailable as error:
         console.print(f"\n[bold red]{data.source} cannot be had:[/] {error}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
-        data = make_data(settings.paths.of_data, settings.seed, source="sample", **data.sample_settings)
+        data = make_data(settings.paths, settings.seed, source="sample", **data.sample_settings)
         data.setup()
     if not settings.study.job.parent:  # a study has described its data before its jobs
         describe(data)

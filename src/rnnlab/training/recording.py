@@ -34,15 +34,7 @@ def run_name(settings: TrainSettings, of_data: list[str], model: Predictor | Non
 
 
 def record(tracker: Tracker, settings: TrainSettings, model: Predictor, data: SequenceDataModule, known: Mapping[str, str]) -> None:
-    """Record what a run is.
-
-    Args:
-        tracker: of the run.
-        settings: of the training.
-        model: untrained.
-        data: open.
-        known: parameters that the run has, because it was cut off while it was recorded.
-    """
+    """Record what a run is; `known` are parameters that it has, because it was cut off while it was recorded."""
     values = settings.values()
     if data.source != values["data"].get("source", data.source):  # the sample stood in: what is recorded is what was used
         values["data"] = {**values["data"], "source": data.source, **data.sample_settings}

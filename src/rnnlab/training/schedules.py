@@ -9,7 +9,7 @@ from collections.abc import Callable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from rnnlab.contracts import Fraction, NonNegativeInt, PositiveInt
+from rnnlab.config import Fraction, NonNegativeInt, PositiveInt
 from rnnlab.tasks.metrics import Direction
 
 

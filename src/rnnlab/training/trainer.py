@@ -108,11 +108,7 @@ def _logged_names(model: Network) -> list[str]:
 
 
 def chosen_by(model: Network, asked: str | None) -> Metric:
-    """Return the metric that a search chooses settings by, on validation.
-
-    Args:
-        model: any of the network's settings.
-        asked: `study.metric`; None for the task's own.
+    """Return the metric that a search chooses settings by, on validation: `study.metric`, or else the task's own.
 
     Raises:
         ConfigError: where it is not measured while training, or says nothing of what is better.

@@ -12,6 +12,7 @@ import yaml
 from rnnlab.config import Config, recipe
 from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series, read_numbers
 from rnnlab.paths import HOME
+from rnnlab.settings import Paths
 
 NAN = np.nan
 Make = Callable[..., SeriesData]
@@ -39,8 +40,7 @@ def make(tmp_path: Path) -> Make:
     def made(source: Path | str, **changed: object) -> SeriesData:
         config = copy.deepcopy(defaults) | {"source": str(source)} | short
         assert not set(changed) - set(config)
-        paths = {"data": str(tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
-        module: SeriesData = recipe(config | changed, "data")(paths, 0)
+        module: SeriesData = recipe(config | changed, "data")(Paths.below(tmp_path), 0)
         return module
 
     return made

@@ -16,6 +16,7 @@ from rnnlab.data.base import SPLITS
 from rnnlab.data.series.indicators import FEATURES
 from rnnlab.data.series.stock import StockData, features_of, make_series
 from rnnlab.paths import HOME
+from rnnlab.settings import Paths
 
 Make = Callable[..., StockData]
 # By hand: six closes, each day up or down by a round share.
@@ -50,8 +51,7 @@ def make(tmp_path: Path) -> Make:
     def made(source: Path | str, **changed: object) -> StockData:
         config = copy.deepcopy(defaults) | {"source": str(source), "offline": True, "window_days": 5, "features": ["return"]}
         assert not set(changed) - set(config)
-        paths = {"data": str(tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
-        module: StockData = recipe(config | changed, "data")(paths, 0)
+        module: StockData = recipe(config | changed, "data")(Paths.below(tmp_path), 0)
         return module
 
     return made

@@ -18,6 +18,7 @@ from rnnlab.data.synthetic.base import MemoryData, MemoryReader
 from rnnlab.data.synthetic.copying import CopyingReader
 from rnnlab.data.synthetic.parity import ParityReader
 from rnnlab.paths import HOME
+from rnnlab.settings import Paths
 
 Make = Callable[..., MemoryData]
 
@@ -30,7 +31,7 @@ def make(tmp_path: Path) -> Make:
         config: Config = yaml.safe_load((HOME / "conf/data" / f"{name}.yaml").read_text(encoding="utf-8"))
         small = {"num_steps": 7, "num_train": 20, "num_val": 6, "num_test": 9, "loader": {"batch_size": 8}}
         assert not set(changed) - set(config)
-        module: MemoryData = recipe(config | small | changed, "data")({"data": str(tmp_path), "samples": str(HOME)}, seed)
+        module: MemoryData = recipe(config | small | changed, "data")(Paths.below(tmp_path), seed)
         module.setup()
         return module
 

@@ -21,6 +21,7 @@ from rnnlab.contracts import SPECIALS, STOP, UNKNOWN
 from rnnlab.data.base import SPLITS
 from rnnlab.data.text.pronunciation import PronunciationData, PronunciationReader, by_hash
 from rnnlab.paths import HOME
+from rnnlab.settings import Paths
 
 SAMPLE = HOME / "data" / "samples" / "pronunciation"
 Make = Callable[..., PronunciationData]
@@ -65,8 +66,7 @@ def make(tmp_path: Path) -> Make:
                 node = node[name]
             assert last in node
             node[last] = value
-        paths = {"data": str(tmp_path / "data"), "samples": str(HOME / "data" / "samples")}
-        module: PronunciationData = recipe(config, "data")(paths, 0)
+        module: PronunciationData = recipe(config, "data")(Paths.below(tmp_path), 0)
         return module
 
     return made

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rnnlab.contracts import Batch, DataSpec, NonNegativeInt, PositiveInt
+from rnnlab.config import NonNegativeInt, PositiveInt
+from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.base import SPLITS, Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.hashing import code_hash, digest
@@ -100,7 +101,6 @@ class MusicReader(FileReader):
     keys: tuple[str, ...]
 
     def write(self, values: np.ndarray, file: Path) -> None:
-        """Write a piece as a CSV file of its keys."""
         write_roll(values, self.keys, file)
 
     def refuse_other_keys(self, roll: Roll) -> None:
@@ -146,30 +146,24 @@ class MusicData(SplitData):
     split: MusicSplit
     """See `split_pieces`."""
     loader: MusicLoader
-    """See `MusicLoader`."""
 
     def __post_init__(self) -> None:
-        """Begin with nothing left out."""
         super().__post_init__()
         self.num_dropped = 0
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """Read the pieces."""
         table, self.found_keys = find_rolls(raw)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
-        """Hash pieces, splits and the names of the keys."""
         return hash_rolls(table, self.found_keys)
 
     def prepared_key(self, source_hash: str) -> str:
-        """Hash source and code; there are no settings."""
         return digest([source_hash, code_hash(Path(str(piano_rolls.__file__)), Path(__file__))])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
-        """Write the pieces end to end."""
         prepare(table, self.found_keys, folder, meta)
 
     # -- what the data are ---------------------------------------------------------------------------------------------
@@ -217,7 +211,6 @@ class MusicData(SplitData):
         return [str(content) for content in self.examples["content"].iloc[rows]]
 
     def make_spec(self) -> DataSpec:
-        """Describe the pieces to a model."""
         return DataSpec(
             name=self.name,
             input_kind="features",
@@ -232,7 +225,6 @@ class MusicData(SplitData):
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         num_on = self.data.values.sum(1)
         lengths = self.data.lengths
         pieces = ", ".join(f"{split} {len(rows):,} ({int(lengths[rows].sum()):,} steps)" for split, rows in self.rows.items())
@@ -262,13 +254,11 @@ class MusicData(SplitData):
         return [f"{count:,} {name}" for name, count in found.items() if count]
 
     def reader(self) -> MusicReader:
-        """Return what turns piano rolls into batches as this module does."""
         return MusicReader(self.keys)
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put pieces of similar length together, under a budget of steps."""
         lengths = self.lengths[rows].clip(max=self.loader.max_steps if is_training else None)
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_steps, self.seed, num_buckets)
@@ -295,12 +285,7 @@ class MusicData(SplitData):
 
 
 def next_keys(pieces: list[np.ndarray], ids: np.ndarray) -> Batch:
-    """Return a padded batch that asks for the keys of every step but the first.
-
-    Args:
-        pieces: (T, K) each, two steps at least.
-        ids: (B,) rows.
-    """
+    """Return a padded batch of these rows' pieces, (T, K) each, T at least 2, that asks for the keys of every step but the first."""
     lengths_B = torch.tensor([len(piece) - 1 for piece in pieces])
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(piece.astype(np.float32)) for piece in pieces], batch_first=True)
     targets_BTK = padded[:, 1:].contiguous()

@@ -75,11 +75,7 @@ def find_rolls(raw: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 
 def read_roll(file: Path, shown: str = "") -> Roll:
-    """Read one piece, of one step at least.
-
-    Args:
-        file: CSV, TSV or npy.
-        shown: what messages call it (its path unless given).
+    """Read one piece, of one step at least, from CSV, TSV or npy; `shown` is what messages call it (its path unless given).
 
     Raises:
         ValueError: for what is no piano roll; says where.

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from rnnlab.contracts import Batch, DataSpec, Fraction, Link, NonNegativeInt, PositiveInt, Reference
+from rnnlab.config import Fraction, NonNegativeInt, PositiveInt
+from rnnlab.contracts import Batch, DataSpec, Link, Reference
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
 from rnnlab.data.hashing import digest
@@ -30,12 +31,7 @@ DIRECTIONS = ("down", "up")
 
 @dataclass(frozen=True)
 class WindowLoader:
-    """Say how windows become batches (`data.loader`).
-
-    Args:
-        batch_size: windows per batch.
-        augment: see `WindowAugment`; zeros leave windows as they are.
-    """
+    """Say how windows become batches (`data.loader`); zeros in `augment` leave windows as they are."""
 
     batch_size: PositiveInt
     augment: WindowAugment
@@ -52,14 +48,7 @@ class SeriesMeta:
 
 @dataclass(frozen=True)
 class WindowReader(FileReader, ABC):
-    """Base class of readers that take of each series of a table the last window.
-
-    Args:
-        window: its steps.
-        horizons: steps ahead, one forecast each.
-        feature_names: of the run's data.
-        scales: the fields of `Scales`.
-    """
+    """Base class of readers that take of each series of a table the last window; `horizons` are steps ahead, one forecast each."""
 
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
     is_counted_back = True
@@ -144,14 +133,12 @@ class WindowedData(SequenceDataModule, ABC):
     walk: Walk
     """Whether training takes all earlier dates, or always as many."""
     loader: WindowLoader
-    """See `WindowLoader`."""
     link: Link = field(init=False, default="identity")
     unit: str = field(init=False, default="")
     is_direction: bool = field(init=False, default=False)
     """Whether the target is a class, down or up, and no number."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that don't go together."""
         super().__post_init__()
         self.found: Json = {}
         if not self.horizons or len(set(self.horizons)) != len(self.horizons):
@@ -162,7 +149,6 @@ class WindowedData(SequenceDataModule, ABC):
             raise ValueError(f"data.loader.augment.shift={shift} leaves nothing of windows of {self.window} {self.step}s: give less")
 
     def name_parts(self) -> list[str]:
-        """Name the fold where there are several."""
         return [f"f{self.fold}"] if self.num_folds > 1 else []
 
     # -- what a subclass says ------------------------------------------------------------------------------------------
@@ -193,7 +179,6 @@ class WindowedData(SequenceDataModule, ABC):
     # -- preparation: cleaned values, nothing fitted -------------------------------------------------------------------
 
     def hash_raw(self, table: pd.DataFrame) -> str:
-        """Hash cleaned values."""
         rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
         return digest([list(table.columns), rows.tolist()])
 
@@ -296,7 +281,6 @@ class WindowedData(SequenceDataModule, ABC):
                 )
 
     def setup_as_test(self, reader: InputReader) -> None:
-        """Open the tables and take all windows as test, with another run's scales."""
         assert isinstance(reader, WindowReader)
         self.prepared = self.ensure_prepared()
         frames = self.frames(self.prepared)
@@ -310,16 +294,13 @@ class WindowedData(SequenceDataModule, ABC):
 
     @property
     def examples(self) -> pd.DataFrame:
-        """One row a window: id, series, date."""
         return self.index
 
     @property
     def lengths(self) -> np.ndarray:
-        """Steps of each window, all alike."""
         return np.full(len(self.index), self.window)
 
     def make_spec(self) -> DataSpec:
-        """Describe the windows to a model."""
         counts: tuple[int, ...] = ()
         if self.is_direction:
             counts = tuple(np.bincount(self._classes(self.rows["train"]), minlength=2).tolist())
@@ -346,7 +327,6 @@ class WindowedData(SequenceDataModule, ABC):
         return self.windows.targets[rows, 0].astype(np.int64)
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         # What was odd is this file's, also where another of the same content was prepared.
         meta = replace(self.data, meta={**self.data.meta, **self.found}).meta_as(SeriesMeta)
         names, dates = list(self.data.examples["id"]), self.index["date"]
@@ -376,11 +356,9 @@ class WindowedData(SequenceDataModule, ABC):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> EpochOrder:
-        """Shuffle while training."""
         return EpochOrder(rows, self.lengths[rows], self.loader.batch_size, self.seed, 1 if is_training else 0)
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
-        """Return windows with their targets and references; changed while training, where asked."""
         values_BTF = torch.from_numpy(self.windows.inputs(rows, self.window))
         lengths_B = torch.full((len(rows),), self.window)
         if is_training:

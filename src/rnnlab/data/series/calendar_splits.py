@@ -16,6 +16,7 @@ import numpy as np
 from rnnlab.data.splits import Rows
 
 Walk = Literal["expanding", "rolling"]
+Blocks = dict[Literal["train", "val", "test"], tuple[int, int]]
 
 
 def date_splits(
@@ -55,14 +56,9 @@ def date_splits(
     _check_num_dates(len(dates), test_fraction, val_fraction, num_folds, gap)
     test = len(dates) - (num_folds - fold) * num_test
     val = test - gap - num_val
-    train_end = val - gap
     train = fold * num_test if walk == "rolling" else 0
-    blocks = {"train": (train, train_end), "val": (val, test - gap), "test": (test, test + num_test)}
-    rows: Rows = {
-        "train": np.flatnonzero((places >= train) & (places < train_end)),
-        "val": np.flatnonzero((places >= val) & (places < test - gap)),
-        "test": np.flatnonzero((places >= test) & (places < test + num_test)),
-    }
+    blocks: Blocks = {"train": (train, val - gap), "val": (val, test - gap), "test": (test, test + num_test)}
+    rows: Rows = {name: np.flatnonzero((places >= start) & (places < end)) for name, (start, end) in blocks.items()}
     num_purged = 0 if last_days is None else _purge(rows, last_days, dates[val], dates[test], gap)
     return rows, _words(dates, blocks, num_folds, fold, walk, gap, num_purged)
 
@@ -77,7 +73,7 @@ def _purge(rows: Rows, last_days: np.ndarray, first_val: np.datetime64, first_te
     return num_before - len(rows["train"]) - len(rows["val"])
 
 
-def _words(dates: np.ndarray, blocks: dict[str, tuple[int, int]], num_folds: int, fold: int, walk: Walk, gap: int, num_purged: int) -> str:
+def _words(dates: np.ndarray, blocks: Blocks, num_folds: int, fold: int, walk: Walk, gap: int, num_purged: int) -> str:
     day = np.datetime_as_string(dates, unit="D")
     spans = {name: f"{day[start]}..{day[end - 1]}" for name, (start, end) in blocks.items()}
     how = "by date" if num_folds == 1 else f"walk-forward fold {fold} of {num_folds} ({walk})"

@@ -244,17 +244,7 @@ def persistence(frame: pd.DataFrame, kind: TargetKind, horizons: list[int], esti
     direction   1 if close_t > close_{t-h}, else 0
     volatility  mean daily variance of days t-h+1 .. t, percent squared
 
-    Args:
-        frame: one ticker's cleaned prices, T rows.
-        kind: see above.
-        horizons: h of each column, in trading days.
-        estimator: of the daily variance.
-
-    Returns:
-        (T, horizons) float64, columns named as the targets'; NaN where the past is too short.
-
-    Raises:
-        ValueError: as `targets`.
+    Arguments, columns and errors are those of `targets`; NaN where the past is too short.
     """
     close = _values(frame, "close")
     columns = {}

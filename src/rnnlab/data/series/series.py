@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 import pandas as pd
 
-from rnnlab.contracts import PositiveInt
+from rnnlab.config import PositiveInt
 from rnnlab.data import tables
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.prepared import Json
@@ -34,12 +34,10 @@ class SeriesReader(WindowReader):
     has_calendar: bool
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        """Return the numbers of each series."""
         table, _ = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates)
         return {str(name): part.drop(columns="series").reset_index(drop=True) for name, part in table.groupby("series")}
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
-        """Take a series' features and its last value."""
         return make_series(name, frame, self.horizons, self.has_calendar)
 
 
@@ -80,7 +78,6 @@ class SeriesData(WindowedData):
         return self.horizon_steps
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """Read the table."""
         if raw.is_dir() and self.source != "sample":
             raise ValueError(f"data.source={self.source} is a folder: data=series takes one table (data=stock takes a folder of prices)")
         file = raw / "hourly_load.csv" if self.source == "sample" else raw
@@ -88,25 +85,20 @@ class SeriesData(WindowedData):
         return table
 
     def prepared_key(self, source_hash: str) -> str:
-        """Hash source, columns, code."""
         columns = [self.target_column, self.time_column, self.series_column, self.covariates]
         return digest([source_hash, columns, code_hash(Path(str(tables.__file__)), Path(__file__))])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Take the table's columns, gaps filled from the past, and the calendar."""
         return features_of(frame, self.has_calendar)
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
-        """Take features, targets and the last value, from which forecasts start."""
         return make_series(name, frame, self.horizons, self.has_calendar)
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """One name for each horizon."""
         return tuple(f"target_{steps}" for steps in self.horizons)
 
     def reader(self) -> SeriesReader:
-        """Return what turns tables into batches as this module does."""
         parts = (self.window, self.horizons, self.feature_names, self.scale_lists())
         return SeriesReader(*parts, self.target_column, self.time_column, self.series_column, self.covariates, self.has_calendar)
 

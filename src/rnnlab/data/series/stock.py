@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 import pandas as pd
 
-from rnnlab.contracts import PositiveInt
+from rnnlab.config import PositiveInt
 from rnnlab.data import tables
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.prepared import Json
@@ -33,11 +33,9 @@ class StockReader(WindowReader):
     estimator: Estimator
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        """Return the cleaned prices of each ticker."""
         return clean(find_prices(file, None))[0]
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
-        """Compute a ticker's features and what forecasts start from."""
         return make_series(name, frame, self.target, self.horizons, self.features, self.estimator)
 
 
@@ -65,7 +63,6 @@ class StockData(WindowedData):
     """Which tickers (None: all)."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that don't go together."""
         super().__post_init__()
         self.link = "exp" if self.target == "volatility" else "identity"
         self.unit, self.is_direction = UNITS[self.target], self.target == "direction"
@@ -85,16 +82,13 @@ class StockData(WindowedData):
         return self.horizon_days
 
     def name_parts(self) -> list[str]:
-        """Name the target, its horizons, and the fold."""
         return [f"{self.target}{'-'.join(map(str, self.horizon_days))}d", *super().name_parts()]
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """Read and clean all price tables."""
         table, self.found = read_prices(raw, self.tickers)
         return table
 
     def prepared_key(self, source_hash: str) -> str:
-        """Hash source, tickers, code."""
         files = [Path(str(module.__file__)) for module in (prices, tables)]
         return digest([source_hash, self.tickers, code_hash(*files)])
 
@@ -103,16 +97,13 @@ class StockData(WindowedData):
         return features_of(frame, self.features)
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
-        """Compute features, targets, persistence, and what forecasts start from."""
         return make_series(name, frame, self.target, self.horizons, self.features, self.estimator)
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """One name for each horizon."""
         return tuple(f"{self.target}_{days}d" for days in self.horizons)
 
     def describe(self) -> list[tuple[str, str]]:
-        """Add which estimator of variance was used."""
         found = super().describe()
         if self.target == "volatility":
             first = next(iter(self.frames(self.data).values()))
@@ -121,7 +112,6 @@ class StockData(WindowedData):
         return found
 
     def reader(self) -> StockReader:
-        """Return what turns price tables into batches as this module does."""
         parts = (self.window, self.horizons, self.feature_names, self.scale_lists())
         return StockReader(*parts, self.target, self.features, self.estimator)
 

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import Fraction, Link, NonNegativeFloat, NonNegativeInt
+from rnnlab.config import Fraction, NonNegativeFloat, NonNegativeInt
+from rnnlab.contracts import Link
 from rnnlab.data.batches import ExampleRandom
 
 
@@ -99,16 +100,11 @@ def ends_of(series: Series, length: int) -> np.ndarray:
 
 
 def list_windows(series: list[Series], length: int, longest_horizon: int, num_characters: int) -> pd.DataFrame:
-    """List all windows.
-
-    Args:
-        series: of which.
-        length: steps in a window.
-        longest_horizon: steps that targets look ahead.
-        num_characters: of a time in an id (10 for days, 16 for minutes).
+    """List all windows of `length` steps that have targets up to `longest_horizon` steps ahead.
 
     Returns:
-        id, series, date (of the forecast), last_date (the last step that targets look at), number (of the series), end (its step).
+        id (with so many characters of its time), series, date (of the forecast), last_date (the last step that targets look at), number (of
+        the series), end (its step).
     """
     parts = []
     for number, one in enumerate(series):
@@ -127,13 +123,7 @@ def at_ends(series: list[Series], index: pd.DataFrame, take: Callable[[Series], 
 
 
 def fit_scales(series: list[Series], train: pd.DataFrame, link: Link) -> Scales:
-    """Fit scales on the steps between the first and the last training forecast, and on training targets.
-
-    Args:
-        series: all.
-        train: the training windows, as `list_windows` lists them.
-        link: of the target.
-    """
+    """Fit scales on the steps between the first and last forecast of the windows in `train`, and on the targets of these windows."""
     first, last = train["date"].min().to_numpy(), train["date"].max().to_numpy()
     steps = np.concatenate([one.features.to_numpy(np.float64)[(one.times >= first) & (one.times <= last)] for one in series])
     steps = steps[np.isfinite(steps).all(1)]

@@ -14,7 +14,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import NonNegativeInt, PositiveFloat, PositiveInt
+from rnnlab.config import NonNegativeInt, PositiveFloat, PositiveInt
 
 
 def _import_torchaudio() -> types.ModuleType:
@@ -139,11 +139,7 @@ def read_recording(source: Path | io.BytesIO, sample_rate: int) -> Recording:
 
 
 def extract(samples: Tensor, settings: Features) -> Tensor:
-    """Turn mono samples into frames.
-
-    Args:
-        samples: (N,) float32; shorter than a window is padded.
-        settings: see `Features`.
+    """Turn mono samples, (N,) float32, into frames; fewer than a window are padded.
 
     Returns:
         (T, F) float32, T = 1 + N // hop; deltas appended along F.

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import NonNegativeFloat, NonNegativeInt, valid_mask, zero_padding
+from rnnlab.config import NonNegativeFloat, NonNegativeInt
+from rnnlab.contracts import valid_mask, zero_padding
 from rnnlab.data.batches import ExampleRandom
 
 NATS_PER_DB = math.log(10) / 10
@@ -65,11 +66,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class BandScale:
-    """Hold what moving along the mel axis needs.
-
-    Args:
-        centres_hz: (F,) centre of each mel band.
-    """
+    """Hold what moving along the mel axis needs: (F,) the centre of each mel band."""
 
     centres_hz: Tensor
 
@@ -109,15 +106,7 @@ def augment(
 
 
 def stretch(values_BTF: Tensor, lengths_B: Tensor, tempo_B: Tensor, shift: float, random: ExampleRandom) -> tuple[Tensor, Tensor]:
-    """Play faster or slower and move both ends, by interpolation along time.
-
-    Args:
-        values_BTF: (B, T, F).
-        lengths_B: (B,).
-        tempo_B: (B,) above 1 is faster.
-        shift: in steps; each end moves by up to this in either direction.
-        random: the batch's random numbers.
-    """
+    """Play (B, T, F) faster (`tempo_B` above 1) or slower, and move each end by up to `shift` steps, by interpolation along time."""
     last_B = (lengths_B - 1).float()
     limit_B = torch.minimum(torch.full_like(last_B, shift), last_B / 4)
     start_B = random.between(-1, 1) * limit_B

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import track
 from torch import Tensor
 
-from rnnlab.contracts import NonNegativeInt, PositiveFloat, PositiveInt
+from rnnlab.config import NonNegativeInt, PositiveFloat, PositiveInt
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import EpochOrder, ExampleRandom
 from rnnlab.data.inputs import FileReader
@@ -113,11 +113,9 @@ class SoundLoader:
     Args:
         batch_size: recordings per batch.
         bucket_batches: stretches of this many shuffled batches are sorted by length (1: no sorting).
-        normalise: see `rnnlab.data.sound.augmentation.normalise`.
-        floor_db: likewise.
+        normalise, floor_db: see `rnnlab.data.sound.augmentation.normalise`.
         max_seconds: longer recordings are cut there; for dictation they are left out of training, and whole elsewhere.
         is_augmented: whether `augment` acts while training.
-        augment: see `Augment`.
     """
 
     batch_size: PositiveInt
@@ -143,12 +141,9 @@ class SoundData(SplitData, ABC):
     fold: NonNegativeInt
     """Which speaker is the test speaker (`split=speaker`)."""
     prepare: SoundPrepare
-    """See `SoundPrepare`."""
     loader: SoundLoader
-    """See `SoundLoader`."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that don't go together."""
         super().__post_init__()
         self.max_steps = num_steps(self.loader.max_seconds, self.prepare.hop_ms) if self.is_cut else None
         self.bands = BandScale.of(self.prepare.num_mels, self.prepare.sample_rate)
@@ -156,7 +151,6 @@ class SoundData(SplitData, ABC):
             _refuse_mel_only(self.loader)
 
     def name_parts(self) -> list[str]:
-        """Name the fold where one speaker is left out."""
         return [f"f{self.fold}"] if self.split == "speaker" else []
 
     # -- normalisation -------------------------------------------------------------------------------------------------
@@ -183,7 +177,6 @@ class SoundData(SplitData, ABC):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> EpochOrder:
-        """Batch sequences of similar length together; sort them for evaluation."""
         buckets = self.loader.bucket_batches if is_training else 0
         return EpochOrder(rows, self.lengths[rows], self.loader.batch_size, self.seed, buckets)
 
@@ -210,7 +203,6 @@ class SoundData(SplitData, ABC):
         return self.data.meta_as(OddMeta).odd
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         examples = self.data.examples
         seconds = examples["seconds"]
         speakers = sorted(set(examples["speaker"]) - {""})
@@ -244,15 +236,7 @@ def num_steps(seconds: float, hop_ms: float) -> int:
 
 @dataclass(frozen=True)
 class SoundReader(FileReader, ABC):
-    """Base class of readers of sound files.
-
-    Args:
-        label_names: of the targets.
-        prepare: see `SoundPrepare`.
-        loader: see `SoundLoader`.
-        mean: of each feature in the training split.
-        std: likewise, the spread.
-    """
+    """Base class of readers of sound files; `mean` and `std` are those of each feature in the training split."""
 
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "audio": "binary"}
     suffixes = AUDIO_SUFFIXES

@@ -13,11 +13,11 @@ from typing import Literal, final
 
 import numpy as np
 import pandas as pd
-import torch
 from rich.console import Console
 from rich.markup import escape
 
-from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, PositiveInt
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps
@@ -127,7 +127,6 @@ class DictationReader(SoundReader):
     """Read recordings as the run did that made this.
 
     Args:
-        prepare: see `DictationPrepare`.
         subwords: the SentencePiece model that cut the transcripts, as `model_to_text` writes it, or None.
         seen: marks of the transcripts that training and validation have.
     """
@@ -161,10 +160,8 @@ class DictationData(SoundData, TokenTargets):
     is_cut = False
 
     prepare: DictationPrepare
-    """See `DictationPrepare`."""
 
     def __post_init__(self) -> None:
-        """Begin without a model of subwords."""
         super().__post_init__()
         self.subwords: bytes | None = None
         self.too_long: list[str] = []  # ids of training utterances that last longer than `loader.max_seconds`
@@ -172,7 +169,6 @@ class DictationData(SoundData, TokenTargets):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """List the recordings and what is said in them."""
         return find_transcribed(self.source, raw)
 
     def hash_raw(self, table: pd.DataFrame) -> str:
@@ -257,7 +253,6 @@ class DictationData(SoundData, TokenTargets):
         return np.array([_mark(str(texts[row])) not in self.seen for row in rows], dtype=bool)
 
     def make_spec(self) -> DataSpec:
-        """Describe recordings and transcripts to a model."""
         return DataSpec(
             name=self.name,
             input_kind="features",
@@ -275,17 +270,12 @@ class DictationData(SoundData, TokenTargets):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
-        """Return a padded batch, augmented while training."""
         values_BTF, lengths_B = self.pad_frames(rows, epoch, is_training)
-        targets_BS, target_lengths_B = self.pad_targets(rows)
-        references = None if is_training else self.references(rows)
-        ids_B = torch.from_numpy(rows)
-        return Batch(round_up_steps(values_BTF), lengths_B, targets_BS, target_lengths_B, ids_B, references=references)
+        return self.with_targets(round_up_steps(values_BTF), lengths_B, rows, is_training)
 
     # -- what a person and another process are told --------------------------------------------------------------------
 
     def describe_targets(self) -> list[tuple[str, str]]:
-        """Describe transcripts, the vocabulary, what is new in the test, and what was left out."""
         examples, lengths, test = self.examples, self.target_lengths, self.rows["test"]
         hours = [f"{split} {examples['seconds'].iloc[rows].sum() / 3600:.2f} h" for split, rows in self.rows.items() if len(rows)]
         words = examples["target"].str.split().map(len).sum()
@@ -303,7 +293,6 @@ class DictationData(SoundData, TokenTargets):
         return lines
 
     def oddities(self) -> dict[str, int]:
-        """Count what is odd, also what validation and test have that training lacks."""
         speakers = self.examples["speaker"].to_numpy(str)
         known = set(speakers[self.rows["train"]]) - {""}
         heard = {
@@ -324,7 +313,6 @@ class DictationData(SoundData, TokenTargets):
         return counts
 
     def reader(self) -> DictationReader:
-        """Return what turns sound into batches, and transcripts into tokens, as this module does."""
         return DictationReader(
             self.target_vocabulary.words,
             self.prepare,

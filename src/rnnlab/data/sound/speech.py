@@ -67,7 +67,6 @@ class SpeechData(SoundData, LabelledData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """List the recordings."""
         return find_recordings(self.source, raw)
 
     def hash_raw(self, table: pd.DataFrame) -> str:
@@ -75,18 +74,15 @@ class SpeechData(SoundData, LabelledData):
         return hash_recordings(table)
 
     def prepared_key(self, source_hash: str) -> str:
-        """Hash source, settings, code."""
         files = [Path(str(module.__file__)) for module in (audio, recordings, base)] + [Path(__file__)]
         return digest([source_hash, asdict(self.prepare), code_hash(*files)])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
-        """Decode, extract features, write."""
         prepare(table, self.prepare, folder, {**meta, "settings": asdict(self.prepare)}, self.console)
 
     # -- what the data are ---------------------------------------------------------------------------------------------
 
     def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
-        """Split by the source's rule, by speaker or at random; see `rnnlab.data.splits`."""
         self.number_labels(prepared.meta_as(SpeechMeta).label_names, prepared.examples["label"])
         rows, self.split_used = assign_splits(
             prepared.examples, self.split, self.fold, self.split_seed, self.val_fraction, self.group_column
@@ -95,7 +91,6 @@ class SpeechData(SoundData, LabelledData):
         return rows
 
     def setup_as_test(self, reader: InputReader) -> None:
-        """Open the recordings and take all of them as test, with another run's labels and statistics."""
         assert isinstance(reader, SpeechReader)
         self.prepared = self.ensure_prepared()
         self.number_labels(reader.label_names, self.prepared.examples["label"])
@@ -103,7 +98,6 @@ class SpeechData(SoundData, LabelledData):
         self.take_all_as_test()
 
     def make_spec(self) -> DataSpec:
-        """Describe the recordings to a model."""
         return DataSpec(
             name=self.name,
             input_kind="features",
@@ -116,16 +110,13 @@ class SpeechData(SoundData, LabelledData):
         )
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
-        """Return a padded batch, augmented while training."""
         values_BTF, lengths_B = self.pad_frames(rows, epoch, is_training)
         targets_B = torch.from_numpy(self.labels[rows])
         return Batch(round_up_steps(values_BTF), lengths_B, targets_B, torch.ones_like(lengths_B), torch.from_numpy(rows))
 
     def describe_targets(self) -> list[tuple[str, str]]:
-        """Count the recordings of each label."""
         counts = Counter(self.data.examples["label"])
         return [("labels", f"{len(self.label_names)}: " + shortened([f"{n} ({counts[n]})" for n in self.label_names]))]
 
     def reader(self) -> SpeechReader:
-        """Return what turns sound into batches as this module does."""
         return SpeechReader(self.label_names, self.prepare, self.loader, tuple(self.mean_F.tolist()), tuple(self.std_F.tolist()))

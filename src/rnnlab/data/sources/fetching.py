@@ -154,15 +154,7 @@ def fetch(upstream: AnyUpstream, destination: Path, mirror: Path | None, is_offl
 
 
 def content_hash(folder: Path, names: Iterable[str]) -> str:
-    """Hash the content of files: the SHA-256 of the lines `<sha256 of the file>  <name>` in name order.
-
-    Args:
-        folder: where the files are.
-        names: their paths relative to it, with `/`.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """Hash the content of files: the SHA-256 of the lines `<sha256 of the file>  <name>` in name order, `/` in names."""
     lines = hashlib.sha256()
     for name in sorted(names):
         with (folder / name).open("rb") as file:
@@ -173,12 +165,6 @@ def content_hash(folder: Path, names: Iterable[str]) -> str:
 
 def mirror_folder(configured: str | None) -> Path | None:
     """Return the mirror folder: the configured one, else the environment's RNNLAB_MIRROR, else None.
-
-    Args:
-        configured: the value of `data.mirror`.
-
-    Returns:
-        an existing folder, or None where none is named.
 
     Raises:
         SourceUnavailable: there is no such folder.
@@ -194,9 +180,6 @@ def mirror_folder(configured: str | None) -> Path | None:
 
 def check_writable(folder: Path) -> None:
     """Create `folder` if it is missing and prove that a file can be written in it.
-
-    Args:
-        folder: where something is about to be written.
 
     Raises:
         SourceError: it cannot.

@@ -49,7 +49,6 @@ class AddingReader(MemoryReader):
         return np.stack([values, marks], axis=-1).astype(np.float32)
 
     def unknown_targets(self, num_sequences: int, num_steps: int) -> Tensor:
-        """Return NaN for each sum."""
         return torch.full((num_sequences, 1), torch.nan)
 
 
@@ -65,7 +64,6 @@ class AddingData(MemoryData):
         return draw(random, self.num_steps)
 
     def inputs_of(self, values: np.ndarray) -> Tensor:
-        """Show values and marks."""
         return torch.from_numpy(np.ascontiguousarray(values))
 
     def targets_of(self, values: np.ndarray) -> np.ndarray:
@@ -79,15 +77,12 @@ class AddingData(MemoryData):
 
     @property
     def verdict(self) -> str:
-        """The score of the constant 1, and when the task counts as solved."""
         return f"mse below {SOLVED_MSE:g}; the constant 1 has 1/6 = 0.1667"
 
     def make_spec(self) -> DataSpec:
-        """Describe the sequences to a model."""
         return DataSpec(
             self.name, "features", 2, "real", 1, ("sum",), feature_names=("value", "mark"), solved_at=SOLVED_MSE, memoryless=((1, (1.0,)),)
         )
 
     def reader(self) -> AddingReader:
-        """Return what turns written sequences into batches."""
         return AddingReader()

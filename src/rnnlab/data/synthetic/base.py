@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import Batch, PositiveInt, Reference
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import Batch, Reference
 from rnnlab.data import batches
 from rnnlab.data.base import SPLITS, SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
@@ -32,11 +33,7 @@ FIRST_ID = 1 << 32
 
 @dataclass(frozen=True)
 class MemoryLoader:
-    """Say how sequences become batches (`data.loader`).
-
-    Args:
-        batch_size: sequences per batch.
-    """
+    """Say how many sequences make a batch (`data.loader`)."""
 
     batch_size: PositiveInt
 
@@ -60,7 +57,6 @@ class MemoryReader(WrittenReader, ABC):
         """Return targets that mark all answers as unknown."""
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
-        """Turn written sequences, of any lengths, into a batch."""
         texts = [str(text) for text in inputs]
         rows = [torch.from_numpy(self.parse(text)) for text in texts]
         lengths_B = torch.tensor([len(row) for row in rows])
@@ -97,7 +93,6 @@ class MemoryData(SequenceDataModule, ABC):
     split_seed: int
     """Seed of validation and test."""
     loader: MemoryLoader
-    """See `MemoryLoader`."""
 
     def __post_init__(self) -> None:
         """Refuse a T that is too short for the task."""
@@ -132,11 +127,9 @@ class MemoryData(SequenceDataModule, ABC):
     # -- preparation ---------------------------------------------------------------------------------------------------
 
     def fetch_raw(self) -> Path:
-        """Fetch nothing: all of it is drawn."""
-        return self.data_root
+        return self.paths.data
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """List the sequences by split."""
         names = [(f"{split}:{number}", split) for split, count in self.num_sequences.items() for number in range(count)]
         return pd.DataFrame(names, columns=["id", "split"]).assign(group="")
 
@@ -146,11 +139,9 @@ class MemoryData(SequenceDataModule, ABC):
         return digest([type(self).__name__, self.num_steps, self.split_seed, *self.num_sequences.values(), code])
 
     def prepared_key(self, source_hash: str) -> str:
-        """Hash the source: there is one way to prepare it."""
         return digest(["prepared", source_hash])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
-        """Draw all sequences and write them end to end."""
         values = self.draw(ExampleRandom(self.split_seed, 0, np.arange(len(table))).child(FIXED))
         offsets = np.arange(len(table) + 1, dtype=np.int64) * values.shape[1]
         write_flat(folder, values.reshape(-1, *values.shape[2:]), offsets, table, meta)
@@ -158,13 +149,11 @@ class MemoryData(SequenceDataModule, ABC):
     # -- what the data are ---------------------------------------------------------------------------------------------
 
     def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
-        """Take each sequence for the split it was drawn for."""
         self.split_used = f"validation and test by data.split_seed={self.split_seed}; training drawn anew in every epoch"
         names = prepared.examples["split"].to_numpy()
         return {split: np.flatnonzero(names == split) for split in SPLITS}
 
     def setup_as_test(self, reader: InputReader) -> None:
-        """Take all sequences as test."""
         self.prepared = self.ensure_prepared()
         self.take_all_as_test()
 
@@ -182,7 +171,6 @@ class MemoryData(SequenceDataModule, ABC):
         return [[float(f"{value:.6g}") for value in row] for row in found]
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         train, val, test = (self.num_sequences[split] for split in SPLITS)
         return [
             ("sequences", f"generated, {self.lengths[0]:,} steps each: {train:,} an epoch, {val:,} validation, {test:,} test"),
@@ -191,7 +179,6 @@ class MemoryData(SequenceDataModule, ABC):
         ]
 
     def shown(self, rows: np.ndarray) -> list[str]:
-        """Write sequences as `predict.py` reads them."""
         return [self.written(row) for row in self.values(rows)]
 
     def class_counts(self, num_classes: int) -> tuple[int, ...]:
@@ -202,7 +189,6 @@ class MemoryData(SequenceDataModule, ABC):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> EpochOrder:
-        """Shuffle while training."""
         return EpochOrder(rows, self.lengths[rows], self.loader.batch_size, self.seed, 1 if is_training else 0)
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:

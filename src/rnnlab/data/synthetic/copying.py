@@ -46,7 +46,6 @@ class CopyingReader(MemoryReader):
         return np.eye(len(LETTERS), dtype=np.float32)[[LETTERS.index(letter) for letter in text]]
 
     def unknown_targets(self, num_sequences: int, num_steps: int) -> Tensor:
-        """Return ignored classes for all steps."""
         return torch.full((num_sequences, num_steps), IGNORED_TARGET)
 
 
@@ -62,7 +61,6 @@ class CopyingData(MemoryData):
         return draw(random, self.num_steps)
 
     def inputs_of(self, values: np.ndarray) -> Tensor:
-        """Show each step as one of ten."""
         return torch.from_numpy(np.eye(len(LETTERS), dtype=np.float32)[values])
 
     def targets_of(self, values: np.ndarray) -> np.ndarray:
@@ -82,11 +80,9 @@ class CopyingData(MemoryData):
 
     @property
     def verdict(self) -> str:
-        """The loss without memory, and when the task counts as solved."""
         return f"loss below {SOLVED_FRACTION * self.baseline:.4g}, a tenth of 10 ln 8 / (T + 20) = {self.baseline:.4g}, had without memory"
 
     def make_spec(self) -> DataSpec:
-        """Describe the sequences to a model."""
         size = NUM_SYMBOLS + 1  # the delimiter is never wanted
         blank, any_symbol = (1.0, *[0.0] * NUM_SYMBOLS), (0.0, *[1 / NUM_SYMBOLS] * NUM_SYMBOLS)
         return DataSpec(
@@ -104,5 +100,4 @@ class CopyingData(MemoryData):
         )
 
     def reader(self) -> CopyingReader:
-        """Return what turns written sequences into batches."""
         return CopyingReader()

@@ -34,7 +34,6 @@ class ParityReader(MemoryReader):
         return np.array([[float(bit)] for bit in text], dtype=np.float32)
 
     def unknown_targets(self, num_sequences: int, num_steps: int) -> Tensor:
-        """Return ignored classes."""
         return torch.full((num_sequences,), IGNORED_TARGET)
 
 
@@ -50,7 +49,6 @@ class ParityData(MemoryData):
         return draw(random, self.num_steps)
 
     def inputs_of(self, values: np.ndarray) -> Tensor:
-        """Show each bit as 0 or 1."""
         return torch.from_numpy(values[..., None].astype(np.float32))
 
     def targets_of(self, values: np.ndarray) -> np.ndarray:
@@ -59,16 +57,13 @@ class ParityData(MemoryData):
         return odd_B
 
     def written(self, values: np.ndarray) -> str:
-        """Write the bits."""
         return "".join(map(str, values))
 
     @property
     def verdict(self) -> str:
-        """The accuracy of guessing, and when the task counts as solved."""
         return f"accuracy above {100 * SOLVED_ACCURACY:g} %; guessing has 50 %"
 
     def make_spec(self) -> DataSpec:
-        """Describe the sequences to a model."""
         return DataSpec(
             self.name,
             "features",
@@ -83,5 +78,4 @@ class ParityData(MemoryData):
         )
 
     def reader(self) -> ParityReader:
-        """Return what turns written sequences into batches."""
         return ParityReader()

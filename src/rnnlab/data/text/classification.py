@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from rich.progress import track
 
-from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec, Fraction, PositiveInt
+from rnnlab.config import Fraction, PositiveInt
+from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
@@ -125,16 +126,7 @@ def without_duplicates(examples: pd.DataFrame, rows: dict[Split, np.ndarray]) ->
 
 @dataclass(frozen=True)
 class TextReader(WrittenReader):
-    """Read texts as the run did that made this.
-
-    Args:
-        prepare: see `TextPrepare`.
-        max_tokens: see `TextLoader`.
-        truncate: likewise.
-        label_names: of the targets.
-        vocabulary: its words.
-        subwords: the SentencePiece model that cuts texts, as `model_to_text` writes it, or None.
-    """
+    """Read texts as the run did that made this; `subwords` is the SentencePiece model that cuts them, as `model_to_text` writes it."""
 
     kind = "text"
     example = 'text="a text"'
@@ -149,12 +141,10 @@ class TextReader(WrittenReader):
 
     @property
     def input_words(self) -> tuple[str, ...]:
-        """The vocabulary."""
         return self.vocabulary
 
     @property
     def table_format(self) -> tuple[str, str | None, bool]:
-        """Where a table keeps texts: as in the run's own tables."""
         return self.prepare.text_column, self.prepare.delimiter, self.prepare.has_header
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
@@ -199,12 +189,9 @@ class TextData(SplitData, LabelledData):
     split: TextSplit
     """`official` (as the source says, validation carved from training where it gives none), `random`, or `auto`."""
     prepare: TextPrepare
-    """See `TextPrepare`."""
     loader: TextLoader
-    """See `TextLoader`."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that don't go together."""
         super().__post_init__()
         self.cutting = self.prepare.cutting  # refuses, too
         self.subwords: bytes | None = None
@@ -214,12 +201,10 @@ class TextData(SplitData, LabelledData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """List the texts."""
         table, self.odd = find_texts(self.source, raw, self.prepare.columns)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
-        """Hash texts, ids, labels and splits."""
         return hash_texts(table)
 
     def prepared_key(self, source_hash: str) -> str:
@@ -260,7 +245,6 @@ class TextData(SplitData, LabelledData):
         return rows
 
     def setup_as_test(self, reader: InputReader) -> None:
-        """Open the texts and take all of them as test, with another run's labels, vocabulary and subwords."""
         assert isinstance(reader, TextReader)
         self.subwords = None if reader.subwords is None else tokens.model_from_text(reader.subwords)
         self.prepared = self.ensure_prepared()
@@ -277,7 +261,6 @@ class TextData(SplitData, LabelledData):
         self.subwords = self.subwords if meta.subwords is None else tokens.model_from_text(meta.subwords)
 
     def make_spec(self) -> DataSpec:
-        """Describe the texts to a model."""
         return DataSpec(
             name=self.name,
             input_kind="tokens",
@@ -302,7 +285,6 @@ class TextData(SplitData, LabelledData):
         return vectors
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         examples, lengths = self.data.examples, self.data.lengths
         counts = Counter(examples["label"])
         odd = {name: count for name, count in {**self.data.meta_as(TextMeta).odd, **self.duplicates}.items() if count}
@@ -328,7 +310,6 @@ class TextData(SplitData, LabelledData):
         return ", ".join(f"{split} {share:.1%}" for split, share in shares)
 
     def reader(self) -> TextReader:
-        """Return what turns texts into batches as this module does."""
         subwords = None if self.subwords is None else tokens.model_to_text(self.subwords)
         words = self.vocabulary.words
         return TextReader(self.prepare, self.loader.max_tokens, self.loader.truncate, self.label_names, words, subwords)
@@ -345,7 +326,6 @@ class TextData(SplitData, LabelledData):
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put texts of similar length together, under a budget of tokens."""
         lengths = self.data.lengths[rows].clip(max=self.loader.max_tokens)
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)

@@ -14,9 +14,9 @@ from typing import NamedTuple, final
 
 import numpy as np
 import pandas as pd
-import torch
 
-from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, PositiveInt
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.batches import BudgetOrder
@@ -231,13 +231,7 @@ def split_words(examples: pd.DataFrame, test_words: int, val_words: int) -> tupl
 
 @dataclass(frozen=True)
 class PronunciationReader(WrittenReader):
-    """Read words as the run did that made this.
-
-    Args:
-        prepare: see `PronunciationPrepare`.
-        vocabulary: the letters.
-        label_names: the phones.
-    """
+    """Read words as the run did that made this: `vocabulary` holds the letters, `label_names` the phones."""
 
     kind = "pronunciation"
     example = 'text="word"'
@@ -288,26 +282,20 @@ class PronunciationData(TokenTargets):
     val_words: PositiveInt
     """How many words are validation, likewise."""
     prepare: PronunciationPrepare
-    """See `PronunciationPrepare`."""
     loader: PronunciationLoader
-    """See `PronunciationLoader`."""
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """List the pronunciations."""
         return find_pronunciations(raw)
 
     def hash_raw(self, table: pd.DataFrame) -> str:
-        """Hash words, pronunciations and splits."""
         return digest([table[name].tolist() for name in ("word", "target", "split")])
 
     def prepared_key(self, source_hash: str) -> str:
-        """Hash source, settings, code."""
         return digest([source_hash, asdict(self.prepare), code_hash(Path(str(tokens.__file__)), Path(__file__))])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
-        """Number letters and phones, and write."""
         prepare(table, self.prepare, folder, meta)
 
     # -- what the data are ---------------------------------------------------------------------------------------------
@@ -323,7 +311,6 @@ class PronunciationData(TokenTargets):
         return rows
 
     def setup_as_test(self, reader: InputReader) -> None:
-        """Open the words and take all of them as test, with another run's vocabularies."""
         assert isinstance(reader, PronunciationReader)
         self.prepared = self.ensure_prepared()
         self._open(self.prepared)
@@ -349,7 +336,6 @@ class PronunciationData(TokenTargets):
         return tuple(self.answers[word] for word in self.examples["word"].iloc[rows])
 
     def make_spec(self) -> DataSpec:
-        """Describe words and phones to a model."""
         return DataSpec(
             name=self.name,
             input_kind="tokens",
@@ -364,7 +350,6 @@ class PronunciationData(TokenTargets):
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         each = {"letters": self.data.lengths, "phones": self.target_lengths}
         several = sum(len(answers) > 1 for answers in self.answers.values())
         sizes = (f"{split} {len(rows):,} {'pronunciations' if split == 'train' else 'words'}" for split, rows in self.rows.items())
@@ -386,17 +371,14 @@ class PronunciationData(TokenTargets):
                 yield f"{what} never seen in training: {shortened(unseen)}"
 
     def reader(self) -> PronunciationReader:
-        """Return what turns words into batches as this module does."""
         return PronunciationReader(self.prepare, self.vocabulary.words, self.target_vocabulary.words)
 
     def shown(self, rows: np.ndarray) -> list[str]:
-        """Return the words."""
         return [str(word) for word in self.examples["word"].iloc[rows]]
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def make_order(self, rows: np.ndarray, is_training: bool) -> BudgetOrder:
-        """Put words of similar length together, under a budget of tokens."""
         lengths = np.maximum(self.lengths, self.target_lengths)[rows]
         num_buckets = self.loader.num_buckets if is_training else 0
         return BudgetOrder(rows, lengths, self.loader.batch_size, self.loader.batch_tokens, self.seed, num_buckets)
@@ -404,7 +386,5 @@ class PronunciationData(TokenTargets):
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         """Return a padded batch; inputs end with `contracts.STOP`."""
         places = zip(self.data.offsets[rows], self.data.offsets[rows + 1], strict=True)
-        inputs_BT, lengths_B = pad_tokens([np.append(self.numbers[self.data.values[start:end]], STOP) for start, end in places])
-        targets_BS, target_lengths_B = self.pad_targets(rows)
-        references = None if is_training else self.references(rows)
-        return Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.from_numpy(rows), references=references)
+        inputs = pad_tokens([np.append(self.numbers[self.data.values[start:end]], STOP) for start, end in places])
+        return self.with_targets(*inputs, rows, is_training)

@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -192,10 +193,6 @@ def _trec(folder: Path, counts: Counter[str], is_fine: bool = False) -> Iterator
             yield _Raw(f"{file.name}:{number}", text, fine if is_fine else coarse, split, _place(file, number))
 
 
-def _trec_fine(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
-    return _trec(folder, counts, is_fine=True)
-
-
 def _ag_news(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
     """Read two files of different order: text, label 0-3; and class 1-4, title, description."""
     for name, split, num_fields in (("train_sample5000.csv", "train", 2), ("test.csv", "test", 3)):
@@ -256,7 +253,7 @@ _NAMED: dict[str, Callable[[Path, Counter[str]], Iterator[_Raw]]] = {
     "imdb": _imdb,
     "sst2": _sst2,
     "trec": _trec,
-    "trec_fine": _trec_fine,
+    "trec_fine": partial(_trec, is_fine=True),
     "ag_news": _ag_news,
     "thucnews": _thucnews,
     "names": _names,

@@ -13,10 +13,10 @@ from typing import ClassVar, Literal, final
 
 import numpy as np
 import pandas as pd
-import torch
 from rich.progress import track
 
-from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined, PositiveInt
+from rnnlab.config import PositiveInt
+from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined
 from rnnlab.data import tokens
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import BudgetOrder
@@ -150,10 +150,6 @@ class TranslationReader(WrittenReader):
     """Read sentences as the run did that made this.
 
     Args:
-        prepare: see `PairPrepare`.
-        languages: which way.
-        max_tokens: see `PairLoader`.
-        source_vocabulary: its words.
         target_vocabulary: its words; None where both sides share one.
         subwords: the models of subwords, as `model_to_text` writes them.
     """
@@ -176,7 +172,6 @@ class TranslationReader(WrittenReader):
 
     @property
     def table_format(self) -> tuple[str, str | None, bool]:
-        """Where a table keeps sentences: as in the run's own tables."""
         return self.prepare.source_column, self.prepare.delimiter, self.prepare.has_header
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
@@ -229,12 +224,9 @@ class TranslationData(SplitData, TokenTargets):
     split: PairSplit
     """`official` (as the source says, validation carved from training where it gives none), `random`, or `auto`."""
     prepare: PairPrepare
-    """See `PairPrepare`."""
     loader: PairLoader
-    """See `PairLoader`."""
 
     def __post_init__(self) -> None:
-        """Begin without models of subwords."""
         super().__post_init__()
         self.languages = Languages(self.source_language, self.target_language)
         self.models: list[bytes] = []
@@ -248,12 +240,10 @@ class TranslationData(SplitData, TokenTargets):
         return path if is_prefix else super().fetch_raw()
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        """List the pairs."""
         table, self.odd = pairs.find_pairs(self.source, raw, self.languages, self.prepare.columns)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
-        """Hash sentences, ids and splits."""
         return pairs.hash_pairs(table)
 
     def prepared_key(self, source_hash: str) -> str:
@@ -316,7 +306,6 @@ class TranslationData(SplitData, TokenTargets):
         return tuple(tuple(text.lower() if self.prepare.is_lower else text for text in of_row) for of_row in right)
 
     def setup_as_test(self, reader: InputReader) -> None:
-        """Open the pairs and take all of them as test, with another run's vocabularies and subwords."""
         assert isinstance(reader, TranslationReader)
         self.models = reader.models
         self.prepared = self.ensure_prepared()
@@ -335,7 +324,6 @@ class TranslationData(SplitData, TokenTargets):
         self.types, self.models = meta.types, [tokens.model_from_text(text) for text in meta.subwords]
 
     def make_spec(self) -> DataSpec:
-        """Describe the pairs to a model."""
         return DataSpec(
             name=self.name,
             input_kind="tokens",
@@ -352,7 +340,6 @@ class TranslationData(SplitData, TokenTargets):
         )
 
     def describe(self) -> list[tuple[str, str]]:
-        """Describe the data to a person, as (name, text)."""
         known = {**self.data.meta_as(PairMeta).odd, **self.in_two_splits}
         odd = [f"{count:,} {name}" for name, count in known.items() if count]
         left_out = [f"{known[REPEATED]:,} seen in validation or test"] if known.get(REPEATED) and self.loader.drop_duplicates else []
@@ -394,13 +381,11 @@ class TranslationData(SplitData, TokenTargets):
         return ", ".join(f"{split} {by_row[rows].sum() / lengths[rows].sum():.2%}" for split, rows in self.rows.items() if len(rows))
 
     def reader(self) -> TranslationReader:
-        """Return what turns sentences into batches as this module does."""
         source, target = self.source_vocabulary.words, None if self.prepare.is_joint else self.target_vocabulary.words
         models = tuple(tokens.model_to_text(model) for model in self.models)
         return TranslationReader(self.prepare, self.languages, self.loader.max_tokens, source, target, models)
 
     def shown(self, rows: np.ndarray) -> list[str]:
-        """Return source sentences."""
         texts = self.examples["source"].to_numpy(object)
         return [str(texts[row]) for row in rows]
 
@@ -414,10 +399,8 @@ class TranslationData(SplitData, TokenTargets):
 
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         """Return a padded batch; each input ends with `contracts.STOP`."""
-        inputs_BT, lengths_B = pad_tokens([self.source_tokens(row) for row in rows])
-        targets_BS, target_lengths_B = self.pad_targets(rows)
-        references = None if is_training else self.references(rows)
-        return Batch(inputs_BT, lengths_B, targets_BS, target_lengths_B, torch.from_numpy(rows), references=references)
+        inputs = pad_tokens([self.source_tokens(row) for row in rows])
+        return self.with_targets(*inputs, rows, is_training)
 
     def source_tokens(self, row: int) -> np.ndarray:
         """Return one example's input, numbers of the source's vocabulary and `STOP`, (T,) int64."""
