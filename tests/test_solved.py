@@ -74,7 +74,7 @@ def test_only_data_that_say_when_they_are_solved_can_be_stopped_at_there(compose
 @pytest.mark.parametrize(("value", "should_stop"), [(0.0089, True), (0.0091, False)])
 def test_the_value_that_counts_is_validations(value: float, should_stop: bool) -> None:
     trainer = SimpleNamespace(callback_metrics={"val/mse": value, "val/loss": 0.0, "train/loss": 0.0}, should_stop=False)
-    StopWhenSolved(make_task(SPEC, Regularisation(0.0, "none", 0.0))).on_validation_end(trainer, None)  # type: ignore[arg-type]
+    StopWhenSolved(make_task(SPEC, Regularisation(0.0, "none", 0.0))).on_validation_end(trainer, None)  # type: ignore[arg-type]  # a stand-in
     assert trainer.should_stop is should_stop
 
 

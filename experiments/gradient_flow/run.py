@@ -1,4 +1,4 @@
-"""Train each cell from each beginning on the adding problem with callbacks=insight, and write heat maps, results.csv and README.md.
+"""Train each cell from each initialisation on the adding problem with callbacks=insight, and write heat maps, results.csv and README.md.
 
 python experiments/gradient_flow/run.py
 python experiments/gradient_flow/run.py --epochs 1     a quick look

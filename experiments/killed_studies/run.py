@@ -26,7 +26,7 @@ WORDS = (
     *("study=cells", "data=speech", "data.source=sample", "model=srnn,lstm,gru,birnn,baseline", "seed=0,1,2", "model.budget=20000"),
     *("epochs=6", "tracking.log_model=false"),
 )
-NUM_JOBS = 4 * 3 + 1  # a simple method has no seeds
+NUM_JOBS = 4 * 3 + 1  # a baseline has no seeds
 
 
 def main() -> None:

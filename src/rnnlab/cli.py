@@ -203,7 +203,7 @@ def check_words(config_name: str, words: list[str]) -> None:
                 config = OmegaConf.to_container(compose(config_name, [*combination, *left_out]), resolve=False)
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigError(" ".join(str(error).split())) from None
-            known |= _prefixes(flatten(config))  # type: ignore[arg-type]
+            known |= _prefixes(flatten(config))  # type: ignore[arg-type]  # a mapping, since the root is one
     for override in keys:
         if override.key_or_group not in known:
             name = override.key_or_group

@@ -140,7 +140,7 @@ def test_every_batch_keeps_the_contract(module: SequenceDataModule) -> None:
         for batch in loader:
             check_inputs(batch, spec)
             check_targets(batch, spec, is_training=split == "train")
-            assert batch.example_ids.dtype == torch.int64 and 1 <= batch.size <= module.loader.batch_size  # type: ignore[attr-defined]
+            assert batch.example_ids.dtype == torch.int64 and 1 <= batch.size <= module.loader.batch_size  # type: ignore[attr-defined]  # all have it
             ids += batch.example_ids.tolist()
         assert sorted(ids) == sorted(module.rows[split].tolist())
 

@@ -210,4 +210,4 @@ def test_a_label_that_never_trains_is_refused(split: str) -> None:
 
 def test_an_unknown_kind_of_split_is_refused() -> None:
     with pytest.raises(ValueError, match=r"data.split='halves' is not one of auto, official, speaker, grouped, random"):
-        assign(digits(), "halves")  # type: ignore[arg-type]
+        assign(digits(), "halves")  # type: ignore[arg-type]  # a wrong value, on purpose

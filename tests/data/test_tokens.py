@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,9 +118,9 @@ def test_runs_of_tokens_follow_the_tokens_themselves() -> None:
         ({"subword_size": 2}, r"^data\.prepare\.subword_size=2: give 3 or more, commonly 1000 to 16000$"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings: dict[str, object], message: str) -> None:
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TextTokens(**settings)  # type: ignore[arg-type]
+        TextTokens(**settings)
 
 
 def test_subwords_are_not_cut_without_a_model() -> None:

@@ -44,7 +44,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
     def say(model: Predictor, test: dict[str, float], *runs: SimpleNamespace, words: str = "model=gru", own: str = "own") -> str:
         monkeypatch.setattr(results, "find_baselines", lambda client, test_hash: list(runs) if test_hash == "abc" else [])
         tracker, data = SimpleNamespace(client=None, run_id=own), SimpleNamespace(hashes={"test_hash": "abc"})
-        return beside_baseline(tracker, model, data, {"num_examples": 40, **test}, words.split())  # type: ignore[arg-type]
+        return beside_baseline(tracker, model, data, {"num_examples": 40, **test}, words.split())  # type: ignore[arg-type]  # a stand-in
 
     return say
 
@@ -135,11 +135,11 @@ def test_errors_are_written_in_their_order_with_what_was_read(tmp_path: Path) ->
             "confidence": [0.9, 0.7, 0.6],
         }
     )
-    results.write_errors(table, data, tmp_path / "errors.csv")  # type: ignore[arg-type]
+    results.write_errors(table, data, tmp_path / "errors.csv")  # type: ignore[arg-type]  # a stand-in
     found = pd.read_csv(tmp_path / "errors.csv")
     assert found["example_id"].tolist() == ["n4", "n1", "n3"]
     assert found["text"].tolist() == ["four", "one", "three"]
-    results.write_errors(table.iloc[:0], data, tmp_path / "none.csv")  # type: ignore[arg-type]
+    results.write_errors(table.iloc[:0], data, tmp_path / "none.csv")  # type: ignore[arg-type]  # a stand-in
     assert len(pd.read_csv(tmp_path / "none.csv")) == 0
 
 

@@ -1,5 +1,6 @@
 """A model is measured as if its examples came one by one: batches, padding and dropout leave no trace."""
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,8 @@ from rnnlab.tasks import Regularisation, make_task
 
 CLASSES = DataSpec("toy", "features", 2, "class", 2, ("a", "b"), (1, 1))
 REAL = DataSpec("toy", "features", 1, "real", 1, ("x",))
+
+Make = Callable[[list[int]], Batch]
 
 
 class Echo(Predictor):
@@ -46,7 +49,7 @@ def forecast(rows: list[int]) -> Batch:
 
 
 @pytest.mark.parametrize("make", [labelled, forecast])
-def test_numbers_and_table_do_not_depend_on_how_examples_are_batched(make) -> None:  # type: ignore[no-untyped-def]
+def test_numbers_and_table_do_not_depend_on_how_examples_are_batched(make: Make) -> None:
     model = Echo(CLASSES if make is labelled else REAL)
     whole = evaluate_batches(model, [make(list(range(10)))])
     parts = evaluate_batches(model, [make([7, 8, 9]), make([0]), make([1, 2, 3, 4, 5, 6])])
@@ -61,7 +64,7 @@ def test_accuracy_is_that_of_the_table() -> None:
 
 
 def test_at_most_so_many_batches_are_measured() -> None:
-    def batches():  # type: ignore[no-untyped-def]
+    def batches() -> Iterator[Batch]:
         yield labelled([1, 2])
         yield labelled([3])
         raise AssertionError("a third batch was asked for")
@@ -95,7 +98,7 @@ def module(num_examples: int, has_date: bool) -> SimpleNamespace:
 
 
 def test_the_table_names_examples_groups_and_dates_first_and_lengths_last() -> None:
-    found = evaluate(Echo(REAL), module(9, True), "test").table  # type: ignore[arg-type]
+    found = evaluate(Echo(REAL), module(9, True), "test").table  # type: ignore[arg-type]  # a stand-in
     assert list(found.columns) == ["example_id", "group", "date", "target/x", "prediction/x", "persistence/x", "num_steps"]
     assert found["example_id"].tolist() == ["e8", "e2", "e5", "e0", "e1"]
     assert found["group"].tolist() == ["t2", "t2", "t2", "t0", "t1"]
@@ -107,27 +110,27 @@ def test_the_table_names_examples_groups_and_dates_first_and_lengths_last() -> N
 
 def test_where_there_are_no_dates_there_is_no_such_column() -> None:
     table = pd.DataFrame({"row": [3], "target": ["a"]})
-    assert list(with_examples(table, module(6, False)).columns) == ["example_id", "group", "target", "num_steps"]  # type: ignore[arg-type]
+    assert list(with_examples(table, module(6, False)).columns) == ["example_id", "group", "target", "num_steps"]  # type: ignore[arg-type]  # a stand-in
 
 
 def test_what_else_the_data_say_of_an_example_comes_last() -> None:
     data = module(6, False)
     data.notes = lambda rows: {"is_new": rows > 3}
-    found = with_examples(pd.DataFrame({"row": [5, 3], "target": ["a", "b"]}), data)  # type: ignore[arg-type]
+    found = with_examples(pd.DataFrame({"row": [5, 3], "target": ["a", "b"]}), data)  # type: ignore[arg-type]  # a stand-in
     assert list(found.columns)[-2:] == ["num_steps", "is_new"] and found["is_new"].tolist() == [True, False]
 
 
 def test_measuring_a_split_adds_what_only_the_whole_table_gives() -> None:
-    classes = evaluate(Echo(CLASSES), module(6, False), "test").numbers  # type: ignore[arg-type]
+    classes = evaluate(Echo(CLASSES), module(6, False), "test").numbers  # type: ignore[arg-type]  # a stand-in
     assert classes["num_examples"] == 5
     assert {"accuracy_low", "accuracy_high", "ece"} <= set(classes)
-    numbers = evaluate(Echo(REAL), module(9, True), "test").numbers  # type: ignore[arg-type]
+    numbers = evaluate(Echo(REAL), module(9, True), "test").numbers  # type: ignore[arg-type]  # a stand-in
     assert numbers["skill"] == pytest.approx(1 - 0.25 / 1)
     assert numbers["direction_accuracy"] == 1
 
 
 @pytest.mark.parametrize(("spec", "make"), [(CLASSES, labelled), (REAL, forecast)])
-def test_answers_need_no_targets(spec: DataSpec, make) -> None:  # type: ignore[no-untyped-def]
+def test_answers_need_no_targets(spec: DataSpec, make: Make) -> None:
     batch = make([3, 1, 2])
     known = answer(Echo(spec), batch)
     batch.targets = torch.full_like(batch.targets, -1 if spec is CLASSES else torch.nan)

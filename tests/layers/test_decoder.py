@@ -43,7 +43,7 @@ def test_a_whole_target_at_once_equals_step_by_step(cell: str, kind: AttentionKi
     for step in range(7):
         readout, weight, state = decoder.step(inputs[:, step], state)
         assert torch.allclose(readout, readouts[:, step], atol=1e-6)
-        assert (weight is None and weights is None) or torch.allclose(weight, weights[:, step], atol=1e-6)  # type: ignore[arg-type]
+        assert (weight is None and weights is None) or torch.allclose(weight, weights[:, step], atol=1e-6)  # type: ignore[arg-type]  # both or none
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -81,6 +81,6 @@ def test_a_sequence_of_one_step_pools_to_that_step(kind: PoolingKind) -> None:
 
 
 def test_an_unknown_kind_is_refused_with_those_that_exist() -> None:
-    pooling = Pooling("median", 2, 1)  # type: ignore[arg-type]
+    pooling = Pooling("median", 2, 1)  # type: ignore[arg-type]  # a wrong value, on purpose
     with pytest.raises(ValueError, match=r"pooling='median' is not one of last, mean, max, mean_max, attention"):
         pooling(VALUES, LENGTHS)

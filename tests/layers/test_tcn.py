@@ -50,7 +50,7 @@ def test_the_stack_equals_pytorchs_convolutions_cut_at_the_end(has_weight_norm: 
                 theirs = weight_norm(theirs)
                 theirs.parametrizations.weight.original0.data.copy_(ours.gain[:, None, None])
             inner = torch.relu(theirs(inner)[..., :T])
-        through = nn.functional.conv1d(expected, block.shortcut.weight, block.shortcut.bias) if level == 0 else expected  # type: ignore[arg-type]
+        through = nn.functional.conv1d(expected, block.shortcut.weight, block.shortcut.bias) if level == 0 else expected  # type: ignore[arg-type]  # tensors
         expected = torch.relu(inner + through)
     found, lengths = stack(values, torch.tensor([T, T]))
     torch.testing.assert_close(found, expected.transpose(1, 2))

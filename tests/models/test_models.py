@@ -61,7 +61,13 @@ def variants() -> Iterator[str]:
             yield from [f"{name} model.{SIZED[file.stem]}.is_causal={choice}" for choice in ("true", "false")]
 
 
-FRONTENDS = {file.stem: class_of("frontend", file.stem).accepts for file in sorted((CONF / "frontend").glob("*.yaml"))}  # type: ignore[attr-defined]
+def accepts(frontend: str) -> str:
+    """Return the kind of input that a front end takes."""
+    found: str = vars(class_of("frontend", frontend))["accepts"]
+    return found
+
+
+FRONTENDS = {file.stem: accepts(file.stem) for file in sorted((CONF / "frontend").glob("*.yaml"))}
 SUBSAMPLING = ["convolution"]
 SMALL = {
     "convolution": "channels=[2,3] kernel_sizes=[5,3] time_strides=[2,1] frequency_strides=[2,2] dropout=0",

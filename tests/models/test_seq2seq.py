@@ -164,7 +164,7 @@ def test_the_schedule_goes_from_the_first_share_to_the_last() -> None:
     class Trainer:
         global_step, estimated_stepping_batches = 25, 100
 
-    model._trainer = Trainer()  # type: ignore[assignment]
+    model._trainer = Trainer()  # type: ignore[assignment]  # a stand-in
     assert model._forced_fraction() == pytest.approx(0.875)
 
 
@@ -212,7 +212,8 @@ def test_each_number_enters_the_next_step_and_the_true_one_while_training() -> N
             last = outputs[-1] if fed is None else fed[:, step : step + 1]
         return torch.cat(outputs, -1)
 
-    assert torch.allclose(model.predict(batch), stepwise(None), atol=1e-6)  # type: ignore[arg-type]
+    outputs = model.predict(batch)
+    assert isinstance(outputs, Tensor) and torch.allclose(outputs, stepwise(None), atol=1e-6)
     assert float(model.training_loss(batch)) == pytest.approx(float((stepwise(truth) - truth).square().mean()), rel=1e-5)
     by_size = make(NUMBERS, changes={"loss.kind": "mae"})
     assert float(by_size.training_loss(batch)) == pytest.approx(float((stepwise(truth) - truth).abs().mean()), rel=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.contracts import Batch, DataSpec, Reference
+from rnnlab.contracts import Batch, DataSpec, Goal, Reference
 from rnnlab.report.per_unit import function_of, is_loss, rights, separable, unit_sums
 from rnnlab.tasks import Regularisation, Task, make_task, text_metrics
 from rnnlab.tasks.table_metrics import of_forecasts
@@ -154,13 +154,13 @@ def test_the_horizon_is_in_the_targets_names(forecasts: tuple[pd.DataFrame, dict
 SPOKEN = [("go to the left", "go to the left"), ("stop", "stop now"), ("one too three four", "one two three"), ("", "end")]
 
 
-def texts(goal: str) -> tuple[pd.DataFrame, dict[str, float]]:
+def texts(goal: Goal) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return answers of four examples by two speakers, and their scores."""
     hypotheses, references = [given for given, _ in SPOKEN], [(right,) for _, right in SPOKEN]
-    rows = text_metrics.row_scores(goal, hypotheses, references, has_rouge=True)  # type: ignore[arg-type]
+    rows = text_metrics.row_scores(goal, hypotheses, references, has_rouge=True)
     named = {"example_id": list("stuv"), "group": list("xyxy"), "prediction": hypotheses, "references": [list(r) for r in references]}
     table = pd.DataFrame({**named, "target": [right for _, right in SPOKEN], **rows})
-    return table, text_metrics.score(goal, hypotheses, references, "en", has_rouge=True)  # type: ignore[arg-type]
+    return table, text_metrics.score(goal, hypotheses, references, "en", has_rouge=True)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def texts(goal: str) -> tuple[pd.DataFrame, dict[str, float]]:
         ("translate", "sacrebleu"),
     ],
 )
-def test_sums_of_texts_give_what_the_run_measured(goal: str, metric: str) -> None:
+def test_sums_of_texts_give_what_the_run_measured(goal: Goal, metric: str) -> None:
     table, numbers = texts(goal)
     assert whole(table, metric) == pytest.approx(numbers[metric], rel=1e-6)
     assert unit_sums(table, metric).units.tolist() == ["x", "y"]

@@ -11,6 +11,7 @@ from tests.report.example import comparison
 from rnnlab.report.comparison import Comparison, Trial
 from rnnlab.report.search_figures import axis_of, importance, importances, last_parts, optimisation_history, parallel_coordinates
 from rnnlab.tasks import Metric
+from rnnlab.tasks.metrics import Direction
 
 
 def trials(values: list[float | None], **settings: list) -> list[Trial]:
@@ -20,8 +21,8 @@ def trials(values: list[float | None], **settings: list) -> list[Trial]:
     ]
 
 
-def of_trials(found: list[Trial], direction: str = "max") -> Comparison:
-    metric = Metric("accuracy", direction, "fraction")  # type: ignore[arg-type]
+def of_trials(found: list[Trial], direction: Direction = "max") -> Comparison:
+    metric = Metric("accuracy", direction, "fraction")
     return replace(comparison(False), metric=metric, trials={"gru": found})
 
 
@@ -67,7 +68,7 @@ def test_importance_leaves_the_library_as_loud_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(("direction", "best"), [("max", [10.0, 30.0, 30.0]), ("min", [10.0, 10.0, 5.0])])
-def test_the_best_so_far_ignores_what_did_not_end(direction: str, best: list[float]) -> None:
+def test_the_best_so_far_ignores_what_did_not_end(direction: Direction, best: list[float]) -> None:
     found = trials([0.1, 0.3, 0.05, None], size=[1, 2, 3, 4])
     found.append(Trial(4, "pruned", 0.9, {}, []))
     figure = optimisation_history(of_trials(found, direction))
@@ -93,7 +94,8 @@ def test_axes_lay_out_words_evenly_and_rates_by_their_logarithm() -> None:
 
 def test_parallel_lines_end_with_the_best_on_top_whatever_the_direction() -> None:
     found = trials([0.1, 0.3, 0.2], size=[1, 2, 3])
-    for direction, size in (("max", 0.5), ("min", 0.0)):
+    cases: tuple[tuple[Direction, float], ...] = (("max", 0.5), ("min", 0.0))
+    for direction, size in cases:
         figure = parallel_coordinates(of_trials(found, direction))
         assert figure is not None
         best = figure.data[-1]

@@ -24,9 +24,10 @@ def renamed(name: str, found: Comparison) -> Comparison:
 
 
 def printed(found: Comparison, width: int = 150) -> str:
-    console = Console(file=StringIO(), width=width)
+    file = StringIO()
+    console = Console(file=file, width=width)
     print_table(found, console)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return file.getvalue()
 
 
 def test_results_have_a_row_a_run_with_every_test_metric() -> None:

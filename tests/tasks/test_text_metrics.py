@@ -39,7 +39,7 @@ def test_text_cut_into_moses_words_and_put_together_again_is_the_same(text: str)
 
 def test_an_unknown_way_of_joining_is_named() -> None:
     with pytest.raises(ValueError, match=r"joined='bytes' is not known: words, pieces, moses"):
-        text_metrics.join_tokens([], "bytes", "en")  # type: ignore[arg-type]
+        text_metrics.join_tokens([], "bytes", "en")  # type: ignore[arg-type]  # a wrong value, on purpose
 
 
 def test_a_text_s_words_are_found_by_the_rules_of_moses_and_nothing_is_escaped() -> None:
@@ -167,7 +167,7 @@ def test_rouge_is_left_out_of_summaries_in_letters_that_it_does_not_know() -> No
 
 def test_an_unknown_goal_is_named() -> None:
     with pytest.raises(ValueError, match=r"goal='sing' is not known: transcribe, translate, summarise, pronounce"):
-        text_metrics.score("sing", ["a"], [("a",)], "en", has_rouge=False)  # type: ignore[arg-type]
+        text_metrics.score("sing", ["a"], [("a",)], "en", has_rouge=False)  # type: ignore[arg-type]  # a wrong value, on purpose
 
 
 def test_rows_of_dictation_and_pronunciation_sum_to_the_corpus_s_rates() -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,11 +24,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
-def state(tags: dict[str, str], view: str) -> dict[str, object]:
+def state(tags: dict[str, str], view: str) -> dict[str, Any]:
     """Read a view as the UI does: an envelope whose `state` is JSON in JSON."""
     envelope = json.loads(tags[f"mlflow.sharedViewState.{view}"])
     assert (type(envelope["name"]), type(envelope["createdAt"]), type(envelope["state"])) == (str, int, str)
-    found: dict[str, object] = json.loads(envelope["state"])
+    found: dict[str, Any] = json.loads(envelope["state"])
     return found
 
 
@@ -35,7 +36,7 @@ def test_an_experiment_gets_a_view_of_its_runs_its_groups_and_its_studies_that_s
     tags = missing_tags("speech", {}, "accuracy", "max", 5)
     assert {key for key in tags if key.startswith("mlflow.shared")} == {f"mlflow.sharedViewState.{view}" for view in VIEWS}
     for view in VIEWS:
-        assert {"metrics.`best/accuracy`", "metrics.`test/accuracy`"} <= set(state(tags, view)["selectedColumns"])  # type: ignore[call-overload]
+        assert {"metrics.`best/accuracy`", "metrics.`test/accuracy`"} <= set(state(tags, view)["selectedColumns"])
     runs, groups, studies = (state(tags, view) for view in ("runs", "groups", "studies"))
     assert (runs["orderByKey"], runs["orderByAsc"]) == ("metrics.`best/accuracy`", False)
     assert [key["groupByData"] for key in groups["groupBy"]["groupByKeys"]] == ["study", "model"]
@@ -58,7 +59,7 @@ def test_another_metric_joins_those_before_and_a_description_of_the_users_own_st
     assert NOTE not in more
     shown = state(more, "runs")
     assert shown["orderByKey"] == "metrics.`best/accuracy`"
-    assert {"metrics.`test/qlike`", "metrics.`test/accuracy`"} <= set(shown["selectedColumns"])  # type: ignore[call-overload]
+    assert {"metrics.`test/qlike`", "metrics.`test/accuracy`"} <= set(shown["selectedColumns"])
     assert missing_tags("stock", tags | more, "qlike", "min", 7) == {}
 
 

@@ -126,7 +126,7 @@ def test_each_process_draws_its_own_dropout_and_the_first_what_one_alone_would(m
         with monkeypatch.context() as patch:
             for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE") if number else ():
                 patch.setenv(name, str(number))
-            StepSeed(7).on_train_batch_start(At(), None, None, 0)  # type: ignore[arg-type]
+            StepSeed(7).on_train_batch_start(At(), None, None, 0)  # type: ignore[arg-type]  # a stand-in
             drawn.append(torch.rand(4).tolist())
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -277,7 +277,7 @@ def launch(compose: Callable[..., TrainSettings], tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(launching, "SCRIPT", script)
         monkeypatch.setenv("PYTHONPATH", str(HOME / "src"))
         of_study = [] if parent is None else [f"study.parent={parent}"]
-        settings = compose("+trainer.strategy=ddp", "trainer.devices=2", *of_study)
+        settings = compose("trainer=ddp", *of_study)
         return launching.launched(settings, ["seed=3", "hydra.run.dir=x", "+study.parent=5"])
 
     return launched
@@ -326,7 +326,7 @@ def test_what_we_are_sent_they_are_sent_once(launch: Callable[..., bool], monkey
 def test_a_worker_launches_nothing_and_a_baseline_stays_in_one_process(
     compose: Callable[..., TrainSettings], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    several = ("+trainer.strategy=ddp", "trainer.devices=3")
+    several = ("trainer=ddp", "trainer.devices=3")
     assert not launching.launched(compose("model=baseline", *several), [])
     assert "model=baseline is fitted once, in this one process" in capfd.readouterr().err
     for name, value in (("RANK", "1"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "2")):
@@ -369,4 +369,4 @@ def test_one_process_of_several_hosts_with_other_data_ends_all(monkeypatch: pyte
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "all_gather_object", gathered)
     with pytest.raises(ValueError, match=r"process 1 has other data than process 0 \(test_hash b and a\)"):
-        distributed.refuse_different(Data())  # type: ignore[arg-type]
+        distributed.refuse_different(Data())  # type: ignore[arg-type]  # a stand-in

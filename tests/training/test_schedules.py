@@ -1,6 +1,7 @@
 """Each schedule in conf/scheduler, at moments worked out by hand, for 100 steps of a learning rate of 0.5."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -54,8 +55,8 @@ EXPECTED = {
 }
 
 
-def make_optimizer(kind: type[Optimizer] = AdamW) -> Optimizer:
-    return kind([torch.nn.Parameter(torch.zeros(1))], lr=LR)  # type: ignore[call-arg]
+def make_optimizer(kind: Callable[..., Optimizer] = AdamW) -> Optimizer:
+    return kind([torch.nn.Parameter(torch.zeros(1))], lr=LR)
 
 
 def learning_rates(name: str, optimizer: Optimizer, num_steps: int = STEPS) -> list[float]:

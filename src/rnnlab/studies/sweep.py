@@ -121,7 +121,7 @@ class Sweep:
         console.print(f"{len(jobs)} jobs by hydra/launcher={self.runner.launcher}; nothing was run (study.dry_run=true)", highlight=False)
         if self.runner.launcher == "submitit_slurm":
             settings = OmegaConf.to_container(self.runner.hydra_config.hydra.launcher, resolve=False)
-            print(slurm_script(settings, self.outputs / ".submitit" / "%j"))  # type: ignore[arg-type]
+            print(slurm_script(settings, self.outputs / ".submitit" / "%j"))  # type: ignore[arg-type]  # a mapping, as composed
 
     def _say_plan(self, states: dict[str, State], num_left: int) -> None:
         counts = {state: list(states.values()).count(state) for state in ("finished", "cut off", "running", "failed")}
@@ -251,7 +251,7 @@ def slurm_script(settings: dict[str, Any], folder: Path) -> str:
     from submitit import SlurmExecutor
     from submitit.slurm.slurm import _convert_mem, _make_sbatch_string
 
-    names: Mapping[str, str] = SlurmExecutor._equivalence_dict()  # type: ignore[assignment]
+    names: Mapping[str, str] = SlurmExecutor._equivalence_dict()  # type: ignore[assignment]  # of SLURM it is never None
     own = ("_target_", "submitit_folder", "max_num_timeout", "array_parallelism", "name")
     given = {names.get(key, key): value for key, value in settings.items() if key not in own and value not in (None, {})}
     if "mem" in given:

@@ -338,7 +338,7 @@ class ProgressLine(Callback):
         name = f"val/{self.metric.name}"
         found = trainer.callback_metrics.get(name)
         value = "" if found is None else f"  {name} {self.metric.shown(float(found))}"
-        meter = next(callback for callback in trainer.callbacks if isinstance(callback, Meter))  # type: ignore[attr-defined]
+        meter = next(callback for callback in trainer.callbacks if isinstance(callback, Meter))  # type: ignore[attr-defined]  # Lightning's
         speed = meter.numbers()["speed/examples_per_second"]
         return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {self.loss:.4f}{value}  {speed:,.0f} examples/s"
 

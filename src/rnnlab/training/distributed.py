@@ -158,7 +158,7 @@ def tracked(start: Callable[[], Tracker]) -> Tracker:
     if not dist.is_initialized():
         return start()
     tracker = start() if is_leader() else None
-    run_id, name, folder = from_leader(lambda: (tracker.run_id, tracker.name, tracker.folder))  # type: ignore[union-attr]
+    run_id, name, folder = from_leader(lambda: (tracker.run_id, tracker.name, tracker.folder))  # type: ignore[union-attr]  # the leader's is set
     return tracker or SilentTracker(run_id, name, folder)
 
 

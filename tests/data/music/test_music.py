@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.data.music.music import MusicData, MusicReader, next_keys, split_pieces
+from rnnlab.data.music.music import MusicData, MusicReader, MusicSplit, next_keys, split_pieces
 from rnnlab.data.music.piano_rolls import write_roll
 
 Make = Callable[..., SequenceDataModule]
@@ -109,9 +109,9 @@ def test_random_pieces_depend_on_the_split_seed_alone() -> None:
         (["train", "val", "train"], "auto", r"^the source names validation pieces but no test pieces: put some below test/"),
     ],
 )
-def test_what_cannot_be_split_is_told_what_would(given: list[str], kind: str, message: str) -> None:
+def test_what_cannot_be_split_is_told_what_would(given: list[str], kind: MusicSplit, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        split_pieces(np.array(given), kind, 0, 0.1)  # type: ignore[arg-type]
+        split_pieces(np.array(given), kind, 0, 0.1)
 
 
 def test_training_pieces_that_are_tested_are_left_out_unless_asked_for(folder: Path, make_data: Make) -> None:

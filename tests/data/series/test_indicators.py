@@ -200,7 +200,7 @@ def test_an_estimator_that_lacks_a_column_or_does_not_exist_is_refused() -> None
     with pytest.raises(ValueError, match=r"the estimator 'garman_klass' needs the column 'open'; the prices have: date, close"):
         daily_variance(closes(1, 2), "garman_klass")
     with pytest.raises(ValueError, match=r"the estimator 'close' is not one of auto, parkinson, squared_return, garman_klass"):
-        daily_variance(closes(1, 2), "close")  # type: ignore[arg-type]
+        daily_variance(closes(1, 2), "close")  # type: ignore[arg-type]  # a wrong value, on purpose
 
 
 # Targets

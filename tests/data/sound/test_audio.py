@@ -4,6 +4,7 @@ import importlib
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,17 @@ from rnnlab.data.sound.audio import LOG_FLOOR, BrokenRecording, Features, extrac
 RATE = 8000
 
 
-def features(**changed: object) -> Features:
-    settings = {"features": "logmel", "sample_rate": RATE, "num_mels": 7, "num_mfcc": 5, "window_ms": 25.0, "hop_ms": 10.0, "num_deltas": 0}
-    return Features(**(settings | changed))  # type: ignore[arg-type]
+def features(**changed: Any) -> Features:
+    settings: dict[str, Any] = {
+        "features": "logmel",
+        "sample_rate": RATE,
+        "num_mels": 7,
+        "num_mfcc": 5,
+        "window_ms": 25.0,
+        "hop_ms": 10.0,
+        "num_deltas": 0,
+    }
+    return Features(**(settings | changed))
 
 
 def noise(num_samples: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,8 +37,8 @@ EVERYTHING = Augment(
 )  # fmt: skip
 
 
-def only(**keys: object) -> Augment:
-    return dataclasses.replace(NOTHING, **keys)  # type: ignore[arg-type]
+def only(**keys: Any) -> Augment:
+    return dataclasses.replace(NOTHING, **keys)
 
 
 def draws(num_examples: int, seed: int = 0, epoch: int = 0) -> ExampleRandom:
@@ -356,4 +357,4 @@ def test_a_constant_utterance_becomes_zeros() -> None:
 
 def test_an_unknown_normalisation_is_refused() -> None:
     with pytest.raises(ValueError, match=r"normalise='batch' is not one of utterance, utterance_band, training, none"):
-        normalise(*constant(2, 5, 3), "batch", None, torch.zeros(3), torch.ones(3))  # type: ignore[arg-type]
+        normalise(*constant(2, 5, 3), "batch", None, torch.zeros(3), torch.ones(3))  # type: ignore[arg-type]  # a wrong value, on purpose

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -117,7 +118,7 @@ def test_skip_counts_and_names_them_and_goes_on(tmp_path: Path, make: Make, caps
     said = capsys.readouterr().err
     assert "skipped 4 of 16 recordings:" in said and "yes/yes3.wav: no samples in it (zero length)" in said
     assert len(module.data.examples) == 12 and not module.data.examples["id"].isin(["no/no1.wav", "yes/yes4.wav"]).any()
-    assert [line.split(":")[0] for line in module.data.meta["broken"]] == [  # type: ignore[attr-defined]
+    assert [line.split(":")[0] for line in module.data.meta["broken"]] == [  # type: ignore[attr-defined]  # a list, as read from JSON
         "no/no1.wav", "yes/yes0.wav", "yes/yes3.wav", "yes/yes4.wav",
     ]  # fmt: skip
     assert ("odd", "4 broken and skipped") in module.describe()
@@ -278,9 +279,9 @@ def test_several_that_want_the_same_variant_at_once_prepare_it_once(tmp_path: Pa
     folder = with_manifest(tmp_path / "mine")
     gate, calls, plain = Barrier(4), [], speech.prepare
 
-    def counted(*args: object) -> None:
+    def counted(*args: Any) -> None:
         calls.append(args)
-        plain(*args)  # type: ignore[arg-type]
+        plain(*args)
 
     def wanted(module: SpeechData) -> str:
         gate.wait(timeout=30)
