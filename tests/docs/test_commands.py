@@ -1,4 +1,4 @@
-"""Every command of the book's pages is typed here, in their order, long ones with RNNLAB_SMOKE=1.
+"""Every command of the book's pages is typed here, in their order; trainings take a few batches of the bundled sample.
 
 Studies, several devices, clusters and servers are composed and checked, not run (test_readme, test_sweep and test_distributed run such);
 installs are left out.
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rnnlab.cli import as_hydra_reads, check_words
 from rnnlab.paths import HOME
@@ -70,6 +71,24 @@ def test_every_word_of_what_is_not_run_is_valid(page: Path) -> None:
             assert words[0] == "-m" or (HOME / words[0]).is_file(), line
 
 
+LONG = ("epochs", "trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
+"""Keys that say how long a training takes."""
+FEW = ("trainer.limit_train_batches=4", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "trainer.max_epochs=1")
+
+
+def shortened(words: list[str]) -> list[str]:
+    """Return a training's words so that it takes seconds; other commands' are left as they are."""
+    keys = [word.partition("=")[0] for word in words]
+    if Path(words[0]).name != "train.py" or "resume" in keys or {"--cfg", "--help"} & set(words):
+        return words
+    kept = [word for word, key in zip(words, keys, strict=True) if key not in LONG]
+    chosen = next((word.partition("=")[2] for word in words if word.startswith("data=")), "speech")
+    files = [HOME / "conf/data" / f"{name}.yaml" for name in chosen.split(",")]
+    has_source = all("source" in yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
+    added = [*FEW, "tracking.log_model=false", *(["data.source=sample"] if has_source and "data.source" not in keys else [])]
+    return [*kept, *(word for word in added if word in FEW or word.partition("=")[0] not in keys)]
+
+
 def typed(words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a Python command in this process, as it is typed, and return what it prints."""
     script = HOME / words[0] if words[0].startswith("src/") else Path(words[0])
@@ -87,7 +106,6 @@ def test_a_page_runs_as_typed_from_top_to_bottom(
     page: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RNNLAB_ROOT", str(root))
-    monkeypatch.setenv("RNNLAB_SMOKE", "1")
     monkeypatch.delenv("RNNLAB_MIRROR", raising=False)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -101,4 +119,4 @@ def test_a_page_runs_as_typed_from_top_to_bottom(
         _, (_, *words) = words_of(line.replace("input=FILE", f"input={RECORDING}"))
         while "RUN_ID" in (line := shlex.join(words)):
             words = shlex.split(line.replace("RUN_ID", runs[-1 - line.count("RUN_ID,")], 1))
-        runs += re.findall(r"^run ([0-9a-f]{32})$", typed(words, capsys, monkeypatch), re.MULTILINE)
+        runs += re.findall(r"^run ([0-9a-f]{32})$", typed(shortened(words), capsys, monkeypatch), re.MULTILINE)
