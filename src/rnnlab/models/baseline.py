@@ -37,6 +37,10 @@ METHODS: dict[str, type[Method]] = {
 class Baseline(FittedOnce):
     """Predict by a baseline.
 
+    Args:
+        spec: of the data.
+        baseline: the method and its settings.
+
     Raises:
         ValueError: if the method cannot predict such data.
     """

@@ -35,7 +35,12 @@ MORE_TOKENS = 10
 
 @dataclass(frozen=True)
 class TeacherForcing:
-    """How often the true token, not the predicted one, enters the next step, from first to last (Bengio et al. 2015, linear schedule)."""
+    """How often the true token, not the predicted one, enters the next step, from first to last (Bengio et al. 2015, linear schedule).
+
+    Args:
+        first: fraction when training begins.
+        last: fraction when it ends.
+    """
 
     first: Probability
     last: Probability
@@ -46,7 +51,9 @@ class Seq2Seq(Network):
     """Read with an encoder, answer with a decoder.
 
     Args:
-        cell: makes the encoder's cells from (input_size, hidden_size); `decoder_cell` makes the decoder's.
+        cell: makes the encoder's cells from (input_size, hidden_size).
+        is_bidirectional: whether the encoder reads both ways.
+        decoder_cell: makes the decoder's cells, likewise.
         attention: how the decoder looks at the encoder's steps.
         tied_embeddings: `none`; `target`: the decoder's embedding is also its output's matrix (Press & Wolf 2017); `all`: the encoder's
             embedding, too, where both sides share a vocabulary.
