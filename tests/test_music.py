@@ -82,6 +82,7 @@ def named(file: Path, step: int) -> list[str]:
     return [key for key, value in zip(roll.keys, roll.values[step], strict=True) if value]
 
 
+@pytest.mark.slow
 def test_networks_and_simple_methods_are_compared_piece_by_piece(trained: Callable[[str], Path], root: Path, tmp_path: Path) -> None:
     client = connect(None, root)
     runs = [client.get_run(trained(model).name) for model in ("gru", "baseline")]

@@ -184,6 +184,7 @@ def test_a_run_is_scored_on_other_pairs(
     assert sorted(pd.read_csv(tmp_path / "scored.csv")["target"]) == ["das Mädchen liest", "ein Hund schläft"]
 
 
+@pytest.mark.slow
 def test_summaries_are_scored_by_rouge_when_trained_and_later(
     trained: Callable[[str], Path], compose: Compose, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_simple_method_is_reproduced_to_the_bit_and_a_check_makes_no_run(
     assert "\nreproduced to the bit: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_number_and_a_prediction_that_differ_are_not_reproduced_and_shown(
     trained: Callable[..., str], again: Callable[..., None], client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_number_and_a_prediction_that_differ_are_not_reproduced_and_shown(
     assert repeat_of(client, run_id).data.tags["reproduced"] == "no"
 
 
+@pytest.mark.slow
 def test_where_packages_were_not_recorded_a_small_difference_is_allowed_and_said(
     trained: Callable[..., str], again: Callable[..., None], client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +137,7 @@ def test_where_packages_were_not_recorded_a_small_difference_is_allowed_and_said
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_began_from_another_is_reproduced_while_the_other_is_there(
     trained: Callable[..., str], again: Callable[..., None], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -211,6 +211,7 @@ PICTURES = {
 NETWORKS = ("srnn", "lstm", "birnn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "data"),
     [*(("gru", data) for data in PICTURES), *covering([(model, data) for data in PICTURES for model in NETWORKS], strength=1)],
@@ -255,6 +256,7 @@ def test_quantiles_are_columns_of_the_table_and_their_coverage_is_measured(compo
     assert {"val/pinball", "best/pinball", "test/pinball"} <= set(metrics)
 
 
+@pytest.mark.slow
 def test_a_networks_summary_says_how_it_stands_to_the_baseline(
     compose: Callable[..., TrainSettings], root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

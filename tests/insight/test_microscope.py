@@ -55,6 +55,7 @@ def history(root: Path, folder: Path, name: str) -> list[tuple[int, float]]:
     return sorted((metric.step, metric.value) for metric in client.get_metric_history(folder.name, f"insight/{name}"))
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing(watched: Path, compose: Callable[..., TrainSettings], root: Path) -> None:
     alone = weights(train(compose, root, *WORDS))
     assert all(torch.equal(value, alone[name]) for name, value in weights(watched).items())

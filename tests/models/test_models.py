@@ -403,6 +403,7 @@ def test_a_glance_is_the_best_path_and_an_answer_is_searched_for(variant: str) -
     assert any(len(found) == 3 for found in answer.hypotheses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", OF_KERNELS)
 def test_ctc_learns_what_comes_in_the_order_of_the_inputs(variant: str) -> None:
     model, batch = silenced(make_model(variant, "direct", SPOKEN, **PLAIN)).train(), spoken(SPOKEN)

@@ -135,6 +135,7 @@ def test_it_learns_to_reverse(variant: tuple[str, str, str, bool]) -> None:
     assert [found[0].tokens for found in answer.hypotheses] == TARGETS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_without_teacher_forcing_the_network_hears_itself_and_still_learns(share: float) -> None:
     model, batch = make(TOKENS, changes={"teacher_forcing.first": share, "teacher_forcing.last": share}).train(), batch_of(SOURCES, TARGETS)

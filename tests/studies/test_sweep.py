@@ -341,6 +341,7 @@ def test_a_study_with_a_wrong_word_is_refused_before_any_job(line: str, message:
     assert said.after.keys() == said.before.keys()
 
 
+@pytest.mark.slow
 def test_an_axis_that_no_job_depends_on_makes_one_job(place: Place) -> None:
     said = place.typed("-m model=srnn cell@decoder_cell=gru,lstm")
     assert said.code == 0, said.text
@@ -358,6 +359,7 @@ def searches(place: Place) -> dict[str, Said]:
     return {"first": place.typed(line), "again": place.typed(line)}
 
 
+@pytest.mark.slow
 def test_a_search_tries_the_setting_as_given_first_and_runs_it_and_the_best_with_all_seeds(searches: dict[str, Said], place: Place) -> None:
     first = searches["first"]
     assert first.code == 0, first.text
@@ -390,6 +392,7 @@ def test_a_search_tries_the_setting_as_given_first_and_runs_it_and_the_best_with
     assert {name.rpartition("-")[2] for run in first.new if (name := str(run.info.run_name)) and run not in trials} <= {"default", "tuned"}
 
 
+@pytest.mark.slow
 def test_a_search_again_runs_nothing(searches: dict[str, Said]) -> None:
     again = searches["again"]
     assert again.code == 0, again.text
@@ -420,6 +423,7 @@ def test_a_search_that_was_interrupted_goes_on_in_the_same_trial_and_run(place: 
     assert [run.data.tags["trial"] for run in finished.new] == ["1"]
 
 
+@pytest.mark.slow
 def test_trials_that_fail_are_failed_trials_however_often_their_setting_comes(place: Place) -> None:
     words = "optimizer=sgd trainer.gradient_clip_val=null study.tuning_trials=3 '+study.space={optimizer.lr:[1e38]}'"
     said = place.typed(f"-m seed=9 study.search_seeds=[9] {words}")
@@ -428,6 +432,7 @@ def test_trials_that_fail_are_failed_trials_however_often_their_setting_comes(pl
     assert "no trial of the search was completed: see the failures above" in said.text, said.text
 
 
+@pytest.mark.slow
 def test_nothing_may_be_a_choice(place: Place) -> None:
     said = place.typed("-m seed=9 study.search_seeds=[9] study.tuning_trials=1 '+study.space={trainer.gradient_clip_val:[null]}'")
     assert said.code == 0, said.text
@@ -481,6 +486,7 @@ def test_of_two_processes_that_start_the_same_study_at_once_each_job_is_run_by_o
 # -- several data sets -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_of_several_data_sets_is_summarised_by_data_set_each_by_its_own_metric(place: Place) -> None:
     words = f"data.source=sample trainer=smoke tracking.log_model=false study.name=both {place.words[-1]}"
     said = place.typed(f"-m model=baseline data=text,stock baseline.kind=mean {words}", is_small=False)
