@@ -101,7 +101,7 @@ def assert_same_results(folder: Path, other: Path, root: Path) -> None:
 
 
 SCHEDULERS = ("cosine", "plateau", "onecycle callbacks.ema_decay=0.9")
-IN_FAST_LANE = [*zip((7, 5, 2), SCHEDULERS, strict=True)]
+IN_FAST_LANE = [(7, "cosine")]
 
 
 @pytest.mark.parametrize(
