@@ -30,7 +30,7 @@ test: $(STAMP) lint types  ## lint, types and the fast lane: all that protects a
 test-slow: $(STAMP)  ## the slow lane: full products, browsers, servers, pages and studies typed as a whole
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
-test-all: test test-slow  ## both lanes (half an hour)
+test-all: test test-slow  ## both lanes
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
