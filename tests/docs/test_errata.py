@@ -11,6 +11,7 @@ import pytest
 
 from rnnlab.paths import HOME
 
+pytestmark = pytest.mark.slow
 CHECK = HOME / "experiments/errata/run.py"
 
 

@@ -272,6 +272,7 @@ def failures(place: Place) -> dict[str, Said]:
     }
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_stops_no_other_and_is_listed_at_the_end(failures: dict[str, Said]) -> None:
     first = failures["first"]
     assert first.code == 1
@@ -287,6 +288,7 @@ def test_a_job_that_fails_stops_no_other_and_is_listed_at_the_end(failures: dict
     assert first.parent.data.metrics["best/accuracy"] == first.new[1].data.metrics["best/accuracy"]
 
 
+@pytest.mark.slow
 def test_a_job_that_failed_is_not_repeated_unless_asked(failures: dict[str, Said]) -> None:
     again = failures["again"]
     assert again.code == 1
@@ -296,6 +298,7 @@ def test_a_job_that_failed_is_not_repeated_unless_asked(failures: dict[str, Said
     assert again.parent.info.status == "FAILED"
 
 
+@pytest.mark.slow
 def test_a_job_that_failed_is_repeated_when_asked_and_no_other(failures: dict[str, Said]) -> None:
     first, retried = failures["first"], failures["retried"]
     assert retried.code == 1
@@ -305,6 +308,7 @@ def test_a_job_that_failed_is_repeated_when_asked_and_no_other(failures: dict[st
     assert new.data.tags["mlflow.parentRunId"] == first.parent.info.run_id
 
 
+@pytest.mark.slow
 def test_a_study_that_is_to_stop_at_a_failure_begins_no_further_job(failures: dict[str, Said]) -> None:
     stopped = failures["stopped"]
     assert stopped.code == 1
@@ -513,6 +517,7 @@ def test_groups_are_ranked_within_a_data_set_by_the_direction_of_its_metric() ->
 # -- axes and names ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_words_take_the_place_of_a_studys_axes(place: Place) -> None:
     all_jobs = place.typed("study=cells study.dry_run=true")
     assert all_jobs.code == 0, all_jobs.text

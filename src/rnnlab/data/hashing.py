@@ -4,7 +4,7 @@ import ast
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 _PARSING = threading.Lock()  # Python 3.11 may raise SystemError when several threads parse at once
@@ -28,18 +28,17 @@ def code_hash(*files: Path, classes: bool = False) -> str:
         classes: whether derived classes count. Preparation consists of functions and frozen settings, loading of derived classes, so
             changing a loader does not prepare the data anew.
     """
-    return digest(sorted({digest(text) for file in files for text in _definitions(file, classes)}))
+    return digest(sorted({found for file in files for found in _definitions(file.read_text(encoding="utf-8"), classes)}))
 
 
-def _definitions(file: Path, classes: bool) -> Iterator[str]:
+@cache
+def _definitions(code: str, classes: bool) -> frozenset[str]:
+    """Return a hash of each definition; a study asks for the same modules at every job."""
     with _PARSING:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.bases and not classes:
-            continue
-        kept = _Essence().visit(node)
-        if kept is not None:
-            yield ast.dump(kept)
+        tree = ast.parse(code)
+    counted = (node for node in tree.body if classes or not (isinstance(node, ast.ClassDef) and node.bases))
+    kept = (_Essence().visit(node) for node in counted)
+    return frozenset(digest(ast.dump(node)) for node in kept if node is not None)
 
 
 class _Essence(ast.NodeTransformer):
