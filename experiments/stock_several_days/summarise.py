@@ -14,6 +14,7 @@ from rnnlab.config import recipe
 from rnnlab.contracts import Batch, Reference
 from rnnlab.data.series.base import WindowReader
 from rnnlab.data.series.stock import StockData
+from rnnlab.data.series.windows import ALL_SERIES
 from rnnlab.evaluation.bundle import Bundle, load_bundle
 from rnnlab.paths import root
 from rnnlab.settings import Composed, Paths
@@ -61,10 +62,10 @@ def repeated(bundle: Bundle, data: StockData) -> dict[str, float]:
     """Forecast tomorrow, take the forecast for what happened, go on: QLIKE of the mean variance over 1 to 5 days."""
     task = bundle.model.task
     assert isinstance(bundle.reader, WindowReader) and isinstance(task, Forecast)
-    own, rows = bundle.reader.fitted, data.rows["test"]
-    read = data.windows.inputs(rows, data.window).astype(np.float64) * data.scales.feature_std + data.scales.feature_mean
+    own, theirs, rows = bundle.reader.fitted.of(ALL_SERIES), data.scales.of(ALL_SERIES), data.rows["test"]
+    read = data.windows.inputs(rows, data.window).astype(np.float64) * theirs.feature_std + theirs.feature_mean
     ids = torch.arange(len(rows))
-    offset, scale = (torch.tensor(part, dtype=torch.float32).expand(len(rows), 1) for part in (own.target_mean, own.target_std))
+    offset, scale = (torch.tensor(part, dtype=torch.float64).expand(len(rows), 1) for part in (own.target_mean, own.target_std))
     variances = []
     for _ in HORIZONS:
         inputs = torch.from_numpy(own.features(read))

@@ -31,7 +31,7 @@ class DataSpec:
         input_kind: `features` (float, B T F) or `tokens` (int64, B T).
         input_size: F, or the size of the vocabulary.
         target_kind: `class` (int64, B), `class_per_step` (int64, B T, padded with -1), `labels_per_step` (float, B T C, 1 where a label
-            holds and 0 where not; steps from `target_lengths` on never count), `real` (float, B D) or `tokens` (int64, B S, padded with
+            holds and 0 where not; steps from `target_lengths` on never count), `real` (float64, B D) or `tokens` (int64, B S, padded with
             0, neither start nor end in it).
         target_size: number of classes or labels, D, or V, the size of the target's vocabulary.
         label_names: one name per class or label, in order; for `real` one name per dimension; for `tokens` the vocabulary, `SPECIALS`
@@ -53,6 +53,7 @@ class DataSpec:
         memoryless: the best answer of somebody who sees no input, where it is known exactly, as runs of (steps, answer), one run of one
             step where there is one answer a sequence; an answer is D numbers or the probabilities of C classes.
         is_causal: whether a step's targets are inputs of later steps, so that only a model that never looks ahead can answer them.
+        is_scaled_apart: whether several series of real targets have scales of their own, so that errors are compared in units of each.
         num_label_steps: of labels at every step, how many steps of training `class_counts` were counted on (0: they were not).
     """
 
@@ -77,6 +78,7 @@ class DataSpec:
     solved_at: float | None = None
     memoryless: tuple[tuple[int, tuple[float, ...]], ...] = ()
     is_causal: bool = False
+    is_scaled_apart: bool = False
     num_label_steps: int = 0
 
 
@@ -87,9 +89,9 @@ class Reference:
     forecast = link(offset + scale * output); offset and scale come from the past and from training statistics alone.
 
     Args:
-        offset: (B, D) float32.
-        scale: (B, D) float32, positive.
-        persistence: (B, D) float32, in the target's unit: the forecast that the last value goes on.
+        offset: (B, D) float64: a level may be large beside its changes, and single precision has seven digits.
+        scale: (B, D) float64, positive.
+        persistence: (B, D) float64, in the target's unit: the forecast that the last value goes on.
     """
 
     offset: Tensor
@@ -127,14 +129,19 @@ class Batch:
         return len(self.input_lengths)
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device."""
+        """Return the batch on a device, in single precision where the device has no other (mps)."""
         moved = replace(self)
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
-                setattr(moved, name, value.to(device))
+                setattr(moved, name, _moved(value, device))
         if self.reference is not None:
-            moved.reference = Reference(*(value.to(device) for value in vars(self.reference).values()))
+            moved.reference = Reference(*(_moved(value, device) for value in vars(self.reference).values()))
         return moved
+
+
+def _moved(value: Tensor, device: torch.device) -> Tensor:
+    is_too_wide = device.type == "mps" and value.dtype == torch.double
+    return value.float().to(device) if is_too_wide else value.to(device)
 
 
 @dataclass

@@ -70,7 +70,7 @@ def check_targets(batch: Batch, spec: DataSpec, is_training: bool) -> None:
     targets = batch.targets
     assert batch.target_lengths.dtype == torch.int64 and batch.target_lengths.shape == (batch.size,)
     if spec.target_kind == "real":
-        assert targets.dtype == torch.float32 and targets.shape == (batch.size, spec.target_size)
+        assert targets.dtype == torch.float64 and targets.shape == (batch.size, spec.target_size)
         assert targets.isfinite().all() and (batch.target_lengths == 1).all()
         check_reference(batch, spec)
         return
@@ -111,7 +111,7 @@ def check_tokens(batch: Batch, spec: DataSpec, is_training: bool) -> None:
 def check_reference(batch: Batch, spec: DataSpec) -> None:
     assert batch.reference is not None
     for part in vars(batch.reference).values():
-        assert part.dtype == torch.float32 and part.shape == (batch.size, spec.target_size) and part.isfinite().all()
+        assert part.dtype == torch.float64 and part.shape == (batch.size, spec.target_size) and part.isfinite().all()
     assert (batch.reference.scale > 0).all()
 
 

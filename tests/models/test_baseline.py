@@ -84,7 +84,9 @@ def test_every_method_answers_the_data_it_is_for(name: str, kind: str) -> None:
     (batch,) = batches_of(spec, 2, 1)
     outputs = model.predict(batch)
     assert isinstance(outputs, torch.Tensor)
-    assert outputs.shape == (20, model.task.output_size) and outputs.dtype == torch.float32
+    assert outputs.shape == (20, model.task.output_size) and outputs.dtype == (
+        torch.float64 if spec.target_kind == "real" else torch.float32
+    )
     assert outputs.isfinite().all()
     assert model.task.loss(outputs, batch).isfinite()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rnnlab.tasks import Metric
-from rnnlab.tasks.metrics import ENTRIES, LISTED, UNKNOWN, direction_of, entry_of, interval_of, is_averaged
+from rnnlab.tasks.metrics import ENTRIES, LISTED, UNKNOWN, direction_of, entry_of, interval_of, is_averaged, written
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,23 @@ from rnnlab.tasks.metrics import ENTRIES, LISTED, UNKNOWN, direction_of, entry_o
 )
 def test_an_entry_covers_longer_names_that_begin_with_its_own(name: str, entry: str) -> None:
     assert entry_of(name).name == entry
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ((0.123456789,), ["0.12346"]),
+        ((123457543.19123073, 123457542.67), ["123457543.19", "123457542.67"]),
+        ((123457543.19123073,), ["123457543"]),
+        ((78.194, 78.191), ["78.194", "78.191"]),
+        ((0.5516004, 0.5516001), ["0.5516004", "0.5516001"]),
+        ((2.0, 2.0), ["2", "2"]),
+        ((1.0, 1.0 + 2**-52), ["1", "1.0000000000000002"]),
+        ((float("nan"), 1.5), ["nan", "1.5"]),
+    ],
+)
+def test_numbers_beside_each_other_are_written_apart(values: tuple[float, ...], texts: list[str]) -> None:
+    assert written(*values) == texts
 
 
 @pytest.mark.parametrize("name", ["persistence", "lossless", "length_ratio", "num_examples", "val/accuracy"])

@@ -20,6 +20,7 @@ from rnnlab.insight.attribution import refusal
 from rnnlab.insight.continuation import draw_continuation
 from rnnlab.insight.explanations import explain
 from rnnlab.settings import Paths, Store
+from rnnlab.tasks.metrics import written
 
 WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
 
@@ -193,5 +194,5 @@ def _rows_of_numbers(table: pd.DataFrame) -> list[list[str]]:
     for row in table.to_dict("records"):
         for name in names:
             keys = [f"prediction/{name}", *(f"quantile/{name}/{level}" for level in levels), f"persistence/{name}"]
-            rows.append([str(row["input"]), name, *(f"{row[key]:.5g}" for key in keys)])
+            rows.append([str(row["input"]), name, *written(*(row[key] for key in keys))])
     return rows

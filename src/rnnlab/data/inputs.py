@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
 
 from rnnlab.contracts import Batch
 from rnnlab.data.prepared import Json
@@ -165,6 +166,11 @@ def untold_batch(inputs: torch.Tensor, lengths_B: torch.Tensor) -> Batch:
     """Return a batch of inputs whose target sequences are unknown: (B, 0)."""
     ids_B = torch.arange(len(inputs))
     return Batch(inputs, lengths_B, torch.zeros((len(ids_B), 0), dtype=torch.int64), torch.zeros_like(ids_B), ids_B)
+
+
+def warn(text: str) -> None:
+    """Print a warning about raw input on stderr, as plain text."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"warning: {text}")
 
 
 def as_json(reader: InputReader) -> Json:

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from rnnlab.contracts import PAD, SPECIALS, START, UNKNOWN, Batch
 from rnnlab.data.base import SequenceDataModule, Split
+from rnnlab.data.inputs import warn
 from rnnlab.data.tokens import Vocabulary
 
 
@@ -131,9 +131,4 @@ def warn_unseen(tokens: Iterable[str]) -> None:
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         shown = ", ".join(map(repr, names[:5]))
-        console().print(f"warning: never seen in training, read as {SPECIALS[UNKNOWN]}: {shown}{more}")
-
-
-def console() -> Console:
-    """Return where warnings go, as plain text."""
-    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        warn(f"never seen in training, read as {SPECIALS[UNKNOWN]}: {shown}{more}")

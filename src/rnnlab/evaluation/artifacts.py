@@ -29,7 +29,7 @@ from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE, file_name
 from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Task, Transduce
-from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of
+from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of, written
 from rnnlab.tasks.text_metrics import row_sums
 from rnnlab.tracking.tracker import Tracker, find_baselines
 from rnnlab.tracking.views import NOTE, code
@@ -298,7 +298,8 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
         return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {asked}".rstrip()
     best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])
     theirs, ours = best.data.metrics[f"test/{key}"], test[key]
-    numbers = f"{key} {compared.shown(ours)} against {compared.shown(theirs)} of {best.info.run_name} ({best.info.run_id[:8]})"
+    beside = (compared.shown(ours), compared.shown(theirs)) if compared.is_fraction else written(ours, theirs)
+    numbers = "{} {} against {} of {} ({})".format(key, *beside, best.info.run_name, best.info.run_id[:8])
     if not isinstance(model, Network):
         return f"best other baseline: {numbers}"
     if sign * (ours - theirs) > 0:

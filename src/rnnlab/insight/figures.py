@@ -166,7 +166,10 @@ def skill_by_group(table: pd.DataFrame, name: str, file: Path) -> None:
     truth = table[f"target/{name}"]
     errors = pd.DataFrame({kind: (table[f"{kind}/{name}"] - truth) ** 2 for kind in ("prediction", "persistence")})
     sums = errors.groupby(table["group"]).sum()
+    sums = sums[sums["persistence"] > 0]  # beside a persistence that makes no error there is no skill
     skill = (1 - sums["prediction"] / sums["persistence"]).sort_values()
+    if skill.empty:
+        return
     figure = Figure(figsize=(6, 1 + 0.22 * len(skill)), layout="constrained")
     axes = figure.subplots()
     axes.barh(range(len(skill)), skill, color=[DARK if value > 0 else "#c0392b" for value in skill])

@@ -64,7 +64,8 @@ class Baseline(FittedOnce):
         outputs = self.method.predict(self.arrays, batch.to(torch.device("cpu")))
         if self.spec.target_kind == "tokens":
             return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0)] for tokens in outputs.tolist()])
-        return torch.from_numpy(np.ascontiguousarray(outputs)).float().to(batch.inputs.device)
+        dtype = torch.double if self.spec.target_kind == "real" else torch.float
+        return torch.from_numpy(np.ascontiguousarray(outputs)).to(batch.inputs.device, dtype)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
         """Take what was fitted, whatever its size."""

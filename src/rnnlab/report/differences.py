@@ -10,7 +10,7 @@ from rich.table import Table
 
 from rnnlab.report import runs
 from rnnlab.report.per_unit import is_loss, rights
-from rnnlab.tasks.metrics import MEASURED_EVERY_EPOCH, is_result
+from rnnlab.tasks.metrics import MEASURED_EVERY_EPOCH, is_result, written
 from rnnlab.tracking.tracker import Client, Run, get_run, metric_history
 
 NUM_SHOWN = 10
@@ -63,7 +63,7 @@ def print_metrics(first: Run, second: Run) -> None:
     for name in sorted(set(first.data.metrics) & set(second.data.metrics)):
         if is_result(name) or name.startswith(("time/", *MEASURED_EVERY_EPOCH, "model/")):
             ours, theirs = first.data.metrics[name], second.data.metrics[name]
-            table.add_row(name, f"{ours:.5g}", f"{theirs:.5g}", f"{ours - theirs:+.3g}")
+            table.add_row(name, *written(ours, theirs), f"{ours - theirs:+.3g}")
     console.print(table)
 
 

@@ -3,6 +3,7 @@
     accuracy, sentence_error, direction_accuracy   right or wrong answers, answers
     wer, cer, per                                  edits, length
     loss (of classes), mse, mae, qlike, rougeL     sum, count (of a label at every step, over steps)
+    scaled_mse                                     likewise
     rmse, skill                                    sum of squared errors, and the count, or persistence's sum
     nll (of sets of labels)                        nats, steps
     frame_accuracy                                 labels that are right, labels that hold or are given
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.report.comparison import UnitSums
+from rnnlab.tasks.table_metrics import forecast_change
 from rnnlab.tasks.text_metrics import MAX_NGRAM, UNITS, bleu_of, bleu_statistics
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -46,6 +48,10 @@ class Asked:
     def forecasts(self, kind: str) -> np.ndarray:
         """Return `target`, `prediction` or `persistence` as (N, D) float64."""
         return self.table[[f"{kind}/{name}" for name in self.names]].to_numpy(float)
+
+    def scale(self) -> np.ndarray:
+        """Return the units in which errors are measured, (N, D): those of series with scales of their own, else 1."""
+        return self.forecasts("scale") if _has_scales(self.table) else np.ones((len(self.table), len(self.names)))
 
 
 @dataclass(frozen=True)
@@ -262,16 +268,20 @@ def _qlike(asked: Asked) -> np.ndarray:
     return target / forecast - np.log(target / forecast) - 1
 
 
+def _scaled(asked: Asked) -> np.ndarray:
+    return _squared(asked) / np.square(asked.scale())
+
+
 def _persistence(asked: Asked) -> np.ndarray:
-    return np.square(asked.forecasts("persistence") - asked.forecasts("target"))
+    return np.square((asked.forecasts("persistence") - asked.forecasts("target")) / asked.scale())
 
 
 def _direction(asked: Asked) -> np.ndarray:
     """Return whether the sign of a change was right, NaN where nothing changed or no change was forecast (`table_metrics.direction`)."""
     forecast, target, persistence = (asked.forecasts(kind)[:, 0] for kind in ("prediction", "target", "persistence"))
-    forecast_change = np.where(np.isclose(forecast, persistence, rtol=1e-5, atol=0), 0, forecast - persistence)
-    is_counted = (forecast_change != 0) & (target != persistence)
-    return np.where(is_counted, np.sign(forecast_change) == np.sign(target - persistence), np.nan)
+    change = forecast_change(forecast, persistence, target, asked.scale()[:, 0])
+    is_counted = (change != 0) & (target != persistence)
+    return np.where(is_counted, np.sign(change) == np.sign(target - persistence), np.nan)
 
 
 def _counted(values: Callable[[Asked], np.ndarray]) -> Callable[[Asked], np.ndarray]:
@@ -336,13 +346,17 @@ def _has_persistence(table: pd.DataFrame) -> bool:
     return _has_forecasts(table) and all(f"persistence/{name}" in table for name in _targets(table))
 
 
+def _has_scales(table: pd.DataFrame) -> bool:
+    return _has_forecasts(table) and all(f"scale/{name}" in table for name in _targets(table))
+
+
 def _is_right(asked: Asked) -> np.ndarray:
     counts = _answers(asked)
     return counts[:, 0] / np.maximum(counts[:, 1], 1)
 
 
 def _joined_sums(asked: Asked) -> np.ndarray:
-    return np.stack([_squared(asked).sum(1), _persistence(asked).sum(1)], axis=1)
+    return np.stack([_scaled(asked).sum(1), _persistence(asked).sum(1)], axis=1)
 
 
 _MEAN_SQUARE = _averaged(_squared)
@@ -363,12 +377,13 @@ DECOMPOSITIONS = {
     "sacrebleu": Decomposition(_has("prediction", "references", "chrf"), _bleu_parts, _bleu, _sentence_loss, is_loss=True, is_mean=False),
     "rougeL": Decomposition(_has("rougeL"), _counted(_column("rougeL")), _ratio, lambda asked: 1 - _column("rougeL")(asked), is_loss=True),
     "mse": Decomposition(_has_forecasts, _counted(_squared), _ratio, _MEAN_SQUARE, is_loss=True),
+    "scaled_mse": Decomposition(_has_scales, _counted(_scaled), _ratio, _averaged(_scaled), is_loss=True),
     "rmse": Decomposition(
         _has_forecasts, _counted(_squared), lambda sums: np.sqrt(_ratio(sums)), _MEAN_SQUARE, is_loss=True, is_mean=False
     ),
     "mae": Decomposition(_has_forecasts, _counted(_absolute), _ratio, _averaged(_absolute), is_loss=True),
     "qlike": Decomposition(_has_forecasts, _counted(_qlike), _ratio, _averaged(_qlike), is_loss=True),
-    "skill": Decomposition(_has_persistence, _joined_sums, lambda sums: 1 - _ratio(sums), _MEAN_SQUARE, is_loss=True, is_mean=False),
+    "skill": Decomposition(_has_persistence, _joined_sums, lambda sums: 1 - _ratio(sums), _averaged(_scaled), is_loss=True, is_mean=False),
     "direction_accuracy": Decomposition(_has_persistence, _counted(_direction), _ratio, _direction, is_loss=False, counts_all=False),
 }
 """How each metric is taken apart, by name."""

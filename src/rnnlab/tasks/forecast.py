@@ -50,7 +50,7 @@ class Forecast(Task[Tensor]):
         self.loss_kind = loss.kind_for(spec, what, ("qlike", "mse", "mae", "huber") if is_positive else ("mse", "mae", "huber"))
         self.quantiles = quantiles
         self.output_size = spec.target_size * max(1, len(quantiles))
-        self._point = Metric.named("qlike" if is_positive else "mse")
+        self._point = Metric.named("qlike" if is_positive else "scaled_mse" if spec.is_scaled_apart else "mse")
         self.metric = Metric.named("pinball", spec.unit) if quantiles else self._point
 
     @property
@@ -60,29 +60,37 @@ class Forecast(Task[Tensor]):
 
     def loss(self, outputs: Tensor, batch: Batch, is_training: bool = True) -> Tensor:
         """Mean loss of (B, D) or (B, D * quantiles) against (B, D)."""
+        targets_BD = self.standardised(batch).to(outputs.dtype)
         if self.quantiles:
-            return _pinball(outputs.unflatten(-1, (self.spec.target_size, -1)), self.standardised(batch), self.quantiles)
+            return _pinball(outputs.unflatten(-1, (self.spec.target_size, -1)), targets_BD, self.quantiles)
         if self.loss_kind == "qlike":
-            return qlike(self._unlinked(outputs, batch), batch.targets)
+            return qlike(self._unlinked(outputs, batch), batch.targets).to(outputs.dtype)
         if self.loss_kind == "mae":
-            return F.l1_loss(outputs, self.standardised(batch))
+            return F.l1_loss(outputs, targets_BD)
         if self.loss_kind == "huber":
-            return F.huber_loss(outputs, self.standardised(batch), delta=self.loss_settings.delta)
-        return F.mse_loss(outputs, self.standardised(batch))
+            return F.huber_loss(outputs, targets_BD, delta=self.loss_settings.delta)
+        return F.mse_loss(outputs, targets_BD)
 
     def metrics(self) -> MetricCollection:
-        """Mean squared error, its root, mean absolute error, skill against persistence; QLIKE and pinball loss where they apply."""
+        """Squared error, its root, absolute error, skill against persistence; scaled error, QLIKE and pinball where they apply."""
         found: dict[str, torchmetrics.Metric | MetricCollection] = {
             "mse": MeanSquaredError(),
             "rmse": MeanSquaredError(squared=False),
             "mae": MeanAbsoluteError(),
             "skill": Skill(),
         }
+        if self.spec.is_scaled_apart:
+            found["scaled_mse"] = ScaledError()
         if self.spec.link == "exp":
             found["qlike"] = Qlike()
         if self.quantiles:
             found["pinball"] = Pinball(self.quantiles)
         return MetricCollection(found)
+
+    def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:
+        """Leave out the skill where persistence makes no error, beside which there is none."""
+        is_known = not bool(computed["skill"].isnan())
+        return {name: value for name, value in super().flatten(computed).items() if name != "skill" or is_known}
 
     def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return point forecasts (the median of quantiles) and targets, in the target's unit."""
@@ -92,12 +100,15 @@ class Forecast(Task[Tensor]):
     def update(self, metrics: MetricCollection, outputs: Tensor, batch: Batch) -> None:
         """Let the metrics see a batch, persistence and quantiles included."""
         point_BD, targets_BD = self.answers(outputs, batch)
-        persistence_BD = torch.zeros_like(targets_BD) if batch.reference is None else batch.reference.persistence
-        metrics.update(preds=point_BD, target=targets_BD, persistence=persistence_BD, quantiles=self.forecasts(outputs, batch))
+        none_BD, reference = torch.zeros_like(targets_BD), batch.reference
+        persistence_BD = none_BD if reference is None else reference.persistence
+        scale_BD = reference.scale if reference is not None and self.spec.is_scaled_apart else none_BD + 1
+        quantiles_BDQ = self.forecasts(outputs, batch)
+        metrics.update(preds=point_BD, target=targets_BD, persistence=persistence_BD, quantiles=quantiles_BDQ, scale=scale_BD)
 
     def forecasts(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return (B, D, Q) in the target's unit; quantiles in order (rearranged, Chernozhukov et al. 2010)."""
-        outputs_BDQ = outputs.float().unflatten(-1, (self.spec.target_size, -1)).sort(-1).values
+        outputs_BDQ = outputs.to(batch.targets.dtype).unflatten(-1, (self.spec.target_size, -1)).sort(-1).values
         values_BDQ = torch.stack([self._unlinked(part, batch) for part in outputs_BDQ.unbind(-1)], -1)
         return values_BDQ.exp() if self.spec.link == "exp" else values_BDQ
 
@@ -110,7 +121,7 @@ class Forecast(Task[Tensor]):
         return numbers
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
-        """Return one column per dimension, one more per quantile, and what persistence forecasts where it is known."""
+        """Return one column per dimension, one more per quantile, and what persistence forecasts and the scale of a series of its own."""
         values_BDQ = self.forecasts(outputs, batch).cpu().numpy()
         found = {}
         for index, name in enumerate(self.spec.label_names):
@@ -118,6 +129,8 @@ class Forecast(Task[Tensor]):
             found |= {f"quantile/{name}/{level:g}": values_BDQ[:, index, q] for q, level in enumerate(self.quantiles)}
             if batch.reference is not None:
                 found[f"persistence/{name}"] = batch.reference.persistence[:, index].cpu().numpy()
+                if self.spec.is_scaled_apart:
+                    found[f"scale/{name}"] = batch.reference.scale[:, index].cpu().numpy()
         return found
 
     def target_columns(self, batch: Batch) -> Columns:
@@ -189,16 +202,28 @@ class Pinball(_Mean):
         self.count += target.numel()
 
 
-class Skill(_Mean):
-    """Fraction of persistence's squared error that a forecast saves: 1 - MSE / MSE of persistence; 0 is no better, 1 perfect."""
+class ScaledError(_Mean):
+    """Mean squared error, each series in units of its own scale (the spread of its training targets): all series count alike."""
 
-    def update(self, preds: Tensor, target: Tensor, persistence: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor, scale: Tensor) -> None:
         """Add a batch of (B, D)."""
-        self.total += (preds - target).double().square().sum()
-        self.count += (persistence - target).double().square().sum()
+        self.total += ((preds - target) / scale).double().square().sum()
+        self.count += target.numel()
+
+
+class Skill(_Mean):
+    """Fraction of persistence's squared error that a forecast saves: 1 - MSE / MSE of persistence; 0 is no better, 1 perfect.
+
+    Errors of series with scales of their own are measured in these. NaN where persistence makes no error.
+    """
+
+    def update(self, preds: Tensor, target: Tensor, persistence: Tensor, scale: Tensor) -> None:
+        """Add a batch of (B, D)."""
+        self.total += ((preds - target) / scale).double().square().sum()
+        self.count += ((persistence - target) / scale).double().square().sum()
 
     def compute(self) -> Tensor:
-        return 1 - self.total / self.count
+        return torch.where(self.count > 0, 1 - self.total / self.count, torch.nan)
 
 
 def check_quantiles(quantiles: tuple[float, ...]) -> None:

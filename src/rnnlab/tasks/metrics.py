@@ -4,6 +4,7 @@ An entry covers its own name and every longer one that begins with it: `f1` cove
 `wer_low`. Whatever shows, compares or checks a metric asks here. To add a metric, add an entry here and compute it in its task.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Literal
 Direction = Literal["min", "max"]
 FRACTION, TARGET_UNIT = "fraction", "target"
 """Units of entries: a number between 0 and 1, written in percent; the unit of the data's target."""
+LEAST_DIGITS, MOST_DIGITS = 5, 17
 MEASURED_EVERY_EPOCH = ("speed/", "memory/")
 """Metrics that training has logged with every epoch."""
 
@@ -68,7 +70,7 @@ class Metric:
 
     def shown(self, value: float) -> str:
         """Write a value as people read it."""
-        return f"{100 * value:.2f} %" if self.is_fraction else f"{value:.5g}{' ' + self.unit if self.unit else ''}"
+        return f"{100 * value:.2f} %" if self.is_fraction else f"{written(value)[0]}{' ' + self.unit if self.unit else ''}"
 
 
 def _fraction(name: str, direction: Direction | None, *listed: str) -> Entry:
@@ -92,6 +94,7 @@ ENTRIES = (
     Entry("nll", "min", "nats", ("nll", "nll_per_sequence")),
     _fraction("frame_accuracy", "max", "frame_accuracy"),
     Entry("qlike", "min", "", ("qlike",)),
+    Entry("scaled_mse", "min", "", ("scaled_mse",)),
     Entry("mse", "min", "", ("mse",)),
     Entry("rmse", "min", TARGET_UNIT, ("rmse",)),
     Entry("mae", "min", TARGET_UNIT, ("mae",)),
@@ -108,6 +111,20 @@ ENTRIES = (
 LISTED = tuple(name for entry in ENTRIES for name in entry.listed)
 """The metrics that the summary of a run lists."""
 UNKNOWN = Entry("", None, "")
+
+
+def written(*values: float) -> list[str]:
+    """Write numbers that stand beside each other, in at least five digits, the whole integer part, and as many as tell them apart."""
+    whole = max((math.floor(math.log10(abs(value))) + 1 for value in values if value and math.isfinite(value)), default=0)
+    digits, num_distinct = max(LEAST_DIGITS, min(whole, MOST_DIGITS)), len(set(values))
+    if len({_digits(value, digits) for value in values}) < num_distinct:
+        apart = (more for more in range(digits, MOST_DIGITS) if len({_digits(value, more) for value in values}) == num_distinct)
+        digits = next(apart, MOST_DIGITS - 1) + 1
+    return [_digits(value, digits) for value in values]
+
+
+def _digits(value: float, digits: int) -> str:
+    return f"{value:.{digits}g}"
 
 
 def entry_of(name: str) -> Entry:

@@ -82,7 +82,8 @@ def of_classes(table: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]
 def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: tuple[float, ...]) -> dict[str, float]:
     """Return what one dimension of a forecast gives.
 
-    mse, skill       per dimension (skill against persistence)
+    mse, skill       per dimension (skill against persistence, where that makes an error)
+    scaled_mse       of series with scales of their own, in which skill is measured then, too
     direction_*      fraction of forecasts on the right side of persistence, and its 95 % interval (Wilson) as if examples were
                      independent: tickers of one day are not, so the true interval is wider
     ic, rank_ic      correlation of forecast and truth across tickers, per date, averaged over dates (as Qlib defines them)
@@ -92,12 +93,15 @@ def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: t
     forecast, target = (table[f"{kind}/{name}"].to_numpy(float) for kind in ("prediction", "target"))
     error = float(np.square(forecast - target).mean())
     numbers = {"mse": error, "rmse": error**0.5, "mae": float(np.abs(forecast - target).mean())}
+    scale = table[f"scale/{name}"].to_numpy(float) if f"scale/{name}" in table else np.ones(len(table))
+    scaled_error = float(np.square((forecast - target) / scale).mean())
+    if f"scale/{name}" in table:
+        numbers["scaled_mse"] = scaled_error
     if f"persistence/{name}" in table:
         persistence = table[f"persistence/{name}"].to_numpy(float)
-        if (error_of_persistence := float(np.square(persistence - target).mean())) > 0:
-            numbers["skill"] = 1 - error / error_of_persistence
-        is_same = np.isclose(forecast, persistence, rtol=1e-5, atol=0)  # a rounding error is no forecast of a change
-        numbers |= direction(np.where(is_same, 0, forecast - persistence), target - persistence)
+        if (error_of_persistence := float(np.square((persistence - target) / scale).mean())) > 0:
+            numbers["skill"] = 1 - scaled_error / error_of_persistence
+        numbers |= direction(forecast_change(forecast, persistence, target, scale), target - persistence)
     if is_positive:
         numbers["qlike"] = float((target / forecast - np.log(target / forecast) - 1).mean())
     if "date" in table:
@@ -108,6 +112,13 @@ def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: t
         numbers[f"coverage/{percent}"] = float(((below <= target) & (target <= above)).mean())
         numbers[f"width/{percent}"] = float((above - below).mean())
     return numbers
+
+
+def forecast_change(forecast: np.ndarray, persistence: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return what changes were forecast, (N,); 0 where it is less than 1e-5 of the usual change: rounding is no forecast of a change."""
+    usual = np.sqrt(np.square((target - persistence) / scale).mean())
+    change = forecast - persistence
+    return np.where(np.abs(change) <= 1e-5 * usual * scale, 0.0, change)
 
 
 def direction(forecast_change: np.ndarray, true_change: np.ndarray) -> dict[str, float]:

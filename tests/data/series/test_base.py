@@ -19,7 +19,7 @@ from rnnlab.data.base import SPLITS
 from rnnlab.data.series import base, indicators
 from rnnlab.data.series.indicators import Feature, LeakageError
 from rnnlab.data.series.stock import StockData
-from rnnlab.data.series.windows import Scales, Series, fit_scales
+from rnnlab.data.series.windows import ALL_SERIES, ScalesByName, Series, fit_scales
 from rnnlab.paths import HOME
 
 Make = Callable[..., StockData]
@@ -134,8 +134,7 @@ def test_values_of_test_days_change_no_scale_and_no_earlier_window(tmp_path: Pat
         later = table["date"] >= first_test
         table.loc[later, ["open", "high", "low", "close"]] *= 1.7
     other = set_up(make(write(tmp_path / "other", tables)))
-    for name, value in vars(ours.scales).items():
-        assert np.array_equal(value, vars(other.scales)[name]), name
+    assert list(ours.scale_lists().values()) == list(other.scale_lists().values())
     rows = np.concatenate([ours.rows["train"], ours.rows["val"]])
     one, two = ours.collate(rows, 0, False), other.collate(rows, 0, False)
     assert torch.equal(one.inputs, two.inputs) and torch.equal(one.targets[:-3], two.targets[:-3])
@@ -163,8 +162,8 @@ def test_the_reference_leads_from_outputs_to_the_targets_unit_and_back(tmp_path:
     assert train.reference is not None
     targets = train.targets.log() if link == "exp" else train.targets
     outputs = (targets - train.reference.offset) / train.reference.scale
-    torch.testing.assert_close(outputs.mean(0), torch.zeros(2), atol=1e-3, rtol=0)
-    torch.testing.assert_close(outputs.std(0, correction=0), torch.ones(2), atol=1e-3, rtol=0)
+    torch.testing.assert_close(outputs.mean(0), torch.zeros(2).double(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(outputs.std(0, correction=0), torch.ones(2).double(), atol=1e-3, rtol=0)
 
 
 def test_training_windows_are_changed_where_asked_and_others_never(tmp_path: Path, make: Make) -> None:
@@ -278,10 +277,10 @@ def test_other_ways_to_see_the_future_are_caught(
 
 
 def test_scales_fitted_on_all_windows_are_caught(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_all(series: list[Series], train: pd.DataFrame, link: Link) -> Scales:
-        honest = fit_scales(series, train, link)
+    def of_all(series: list[Series], train: pd.DataFrame, link: Link, *, is_apart: bool) -> ScalesByName:
+        honest = fit_scales(series, train, link, is_apart=is_apart).of(ALL_SERIES)
         steps = np.concatenate([one.features.dropna().to_numpy() for one in series])
-        return Scales(steps.mean(0), steps.std(0), honest.target_mean, honest.target_std)
+        return ScalesByName({ALL_SERIES: dataclasses.replace(honest, feature_mean=steps.mean(0), feature_std=steps.std(0))})
 
     monkeypatch.setattr(base, "fit_scales", of_all)
     with pytest.raises(LeakageError, match=r"^the inputs of the forecast AAA 2020-\d\d-\d\d changed when only values after 2020-\S+ were"):
@@ -289,10 +288,12 @@ def test_scales_fitted_on_all_windows_are_caught(tmp_path: Path, make: Make, mon
 
 
 def test_targets_scaled_on_all_windows_are_caught(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_all(series: list[Series], train: pd.DataFrame, link: Link) -> Scales:
-        honest = fit_scales(series, train, link)
+    def of_all(series: list[Series], train: pd.DataFrame, link: Link, *, is_apart: bool) -> ScalesByName:
+        honest = fit_scales(series, train, link, is_apart=is_apart).of(ALL_SERIES)
         every = np.concatenate([one.targets[np.isfinite(one.targets)] for one in series])
-        return Scales(honest.feature_mean, honest.feature_std, np.array([every.mean()]), np.array([every.std()]))
+        return ScalesByName(
+            {ALL_SERIES: dataclasses.replace(honest, target_mean=np.array([every.mean()]), target_std=every.std(keepdims=True))}
+        )
 
     monkeypatch.setattr(base, "fit_scales", of_all)
     with pytest.raises(LeakageError, match=r"^the offset of the forecast .* changed when only values after"):
@@ -320,8 +321,7 @@ def test_other_prices_are_all_test_with_the_runs_scales(tmp_path: Path, make: Ma
     other = make(write(tmp_path / "theirs", {"DDD": prices("DDD", 40)}))
     other.setup_as_test(reader)
     assert [len(other.rows[split]) for split in SPLITS] == [0, 0, 34]  # 40 less 5 of a window and its first return, and 1 target
-    for name, value in vars(ours.scales).items():
-        assert np.array_equal(value, vars(other.scales)[name])
+    assert list(ours.scale_lists().values()) == list(other.scale_lists().values())
 
 
 def test_prices_without_the_runs_features_are_refused(tmp_path: Path, make: Make) -> None:

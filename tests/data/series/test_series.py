@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from rnnlab.baselines.base import BaselineSettings
 from rnnlab.config import Config, recipe
 from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series, read_numbers
+from rnnlab.evaluation.evaluate import evaluate
+from rnnlab.models.baseline import Baseline
 from rnnlab.paths import HOME
 from rnnlab.settings import Paths
 
@@ -202,14 +205,101 @@ def test_the_same_times_in_one_series_ask_for_no_series_column(tmp_path: Path, m
     assert module.index["id"].iloc[0] == "load 2021-03-01T05:00"
 
 
+def two_sensors(factor: float = 1.0, shift: float = 0.0, rise: float = 1.0) -> pd.DataFrame:
+    """Return a table of two sensors, `wide` changed; both rise by about so much an hour."""
+    tables = {name: table(seed=seed).assign(sensor=name) for seed, name in enumerate(("narrow", "wide"))}
+    for each in tables.values():
+        each["load"] += rise * np.arange(80)
+    tables["wide"][["load", "wind"]] = tables["wide"][["load", "wind"]] * factor + shift
+    return pd.concat(tables.values(), ignore_index=True)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "mean"])
+def test_multiplying_or_shifting_one_series_leaves_the_others_as_they_were(tmp_path: Path, make: Make, kind: str) -> None:
+    found = []
+    for number, (factor, shift) in enumerate([(1, 0), (1024, 0), (1, 4096)]):
+        source = write(tmp_path / f"{number}.csv", two_sensors(factor, shift))
+        module = set_up(make(source, series_column="sensor"))
+        spec = module.make_spec()
+        assert spec.is_scaled_apart
+        model = Baseline(spec, BaselineSettings(kind, None, 1))
+        model.fit(module.plain_dataloader("train"), module.plain_dataloader("val"))
+        evaluation = evaluate(model, module, "test")
+        found.append((evaluation.table, evaluation.numbers))
+    narrow = [table[table["group"] == "narrow"]["prediction/target_1"].to_numpy() for table, _ in found]
+    for other in narrow[1:]:
+        assert other == pytest.approx(narrow[0], rel=1e-6)
+    for _, numbers in found[1:]:  # nor does the wide one drown the others in what is compared
+        assert numbers["scaled_mse"] == pytest.approx(found[0][1]["scaled_mse"], rel=1e-5)
+        assert numbers["skill"] == pytest.approx(found[0][1]["skill"], rel=1e-5)
+    assert model.task.compared.name == "scaled_mse"
+
+
+def test_one_series_is_compared_in_its_own_unit(tmp_path: Path, make: Make) -> None:
+    assert not set_up(make(write(tmp_path / "a.csv", table()))).make_spec().is_scaled_apart
+
+
+def test_a_series_that_begins_after_the_training_part_is_left_out_by_name(tmp_path: Path, make: Make) -> None:
+    late = two_sensors()
+    late = late[(late["sensor"] != "wide") | (late["time"] > late["time"].max() - pd.Timedelta(hours=14))]
+    module = set_up(make(write(tmp_path / "late.csv", late), series_column="sensor"))
+    assert set(module.index["series"]) == {"narrow"}
+    assert ("skipped", "begins after the training part: wide") in module.describe()
+
+
+def test_a_series_that_the_run_never_saw_is_scaled_by_what_is_given_and_not_scored(
+    tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = set_up(make(write(tmp_path / "two.csv", two_sensors()), series_column="sensor"))
+    other = write(tmp_path / "other.csv", table(seed=5).assign(sensor="third"))
+    names, batch = module.reader().read([str(other)])
+    assert names == ["third 2021-03-04T07:00"]
+    assert "warning: the run never saw the series 'third': it is scaled by the 80 rows that were given" in capsys.readouterr().err
+    assert batch.inputs[0, -1, 0] == pytest.approx(
+        (table(seed=5)["load"].iloc[-1] - table(seed=5)["load"].mean()) / table(seed=5)["load"].std(ddof=0)
+    )
+    with pytest.raises(ValueError, match=r"has not seen 'third'; it knows: narrow, wide"):
+        make(other, series_column="sensor").setup_as_test(module.reader())
+
+
+def test_a_level_that_is_large_beside_its_changes_keeps_them(tmp_path: Path, make: Make) -> None:
+    readings = 123_456_789 + np.cumsum(np.random.default_rng(0).uniform(0, 1, 200)).round(2)
+    source = write(tmp_path / "meter.csv", pd.DataFrame({"time": pd.date_range("2024-01-01", periods=200, freq="h"), "load": readings}))
+    module = set_up(make(source))
+    model = Baseline(module.make_spec(), BaselineSettings("persistence", None, 1))
+    numbers = evaluate(model, module, "test").numbers
+    changes = np.diff(readings)[module.index["end"].to_numpy()[module.rows["test"]]]
+    assert numbers["rmse"] == pytest.approx(np.sqrt(np.square(changes).mean()), rel=1e-9)
+    assert numbers["mae"] == pytest.approx(np.abs(changes).mean(), rel=1e-9)
+    assert module.targets(np.array([0])) == [[readings[module.index["end"].iloc[0] + 1]]]
+
+
+def test_tables_that_differ_in_the_ninth_digit_have_hashes_of_their_own(tmp_path: Path, make: Make) -> None:
+    other = table()
+    other["load"] += np.where(np.arange(80) == 79, 1e-7, 0)
+    ours, theirs = (set_up(make(write(tmp_path / name / "load.csv", each))) for name, each in (("a", table()), ("b", other)))
+    assert ours.hashes["test_hash"] != theirs.hashes["test_hash"]
+
+
+def test_what_stands_still_in_training_is_said(tmp_path: Path, make: Make) -> None:
+    still = table().assign(wind=3.0)
+    still.loc[:60, "load"] = 12.25
+    module = set_up(make(write(tmp_path / "still.csv", still)))
+    said = [text for name, text in module.describe() if name == "look at"]
+    assert said[0].startswith("the target stands still in the training part: a network learns there only to repeat it")
+    assert said[1] == "what stands still in the training part counts as 0 throughout: target, wind"
+    batch = module.collate(module.rows["test"], 0, False)
+    assert batch.inputs.abs().max() == 0 and batch.reference is not None
+    assert ((batch.targets - batch.reference.offset) / batch.reference.scale).abs().max() < 1e4
+
+
 def test_values_of_test_times_change_no_scale(tmp_path: Path, make: Make) -> None:
     frame = table()
     ours = set_up(make(write(tmp_path / "a.csv", frame)))
     later = frame["time"] >= ours.index["date"].iloc[ours.rows["test"]].min()
     frame.loc[later, ["load", "wind"]] *= 3
     other = set_up(make(write(tmp_path / "b.csv", frame)))
-    for name, value in vars(ours.scales).items():
-        assert np.array_equal(value, vars(other.scales)[name])
+    assert list(ours.scale_lists().values()) == list(other.scale_lists().values())
 
 
 def test_too_few_rows_for_a_window_say_how_many_there_are(tmp_path: Path, make: Make) -> None:

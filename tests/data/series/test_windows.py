@@ -8,7 +8,19 @@ from torch import Tensor
 
 from rnnlab.contracts import Link
 from rnnlab.data.batches import ExampleRandom
-from rnnlab.data.series.windows import Scales, Series, WindowAugment, at_ends, augment, cut, ends_of, fit_scales, list_windows
+from rnnlab.data.series.windows import (
+    ALL_SERIES,
+    Scales,
+    ScalesByName,
+    Series,
+    WindowAugment,
+    at_ends,
+    augment,
+    cut,
+    ends_of,
+    fit_scales,
+    list_windows,
+)
 
 NAN = np.nan
 
@@ -82,8 +94,17 @@ def test_ids_of_times_within_a_day_name_the_minute() -> None:
 # What windows hold
 
 
-def scales_of_one() -> Scales:
-    return Scales(np.zeros(1), np.ones(1), np.zeros(1), np.ones(1))
+def one_for_all(scales: Scales) -> ScalesByName:
+    return ScalesByName({ALL_SERIES: scales})
+
+
+def scales_of_one() -> ScalesByName:
+    return one_for_all(Scales(np.zeros(1), np.ones(1), np.zeros(1), np.ones(1), *np.zeros((2, 1), dtype=bool)))
+
+
+def fitted(all_series: list[Series], train: pd.DataFrame, link: Link = "identity") -> Scales:
+    """Fit one scale for all series."""
+    return fit_scales(all_series, train, link, is_apart=False).of("any")
 
 
 def test_a_window_ends_at_its_forecast_and_holds_nothing_of_another_series() -> None:
@@ -92,7 +113,8 @@ def test_a_window_ends_at_its_forecast_and_holds_nothing_of_another_series() -> 
     windows = cut(both, index, scales_of_one())
     assert windows.inputs(np.array([0, 1, 2]), 2)[..., 0].tolist() == [[1, 2], [2, 3], [5, 6]]
     assert windows.targets[:, 0].tolist() == [3, 4, 7] and windows.persistence[:, 0].tolist() == [2, 3, 6]
-    assert windows.targets.dtype == windows.values.dtype == windows.offset.dtype == np.float32
+    assert windows.values.dtype == np.float32
+    assert {part.dtype for part in (windows.targets, windows.offset, windows.scale, windows.persistence)} == {np.dtype(np.float64)}
 
 
 def test_values_at_ends_are_taken_from_each_series_in_turn() -> None:
@@ -107,7 +129,7 @@ def test_values_at_ends_are_taken_from_each_series_in_turn() -> None:
 def test_scales_are_mean_and_spread_of_training_by_hand() -> None:
     one = series([2, 4, 6, 8, 100, 1000])
     index = list_windows([one], 1, 1, 10)
-    scales = fit_scales([one], index.iloc[:3], "identity")
+    scales = fitted([one], index.iloc[:3])
     assert scales.feature_mean == pytest.approx([4]) and scales.feature_std == pytest.approx([np.sqrt(8 / 3)])
     assert scales.target_mean == pytest.approx([6]) and scales.target_std == pytest.approx([np.sqrt(8 / 3)])
 
@@ -115,16 +137,46 @@ def test_scales_are_mean_and_spread_of_training_by_hand() -> None:
 def test_later_values_change_no_scale() -> None:
     one, other = series([2, 4, 6, 8, 100, 1000]), series([2, 4, 6, 8, -7, 0.1])
     index = list_windows([one], 1, 1, 10)
-    ours, theirs = (fit_scales([each], index.iloc[:3], "identity") for each in (one, other))
+    ours, theirs = (fitted([each], index.iloc[:3]) for each in (one, other))
     for name, value in vars(ours).items():
         assert np.array_equal(value, vars(theirs)[name])
 
 
 def test_a_feature_that_never_moves_is_not_divided_by_zero() -> None:
     one = series([3, 3, 3, 3, 3])
-    scales = fit_scales([one], list_windows([one], 1, 1, 10), "identity")
-    assert scales.feature_std.tolist() == [1] and scales.features(np.array([[3.0]])).tolist() == [[0]]
-    assert scales.target_std[0] > 0
+    scales = fitted([one], list_windows([one], 1, 1, 10))
+    assert scales.features(np.array([[3.0], [1e6]])).tolist() == [[0], [0]]  # nor does it drown the others when it moves at last
+    assert scales.is_still.tolist() == [True] and scales.target_std.tolist() == [0.01]
+
+
+@pytest.mark.parametrize(("level", "unit"), [(5e8, 0.01), (0.25, 0.0025), (0.0, 0.01), (-1e-6, 1e-8)])
+def test_a_target_that_stands_still_is_measured_in_a_hundredth_of_its_level(level: float, unit: float) -> None:
+    one = series([level] * 6)
+    scales = fitted([one], list_windows([one], 1, 1, 10))
+    assert (
+        scales.is_still.tolist() == [True] and scales.target_std == pytest.approx([unit]) and scales.target_mean == pytest.approx([level])
+    )
+
+
+def test_what_moves_by_a_trillionth_of_its_level_moves() -> None:
+    scales = fitted([one := series([1e8, 1e8 + 1e-3, 1e8, 1e8 + 1e-3, 1e8])], list_windows([one], 1, 1, 10))
+    assert scales.is_still.tolist() == [False] and scales.target_std == pytest.approx([5e-4], rel=1e-3)
+
+
+def test_series_scaled_apart_do_not_see_each_other() -> None:
+    narrow, wide = series([1, 2, 4, 3, 5], name="narrow"), series([1000, 5000, 2000, 9000, 1000], name="wide")
+    wider = series([1024 * value for value in (1000, 5000, 2000, 9000, 1000)], name="wide")
+    index = list_windows([narrow, wide], 1, 1, 10)
+    apart, again = (cut([narrow, each], index, fit_scales([narrow, each], index, "identity", is_apart=True)) for each in (wide, wider))
+    alone = cut([narrow], index.iloc[:4], fit_scales([narrow], index.iloc[:4], "identity", is_apart=True))
+    assert np.array_equal(apart.values, again.values) and np.array_equal(apart.values[:5], alone.values)
+    assert np.array_equal(apart.scale[4:] * 1024, again.scale[4:]) and np.array_equal(apart.scale[:4], alone.scale)
+
+
+def test_scales_of_a_series_that_training_never_saw_are_not_made_up() -> None:
+    scales = ScalesByName({name: scales_of_one().of("") for name in ("A", "B")})
+    with pytest.raises(ValueError, match=r"scales each series by its own training part and has not seen 'C'; it knows: A, B"):
+        scales.of("C")
 
 
 @pytest.mark.parametrize(("link", "read"), [("identity", lambda x: x), ("exp", np.exp)])
@@ -132,7 +184,7 @@ def test_offset_and_scale_turn_standardised_targets_into_targets(link: Link, rea
     values = np.random.default_rng(0).uniform(1, 9, 30)
     one = series(values.tolist(), size=2.0)
     index = list_windows([one], 3, 1, 10)
-    windows = cut([one], index, fit_scales([one], index, link))
+    windows = cut([one], index, fit_scales([one], index, link, is_apart=False))
     outputs = (np.log(windows.targets) if link == "exp" else windows.targets) - windows.offset
     standard = outputs / windows.scale
     assert standard.mean() == pytest.approx(0, abs=1e-5) and standard.std() == pytest.approx(1, abs=1e-4)
@@ -140,7 +192,7 @@ def test_offset_and_scale_turn_standardised_targets_into_targets(link: Link, rea
 
 
 def test_what_forecasts_start_from_and_are_measured_in_is_each_windows_own() -> None:
-    scales = Scales(np.zeros(1), np.ones(1), np.array([0.5]), np.array([3.0]))
+    scales = Scales(np.zeros(1), np.ones(1), np.array([0.5]), np.array([3.0]), *np.zeros((2, 1), dtype=bool))
     base, size = np.array([[10.0], [20.0]]), np.array([[1.0], [2.0]])
     assert scales.offset(base, size)[:, 0].tolist() == [10.5, 21] and scales.scale(size)[:, 0].tolist() == [3, 6]
 

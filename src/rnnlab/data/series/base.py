@@ -17,12 +17,23 @@ from rnnlab.contracts import Batch, DataSpec, Link, Reference
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
 from rnnlab.data.hashing import digest
-from rnnlab.data.inputs import FileReader, InputReader
+from rnnlab.data.inputs import FileReader, InputReader, warn
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.series.calendar_splits import Walk, date_splits
 from rnnlab.data.series.indicators import LeakageError, audit_features
-from rnnlab.data.series.windows import Scales, Series, WindowAugment, augment, cut, ends_of, fit_scales, list_windows
+from rnnlab.data.series.windows import (
+    Scales,
+    ScalesByName,
+    Series,
+    WindowAugment,
+    augment,
+    cut,
+    ends_of,
+    fit_scales,
+    list_windows,
+    outputs_of,
+)
 
 NUM_AUDITED, NUM_CUTS = 2, 2
 MOST_WARNINGS = 5
@@ -56,7 +67,8 @@ class WindowReader(FileReader, ABC):
     window: int
     horizons: list[int]
     feature_names: tuple[str, ...]
-    scales: dict[str, list[float]]
+    scales: dict[str, dict[str, list[float]]]
+    link: Link
 
     @abstractmethod
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
@@ -67,9 +79,20 @@ class WindowReader(FileReader, ABC):
         """Return a series with its features."""
 
     @property
-    def fitted(self) -> Scales:
+    def fitted(self) -> ScalesByName:
         """The scales that were fitted on the run's training split."""
-        return Scales(**{name: np.array(values) for name, values in self.scales.items()})
+        return ScalesByName({name: Scales.from_lists(lists) for name, lists in self.scales.items()})
+
+    def _scales_of(self, one: Series, fitted: ScalesByName) -> Scales:
+        """Return a series' scales; where the run scaled each by itself and never saw this one, those of all steps that are given."""
+        if fitted.has(one.name):
+            return fitted.of(one.name)
+        features, targets, outputs = one.features.to_numpy(np.float64), one.targets, outputs_of(one, self.link)
+        is_known = np.isfinite(outputs).all(1)
+        if not is_known.any():
+            raise ValueError(f"{one.name} has {len(one.times)} rows, too few to scale a series that the run never saw: give more rows")
+        warn(f"the run never saw the series {one.name!r}: it is scaled by the {len(one.times):,} rows that were given")
+        return Scales.of(features[np.isfinite(features).all(1)], outputs[is_known], targets[is_known])
 
     def refuse_other_features(self, names: tuple[str, ...], source: str) -> None:
         """Raise ValueError where a table gives other features than the run's data."""
@@ -85,17 +108,19 @@ class WindowReader(FileReader, ABC):
         Raises:
             ValueError: names the table whose series are too short or lack a feature.
         """
-        scales = self.fitted
+        fitted = self.fitted
         names, values, references = [], [], []
         for number, item in enumerate(inputs):
             with _as_file(str(item)) as (file, shown):
                 found = self.read_tables(file)
             for name, frame in found.items():
                 one, place = self.series_of(name, frame), shown or f"input {number}"
-                values.append(scales.features(self._last_window(one, place)))
+                last = self._last_window(one, place)
+                scales = self._scales_of(one, fitted)
+                values.append(scales.features(last))
                 names.append(f"{name} {str(one.times[-1])[:16].removesuffix('T00:00')}")
                 base, size = one.base[-1], one.size[-1]
-                references.append((scales.offset(base, size), scales.scale(size), one.persistence[-1].astype(np.float32)))
+                references.append((scales.offset(base, size), scales.scale(size), one.persistence[-1]))
         reference = Reference(*(torch.from_numpy(np.stack(part)) for part in zip(*references, strict=True)))
         ids_B = torch.arange(len(names))
         unknown_BD, lengths_B = torch.full_like(reference.offset, torch.nan), torch.full((len(names),), self.window)
@@ -121,6 +146,8 @@ class WindowedData(SequenceDataModule, ABC):
     group_column = "series"
     step: ClassVar[str] = "step"
     """What a step is called."""
+    is_scaled_apart: ClassVar[bool] = False
+    """Whether each series is scaled by its own training part, not all by that of all."""
 
     test_fraction: Fraction
     """Fraction of the dates in one test block; of all dates see `rnnlab.data.series.calendar_splits`."""
@@ -209,21 +236,25 @@ class WindowedData(SequenceDataModule, ABC):
         """List windows, split them by date, fit scales on the training part, cut, and audit all of it."""
         frames = self.frames(prepared)
         series = self._usable([self.series_of(name, frame) for name, frame in frames.items()])
-        self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series))
-        rows, self.split_used = date_splits(
-            self.index["date"].to_numpy(),
-            self.test_fraction,
-            self.val_fraction,
-            self.num_folds,
-            self.fold,
-            self.walk,
-            gap=max(self.horizons),
-            last_days=self.index["last_date"].to_numpy(),
-        )
-        self.scales = fit_scales(series, self.index.iloc[rows["train"]], self.link)
+        rows, self.untrained = self._split(series), []
+        if self.is_scaled_apart:
+            has_training = np.isin(np.arange(len(series)), self.index["number"].to_numpy()[rows["train"]])
+            if not has_training.all():
+                self.untrained = [one.name for one, has in zip(series, has_training, strict=True) if not has]
+                series = [one for one, has in zip(series, has_training, strict=True) if has]
+                rows = self._split(series)
+        self.scales = fit_scales(series, self.index.iloc[rows["train"]], self.link, is_apart=self.is_scaled_apart)
         self.windows = cut(series, self.index, self.scales)
         self.feature_names = tuple(series[0].features.columns)
         self.audit({one.name: frames[one.name] for one in series}, rows)
+        return rows
+
+    def _split(self, series: list[Series]) -> dict[Split, np.ndarray]:
+        """List all windows, and split them by date."""
+        self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series))
+        dates, last_days = self.index["date"].to_numpy(), self.index["last_date"].to_numpy()
+        fractions, gap = (self.test_fraction, self.val_fraction), max(self.horizons)
+        rows, self.split_used = date_splits(dates, *fractions, self.num_folds, self.fold, self.walk, gap=gap, last_days=last_days)
         return rows
 
     def _num_characters(self, series: list[Series]) -> int:
@@ -266,7 +297,7 @@ class WindowedData(SequenceDataModule, ABC):
         cut_date = np.sort(dates[rows["test"]])[len(rows["test"]) // 2]
         series = [self.series_of(name, _other_future(frame, cut_date)) for name, frame in frames.items()]
         index = self.index
-        scales = fit_scales(series, index.iloc[rows["train"]], self.link)
+        scales = fit_scales(series, index.iloc[rows["train"]], self.link, is_apart=self.is_scaled_apart)
         again = cut(series, index, scales)
         earlier = np.flatnonzero(dates <= cut_date)
         for what in ("inputs", "persistence", "offset", "scale"):
@@ -315,13 +346,13 @@ class WindowedData(SequenceDataModule, ABC):
             feature_names=self.feature_names,
             link=self.link,
             unit=self.unit,
+            is_scaled_apart=len(self.scales.by_name) > 1,
         )
 
     def targets(self, rows: np.ndarray) -> list[object]:
-        """Return targets, to six digits."""
         if self.is_direction:
             return [DIRECTIONS[number] for number in self._classes(rows)]
-        return [[float(f"{value:.6g}") for value in row] for row in self.windows.targets[rows]]
+        return list(self.windows.targets[rows].tolist())
 
     def _classes(self, rows: np.ndarray) -> np.ndarray:
         return self.windows.targets[rows, 0].astype(np.int64)
@@ -332,7 +363,7 @@ class WindowedData(SequenceDataModule, ABC):
         names, dates = list(self.data.examples["id"]), self.index["date"]
         odd = {name: count for name, count in meta.odd.items() if count}
         unit = f" ({self.unit})" if self.unit else ""
-        warnings = meta.warnings
+        warnings = self._still() + meta.warnings
         found = [
             ("series", f"{len(names)}: {shortened(names)}; {len(self.data.values):,} {self.step}s"),
             ("features", f"{len(self.feature_names)}: {', '.join(self.feature_names)}"),
@@ -346,12 +377,27 @@ class WindowedData(SequenceDataModule, ABC):
             ("odd", "; ".join(f"{count:,} {name}" for name, count in odd.items()) or "nothing"),
         ]
         found += [("skipped", f"too short: {shortened(self.skipped)}")] if self.skipped else []
+        found += [("skipped", f"begins after the training part: {shortened(self.untrained)}")] if self.untrained else []
         more = [f"... and {len(warnings) - MOST_WARNINGS} more, in meta.json"] if len(warnings) > MOST_WARNINGS else []
         return found + [("look at", warning) for warning in warnings[:MOST_WARNINGS] + more]
 
-    def scale_lists(self) -> dict[str, list[float]]:
-        """Return the fitted scales as lists."""
-        return {name: values.tolist() for name, values in vars(self.scales).items()}
+    def scale_lists(self) -> dict[str, dict[str, list[float]]]:
+        """Return the fitted scales as lists, by series."""
+        return {name: scales.as_lists() for name, scales in self.scales.by_name.items()}
+
+    def _still(self) -> list[str]:
+        """Say what stands still in the training part."""
+        found = []
+        for name, scales in self.scales.by_name.items():
+            of, features = f" of {name}" if len(self.scales.by_name) > 1 else "", np.array(self.feature_names)[scales.is_feature_still]
+            if scales.is_still.any() and not self.is_direction:
+                found.append(
+                    f"the target{of} stands still in the training part: a network learns there only to repeat it. Choose another "
+                    "data.target_column or a longer training part"
+                )
+            if len(features):
+                found.append(f"what stands still{of} in the training part counts as 0 throughout: {', '.join(features)}")
+        return found
 
     # -- batches -------------------------------------------------------------------------------------------------------
 

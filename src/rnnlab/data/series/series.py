@@ -51,6 +51,7 @@ class SeriesData(WindowedData):
     """
 
     sample = "series"
+    is_scaled_apart = True
 
     target_column: str
     """What to forecast."""
@@ -99,7 +100,7 @@ class SeriesData(WindowedData):
         return tuple(f"target_{steps}" for steps in self.horizons)
 
     def reader(self) -> SeriesReader:
-        parts = (self.window, self.horizons, self.feature_names, self.scale_lists())
+        parts = (self.window, self.horizons, self.feature_names, self.scale_lists(), self.link)
         return SeriesReader(*parts, self.target_column, self.time_column, self.series_column, self.covariates, self.has_calendar)
 
 

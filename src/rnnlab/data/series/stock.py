@@ -112,7 +112,7 @@ class StockData(WindowedData):
         return found
 
     def reader(self) -> StockReader:
-        parts = (self.window, self.horizons, self.feature_names, self.scale_lists())
+        parts = (self.window, self.horizons, self.feature_names, self.scale_lists(), self.link)
         return StockReader(*parts, self.target, self.features, self.estimator)
 
 

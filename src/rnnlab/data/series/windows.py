@@ -3,8 +3,8 @@
 A window ends at the time of the forecast and holds nothing later.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -39,29 +39,91 @@ class Series:
     size: np.ndarray
 
 
+STILL = 1e-13
+"""A spread below so much of the level is the rounding of double precision, and no movement."""
+ALL_SERIES = ""
+"""The name of scales that all series share."""
+
+
 @dataclass(frozen=True)
 class Scales:
-    """Hold what is fitted on training: of features (F,), and of targets after the link, base and size (D,)."""
+    """Hold what is fitted on training: of features (F,), and of targets after the link, base and size (D,).
+
+    A feature that stands still is 0, wherever it stands later. A target that stands still is measured in a hundredth of its level, at most
+    of 1: what a network says at random stays near what it starts from.
+
+    Args:
+        feature_mean: (F,).
+        feature_std: (F,), positive.
+        target_mean: (D,).
+        target_std: (D,), positive.
+        is_still: (D,) bool, whether the target never changes.
+        is_feature_still: (F,) bool, whether the feature never changes.
+    """
 
     feature_mean: np.ndarray
     feature_std: np.ndarray
     target_mean: np.ndarray
     target_std: np.ndarray
+    is_still: np.ndarray
+    is_feature_still: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> "Scales":
+        """Fit on steps (N, F), and on targets after the link, base and size, and as they are (both (N, D))."""
+        spread, level = features.std(0), np.abs(features).max(0)
+        target_std, target_level = outputs.std(0), np.maximum(np.abs(targets).max(0), np.abs(outputs).max(0))
+        is_still = target_std <= STILL * target_level
+        unit = np.where(target_level > 0, np.minimum(target_level, 1), 1.0) / 100
+        is_feature_still = spread <= STILL * level
+        feature_std, target_std = np.where(is_feature_still, 1.0, spread), np.where(is_still, unit, target_std)
+        return cls(features.mean(0), feature_std, outputs.mean(0), target_std, is_still, is_feature_still)
+
+    def as_lists(self) -> dict[str, list[float]]:
+        """Return what `from_lists` takes."""
+        return {name: values.tolist() for name, values in vars(self).items()}
+
+    @classmethod
+    def from_lists(cls, lists: Mapping[str, list[float]]) -> "Scales":
+        """Return scales that were kept as lists."""
+        return cls(**{field.name: np.array(lists[field.name]) for field in fields(cls)})
 
     def features(self, values: np.ndarray) -> np.ndarray:
-        """Scale features."""
-        scaled: np.ndarray = ((values - self.feature_mean) / self.feature_std).astype(np.float32)
+        """Scale features, to float32."""
+        scaled: np.ndarray = np.where(self.is_feature_still, 0, (values - self.feature_mean) / self.feature_std).astype(np.float32)
         return scaled
 
     def offset(self, base: np.ndarray, size: np.ndarray) -> np.ndarray:
         """Return what a standardised forecast of 0 stands for."""
-        offsets: np.ndarray = (base + size * self.target_mean).astype(np.float32)
+        offsets: np.ndarray = base + size * self.target_mean
         return offsets
 
     def scale(self, size: np.ndarray) -> np.ndarray:
         """Return what one unit of a standardised forecast stands for."""
-        scales: np.ndarray = (size * self.target_std).astype(np.float32)
+        scales: np.ndarray = size * self.target_std
         return scales
+
+
+@dataclass(frozen=True)
+class ScalesByName:
+    """Hold the scales of all series: one for all of them, or one for each by its name."""
+
+    by_name: dict[str, Scales]
+
+    def has(self, name: str) -> bool:
+        """Say whether there are scales for a series: those of an only one are for all."""
+        return len(self.by_name) == 1 or name in self.by_name
+
+    def of(self, name: str) -> Scales:
+        """Return the scales of a series.
+
+        Raises:
+            ValueError: where there are several, and none of this name.
+        """
+        if not self.has(name):
+            known = ", ".join(self.by_name)
+            raise ValueError(f"the run scales each series by its own training part and has not seen {name!r}; it knows: {known}")
+        return self.by_name.get(name) or next(iter(self.by_name.values()))
 
 
 @dataclass(frozen=True)
@@ -71,10 +133,10 @@ class Windows:
     Args:
         values: (all steps, F) float32, scaled features, series end to end.
         ends: (N,) the place in `values` of each window's last step.
-        targets: (N, D) float32.
-        persistence: (N, D) float32.
-        offset: (N, D) float32.
-        scale: (N, D) float32.
+        targets: (N, D) float64.
+        persistence: (N, D) float64.
+        offset: (N, D) float64.
+        scale: (N, D) float64.
     """
 
     values: np.ndarray
@@ -122,27 +184,48 @@ def at_ends(series: list[Series], index: pd.DataFrame, take: Callable[[Series], 
     return np.concatenate([take(one)[ends[numbers == number]] for number, one in enumerate(series)])
 
 
-def fit_scales(series: list[Series], train: pd.DataFrame, link: Link) -> Scales:
-    """Fit scales on the steps between the first and last forecast of the windows in `train`, and on the targets of these windows."""
+def outputs_of(series: Series, link: Link) -> np.ndarray:
+    """Return targets as scales see them, (T, D): after the link, from the base, in the size."""
+    outputs: np.ndarray = ((np.log(series.targets) if link == "exp" else series.targets) - series.base) / series.size
+    return outputs
+
+
+def fit_scales(series: list[Series], train: pd.DataFrame, link: Link, *, is_apart: bool) -> ScalesByName:
+    """Fit scales on the steps between the first and last forecast of the windows in `train`, and on the targets of these windows.
+
+    Args:
+        series: all of them.
+        train: the training rows of the list of windows.
+        link: of the targets.
+        is_apart: whether each series has scales of its own; each must have windows in `train` then.
+    """
+    if is_apart:
+        parts = [(one, train[train["number"] == number].assign(number=0)) for number, one in enumerate(series)]
+        return ScalesByName({one.name: _fit([one], part, link) for one, part in parts})
+    return ScalesByName({ALL_SERIES: _fit(series, train, link)})
+
+
+def _fit(series: list[Series], train: pd.DataFrame, link: Link) -> Scales:
     first, last = train["date"].min().to_numpy(), train["date"].max().to_numpy()
     steps = np.concatenate([one.features.to_numpy(np.float64)[(one.times >= first) & (one.times <= last)] for one in series])
-    steps = steps[np.isfinite(steps).all(1)]
-    outputs = at_ends(series, train, lambda one: ((np.log(one.targets) if link == "exp" else one.targets) - one.base) / one.size)
-    spread = steps.std(0)
-    return Scales(steps.mean(0), np.where(spread > 0, spread, 1.0), outputs.mean(0), np.maximum(outputs.std(0), 1e-12))
+    outputs = at_ends(series, train, lambda one: outputs_of(one, link))
+    return Scales.of(steps[np.isfinite(steps).all(1)], outputs, at_ends(series, train, lambda one: one.targets))
 
 
-def cut(series: list[Series], index: pd.DataFrame, scales: Scales) -> Windows:
-    """Cut all listed windows."""
+def cut(series: list[Series], index: pd.DataFrame, scales: ScalesByName) -> Windows:
+    """Cut all listed windows.
+
+    Raises:
+        ValueError: names a series that has no scales.
+    """
     starts = np.concatenate([[0], np.cumsum([len(one.times) for one in series])])
-    base, size = at_ends(series, index, lambda one: one.base), at_ends(series, index, lambda one: one.size)
     return Windows(
-        values=np.concatenate([scales.features(one.features.to_numpy(np.float64)) for one in series]),
+        values=np.concatenate([scales.of(one.name).features(one.features.to_numpy(np.float64)) for one in series]),
         ends=starts[index["number"].to_numpy()] + index["end"].to_numpy(),
-        targets=at_ends(series, index, lambda one: one.targets).astype(np.float32),
-        persistence=at_ends(series, index, lambda one: one.persistence).astype(np.float32),
-        offset=scales.offset(base, size),
-        scale=scales.scale(size),
+        targets=at_ends(series, index, lambda one: one.targets),
+        persistence=at_ends(series, index, lambda one: one.persistence),
+        offset=at_ends(series, index, lambda one: scales.of(one.name).offset(one.base, one.size)),
+        scale=at_ends(series, index, lambda one: scales.of(one.name).scale(one.size)),
     )
 
 

@@ -168,7 +168,7 @@ class MemoryData(SequenceDataModule, ABC):
         found = self.targets_of(self.values(rows))
         if found.dtype == np.int64:
             return [row.tolist() for row in found]
-        return [[float(f"{value:.6g}") for value in row] for row in found]
+        return [[float(value) for value in row] for row in found]
 
     def describe(self) -> list[tuple[str, str]]:
         train, val, test = (self.num_sequences[split] for split in SPLITS)
@@ -203,6 +203,7 @@ class MemoryData(SequenceDataModule, ABC):
 def make_batch(inputs_BTF: Tensor, targets: Tensor, ids_B: Tensor, lengths_B: Tensor | None = None) -> Batch:
     """Return a batch of sequences of one length, or of those lengths; of numbers the constant 1 is what is forecast without memory."""
     num_examples, num_steps = inputs_BTF.shape[:2]
+    targets = targets.double() if targets.is_floating_point() else targets
     lengths_B = torch.full((num_examples,), num_steps) if lengths_B is None else lengths_B
     target_lengths_B = lengths_B if targets.dtype == torch.int64 and targets.ndim == 2 else torch.ones_like(lengths_B)
     reference = Reference(torch.zeros_like(targets), *(torch.ones_like(targets),) * 2) if targets.is_floating_point() else None

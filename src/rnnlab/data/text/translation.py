@@ -21,10 +21,10 @@ from rnnlab.data import tokens
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import BudgetOrder
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, WrittenReader, untold_batch
+from rnnlab.data.inputs import InputReader, WrittenReader, untold_batch, warn
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import PAIRS
-from rnnlab.data.targets import TokenTargets, console, count_types, fit_with_ends, pad_tokens, warn_unseen
+from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
 from rnnlab.data.text import pairs
 from rnnlab.data.text.pairs import (
     REPEATED,
@@ -425,4 +425,4 @@ def _warn(found: list[list[str]], rows: list[np.ndarray], most: int | None) -> N
     long = [number for number, words in enumerate(found, start=1) if most is not None and len(words) > most]
     if long:
         more = f" and {len(long) - 5} more" if len(long) > 5 else ""
-        console().print(f"warning: longer than the {most} tokens of any training sentence: line {', '.join(map(str, long[:5]))}{more}")
+        warn(f"longer than the {most} tokens of any training sentence: line {', '.join(map(str, long[:5]))}{more}")
