@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.tasks import Classify, Label, Regularisation, Task, class_weights, make_task, metric_name
+from rnnlab.tasks import Classify, Label, Regularisation, Task, class_weights, make_task
 
 NONE = Regularisation(0.0, "none", 0.0)
 CLASSES = DataSpec("toy", "features", 4, "class", 3, ("a", "b", "c"), (6, 3, 1))
@@ -181,13 +181,6 @@ def test_the_table_of_classes_names_labels_and_gives_probabilities() -> None:
     assert columns["confidence"].tolist() == pytest.approx([exp(-minus_log_p(0, 0)), exp(-minus_log_p(1, 2))])
     assert scores[0] == pytest.approx([exp(-minus_log_p(0, label)) for label in range(3)])
     assert task.target_columns(TWO)["target"].tolist() == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("label", "name"), [("zero", "zero"), ("a/b", "a_b"), ("c++ (x)", "c__ _x_"), ("größe", "gr__e"), ("n-1.5", "n-1.5")]
-)
-def test_labels_become_names_that_a_tracking_store_allows(label: str, name: str) -> None:
-    assert metric_name(label) == name
 
 
 STEP_TARGETS = torch.tensor([[0, 2, 1, -1, -1], [1, 1, 0, 2, 0]])

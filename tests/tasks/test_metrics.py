@@ -1,9 +1,10 @@
 """The registry of metrics covers every name that a task gives, and only its own."""
 
 import pytest
+from mlflow.utils.validation import _validate_metric_name
 
 from rnnlab.tasks import Metric
-from rnnlab.tasks.metrics import ENTRIES, LISTED, UNKNOWN, direction_of, entry_of, interval_of, is_averaged, written
+from rnnlab.tasks.metrics import ENTRIES, LISTED, UNKNOWN, direction_of, entry_of, interval_of, is_averaged, legal_names, written
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,43 @@ def test_an_entry_covers_longer_names_that_begin_with_its_own(name: str, entry: 
 )
 def test_numbers_beside_each_other_are_written_apart(values: tuple[float, ...], texts: list[str]) -> None:
     assert written(*values) == texts
+
+
+LABELS = [
+    "zero",
+    "a/b",
+    "c++ (x)",
+    "größe",
+    "n-1.5",
+    "体育",
+    "财经",
+    "C#",
+    "C+",
+    "C_",
+    "C_ 23",
+    ".",
+    "..",
+    "",
+    "?",
+    "!",
+    "a" * 300,
+    "a" * 301,
+    "A",
+    "a",
+]
+
+
+def test_as_many_legal_names_as_labels_come_out_and_legal_ones_stay() -> None:
+    names = legal_names(LABELS)
+    for name in names:
+        _validate_metric_name(f"f1/{name}")  # MLflow's own check
+    assert len(set(names)) == len(LABELS)
+    assert names[:12] == ["zero", "a_b", "c__ _x_", "größe", "n-1.5", "体育", "财经", "C_ 23_", "C_ 2b", "C_", "C_ 23", "_"]
+    assert names[-2:] == ["A", "a"]
+
+
+def test_a_label_whose_name_nobody_shares_is_named_alone() -> None:
+    assert legal_names(["C#", "D"]) == ["C_", "D"] and legal_names(["C#", "C+"]) == ["C_ 23", "C_ 2b"]
 
 
 @pytest.mark.parametrize("name", ["persistence", "lossless", "length_ratio", "num_examples", "val/accuracy"])

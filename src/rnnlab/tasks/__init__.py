@@ -22,7 +22,6 @@ from rnnlab.tasks.base import Task as Task
 from rnnlab.tasks.classify import Classify as Classify
 from rnnlab.tasks.classify import Label as Label
 from rnnlab.tasks.classify import class_weights as class_weights
-from rnnlab.tasks.classify import metric_name as metric_name
 from rnnlab.tasks.forecast import Forecast as Forecast
 from rnnlab.tasks.forecast import check_quantiles
 from rnnlab.tasks.metrics import Metric as Metric

@@ -10,7 +10,6 @@ With p the softmax of the outputs and y the target's class, the loss of one answ
 and that of a batch the mean, weighted where classes have weights.
 """
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +29,7 @@ from torchmetrics.classification import (
 
 from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec
 from rnnlab.tasks.base import TASKS_OWN, ClassWeights, Columns, Loss, LossKind, Regularisation, Task, object_array
-from rnnlab.tasks.metrics import Metric
+from rnnlab.tasks.metrics import Metric, legal_names
 from rnnlab.tasks.table_metrics import of_classes
 
 
@@ -98,11 +97,11 @@ class Classify(Task[Tensor]):
 
     def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:
         """Name per-class values `f1/<label>`, where a tracking server allows that name."""
-        numbers = super().flatten(computed)
+        numbers, names = super().flatten(computed), legal_names(self.spec.label_names)
         for key, values in computed.items():
             if key.endswith("_by_class"):
-                for label, value in zip(self.spec.label_names, values, strict=True):
-                    numbers[f"{key.removesuffix('_by_class')}/{metric_name(label)}"] = float(value)
+                for name, value in zip(names, values, strict=True):
+                    numbers[f"{key.removesuffix('_by_class')}/{name}"] = float(value)
         return numbers
 
     def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
@@ -176,8 +175,3 @@ def class_weights(choice: ClassWeights, spec: DataSpec) -> Tensor | None:
             f"in this order: {', '.join(spec.label_names)}"
         )
     return torch.tensor(choice, dtype=torch.float)
-
-
-def metric_name(label: str) -> str:
-    """Replace what a metric's name may not hold (tracking stores allow letters, digits and `_ - . / :` and blanks)."""
-    return re.sub(r"[^\w\-. :]", "_", label, flags=re.ASCII)

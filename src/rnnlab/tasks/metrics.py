@@ -4,15 +4,19 @@ An entry covers its own name and every longer one that begins with it: `f1` cove
 `wer_low`. Whatever shows, compares or checks a metric asks here. To add a metric, add an entry here and compute it in its task.
 """
 
+import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["min", "max"]
 FRACTION, TARGET_UNIT = "fraction", "target"
 """Units of entries: a number between 0 and 1, written in percent; the unit of the data's target."""
+_ILLEGAL = re.compile(r"[^\w\-. :]")
+LONGEST_NAME = 200
+"""Characters of a label in a metric's name; tracking stores take 250 in all."""
 LEAST_DIGITS, MOST_DIGITS = 5, 17
 MEASURED_EVERY_EPOCH = ("speed/", "memory/")
 """Metrics that training has logged with every epoch."""
@@ -125,6 +129,33 @@ def written(*values: float) -> list[str]:
 
 def _digits(value: float, digits: int) -> str:
     return f"{value:.{digits}g}"
+
+
+def legal_names(labels: Sequence[str]) -> list[str]:
+    """Return a name for each label that a tracking store takes as part of a metric's name, no two alike.
+
+    Letters and digits of any script, blanks and `_ - . :` stay; what else there is becomes `_`. Where two labels would share a name, the
+    code points of what was replaced follow: `C#` and `C+` are `C_ 23` and `C_ 2b`.
+    """
+    plain = [_legal(label) for label in labels]
+    taken = {label for label, name in zip(labels, plain, strict=True) if label == name}
+    names = []
+    for label, name in zip(labels, plain, strict=True):
+        if name != label:
+            if name in taken or plain.count(name) > 1:
+                replaced = [character for character in label if _ILLEGAL.fullmatch(character)] or list(label)
+                name = "-".join([f"{name} {ord(replaced[0]):x}", *(f"{ord(each):x}" for each in replaced[1:])]) if label else "_ empty"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def _legal(label: str) -> str:
+    name = _ILLEGAL.sub("_", label)
+    name = "_" * max(len(name), 1) if name in ("", ".", "..") else name  # a path's names for itself and its parent
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]} {hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def entry_of(name: str) -> Entry:
