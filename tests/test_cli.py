@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 import pytest
 from tests.lanes import some
 
-from rnnlab.cli import compose_config, main, quoted
+from rnnlab.cli import compose_config, main, options_first, quoted, refuse_several
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError, Failed
 from rnnlab.paths import CONF
@@ -36,6 +36,11 @@ def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: st
         ("model=gruu", r"model=gruu: there is no such choice. Did you mean 'gru'\? Choices: baseline, birnn, gru, lstm, seq2seq, srnn"),
         ("modle=gru", r"'modle' is not a key or group. Did you mean 'model'\?"),
         ("data.sorce=x", r"'data.sorce' is not a key or group. Did you mean 'data.source'\?"),
+        ("tuned=none", r"tuned=none: there is no such choice. Did you mean 'null'\?"),
+        ("tuned=birnn_txt", r"tuned=birnn_txt: there is no such choice. Did you mean 'birnn_text'\?"),
+        ("model=GRU", r"model=GRU: there is no such choice. Did you mean 'gru'\?"),
+        ("trainer.gpus=1", r"Did you mean 'trainer.devices'\?"),
+        ("data=series data.window=10", r"Did you mean 'data.window_steps'\?"),
         ("hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
         ("model.recurence.hidden_size=3", r"Did you mean 'model.recurrence.hidden_size'\?"),
         ("model=gru,lsmt", r"model=lsmt: there is no such choice. Did you mean 'lstm'\?"),
@@ -222,6 +227,11 @@ def test_where_the_real_set_cannot_be_had_the_sample_is_used_and_said_loudly(com
         "[x",
         "cost $5",
         "to ${seed}",
+        '"Great" is not what I would call "this film"',
+        "'tis a nice day, isn't it'",
+        '"I was charged twice this month"',
+        "a = b, c # d ${e} [f] {g} (h) \\ 50 %",
+        'こんにちは "世界"',
     ],
 )
 def test_a_text_reaches_the_program_as_it_was_typed(text: str) -> None:
@@ -234,8 +244,47 @@ def test_a_path_may_hold_blanks_and_letters_of_any_language(path: str) -> None:
 
 
 def test_what_hydra_understands_is_left_to_it() -> None:
-    for word in ("input=[a.wav,b.wav]", "model=gru,lstm", "seed=1", "--multirun", "text='quoted'", 'data.source="quoted"'):
+    for word in ("input=[a.wav,b.wav]", "model=gru,lstm", "seed=1", "--multirun", "filter='quoted'", 'data.source="quoted"'):
         assert quoted(word) == word
+    for word in ("optimizer.lr=interval(0.1,0.2)", "+study.space={optimizer.lr:{low:1,high:2}}", "seed=range(0,5)", "+a={x:[1,2],y:'b'}"):
+        assert quoted(word) == word
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("data.target_column=收盘价", "收盘价"),
+        ("data.target_column=Außentemperatur", "Außentemperatur"),
+        ("data.target_column=price (USD)", "price (USD)"),
+        ("data.target_column=#count", "#count"),
+        ("data.target_column=2024", "2024"),
+        ("data.covariates=[wind speed,c(d),7,größe]", ["wind speed", "c(d)", "7", "größe"]),
+        ("data.covariates=['a, b',c]", ["a, b", "c"]),
+        ("data.covariates=[]", []),
+        ("data.series_column=null", None),
+    ],
+)
+def test_names_are_taken_as_they_are_typed(word: str, value: object) -> None:
+    key = word.partition("=")[0].removeprefix("data.")
+    assert compose_config("config", ["data=series", quoted(word)]).values["data"][key] == value
+
+
+def test_codes_keep_their_zeros() -> None:
+    words = ["data=stock", quoted("data.tickers=[600519,000001,^GSPC]")]
+    assert compose_config("config", words).values["data"]["tickers"] == ["600519", "000001", "^GSPC"]
+
+
+def test_options_may_stand_anywhere() -> None:
+    words = ["study=cells", "-m", "model=gru", "--cfg", "job", "seed=1"]
+    assert options_first(words) == ["-m", "--cfg", "job", "study=cells", "model=gru", "seed=1"]
+
+
+@pytest.mark.parametrize("words", ["model=gru,lstm", "model=gru seed=0,1"])
+def test_several_values_ask_for_the_option_that_runs_them(words: str) -> None:
+    with pytest.raises(ConfigError, match=r"(model=gru,lstm|seed=0,1) gives several values: add -m for one run with each"):
+        refuse_several(words.split())
+    refuse_several(["-m", *words.split()])
+    refuse_several(["study=cells", *words.split()])
 
 
 @pytest.mark.parametrize(("error", "code"), [(ConfigError, 2), (ValueError, 2), (Failed, 1)])

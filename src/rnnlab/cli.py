@@ -30,10 +30,24 @@ FLAGS = {"--status": "status=true", "tuned=null": "~tuned"}
 """Words that Hydra reads otherwise than people mean them, and what they mean."""
 OTHER_NAMES = {"compare": {"study": "study_name", "data": "data_name"}}
 """What people type where `conf/` has a group of that name, but a script wants a mere name, and the key that takes it."""
-LISTS = ("data_name", "run", "filter", "text")
-"""Keys whose values are one text, commas included."""
+TEXTS = ("text",)
+"""Keys whose values are texts exactly as they are typed, quotes included."""
+LISTS = ("data_name", "run", "filter")
+"""Keys whose values are one text, commas included, which may stand in quotes."""
 PATHS = ("input", "output", "maps", "explain", "rolls", "data.source", "data.mirror", "data.loader.vectors")
 """Keys whose values are paths, which may hold blanks and letters of any language."""
+NAMES = re.compile(r"(.*_column|.*\.(columns|covariates|tickers|labels)|(study\.)?name)")
+"""Keys whose values are names, which may consist of digits."""
+OTHER_WORDS = {"gpus": "devices", "gpu": "accelerator", "learning_rate": "lr", "hidden_dim": "hidden_size", "units": "hidden_size"}
+"""What keys are called elsewhere, and the last word of ours."""
+OPTIONAL_GROUP = "tuned="
+SEVERAL_RUNS = ("-m", "--multirun", "study=", "hydra.mode=", "hydra/")
+"""How words begin that ask for several runs."""
+TAKES_VALUE = (
+    *("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--shell-completion", "-sc", "--experimental-rerun"),
+)
+"""Options of Hydra that are followed by a value."""
 
 
 Command = Callable[[Composed], float | None]
@@ -46,8 +60,9 @@ def main(config_name: str, run: Command) -> None:
     """
     begin_worker()
     _set_environment()
-    sys.argv[1:] = words = [as_hydra_reads(config_name, word) for word in sys.argv[1:]]
+    sys.argv[1:] = words = options_first([as_hydra_reads(config_name, word) for word in sys.argv[1:]])
     try:
+        refuse_several(words)
         composed = None if _is_for_hydra(words) else _compose(config_name, words)
         if composed is None or composed.hydra.mode == RunMode.MULTIRUN:
             check_words(config_name, _overrides(words))
@@ -60,12 +75,39 @@ def main(config_name: str, run: Command) -> None:
 
 def _is_for_hydra(words: list[str]) -> bool:
     """Tell whether these words need Hydra's own main function: options, settings of Hydra itself, or several values of a key."""
-    if any(word.startswith(("-", "hydra")) for word in words):
-        return True
+    return any(word.startswith(("-", "hydra")) for word in words) or bool(_sweeping(words))
+
+
+def _sweeping(words: list[str]) -> list[str]:
+    """Return the words that give a key several values."""
     try:
-        return any(override.is_sweep_override() for override in OverridesParser.create().parse_overrides(words))
+        return [
+            override.input_line for override in OverridesParser.create().parse_overrides(_overrides(words)) if override.is_sweep_override()
+        ]
     except HydraException:
-        return False  # composing says what is wrong
+        return []  # composing says what is wrong
+
+
+def refuse_several(words: list[str]) -> None:
+    """Refuse several values of a key where one run was asked for.
+
+    Raises:
+        ConfigError: says how to get one run for each, and how to give one value with a comma.
+    """
+    if any(word.startswith(SEVERAL_RUNS) for word in words):
+        return
+    for word in _sweeping(words):
+        key, _, value = word.partition("=")
+        raise ConfigError(f"{word} gives several values: add -m for one run with each. One value with commas: \"{key}='{value}'\"")
+
+
+def options_first(words: list[str]) -> list[str]:
+    """Return the words with options before the others: Hydra takes them nowhere else."""
+    given = list(zip(words, ["", *words], strict=False))
+    is_option = [word.startswith("-") or before in TAKES_VALUE for word, before in given]
+    return [word for word, its in zip(words, is_option, strict=True) if its] + [
+        word for word, its in zip(words, is_option, strict=True) if not its
+    ]
 
 
 def _run_hydra(config_name: str, run: Command) -> None:
@@ -113,22 +155,56 @@ def as_hydra_reads(config_name: str, word: str) -> str:
 
 
 def quoted(word: str) -> str:
-    """Quote a value that Hydra's grammar would take apart (`text=don't, please`): a text always, a path if it is no plain word."""
+    """Quote a value that Hydra's grammar would take apart: a text always, a path if it is no plain word, else the parts that it refuses."""
     key, equals, value = word.partition("=")
+    if not equals or key.startswith("-"):
+        return word
+    if key in TEXTS:
+        return f"{key}={_in_quotes(value)}"
+    if _is_quoted(value):
+        return word
     comma = "," if key.startswith("data.") else ""  # of several sources, a sweep's
     is_plain = bool(re.fullmatch(rf"[\w./:@%+~{comma}-]*", value, re.ASCII)) or value[:1] in ("[", "{")
-    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if not equals or is_quoted or not (key in LISTS or (key in PATHS and not is_plain)):
-        return word
+    if key in LISTS or (key in PATHS and not is_plain):
+        return f"{key}={_in_quotes(value)}"
+    return f"{key}={_parts_in_quotes(value, is_name=bool(NAMES.fullmatch(key.lstrip('+'))))}"
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+
+
+def _in_quotes(value: str) -> str:
     escaped = re.sub(r"(\\*)'", r"\1\1\'", value)  # backslashes count only before a quote
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped).replace("${", "\\${")
-    return f"{key}='{escaped}'"
+    return f"'{escaped}'"
+
+
+def _parts_in_quotes(value: str, is_name: bool) -> str:
+    """Quote what the grammar refuses or would take for a number that it is not, item by item of a list or of several values."""
+    if value.startswith("[") and value.endswith("]"):
+        return f"[{_parts_in_quotes(value[1:-1], is_name)}]"
+    items = re.split(r",(?![^\[({'\"]*[\])}'\"])", value)  # commas within brackets or quotes part nothing
+    if len(items) > 1:
+        return ",".join(_parts_in_quotes(item.strip(), is_name) for item in items)
+    is_other_number = re.fullmatch(r"0\d+", value) or (is_name and value.isdigit())
+    return _in_quotes(value) if is_other_number or not (_is_quoted(value) or _is_taken(value)) else value
+
+
+def _is_taken(value: str) -> bool:
+    """Say whether Hydra's grammar takes a value."""
+    if re.fullmatch(r"[\w./:@%+~-]*", value, re.ASCII):
+        return True
+    try:
+        OverridesParser.create().parse_override(f"key={value}")
+    except HydraException:
+        return False
+    return True
 
 
 def _overrides(words: list[str]) -> list[str]:
     """Return the words that change the configuration: not options, nor what belongs to one (`--cfg job`)."""
-    takes_value = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
-    return [word for before, word in zip(["", *words], words, strict=False) if not word.startswith("-") and before not in takes_value]
+    return [word for before, word in zip(["", *words], words, strict=False) if not word.startswith("-") and before not in TAKES_VALUE]
 
 
 def compose_config(config_name: str, words: list[str]) -> Composed:
@@ -147,7 +223,10 @@ def _compose(config_name: str, words: list[str]) -> DictConfig:
     """Compose once; only where that fails, look for what is wrong."""
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(config_name, words, return_hydra_config=True)
+            composed = compose(config_name, words, return_hydra_config=True)
+        if any(word.startswith(OPTIONAL_GROUP) for word in words):  # a file that is not there is left out without a word
+            check_words(config_name, words)
+        return composed
     except (HydraException, OmegaConfBaseException) as error:
         check_words(config_name, words)
         raise ConfigError(" ".join(str(error).split())) from None
@@ -207,7 +286,8 @@ def check_words(config_name: str, words: list[str]) -> None:
     for override in keys:
         if override.key_or_group not in known:
             name = override.key_or_group
-            hint = nearest(name, known | groups) or _same_ending(name, known)
+            near = nearest(name, known) if name.rpartition(".")[2] not in OTHER_WORDS else ""
+            hint = near or _same_ending(name, known) or nearest(name, groups)
             listed = sorted(group for group in groups if any((CONF / group).glob("*.yaml")))
             raise ConfigError(f"{name!r} is not a key or group.{hint} Groups: {', '.join(listed)}. All keys: add --cfg job")
 
@@ -230,13 +310,14 @@ def _check_choice(override: Override) -> list[str]:
 def _same_ending(name: str, known: set[str]) -> str:
     """Point at a key elsewhere whose last word is the one meant."""
     last = name.rpartition(".")[2]
+    last = OTHER_WORDS.get(last, last)
     endings: dict[str, str] = {}
     for key in sorted(known, key=len):
         endings.setdefault(key.rpartition(".")[2], key)
-    if last in endings:
-        return f" Did you mean {endings[last]!r}?"
-    close = nearest(last, endings)
-    return f" Did you mean {endings[close.split(chr(39))[1]]!r}?" if close else ""
+    close = [last] if last in endings else [key for key in endings if key.startswith(f"{last}_")]
+    if not close and (found := nearest(last, endings)):
+        close = [found.split("'")[1]]
+    return f" Did you mean {endings[close[0]]!r}?" if close else ""
 
 
 def _prefixes(flat: dict[str, Any]) -> set[str]:

@@ -61,9 +61,12 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return ` Did you mean ...?` or nothing."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f" Did you mean {found[0]!r}?" if found else ""
+    """Return ` Did you mean ...?` or nothing; capitals do not count."""
+    if word.casefold() == "none":
+        return " Did you mean 'null'?"
+    by_folded = {choice.casefold(): choice for choice in choices}
+    found = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
+    return f" Did you mean {by_folded[found[0]]!r}?" if found else ""
 
 
 def recipe(node: Config, where: str) -> "functools.partial[Any]":

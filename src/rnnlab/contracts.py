@@ -164,10 +164,12 @@ class Decoded:
     Args:
         hypotheses: of each example, best first, one at least.
         loss: mean over the target's tokens of -ln p (nats), or None where targets are unknown.
+        num_counted: over how many tokens, where these are not all tokens and a stop each.
     """
 
     hypotheses: list[list[Hypothesis]]
     loss: Tensor | None = None
+    num_counted: int | None = None
 
 
 IGNORED_TARGET = -1

@@ -87,6 +87,7 @@ def test_a_target_longer_than_its_frames_is_counted_and_gives_neither_loss_nor_g
     alone = ctc_loss(values[1:], torch.tensor([2]), torch.tensor([[A, B]]), torch.tensor([2]))
     assert found.num_infeasible == 1
     assert found.loss.item() == pytest.approx(alone.loss.item() / 2)
+    assert (found.aligned_loss.item(), found.num_aligned) == (pytest.approx(alone.loss.item()), 2)  # what cannot be aligned is no success
     found.loss.backward()
     assert values.grad is not None and torch.isfinite(values.grad).all()
     assert (values.grad[0] == 0).all() and (values.grad[1] != 0).any()

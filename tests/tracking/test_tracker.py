@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 
 from rnnlab.commands import train as run
 from rnnlab.settings import Paths, TrainSettings
-from rnnlab.tracking.tracker import Tracker, TrackingError, connect, get_run, public
+from rnnlab.tracking.tracker import LONGEST_PARAMETER, Tracker, TrackingError, connect, get_run, public, shortened_value
 from rnnlab.training import callbacks
 
 
@@ -74,3 +74,11 @@ def test_an_address_is_shown_without_its_credentials() -> None:
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"run=abc: there is no such run in sqlite:///.*see `make ui`"):
         get_run(connect(None, tmp_path), "abc")
+
+
+def test_a_long_parameter_is_cut_so_that_two_that_differ_behind_the_cut_differ() -> None:
+    alike = "a" * 600
+    one, two = shortened_value(f"{alike}x"), shortened_value(f"{alike}y")
+    assert one != two and len(one) == len(two) == LONGEST_PARAMETER
+    assert one.startswith("a" * 400) and "... (601 characters, " in one
+    assert shortened_value(alike[:500]) == alike[:500]

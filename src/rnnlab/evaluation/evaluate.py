@@ -54,12 +54,13 @@ def evaluate_batches(model: Predictor, batches: Iterable[Batch], num_batches: in
         on_device = batch.to(model.device)
         outputs = model.predict(on_device)
         losses.append(float(model.task.loss(outputs, on_device, is_training=False)))
-        sizes.append(model.task.num_answers(on_device))
+        sizes.append(model.task.num_counted(outputs, on_device))
         model.task.update(metrics, outputs, on_device)
         columns = {"row": batch.example_ids.numpy(), **model.task.target_columns(batch), **model.task.columns(outputs, on_device)}
         parts.append(pd.DataFrame(columns))
     model.train(was_training)
-    numbers = {"loss": float(np.average(losses, weights=sizes)), **model.task.flatten(metrics.compute())}
+    loss = float(np.average(losses, weights=sizes)) if any(sizes) else float("nan")
+    numbers = {"loss": loss, **model.task.flatten(metrics.compute())}
     return Evaluation(numbers, pd.concat(parts, ignore_index=True))
 
 

@@ -25,16 +25,30 @@ class CtcLoss:
     """A batch's loss.
 
     Args:
-        loss: scalar, sum over the batch of -ln p (nats) divided by the number of target tokens; carries the gradient.
-        num_infeasible: how many targets need more frames than there are; they add nothing to the sum, their tokens are counted.
+        total: scalar, sum over the batch of -ln p (nats); carries the gradient. Targets that need more frames than there are add nothing.
+        num_tokens: of all targets.
+        num_aligned: tokens of the targets that can be aligned.
+        num_infeasible: how many targets cannot.
     """
 
-    loss: Tensor
+    total: Tensor
+    num_tokens: int
+    num_aligned: int
     num_infeasible: int
+
+    @property
+    def loss(self) -> Tensor:
+        """The mean over the tokens of all targets: what training minimises, since its batches share one weight a token."""
+        return self.total / max(self.num_tokens, 1)
+
+    @property
+    def aligned_loss(self) -> Tensor:
+        """The mean over the tokens of targets that can be aligned: what is reported."""
+        return self.total / max(self.num_aligned, 1)
 
 
 def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BS: Tensor, target_lengths_B: Tensor) -> CtcLoss:
-    """Return the mean per target token of -ln p(target | frames).
+    """Return -ln p(target | frames) of a batch.
 
     Args:
         logits_BTV: (B, T, V), any real numbers.
@@ -53,8 +67,9 @@ def ctc_loss(logits_BTV: Tensor, lengths_B: Tensor, targets_BS: Tensor, target_l
         reduction="none",
         zero_infinity=True,
     ).to(logits_BTV.device)
-    num_infeasible = int((required_steps(targets_BS, target_lengths_B) > lengths_B).sum())
-    return CtcLoss(losses_B.sum() / target_lengths_B.sum().clamp(min=1), num_infeasible)
+    is_feasible_B = required_steps(targets_BS, target_lengths_B) <= lengths_B
+    num_tokens, num_aligned = int(target_lengths_B.sum()), int((target_lengths_B * is_feasible_B).sum())
+    return CtcLoss(losses_B.sum(), num_tokens, num_aligned, int((~is_feasible_B).sum()))
 
 
 def required_steps(targets_BS: Tensor, lengths_B: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ class Network(Predictor, ABC):
         """Evaluate a batch of the validation split; return the outputs for callbacks."""
         outputs = self.predict_greedy(batch)
         loss = self.task.loss(outputs, batch, is_training=False)
-        self.log("val/loss", loss, batch_size=self.task.num_answers(batch), sync_dist=True)
+        self.log("val/loss", loss, batch_size=self.task.num_counted(outputs, batch), sync_dist=True)
         self.task.update(self.metrics, outputs, batch)
         return {"outputs": outputs}
 
@@ -260,12 +260,13 @@ class SequenceModule(Network, ABC):
         outputs, lengths_B = self.with_lengths(batch.inputs, batch.input_lengths)
         if not self.is_ctc:
             return outputs
-        loss = None
+        loss, num_counted = None, None
         if batch.target_lengths.any():
-            loss = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths).loss
+            found = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths)
+            loss, num_counted = found.aligned_loss, found.num_aligned
         if decoding.beam_size == 1:
-            return Decoded([[hypothesis] for hypothesis in ctc.greedy(outputs, lengths_B)], loss)
-        return Decoded(ctc.prefix_beam_search(outputs, lengths_B, decoding.beam_size, decoding.num_best), loss)
+            return Decoded([[hypothesis] for hypothesis in ctc.greedy(outputs, lengths_B)], loss, num_counted)
+        return Decoded(ctc.prefix_beam_search(outputs, lengths_B, decoding.beam_size, decoding.num_best), loss, num_counted)
 
 
 class RecurrentModule(SequenceModule, ABC):

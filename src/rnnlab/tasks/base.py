@@ -134,6 +134,10 @@ class Task(ABC, Generic[Outputs]):
         """Count what the loss is a mean over: a batch's weight in a mean over batches."""
         return batch.size
 
+    def num_counted(self, outputs: Outputs, batch: Batch) -> int:
+        """Count what the loss of these outputs is a mean over, where that depends on them."""
+        return self.num_answers(batch)
+
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return what the loss is a mean over while training, a float64 scalar: the weight of a shard in the loss of a whole batch."""
         return torch.tensor(float(self.num_answers(batch)), dtype=torch.double, device=batch.targets.device)

@@ -55,6 +55,9 @@ class Transduce(Task[Decoded]):
         """Count target tokens, and one stop each."""
         return int(batch.target_lengths.sum()) + batch.size
 
+    def num_counted(self, outputs: Decoded, batch: Batch) -> int:
+        return self.num_answers(batch) if outputs.num_counted is None else outputs.num_counted
+
     def metrics(self) -> MetricCollection:
         """Return what `text_metrics.score` gives for the goal."""
         return MetricCollection({"texts": TextScores(self.goal, self.spec.target_language, self.has_rouge)})

@@ -5,6 +5,7 @@ while training costs nothing: what it did not take is kept, sent again, and writ
 """
 
 import getpass
+import hashlib
 import json
 import os
 import platform
@@ -41,6 +42,8 @@ from rnnlab.tracking import views
 Client = MlflowClient
 FLUSH_EVERY_S = 5.0
 FLUSH_EVERY_METRICS = 500
+LONGEST_PARAMETER = 500
+"""Characters of a parameter's value that every tracking store takes."""
 HEARTBEAT_EVERY_S = 30.0
 NAME_PATTERN = re.compile(r"[a-z0-9_-]+")
 
@@ -96,6 +99,14 @@ def public(uri: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
+def shortened_value(text: str) -> str:
+    """Return what a tracking store is given for a parameter's value: the whole, or its beginning, its length and a hash of all of it."""
+    if len(text) <= LONGEST_PARAMETER:
+        return text
+    end = f"... ({len(text):,} characters, {hashlib.sha256(text.encode()).hexdigest()[:12]})"
+    return text[: LONGEST_PARAMETER - len(end)] + end
+
+
 class Tracker:
     """Write one run."""
 
@@ -139,8 +150,8 @@ class Tracker:
         self.set_tags({"outputs": str(self.folder), **_whereabouts(home)})
 
     def log_params(self, parameters: Mapping[str, Any]) -> None:
-        """Log flat parameters; empty ones are left out."""
-        items = [Param(name, str(value)[:500]) for name, value in parameters.items() if value is not None]
+        """Log flat parameters; empty ones are left out, long ones cut so that two that differ still differ."""
+        items = [Param(name, shortened_value(str(value))) for name, value in parameters.items() if value is not None]
         for start in range(0, len(items), 100):
             self.client.log_batch(self.run_id, params=items[start : start + 100])
 

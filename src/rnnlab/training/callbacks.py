@@ -299,7 +299,7 @@ class ProgressLine(Callback):
         self.bar: Progress | None = None
         self.task: TaskID | None = None
         self.shown_at = 0.0
-        self.loss = float("nan")
+        self.total, self.num_batches = torch.zeros(()), 0  # of the epoch
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.console.is_terminal:
@@ -312,17 +312,20 @@ class ProgressLine(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the bar, at most ten times a second."""
-        if time.monotonic() - self.shown_at < 0.1:
+        loss = trainer.callback_metrics.get("train/loss", outputs["loss"])
+        self.total = self.total.to(loss.device) + loss.detach()  # a number is asked for once an epoch: asking waits for the device
+        self.num_batches += 1
+        if self.bar is None or self.task is None or time.monotonic() - self.shown_at < 0.1:
             return
         self.shown_at = time.monotonic()
-        self.loss = float(trainer.callback_metrics.get("train/loss", outputs["loss"]))
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=trainer.global_step, description=self._words(trainer))
+        self.bar.update(self.task, completed=trainer.global_step, description=self._words(trainer, float(loss)))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
+        loss = float(self.total) / max(self.num_batches, 1)
+        self.total, self.num_batches = torch.zeros(()), 0
         if self.bar is None and (epoch % max(1, last // 10) == 0 or epoch == last):
-            self.console.print(self._words(trainer), highlight=False)
+            self.console.print(self._words(trainer, loss), highlight=False)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close the bar."""
@@ -334,13 +337,13 @@ class ProgressLine(Callback):
         """Close the bar before a message is printed."""
         self.teardown(trainer, pl_module, "fit")
 
-    def _words(self, trainer: pl.Trainer) -> str:
+    def _words(self, trainer: pl.Trainer, loss: float) -> str:
         name = f"val/{self.metric.name}"
         found = trainer.callback_metrics.get(name)
         value = "" if found is None else f"  {name} {self.metric.shown(float(found))}"
         meter = next(callback for callback in trainer.callbacks if isinstance(callback, Meter))  # type: ignore[attr-defined]  # Lightning's
         speed = meter.numbers()["speed/examples_per_second"]
-        return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {self.loss:.4f}{value}  {speed:,.0f} examples/s"
+        return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {loss:.4f}{value}  {speed:,.0f} examples/s"
 
 
 class TrackingLogger(Logger):
