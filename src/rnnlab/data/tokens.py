@@ -28,6 +28,10 @@ INPUT_SPECIALS = SPECIALS[:START]
 """The first words of every vocabulary; those of sequences with ends begin with all of `contracts.SPECIALS`."""
 BLANK = "▁"  # U+2581, as SentencePiece writes it
 UNSPACED = ("zh", "ja", "th")  # languages that put no blanks between words
+UNSPACED_LETTER = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese (Unicode's blocks)."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,15 @@ def tokenize(texts: Iterable[str], settings: TextTokens) -> Iterator[list[str]]:
     if settings.ngrams == 1:
         return lists
     return (list(ngrams_iterator(tokens, settings.ngrams)) for tokens in lists)
+
+
+def unspaced_fraction(texts: Iterable[str]) -> float:
+    """Return which fraction of the letters of these texts is of scripts that put no blanks between words."""
+    num_letters, num_unspaced = 0, 0
+    for text in texts:
+        num_letters += sum(map(str.isalpha, text))
+        num_unspaced += len(UNSPACED_LETTER.findall(text))
+    return num_unspaced / max(num_letters, 1)
 
 
 def moses_words(texts: Iterable[str], language: str) -> Iterator[list[str]]:

@@ -366,10 +366,48 @@ def test_a_text_without_a_word_is_one_unknown_token(tmp_path: Path, make: Make) 
     assert words_of(module, 7) == ["<unk>"]
 
 
+CHINESE = ["这家酒店很好", "房间太小了", "位置不错 very good", "再也不会来了"]
+THAI = ["โรงแรมนี้ดีมาก", "ห้องเล็กเกินไป", "อาหารเช้าอร่อย", "ไม่ดีเลย"]
+ENGLISH = ["a fine hotel 酒店", "the room was small", "the place is very good", "never again"]
+BY_SCRIPT = "a token is a character: most letters are of scripts without blanks between words (set by data.prepare.tokens)"
+
+
+def to_look_at(module: TextData) -> list[str]:
+    return [text for name, text in module.describe() if name == "look at"]
+
+
+def numbered(texts: list[str]) -> list[Row]:
+    return [(f"{text}{number}", "good" if place % 2 else "bad", "") for number in range(9) for place, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(("texts", "kind"), [(CHINESE, "char"), (THAI, "char"), (ENGLISH, "word")])
+def test_what_a_token_is_follows_from_the_script_unless_it_is_said(tmp_path: Path, make: Make, texts: list[str], kind: str) -> None:
+    file = write(tmp_path / "t.csv", numbered(texts))
+    module = set_up(make(file))
+    assert module.prepare.tokens == module.reader().prepare.tokens == kind
+    assert to_look_at(module) == [BY_SCRIPT] * (kind == "char")
+    other = make(write(tmp_path / "other.csv", numbered(ENGLISH)))
+    other.setup_as_test(module.reader())
+    assert other.prepare.tokens == kind  # as in training, whatever the other texts look like
+    assert set_up(make(file, prepare__tokens="word")).prepare.tokens == "word"
+
+
+def test_texts_that_the_tokens_do_not_fit_are_pointed_at(tmp_path: Path, make: Make) -> None:
+    texts = [text.replace(" ", "") for text in CHINESE]
+    single, unknown = to_look_at(set_up(make(write(tmp_path / "t.csv", numbered(texts)), prepare__tokens="word")))
+    assert single == "most texts are one word token: if they have no blanks between words, set data.prepare.tokens=char"
+    assert (
+        unknown == "100% of the test tokens are unknown, which data.prepare.tokens=subword or a lower data.loader.min_frequency may change"
+    )
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"prepare__tokens": "chars"}, r"data.prepare.tokens=chars is not allowed\. Did you mean 'char'\? Allowed: word, char, subword$"),
+        (
+            {"prepare__tokens": "chars"},
+            r"data.prepare.tokens=chars is not allowed\. Did you mean 'char'\? Allowed: auto, word, char, subword$",
+        ),
         ({"prepare__ngrams": 0}, r"data.prepare.ngrams=0 is not allowed: it should be greater than or equal to 1$"),
         ({"prepare__tokens": "subword", "prepare__ngrams": 2}, r"data.prepare.ngrams=2 goes with data.prepare.tokens=word or char"),
         ({"loader__word_dropout": 1.0}, r"data.loader.word_dropout=1.0 is not allowed: it should be less than 1$"),

@@ -7,7 +7,7 @@ then from training texts alone. The data module (below) splits, fits the vocabul
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, final
 
@@ -29,8 +29,9 @@ from rnnlab.data.sources.catalogue import CORPORA
 from rnnlab.data.splits import assign_splits, refuse_unseen_labels
 from rnnlab.data.text import readers
 from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_texts, hash_texts
-from rnnlab.data.tokens import INPUT_SPECIALS, TextTokens, TokenMeta, Vocabulary, index, tokenize
+from rnnlab.data.tokens import INPUT_SPECIALS, TextTokens, TokenMeta, Vocabulary, index, tokenize, unspaced_fraction
 
+MOST = 0.5
 TextSplit = Literal["auto", "official", "random"]
 
 
@@ -43,7 +44,7 @@ class TextPrepare:
     split_column: str | None
     delimiter: str | None
     has_header: bool
-    tokens: Literal["word", "char", "subword"]
+    tokens: Literal["auto", "word", "char", "subword"]
     ngrams: PositiveInt
     subword_size: PositiveInt
     is_lower: bool
@@ -55,8 +56,14 @@ class TextPrepare:
 
     @property
     def cutting(self) -> TextTokens:
-        """What a token is."""
-        return TextTokens(self.tokens, self.ngrams, self.subword_size, self.is_lower)
+        """What a token is; while nobody knows the texts (`auto`), words."""
+        return TextTokens("word" if self.tokens == "auto" else self.tokens, self.ngrams, self.subword_size, self.is_lower)
+
+    def settled(self, texts: Sequence[str]) -> "TextPrepare":
+        """Return the same with `auto` decided: characters where most letters are of scripts without blanks between words, else words."""
+        if self.tokens != "auto":
+            return self
+        return replace(self, tokens="char" if unspaced_fraction(texts) > MOST else "word")
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,7 @@ class TextMeta(TokenMeta):
 
     label_names: tuple[str, ...]
     odd: dict[str, int]
+    tokens: Literal["word", "char", "subword"]
 
 
 @final
@@ -195,7 +203,10 @@ class TextData(SplitData, LabelledData):
         super().__post_init__()
         self.cutting = self.prepare.cutting  # refuses, too
         self.subwords: bytes | None = None
-        if self.loader.vectors is not None and self.prepare.tokens != "word":
+        self._refuse_vectors()
+
+    def _refuse_vectors(self) -> None:
+        if self.loader.vectors is not None and self.prepare.tokens not in ("auto", "word"):
             raise ValueError(f"data.loader.vectors are of words, but data.prepare.tokens={self.prepare.tokens}: leave one of them out")
 
     # -- where the data are --------------------------------------------------------------------------------------------
@@ -226,7 +237,8 @@ class TextData(SplitData, LabelledData):
             train = without_duplicates(contents, rows)[0]["train"] if self.loader.drop_duplicates else rows["train"]
             subwords = tokens.train_subwords(table["text"].iloc[train], self.prepare.subword_size, is_lower=self.prepare.is_lower)
         odd = {name.removeprefix("num_").replace("_", " "): count for name, count in self.odd.items()}
-        prepare(table, self.prepare, subwords, folder, {**meta, "settings": asdict(self.prepare), "odd": odd})
+        settings = self.prepare.settled(table["text"].tolist())
+        prepare(table, settings, subwords, folder, {**meta, "settings": asdict(settings), "tokens": settings.tokens, "odd": odd})
 
     # -- what the data are ---------------------------------------------------------------------------------------------
 
@@ -247,6 +259,7 @@ class TextData(SplitData, LabelledData):
     def setup_as_test(self, reader: InputReader) -> None:
         assert isinstance(reader, TextReader)
         self.subwords = None if reader.subwords is None else tokens.model_from_text(reader.subwords)
+        self.prepare = replace(self.prepare, tokens=reader.prepare.tokens)
         self.prepared = self.ensure_prepared()
         self._open(self.prepared)
         self.number_labels(reader.label_names, self.prepared.examples["label"])
@@ -256,7 +269,10 @@ class TextData(SplitData, LabelledData):
         self.take_all_as_test()
 
     def _open(self, prepared: Prepared) -> None:
-        meta = prepared.meta_as(TokenMeta)
+        meta = prepared.meta_as(TextMeta)
+        self.was_chosen = self.prepare.tokens == "auto" and meta.tokens != "word"
+        self.prepare = replace(self.prepare, tokens=meta.tokens)
+        self._refuse_vectors()
         self.types = meta.types
         self.subwords = self.subwords if meta.subwords is None else tokens.model_from_text(meta.subwords)
 
@@ -302,12 +318,29 @@ class TextData(SplitData, LabelledData):
                 f"{len(self.vocabulary) - len(INPUT_SPECIALS):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}",
             ),
             ("odd", ("; ".join(f"{count:,} {name}" for name, count in odd.items()) or "nothing") + dropped),
+            *(("look at", words) for words in self._look_at()),
         ]
 
-    def _unknown(self) -> str:
+    def _look_at(self) -> list[str]:
+        """Say what of the tokens a person may want otherwise."""
+        found, kind, unknown = [], self.prepare.tokens, self._unknown_fractions().get("test", 0.0)
+        if self.was_chosen:
+            found.append("a token is a character: most letters are of scripts without blanks between words (set by data.prepare.tokens)")
+        if (self.data.lengths <= 1).mean() > MOST and kind != "char":
+            found.append(f"most texts are one {kind} token: if they have no blanks between words, set data.prepare.tokens=char")
+        if unknown > MOST:
+            other = "char" if kind == "subword" else "subword"
+            cure = f"data.prepare.tokens={other} or a lower data.loader.min_frequency"
+            found.append(f"{unknown:.0%} of the test tokens are unknown, which {cure} may change")
+        return found
+
+    def _unknown_fractions(self) -> dict[Split, float]:
+        """Return which fraction of each split's tokens is unknown."""
         by_text = np.add.reduceat(self.numbers[self.data.values] == UNKNOWN, self.data.offsets[:-1], dtype=np.int64)
-        shares = [(split, by_text[rows].sum() / max(1, self.data.lengths[rows].sum())) for split, rows in self.rows.items() if len(rows)]
-        return ", ".join(f"{split} {share:.1%}" for split, share in shares)
+        return {split: by_text[rows].sum() / max(1, self.data.lengths[rows].sum()) for split, rows in self.rows.items() if len(rows)}
+
+    def _unknown(self) -> str:
+        return ", ".join(f"{split} {fraction:.1%}" for split, fraction in self._unknown_fractions().items())
 
     def reader(self) -> TextReader:
         subwords = None if self.subwords is None else tokens.model_to_text(self.subwords)
