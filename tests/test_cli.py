@@ -81,7 +81,7 @@ def test_a_misspelt_word_is_refused_with_the_nearest_valid_one(words: str, messa
             r"^callbacks.checkpoint.monitor=val/acuracy is never logged. Did you mean 'val/accuracy'\? Logged: val/loss",
         ),
         ("seed=-1", r"^seed=-1 is not allowed"),
-        ("name=../x", r"^name='../x': a run's name holds small letters"),
+        ("name=../x", r"^name='../x': a run's name holds letters"),
         ("resume=nosuchrun data.source=x", r"^resume=nosuchrun takes that run's recorded configuration: leave out data.source=x"),
         ("resume=nosuchrun", r"^run=nosuchrun: there is no such run in sqlite:///"),
         ("data.source=/no/such/folder", r"^data.source=/no/such/folder: no such folder or file, nor a named source"),
@@ -246,7 +246,13 @@ def test_a_path_may_hold_blanks_and_letters_of_any_language(path: str) -> None:
 def test_what_hydra_understands_is_left_to_it() -> None:
     for word in ("input=[a.wav,b.wav]", "model=gru,lstm", "seed=1", "--multirun", "filter='quoted'", 'data.source="quoted"'):
         assert quoted(word) == word
-    for word in ("optimizer.lr=interval(0.1,0.2)", "+study.space={optimizer.lr:{low:1,high:2}}", "seed=range(0,5)", "+a={x:[1,2],y:'b'}"):
+    for word in (
+        "optimizer.lr=interval(0.1,0.2)",
+        "+study.space={optimizer.lr:{low:1,high:2}}",
+        "seed=range(0,5)",
+        "+a={x:[1,2],y:'b'}",
+        "+study.space={a.b:[3,5],c:{low:1,high:2,log:true}}",
+    ):
         assert quoted(word) == word
 
 

@@ -27,7 +27,7 @@ from rnnlab.settings import TrainSettings
 from rnnlab.tracking.parents import Parent, Plan, finished_run
 from rnnlab.tracking.tracker import connect, find_runs
 from rnnlab.training.identity import identity
-from rnnlab.training.recipes import check, find_data
+from rnnlab.training.recipes import check, experiment_of, find_data
 
 STUDY = "memory"
 NUM_SEEDS, NUM_NEEDED = 5, 4
@@ -200,7 +200,7 @@ def open_parent(data: str, settings: Sequence[str], lengths: Sequence[int], budg
         composed.study,
         "python experiments/memory/run.py",
     )
-    return Parent.open(connect(composed.tracking.uri, root()), plan, [composed])
+    return Parent.open(connect(composed.tracking.uri, root()), plan, [composed], [experiment_of(composed)])
 
 
 def main() -> None:

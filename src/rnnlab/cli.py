@@ -184,11 +184,27 @@ def _parts_in_quotes(value: str, is_name: bool) -> str:
     """Quote what the grammar refuses or would take for a number that it is not, item by item of a list or of several values."""
     if value.startswith("[") and value.endswith("]"):
         return f"[{_parts_in_quotes(value[1:-1], is_name)}]"
-    items = re.split(r",(?![^\[({'\"]*[\])}'\"])", value)  # commas within brackets or quotes part nothing
+    items = _items(value)
     if len(items) > 1:
         return ",".join(_parts_in_quotes(item.strip(), is_name) for item in items)
     is_other_number = re.fullmatch(r"0\d+", value) or (is_name and value.isdigit())
     return _in_quotes(value) if is_other_number or not (_is_quoted(value) or _is_taken(value)) else value
+
+
+def _items(value: str) -> list[str]:
+    """Split at commas that are not within brackets or quotes."""
+    items, depth, quote = [""], 0, ""
+    for character in value:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        depth += (character in "[({") - (character in "])}") if not quote else 0
+        if character == "," and not depth and not quote:
+            items.append("")
+        else:
+            items[-1] += character
+    return items if not depth and not quote else [value]  # what is not balanced is one text
 
 
 def _is_taken(value: str) -> bool:

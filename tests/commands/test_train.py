@@ -303,3 +303,30 @@ def test_data_that_changed_since_are_not_resumed(compose: Callable[..., TrainSet
     with pytest.raises(ConfigError, match=r"the data have changed since \(test_hash other is now "):
         run.train(compose(f"resume={recorded.name}"))
     assert mlflow_client.get_run(recorded.name).info.status == "KILLED"
+
+
+def test_ones_own_files_have_experiments_and_names_of_their_own(compose: Callable[..., TrainSettings], root: Path, tmp_path: Path) -> None:
+    rows = ["text,label", *(f"{word} {number},{word}" for number in range(12) for word in ("good", "bad"))]
+    for name in ("reviews.csv", "酒店.csv"):
+        (tmp_path / name).write_text("\n".join(rows), encoding="utf-8")
+        run.train(
+            compose("model=baseline", "data=text", f"data.source='{tmp_path / name}'", "baseline.kind=mean", "tracking.log_model=false")
+        )
+    names = {experiment.name: experiment.experiment_id for experiment in client(root).search_experiments()}
+    for stem in ("reviews", "酒店"):
+        (found,) = client(root).search_runs([names[f"text-{stem}"]])
+        assert found.info.run_name == f"baseline-mean-text-{stem}-s0"
+
+
+def test_the_line_of_an_epoch_tells_the_mean_loss_of_its_batches(
+    compose: Callable[..., TrainSettings], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("trainer.limit_train_batches=4", "trainer.limit_val_batches=1", "trainer.limit_test_batches=1", "tracking.log_every_n_steps=1")
+    run.train(compose("model=srnn", "data=adding", "epochs=2", "model.recurrence.hidden_size=4", *small, "tracking.experiment=epoch_lines"))
+    shown = [float(loss) for loss in re.findall(r"epoch \d/2  loss (\S+)", capsys.readouterr().err)]
+    experiment = client(root).get_experiment_by_name("epoch_lines")
+    assert experiment is not None
+    (found,) = client(root).search_runs([experiment.experiment_id])
+    losses = [metric.value for metric in client(root).get_metric_history(found.info.run_id, "train/loss")]
+    assert len(losses) == 8
+    assert shown == pytest.approx([sum(losses[:4]) / 4, sum(losses[4:]) / 4], abs=1e-4)

@@ -28,7 +28,7 @@ from rnnlab.training.fitting import evaluate_both, fit, make_model
 from rnnlab.training.identity import identity
 from rnnlab.training.launching import is_leader, is_worker
 from rnnlab.training.process import quieten, tune_process
-from rnnlab.training.recipes import Recipes, check, find_data
+from rnnlab.training.recipes import Recipes, check, experiment_of, find_data
 from rnnlab.training.recording import record, run_name
 from rnnlab.training.trainer import chosen_by
 
@@ -164,7 +164,7 @@ def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: Se
     which = f"-t{study.job.trial.number}" if study.job.trial else f"-{study.job.setting}" if study.job.setting else ""
     name = (settings.run.name or run_name(settings, data.name_parts(), model)) + which
     given = {key: value for key, value in tags.items() if value}
-    return Tracker.start(client, settings.tracking.experiment or data.name, name, settings.paths, given)
+    return Tracker.start(client, experiment_of(settings), name, settings.paths, given)
 
 
 def refuse_changed_data(client: Client, run_id: str, data: SequenceDataModule) -> None:

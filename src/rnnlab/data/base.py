@@ -1,5 +1,6 @@
 """The base class of data modules: where data come from, checked splits, hashes, and loaders over prepared arrays."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -22,6 +23,8 @@ from rnnlab.data.splits import SplitKind
 from rnnlab.settings import Paths
 
 Split = Literal["train", "val", "test"]
+MOST_CHARACTERS = 40
+"""Of the name of one's own data in the name of a run."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -67,8 +70,18 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         self.console = Console(stderr=True, soft_wrap=True)
 
     def name_parts(self) -> list[str]:
-        """Return what the name of a run says of these settings, beside the data's name."""
-        return []
+        """Return what the name of a run says of these settings, beside the data's name: of one's own data the file's or folder's."""
+        own = self.own_name(self.source)
+        return [own] if own else []
+
+    @classmethod
+    def own_name(cls, source: str) -> str:
+        """Return the name of one's own file or folder without its ending; nothing of a named source and of the sample."""
+        if source in ("sample", "generated") or source in cls.upstreams:
+            return ""
+        path = Path(source).expanduser().absolute()
+        stem = path.name if path.is_dir() else path.name.partition(".")[0] or path.name
+        return re.sub(r"[^\w-]", "_", stem.lower())[:MOST_CHARACTERS]
 
     # -- where the data are --------------------------------------------------------------------------------------------
 

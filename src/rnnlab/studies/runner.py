@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from rnnlab.cli import FLAGS, as_composed
+from rnnlab.cli import FLAGS, as_composed, quoted
 from rnnlab.config import ConfigError
 from rnnlab.contracts import DataSpec
 from rnnlab.settings import TrainSettings, TrialId
@@ -97,7 +97,7 @@ class Runner:
 
     def _complete(self, job: Job, trial: TrialId | None) -> list[str]:
         """Return a job's words with what ties it to the study."""
-        experiment = [f"tracking.experiment={self.parent.experiment}"] if not job.settings.tracking.experiment else []
+        experiment = [quoted(f"tracking.experiment={self.parent.experiment}")] if not job.settings.tracking.experiment else []
         own = [f"study.parent={self.parent.run_id}", f"study.name={self.parent.plan.name}"]
         return [*job.words, *experiment, *own, *([f"study.trial={trial}"] if trial else [])]
 

@@ -31,6 +31,7 @@ from rnnlab.studies.search import Tuning
 from rnnlab.studies.trials import read_space
 from rnnlab.tracking.parents import Parent, Plan
 from rnnlab.tracking.tracker import NAME_PATTERN, connect
+from rnnlab.training.recipes import experiment_of
 
 console = Console(stderr=True, soft_wrap=True)
 AT_ONCE = ("submitit_local",)
@@ -78,7 +79,8 @@ class Sweep:
         kept = [word for word in runner.fixed if not word.startswith(("study.", "hydra", "tracking.", "paths."))]
         plan = Plan(name, runner.axes, kept, study, shlex.join(["python", "src/train.py", *sys.argv[1:]]))
         with FileLock(self._locks() / f"parent-{plan.key}.lock"):
-            runner.parent = Parent.open(runner.client, plan, [job.settings for job in jobs])
+            every = [job.settings for job in jobs]
+            runner.parent = Parent.open(runner.client, plan, every, {experiment_of(settings) for settings in every})
         with self._closing():
             if study.search.tuning_trials:
                 jobs = tuning.tuned(jobs)

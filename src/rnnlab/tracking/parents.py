@@ -6,7 +6,7 @@ Its artifact `study.json` lists every job by identity, so that a comparison find
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,11 @@ class Parent:
         self.searches: dict[str, str] = {}
 
     @classmethod
-    def open(cls, client: Client, plan: Plan, jobs: list[TrainSettings]) -> "Parent":
-        """Find the parent of a study, or make it (by one process at a time)."""
+    def open(cls, client: Client, plan: Plan, jobs: list[TrainSettings], experiments: Collection[str]) -> "Parent":
+        """Find the parent of a study, or make it (by one process at a time); it is in the jobs' experiment, where all have one."""
         paths = jobs[0].paths
         data = list(dict.fromkeys(settings.choices.data for settings in jobs))
-        names = {settings.data.name for settings in jobs}
-        experiment = jobs[0].tracking.experiment or (names.pop() if len(names) == 1 else plan.name)
+        experiment = next(iter(experiments)) if len(experiments) == 1 else plan.name
         found = find_runs(client, f"tags.study_key = '{plan.key}'")
         if found:
             tracker = Tracker.resume(client, found[0].info.run_id, paths)

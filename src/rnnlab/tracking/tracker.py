@@ -46,6 +46,9 @@ LONGEST_PARAMETER = 500
 """Characters of a parameter's value that every tracking store takes."""
 HEARTBEAT_EVERY_S = 30.0
 NAME_PATTERN = re.compile(r"[a-z0-9_-]+")
+"""Of studies, which have folders and locks of their name."""
+RUN_NAME = re.compile(r"[\w-]+")
+"""Of runs, which may be named after files of any language."""
 
 
 class TrackingError(ValueError):
@@ -123,8 +126,8 @@ class Tracker:
     @classmethod
     def start(cls, client: MlflowClient, experiment: str, name: str, paths: Paths, tags: Mapping[str, str]) -> "Tracker":
         """Create a run that has these tags from its first moment, and the folder for what it writes."""
-        if not NAME_PATTERN.fullmatch(name):
-            raise TrackingError(f"name={name!r}: a run's name holds small letters, digits, - and _ only")
+        if not RUN_NAME.fullmatch(name):
+            raise TrackingError(f"name={name!r}: a run's name holds letters, digits, - and _ only")
         run = client.create_run(experiment_id(client, experiment, paths.root), run_name=name, tags={**tags, **_process()})
         tracker = cls(client, run.info.run_id, name, paths.outputs / run.info.run_id)
         tracker._settle(paths.home, run)

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import cast
 
 import pytorch_lightning as pl
 import torch
@@ -72,6 +73,15 @@ def find_data(settings: TrainSettings) -> SequenceDataModule:
     if not settings.study.job.parent:  # a study has described its data before its jobs
         describe(data)
     return data
+
+
+def experiment_of(settings: TrainSettings) -> str:
+    """Return the name of the experiment of a run: that which is asked for, or the data's; one's own files have experiments of their own."""
+    if settings.tracking.experiment:
+        return settings.tracking.experiment
+    module = cast(type[SequenceDataModule], settings.data.recipe().func)
+    own = module.own_name(str(settings.data.values.get("source", "sample")))
+    return f"{settings.data.name}-{own}" if own else settings.data.name
 
 
 def describe(data: SequenceDataModule) -> None:

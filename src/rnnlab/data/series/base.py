@@ -176,7 +176,7 @@ class WindowedData(SequenceDataModule, ABC):
             raise ValueError(f"data.loader.augment.shift={shift} leaves nothing of windows of {self.window} {self.step}s: give less")
 
     def name_parts(self) -> list[str]:
-        return [f"f{self.fold}"] if self.num_folds > 1 else []
+        return [*super().name_parts(), *([f"f{self.fold}"] if self.num_folds > 1 else [])]
 
     # -- what a subclass says ------------------------------------------------------------------------------------------
 

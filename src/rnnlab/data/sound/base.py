@@ -151,7 +151,7 @@ class SoundData(SplitData, ABC):
             _refuse_mel_only(self.loader)
 
     def name_parts(self) -> list[str]:
-        return [f"f{self.fold}"] if self.split == "speaker" else []
+        return [*super().name_parts(), *([f"f{self.fold}"] if self.split == "speaker" else [])]
 
     # -- normalisation -------------------------------------------------------------------------------------------------
 
