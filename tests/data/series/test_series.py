@@ -11,6 +11,7 @@ import yaml
 
 from rnnlab.config import Config, recipe
 from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series, read_numbers
+from rnnlab.data.tables import Writing
 from rnnlab.paths import HOME
 from rnnlab.settings import Paths
 
@@ -149,7 +150,7 @@ def test_unknown_targets_make_no_window_and_are_counted(tmp_path: Path, make: Ma
 def test_rows_in_any_order_and_repeated_times_are_mended_and_counted(tmp_path: Path) -> None:
     frame = table(20)
     shuffled = pd.concat([frame.iloc[10:], frame.iloc[:10], frame.iloc[[3]].assign(load=99.0)])
-    found, notes = read_numbers(write(tmp_path / "t.csv", shuffled), "load", "time", None, None)
+    found, notes = read_numbers(write(tmp_path / "t.csv", shuffled), "load", "time", None, None, Writing())
     assert found["date"].tolist() == frame["time"].tolist() and found["target"].iloc[3] == 99
     odd = notes["odd"]
     assert isinstance(odd, dict) and odd["unsorted rows"] == 11 and odd["rows of a time that comes again (the last is kept)"] == 1

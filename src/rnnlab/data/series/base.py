@@ -23,6 +23,7 @@ from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.series.calendar_splits import Walk, date_splits
 from rnnlab.data.series.indicators import LeakageError, audit_features
 from rnnlab.data.series.windows import Scales, Series, WindowAugment, augment, cut, ends_of, fit_scales, list_windows
+from rnnlab.data.tables import Decimal, Writing
 
 NUM_AUDITED, NUM_CUTS = 2, 2
 MOST_WARNINGS = 5
@@ -57,6 +58,7 @@ class WindowReader(FileReader, ABC):
     horizons: list[int]
     feature_names: tuple[str, ...]
     scales: dict[str, list[float]]
+    writing: Writing = field(default=Writing(), kw_only=True)
 
     @abstractmethod
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
@@ -132,6 +134,10 @@ class WindowedData(SequenceDataModule, ABC):
     """Which of them is tested, 0 the earliest."""
     walk: Walk
     """Whether training takes all earlier dates, or always as many."""
+    decimal: Decimal | None
+    """Whether numbers have a decimal `point` or `comma` (None: as the table shows)."""
+    day_first: bool | None
+    """Whether 03/04/2021 is in April (None: as the table shows)."""
     loader: WindowLoader
     link: Link = field(init=False, default="identity")
     unit: str = field(init=False, default="")
@@ -150,6 +156,13 @@ class WindowedData(SequenceDataModule, ABC):
 
     def name_parts(self) -> list[str]:
         return [f"f{self.fold}"] if self.num_folds > 1 else []
+
+    @property
+    def writing(self) -> Writing:
+        """How the tables write numbers and dates, as settings say, and once read what was found out."""
+        meta = {} if self.prepared is None else self.prepared.meta
+        found = self.found.get("writing", meta.get("writing"))
+        return Writing(**found) if isinstance(found, dict) else Writing(self.decimal, self.day_first)
 
     # -- what a subclass says ------------------------------------------------------------------------------------------
 
@@ -282,6 +295,7 @@ class WindowedData(SequenceDataModule, ABC):
 
     def setup_as_test(self, reader: InputReader) -> None:
         assert isinstance(reader, WindowReader)
+        self.decimal, self.day_first = reader.writing.decimal, reader.writing.day_first
         self.prepared = self.ensure_prepared()
         frames = self.frames(self.prepared)
         series = self._usable([self.series_of(name, frame) for name, frame in frames.items()])

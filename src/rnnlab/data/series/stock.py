@@ -1,7 +1,8 @@
 """`data=stock`: daily prices of one ticker or many, from a named set, the bundled sample, or tables of one's own."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.config import PositiveInt
-from rnnlab.data import tables
+from rnnlab.data import headers, numbers, tables, text_files, times
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.prepared import Json
 from rnnlab.data.series import prices
@@ -18,6 +19,7 @@ from rnnlab.data.series.indicators import FEATURES, Estimator, TargetKind, compu
 from rnnlab.data.series.prices import clean, find_prices
 from rnnlab.data.series.windows import Series
 from rnnlab.data.sources.catalogue import PRICES
+from rnnlab.data.tables import Writing
 
 UNITS: dict[TargetKind, str] = {"return": "%", "close": "", "direction": "", "volatility": "%²"}
 
@@ -33,7 +35,7 @@ class StockReader(WindowReader):
     estimator: Estimator
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        return clean(find_prices(file, None))[0]
+        return clean(find_prices(file, None, self.writing))[0]
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
         return make_series(name, frame, self.target, self.horizons, self.features, self.estimator)
@@ -85,11 +87,11 @@ class StockData(WindowedData):
         return [f"{self.target}{'-'.join(map(str, self.horizon_days))}d", *super().name_parts()]
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found = read_prices(raw, self.tickers)
+        table, self.found = read_prices(raw, self.tickers, self.writing)
         return table
 
     def prepared_key(self, source_hash: str) -> str:
-        files = [Path(str(module.__file__)) for module in (prices, tables)]
+        files = [Path(str(module.__file__)) for module in (headers, numbers, prices, tables, text_files, times)]
         return digest([source_hash, self.tickers, code_hash(*files)])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +115,7 @@ class StockData(WindowedData):
 
     def reader(self) -> StockReader:
         parts = (self.window, self.horizons, self.feature_names, self.scale_lists())
-        return StockReader(*parts, self.target, self.features, self.estimator)
+        return StockReader(*parts, self.target, self.features, self.estimator, writing=self.writing)
 
 
 def features_of(frame: pd.DataFrame, names: list[str] | None) -> pd.DataFrame:
@@ -137,9 +139,13 @@ def make_series(
     )
 
 
-def read_prices(raw: Path, tickers: list[str] | None) -> tuple[pd.DataFrame, Json]:
+def read_prices(raw: Path, tickers: list[str] | None, writing: Writing) -> tuple[pd.DataFrame, Json]:
     """Return one long, clean table of all tickers (series, date, close, ...), and what was odd."""
-    frames, counts, warnings = clean(find_prices(raw, tickers))
+    found = find_prices(raw, tickers, writing)
+    frames, counts, warnings = clean(found)
     table = pd.concat([frame.assign(series=ticker) for ticker, frame in frames.items()], ignore_index=True)
     odd = {name.removeprefix("num_").replace("_", " "): count for name, count in counts.items() if name != "num_rows"}
-    return table, {"odd": odd, "warnings": warnings}
+    notes = sum((Counter(notes) for notes in {prices.file: prices.notes for prices in found}.values()), Counter[str]())
+    ways = [prices.writing for prices in found]
+    used = Writing(*(next((value for value in values if value is not None), None) for values in zip(*map(astuple, ways), strict=True)))
+    return table, {"odd": odd | dict(notes), "warnings": warnings, "writing": asdict(used)}
