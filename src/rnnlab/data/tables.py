@@ -147,15 +147,15 @@ def _choose_delimiter(file: Path, suffix: str, text: str, given: str | None) -> 
         raise ValueError(f"delimiter={given!r} is not a single character that can separate fields, such as , ; | or a tab (\\t)")
     if given is not None or suffix in TAB_SUFFIXES:
         delimiter = given or "\t"
-        if set(_num_fields(text, delimiter)[:1]) == {1} and (other := _look_for_delimiter(text)):
+        if set(_num_fields(text, delimiter)[:1]) == {1} and (other := look_for_delimiter(text)):
             advice = f"it looks separated by {other!r}: give delimiter={other!r}"
             raise ValueError(f"{file} has one column when split at {delimiter!r}; {advice}")
         return delimiter
     is_split_by_commas = suffix == ".csv" and _num_fields(text, ",")[:1] != [1]
-    return "," if is_split_by_commas else _look_for_delimiter(text) or ","
+    return "," if is_split_by_commas else look_for_delimiter(text) or ","
 
 
-def _look_for_delimiter(text: str) -> str:
+def look_for_delimiter(text: str) -> str:
     """Return the delimiter at which the first records fall into equally many fields, more than one; "" if there is none."""
     counts = {delimiter: _num_fields(text, delimiter) for delimiter in DELIMITERS}
     counts["\t"] = _num_fields(text, "\t", csv.QUOTE_NONE) if len(set(counts["\t"])) != 1 else counts["\t"]
@@ -280,7 +280,7 @@ def _check_widths(file: Path, text: str, records: _Records, names: list[str], de
         f"is there a {delimiter!r} in a text that is not in quotes?": True,
     }
     cause = next(words for words, is_so in causes.items() if is_so)
-    other = _look_for_delimiter(text)
+    other = look_for_delimiter(text)
     hint = f" The table also looks separated by {other!r}: if it is, give delimiter={other!r}" if other not in ("", delimiter) else ""
     found = f"found {len(fields)} of {len(names)} fields ({_short(', '.join(names), 400)}) in {len(wrong)} record(s), first here"
     raise ValueError(f"{file}, line {begin}: {found}: {cause}{hint}")
