@@ -5,6 +5,7 @@ zeroes the features of that day. What makes returns meaningless, a close that is
 """
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,6 +66,7 @@ class RawPrices:
             and line (int64), the line in the file.
         notes: what was odd in the file, counted.
         writing: how its numbers and dates were found to be written.
+        names: what the columns are called in the file; that of tickers too, where there is one.
     """
 
     ticker: str
@@ -72,6 +74,7 @@ class RawPrices:
     frame: pd.DataFrame
     notes: dict[str, int]
     writing: Writing
+    names: dict[str, str]
 
 
 def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS_SHOWN) -> list[RawPrices]:
@@ -130,15 +133,17 @@ def _wanted(found: dict[str, RawPrices], ticker: str, path: Path) -> RawPrices:
 
 def _read(file: Path, writing: Writing) -> list[RawPrices]:
     table, date, _ = find_times(read_table(file), "date", DATE_NAMES)
+    column, tickers = _tickers(table)
     names = {name: match_column(table, name, others, is_needed=name == "close") for name, others in NUMBER_NAMES.items()}
     found = {name: names[name] for name in ("close", *names) if names[name] is not None}
     local = _without_offsets(table, date)
     used = Writing(find_decimal(table, map(str, found.values()), writing.decimal), find_day_first(local, date, writing.day_first))
     numbers = {name: as_numbers(table, str(column), used.decimal).to_numpy() for name, column in found.items()}
     frame = pd.DataFrame({"date": as_times(local, date, used.day_first).to_numpy(), **numbers, "line": table.lines})
-    parts = [(str(ticker), part) for ticker, part in frame.groupby(_tickers(table), sort=True)]
+    parts = [(str(ticker), part) for ticker, part in frame.groupby(tickers, sort=True)]
     frames = {ticker: part.dropna(axis="columns", how="all").assign(close=part["close"]) for ticker, part in parts}
-    return [RawPrices(ticker, file, part, table.notes, used) for ticker, part in frames.items()]
+    called = {"date": date, "ticker": column or "", **{name: str(column) for name, column in found.items()}}
+    return [RawPrices(ticker, file, part, table.notes, used, called) for ticker, part in frames.items()]
 
 
 def _without_offsets(table: Table, column: str) -> Table:
@@ -147,8 +152,8 @@ def _without_offsets(table: Table, column: str) -> Table:
     return replace(table, frame=table.frame.assign(**{column: texts}))
 
 
-def _tickers(table: Table) -> np.ndarray:
-    """Name the ticker of each row."""
+def _tickers(table: Table) -> tuple[str | None, np.ndarray]:
+    """Return the column of tickers, if there is one, and the ticker of each row."""
     for name in TICKER_NAMES:
         column = match_column(table, name, (), is_needed=False)
         if column is None or table.frame[column].eq("").all():
@@ -156,9 +161,9 @@ def _tickers(table: Table) -> np.ndarray:
         named = table.frame[column].str.strip().to_numpy(str)
         if (named == "").any():
             raise ValueError(f"{table.file}, line {table.lines[named == ''][0]}: the {column} is empty")
-        return named
+        return column, named
     stem = Path(table.file.name.removesuffix(".gz")).stem
-    return np.full(len(table.frame), stem.split("_")[0] or stem)
+    return None, np.full(len(table.frame), stem.split("_")[0] or stem)
 
 
 def clean(raw: Sequence[RawPrices]) -> tuple[dict[str, pd.DataFrame], dict[str, int], list[str]]:
@@ -235,7 +240,8 @@ def _keep_closes(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int],
             row = frame[is_wrong].iloc[0]
             raise ValueError(
                 f"{prices.file}, line {row['line']}: the {name} of {prices.ticker} is {row[name]}; returns of a price of {row[name]} on "
-                f"{_day(frame[is_wrong])} do not exist: mend or remove that row ({is_wrong.sum()} such row(s))"
+                f"{_day(frame[is_wrong])} do not exist: mend or remove that row ({is_wrong.sum()} such row(s)); or, where prices may fall "
+                f"so low, forecast the {name} by its changes: {_as_series(prices, name)}"
             )
     is_without = frame[names].isna().any(axis=1)
     counts["num_without_close"] += int(is_without.sum())
@@ -244,6 +250,13 @@ def _keep_closes(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int],
     if is_without.any():
         warnings.append(f"{prices.ticker}: {is_without.sum()} row(s) without a close were dropped (first {_day(frame[is_without])})")
     return frame[~is_without].reset_index(drop=True)
+
+
+def _as_series(prices: RawPrices, name: str) -> str:
+    """Return the command that forecasts a column of prices as any number over time, from its last value."""
+    words = {"source": prices.file, "target_column": prices.names[name], "time_column": prices.names["date"]}
+    words |= {"series_column": prices.names["ticker"]} if prices.names["ticker"] else {}
+    return shlex.join(["python", "src/train.py", "data=series", *(f"data.{key}={value}" for key, value in words.items())])
 
 
 def _blank_impossible(frame: pd.DataFrame, counts: dict[str, int]) -> None:

@@ -10,11 +10,13 @@ import pandas as pd
 from rnnlab.config import PositiveInt
 from rnnlab.data import headers, numbers, tables, text_files, times
 from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.inputs import InputReader
 from rnnlab.data.numbers import as_numbers, find_decimal, share_of_numbers
 from rnnlab.data.prepared import Json
 from rnnlab.data.series.base import WindowedData, WindowReader
 from rnnlab.data.series.windows import Series
 from rnnlab.data.tables import Table, Writing, match_column, read_table
+from rnnlab.data.targets import console
 from rnnlab.data.times import as_times, find_day_first, find_times
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "day", "时间", "日期", "交易日期")
@@ -36,7 +38,8 @@ class SeriesReader(WindowReader):
     has_calendar: bool
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        table, _ = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates, self.writing)
+        table, found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates, self.writing)
+        tell_unused(file.name, found)
         return {str(name): part.drop(columns="series").reset_index(drop=True) for name, part in table.groupby("series")}
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
@@ -86,6 +89,13 @@ class SeriesData(WindowedData):
         table, self.found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates, self.writing)
         return table
 
+    def setup_as_test(self, reader: InputReader) -> None:
+        """Take the columns that the run took, by name, whatever their order and whatever else there is."""
+        assert isinstance(reader, SeriesReader)
+        self.covariates = reader.covariates
+        super().setup_as_test(reader)
+        tell_unused(Path(self.source).name, self.found)
+
     def prepared_key(self, source_hash: str) -> str:
         files = [Path(str(module.__file__)) for module in (headers, numbers, tables, text_files, times)]
         columns = [self.target_column, self.time_column, self.series_column, self.covariates]
@@ -101,9 +111,15 @@ class SeriesData(WindowedData):
     def target_names(self) -> tuple[str, ...]:
         return tuple(f"target_{steps}" for steps in self.horizons)
 
+    @property
+    def used_covariates(self) -> list[str]:
+        """The columns that help, as the run's table names them."""
+        own = {"target": "", "target_": "target", **dict.fromkeys(CALENDAR, "")}
+        return [column for name in self.feature_names if (column := own.get(name, name))]
+
     def reader(self) -> SeriesReader:
         parts = (self.window, self.horizons, self.feature_names, self.scale_lists())
-        columns = (self.target_column, self.time_column, self.series_column, self.covariates)
+        columns = (self.target_column, self.time_column, self.series_column, self.used_covariates)
         return SeriesReader(*parts, *columns, self.has_calendar, writing=self.writing)
 
 
@@ -130,7 +146,15 @@ def read_numbers(
         raise ValueError(f"{file}: the column {target!r} holds fewer than two finite numbers")
     counts, frame = _ordered(frame)
     warnings = [f"columns without numbers were passed over: {', '.join(passed)}"] if passed else []
-    return frame, {"odd": {**counts, **table.notes}, "warnings": warnings, "writing": asdict(Writing(decimal, day_first))}
+    unused = [] if covariates is None else [name for name in _covariates(table, None, {target, series, *joined})[0] if name not in names]
+    odd = {**counts, **table.notes}
+    return frame, {"odd": odd, "warnings": warnings, "writing": asdict(Writing(decimal, day_first)), "unused": unused}
+
+
+def tell_unused(file: str, found: Json) -> None:
+    """Say on stderr which columns of numbers a table has that the run does not take."""
+    if isinstance(unused := found.get("unused"), list) and unused:
+        console().print(f"{file}: left out the columns {', '.join(map(repr, unused))}, which the run was not trained on")
 
 
 def _covariates(table: Table, wanted: list[str] | None, taken: set[str | None]) -> tuple[list[str], list[str]]:
@@ -174,6 +198,9 @@ def features_of(frame: pd.DataFrame, has_calendar: bool) -> pd.DataFrame:
     numbers = frame.drop(columns="date")
     filled = numbers.ffill(limit=MAX_REPEATS).fillna(numbers.expanding().mean())
     return filled.assign(**_calendar(frame["date"])) if has_calendar else filled
+
+
+CALENDAR = tuple(f"{circle}_{kind}" for circle in ("time_of_day", "weekday", "yearday") for kind in ("sin", "cos"))
 
 
 def _calendar(times: pd.Series) -> dict[str, np.ndarray]:
