@@ -4,32 +4,17 @@ import csv
 import gzip
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.data.conftest import Write, table_of
 
-from rnnlab.data import tables
-from rnnlab.data.tables import Table, as_numbers, as_times, match_column, read_table
-
-Write = Callable[..., Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def written(content: str | bytes, name: str = "t.csv") -> Path:
-        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-        return tmp_path / name
-
-    return written
-
-
-def table_of(**columns: list[str]) -> Table:
-    """Make a table as if read, its records in lines 2, 3, ..."""
-    frame = pd.DataFrame({name: pd.Series(values, dtype="str") for name, values in columns.items()})
-    return Table(Path("t.csv"), frame, np.arange(2, 2 + len(frame)), ",", {})
+from rnnlab.data import text_files
+from rnnlab.data.numbers import as_numbers
+from rnnlab.data.tables import Table, match_column, read_table
+from rnnlab.data.times import as_times
 
 
 def rows(table: Table) -> list[list[str]]:
@@ -157,7 +142,8 @@ def test_a_file_with_many_such_lines_is_read_as_windows_1252_throughout(write: W
         (b"a,b\n", r"t\.csv has a header but no rows$"),
         (b"a,b\n1,\x00\n", r"t\.csv is not a text table: line 2 holds a NUL byte"),
         ("a,b\n".encode("utf-16-le"), r"NUL byte.*give its encoding if it is UTF-16"),
-        (b"PK\x03\x04rest", r"t\.csv is an Excel workbook .* export the sheet as CSV"),
+        (b"PK\x03\x04rest", r"t\.csv cannot be read \(.*zip.*\): get it anew"),
+        (b"\xd0\xcf\x11\xe0rest", r"t\.csv is an Excel workbook .* export the sheet as CSV"),
         (b"PAR1rest", r"t\.csv is a Parquet .* export it as CSV"),
         (b"\x89PNG\r\n\x1a\n", r"t\.csv is a picture"),
         (gzip.compress(b"a\n1\n", mtime=0), r"t\.csv is packed: unpack it"),
@@ -178,7 +164,7 @@ def test_what_cannot_be_opened_is_named(write: Write, tmp_path: Path, monkeypatc
     for damaged in (b"a,b\n1,2\n", gzip.compress(b"a,b\n" * 99)[:-9]):
         with pytest.raises(ValueError, match=r"t\.csv\.gz cannot be read \(.+\): get it anew"):
             read_table(write(damaged, "t.csv.gz"))
-    monkeypatch.setattr(tables, "MOST_UNPACKED_BYTES", 10)
+    monkeypatch.setattr(text_files, "MOST_UNPACKED_BYTES", 10)
     with pytest.raises(ValueError, match=r"holds more than 10 bytes"):
         read_table(write(gzip.compress(b"a\n" * 999), "t.csv.gz"))
 
@@ -196,7 +182,6 @@ def test_what_cannot_be_opened_is_named(write: Write, tmp_path: Path, monkeypatc
         ("t.csv", 'a,b\n1,2\n3,"x\n5,6\n', 3, r"\('\"x'\) is never closed"),
         ("t.csv", 'a,b\n"x\ny","z\n5,6\n', 3, r"\('\"z'\) is never closed"),
         ("t.csv", 'a,b\n1,"x\n2,"y"\n', 2, r"\('\"x'\) is closed in line 3 by a quote with neither ',' nor a line end after it"),
-        ("t.tsv", 'a\tb\nx\t1\n"Great" film\t1\n', 3, r"""\('"Great" film'\) is closed in line 3 by .* neither '\\t' nor"""),
         ("t.csv", 'a,b\r\n"x\r\ny",""\r\n"p" q,""\r\n', 4, r"""\('"p" q'\) is closed in line 4 by"""),
     ],
 )
@@ -214,15 +199,33 @@ def test_a_quoted_field_may_run_over_100_lines_and_no_more(write: Write) -> None
         read_table(write('a,b\n1,2\n"q\nr","' + "x\n" * 100 + '"\n'))
 
 
-@pytest.mark.parametrize(("name", "sep"), [("t.tsv", "\t"), ("t.csv", ",")])
 @pytest.mark.parametrize("turn", [1, -1])
-def test_two_stray_quotes_do_not_swallow_the_rows_between_them(write: Write, name: str, sep: str, turn: int) -> None:
+def test_two_stray_quotes_do_not_swallow_the_rows_between_them(write: Write, turn: int) -> None:
     texts = ["text", "fine", '"Great film', "dull", 'and so on"', "fine too", "dull too"]
-    lines = [sep.join([text, label][::turn]) for text, label in zip(texts, ["label", *"101010"], strict=True)]
-    with pytest.raises(
-        ValueError, match=rf"{name}, line 3: the quoted field that begins here .* runs over 3 lines, which look like records"
-    ):
-        read_table(write("\n".join(lines) + "\n", name))
+    fields = [[text, label][::turn] for text, label in zip(texts, ["label", *"101010"], strict=True)]
+    with pytest.raises(ValueError, match=r"t\.csv, line 3: the quoted field that begins here .* runs over 3 lines, which look like"):
+        read_table(write("\n".join(",".join(row) for row in fields) + "\n"))
+    table = read_table(write("\n".join("\t".join(row) for row in fields) + "\n", "t.tsv"))
+    assert rows(table) == fields[1:]
+    assert table.notes == {"fields that begin with a quote, read as text": 1}
+    assert rows(read_table(write("\n".join(",".join(row) for row in fields) + "\n"), quoting="none")) == fields[1:]
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "t.txt"])
+def test_where_tabs_separate_quotes_are_text(write: Write, name: str) -> None:
+    lines = ['"Go," he said.\tEin "Wort"', '"So." "So do I."\t"', '"closed"\t""', 'plain\t5"']
+    table = read_table(write("\n".join(lines) + "\n", name), has_header=False)
+    assert rows(table) == [line.split("\t") for line in lines]
+
+
+def test_where_tabs_separate_quotes_enclose_fields_if_the_whole_file_shows_it(write: Write) -> None:
+    doubled = 'a\tb\n"say ""x"""\t1\nplain\t2\n'
+    all_enclosed = '"a"\t"b"\n"x"\t"1"\n"y"\t"2"\n'
+    over_lines = 'a\tb\n"x\ny"\t1\nz\t2\n'
+    found = [rows(read_table(write(text, "t.tsv"))) for text in (doubled, all_enclosed, over_lines)]
+    assert found == [[['say "x"', "1"], ["plain", "2"]], [["x", "1"], ["y", "2"]], [["x\ny", "1"], ["z", "2"]]]
+    assert rows(read_table(write(doubled, "t.tsv"), quoting="none"))[0] == ['"say ""x"""', "1"]
+    assert rows(read_table(write('a\tb\n"x"\t1\n', "t.tsv"), quoting="csv")) == [["x", "1"]]
 
 
 def test_a_poem_with_a_comma_in_each_line_is_one_text(write: Write) -> None:
@@ -334,98 +337,6 @@ def test_a_missing_column_is_named_with_those_there_are_and_a_guess() -> None:
         match_column(table_of(text=["x"], lable=["x"]), "label", ["class", "y"], key="data.label")
     with pytest.raises(ValueError, match=r"^t\.csv lacks a column 'label'; it has: q\. Rename one$"):
         match_column(table_of(q=["x"]), "label")
-
-
-def test_numbers_are_read_exactly_and_what_is_unknown_is_nan() -> None:
-    texts = ["1", " -2.5 ", "+1", "1e-3", ".5", "5.", "0.1", "179769313486231570000e288", "", "NA", "n/a", "NaN", "null", "None", "-", " "]
-    numbers = as_numbers(table_of(x=texts), "x")
-    expected = [1, -2.5, 1, 0.001, 0.5, 5, 0.1, 1.7976931348623157e308] + [np.nan] * 8
-    np.testing.assert_array_equal(numbers, expected)
-    assert (numbers.dtype, numbers.name) == (np.float64, "x")
-
-
-def test_written_numbers_come_back_bit_by_bit(write: Write) -> None:
-    values = np.random.default_rng(0).normal(size=500) * 10.0 ** np.arange(-250, 250)
-    np.testing.assert_array_equal(as_numbers(read_table(write(pd.DataFrame({"x": values}).to_csv(index=False))), "x"), values)
-
-
-@pytest.mark.parametrize(
-    ("value", "advice"),
-    [
-        ("1,234.5", r"neither thousands separators nor decimal commas are read"),
-        ("3,5", r"neither thousands separators nor decimal commas are read"),
-        *[
-            (value, r"write a finite number alone")
-            for value in ("inf", "-Infinity", "1_000", "$5", "5%", "0x10", "\u0661", "1 2", "True", "--")
-        ],
-    ],
-)
-def test_what_is_no_number_is_named_with_its_line(value: str, advice: str) -> None:
-    with pytest.raises(ValueError, match=r"^t\.csv, line 4: 'x' holds '.+', which is no number \(2 such rows\): " + advice) as caught:
-        as_numbers(table_of(x=["1", "", value, "2", value]), "x")
-    assert f"holds {value!r}" in str(caught.value)
-
-
-def test_a_number_beyond_the_largest_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"line 3: 'x' holds '1e999', which is too large for a number: "):
-        as_numbers(table_of(x=["1", "1e999"]), "x")
-
-
-@pytest.mark.parametrize(
-    ("texts", "expected"),
-    [
-        (["2020-01-31", " 2020-02-29 "], ["2020-01-31", "2020-02-29"]),
-        (["2020-01-31", "2020-01-31 10:00:00", "2020-01-31T10:00", "2020-01-31 10:00:00.123456789"],
-         ["2020-01-31", "2020-01-31T10", "2020-01-31T10", "2020-01-31T10:00:00.123456"]),
-        (["2020-01-31T10:00:00Z", "2020-01-31 10:00:00+01:00", "2020-01-01 00:30-0130"],
-         ["2020-01-31T10", "2020-01-31T09", "2020-01-01T02:00"]),
-        (["2020-1-5", "2020-12-05", "2020-1-31 9:05"], ["2020-01-05", "2020-12-05", "2020-01-31T09:05"]),
-        (["2020/01/31", "2020/2/1"], ["2020-01-31", "2020-02-01"]),
-        (["1/2/2020", "01/31/2020 9:30"], ["2020-01-02", "2020-01-31T09:30"]),
-        (["1/2/2020", "31/01/2020"], ["2020-02-01", "2020-01-31"]),
-        (["01.02.2020", "31.01.2020"], ["2020-02-01", "2020-01-31"]),
-        (["05/05/2020", "6/6/2020 12:00"], ["2020-05-05", "2020-06-06T12"]),
-        (["20200131", "19590101"], ["2020-01-31", "1959-01-01"]),
-        (["1580428800", "1580515200"], ["2020-01-31", "2020-02-01"]),
-        (["1580428800123", "1580515200000"], ["2020-01-31T00:00:00.123", "2020-02-01"]),
-        (["1959", "2020"], ["1959-01-01", "2020-01-01"]),
-        (["1949-01", "1949-12"], ["1949-01-01", "1949-12-01"]),
-    ],
-)  # fmt: skip
-def test_times_are_read_in_all_ways_of_writing_them(texts: list[str], expected: list[str]) -> None:
-    times = as_times(table_of(date=texts), "date")
-    assert times.to_numpy().tolist() == np.array(expected, dtype="datetime64[us]").tolist()
-    assert (str(times.dtype), times.name) == ("datetime64[us]", "date")
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        (["2020-01-31", "2020-13-45", "2020-02-30"], r"line 3: 'date' holds '2020-13-45', which is no date \(2 such rows\): write it"),
-        (["2020-01-31", "soon"], r"line 3: 'date' holds 'soon', which is no date: "),
-        (["2020-01-31", " "], r"line 3: 'date' holds ' ', which is empty: give each row its date"),
-        (["2020-01-31 25:00"], r"line 2: .* is no date"),
-        (["01/31/20"], r"line 2: 'date' holds '01/31/20', which is no date"),
-        (["1/31/2020", "40/13/2020"], r"line 3: 'date' holds '40/13/2020', which is no date"),
-        (["3/3/2020", "1/2/2020", "3/4/2020"],
-         r"line 3: .*'1/2/2020', which may be 2020-01-02 \(month first\) or 2020-02-01 \(day first\), .* \(2 such rows\): write ISO dates"),
-        (["01/31/2020", "1/1/2020", "31/01/2020"], r"line 4: .*'31/01/2020', which has the day first, unlike '01/31/2020' in line 2"),
-        (["2020-01-31"] * 2 + ["1580428800"], r"line 4: .*'1580428800', which is written otherwise than '2020-01-31' in line 2: write all"),
-        (["2020-01-31T10:00Z", "2020-01-31T10:00"], r"line 3: .* has no offset from UTC, unlike others: give all"),
-        (["99999999"], r"line 2: .* is no date"),
-        (["0000-00-00"], r"line 2: .* is no date"),
-    ],
-)  # fmt: skip
-def test_what_is_no_time_or_an_unclear_one_is_named_with_its_line(texts: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=rf"^t\.csv, {message}"):
-        as_times(table_of(date=texts), "date")
-
-
-@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"])
-def test_times_that_pandas_writes_are_read_back(form: str) -> None:
-    times = pd.Series(pd.date_range("1899-12-30 23:59:58", periods=400, freq="271h"))
-    found = as_times(table_of(date=times.dt.strftime(form).tolist()), "date")
-    assert (found == times).all()
 
 
 def test_reading_takes_seconds_not_minutes(write: Write) -> None:

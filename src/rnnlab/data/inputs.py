@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from rich.console import Console
 
 from rnnlab.contracts import Batch
 from rnnlab.data.prepared import Json
-from rnnlab.data.tables import TABLE_SUFFIXES, match_column, read_table
+from rnnlab.data.tables import TABLE_SUFFIXES, Quoting, match_column, read_table
 
 ROOM = "rnnlab.data."
 CLASS = "reader"
@@ -93,6 +93,15 @@ class FileReader(InputReader, ABC):
         return [str(file) for item in given for file in find_files(item, self.suffixes, self.files)]
 
 
+class TableFormat(NamedTuple):
+    """A table's column of inputs, and how the table is written: see `read_table`."""
+
+    column: str
+    delimiter: str | None = None
+    has_header: bool = True
+    quoting: Quoting | None = None
+
+
 @dataclass(frozen=True)
 class WrittenReader(InputReader, ABC):
     """Base class of readers whose inputs are written: texts, words, or sequences in letters and numbers."""
@@ -104,9 +113,9 @@ class WrittenReader(InputReader, ABC):
     """Whether answers stand beside inputs line by line, so that no line may be passed over."""
 
     @property
-    def table_format(self) -> tuple[str, str | None, bool]:
-        """A table's column of inputs, the delimiter (None: found out), and whether the first line names the columns."""
-        return self.usual_columns[0], None, True
+    def table_format(self) -> TableFormat:
+        """How a table of inputs is written."""
+        return TableFormat(self.usual_columns[0])
 
     def collect(self, given: Sequence[str], text: str | None) -> list[str]:
         """Return all texts: of a table its column of inputs, of other files and standard input the lines."""
@@ -116,10 +125,14 @@ class WrittenReader(InputReader, ABC):
         if item == "-":
             return self._lines(sys.stdin.read(), "standard input")
         file = find_files(item, TABLE_SUFFIXES, "tables")[0]
+        return self.texts_of(file)
+
+    def texts_of(self, file: Path) -> list[str]:
+        """Return the inputs of a file: of a table its column, of any other the lines."""
         if file.suffix.lower() not in TABLE_SUFFIXES:
             return self._lines(file.read_text(encoding="utf-8-sig", errors="replace"), str(file))
-        wanted, delimiter, has_header = self.table_format
-        table = read_table(file, delimiter=delimiter, has_header=has_header)
+        wanted, delimiter, has_header, quoting = self.table_format
+        table = read_table(file, delimiter=delimiter, has_header=has_header, quoting=quoting)
         column = str(match_column(table, wanted, self.usual_columns if wanted in self.usual_columns[:1] else ()))
         found = table.frame[column]
         if len(empty := table.lines[found.str.strip() == ""]):

@@ -1,60 +1,40 @@
 """The user's own tables (CSV, TSV, JSON lines), read strictly: each record knows its line; nothing is dropped or merged in silence.
 
-As in RFC 4180, in a TSV too, a field that begins with a quote ends with one and has those inside it doubled; any other quote is text.
+As in RFC 4180, a field that begins with a quote ends with one and has those inside it doubled; any other quote is text. Where tabs
+separate, all quotes are text, unless the file as a whole shows that they enclose fields.
 """
 
 import csv
 import difflib
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from rnnlab.data.headers import unstack
+from rnnlab.data.text_files import LINE_END, read_text
+
+Quoting = Literal["none", "csv"]
+Decimal = Literal["point", "comma"]
+
 TABLE_SUFFIXES = {".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}  # in a folder; a table named by itself may be called anything
 TAB_SUFFIXES, JSON_SUFFIXES = {".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 DELIMITERS = "\t,;|"  # where two fit equally well, the one that is rarer in texts
-NA_WORDS = ["", "na", "n/a", "nan", "null", "none", "-"]
-MOST_UNPACKED_BYTES, MOST_FIELD_LINES = 4 * 2**30, 100  # a quoted field over more lines is a quote that was never closed
-MOST_INVALID = 0.5  # share of lines with other than ASCII that may be invalid in a file that still counts as UTF-8
+MOST_FIELD_LINES = 100  # a quoted field over more lines is a quote that was never closed
 SAMPLE, LEAST_ALIKE = 50, 0.9  # records that a delimiter is looked for in, and how many must agree
 
-_LINE_END = re.compile(r"\r\n?|\n")
-_NUMBER = r"(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-_CLOCK = r"(?:[T ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?: ?(?:Z|[+-][0-9]{2}:?[0-9]{2}))?)?"
-_TIMES = {
-    "year first": rf"(?:[0-9]{{4}}-[0-9]{{2}}|[0-9]{{4}}[-/.][0-9]{{1,2}}[-/.][0-9]{{1,2}}{_CLOCK})",
-    "year last": rf"(?:[0-9]{{1,2}}[-/.][0-9]{{1,2}}[-/.][0-9]{{4}}{_CLOCK})",
-    **{kind: f"(?:[0-9]{{{num}}})" for kind, num in {"year": 4, "compact": 8, "seconds": 10, "milliseconds": 13}.items()},
-}
-_TO_ISO = (
-    (r"^([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})", r"\1-\2-\3"),
-    (r"^([0-9]{4})-([0-9])-", r"\1-0\2-"),
-    (r"^([0-9]{4}-[0-9]{2})-([0-9])([T ]|$)", r"\1-0\2\3"),
-    (r"[T ]([0-9]):", r"T0\1:"),
-    (r"(\.[0-9]{6})[0-9]+", r"\1"),  # microseconds are kept, what is finer is cut
-)
-_NO_DATE = ("is no date", "write it as 2020-01-31 or 2020-01-31 10:00:00")
-_FOREIGN = {
-    (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"): "is an Excel workbook (.xlsx, .xls) or a zip archive: export the sheet as CSV, or unpack it",
-    (b"PAR1", b"ARROW1"): "is a Parquet or Arrow file: export it as CSV (pandas: read_parquet or read_feather, then to_csv)",
-    (b"\x1f\x8b", b"\xfd7zXZ", b"BZh91AY", b"\x28\xb5\x2f\xfd"): "is packed: unpack it (by gzip also read if its name ends in .gz)",
-    (b"\x89PNG", b"\xff\xd8\xff", b"%PDF-"): "is a picture or a PDF, not a text table: export the table as CSV",
-    (b"<!doctype html", b"<!DOCTYPE html", b"<html"): "is a web page, not a table: download the raw file that the page shows",
-    (b"version https://git-lfs",): "is a pointer of Git LFS, not the table itself: run `git lfs pull` where it came from",
-}
-_WIDE_MARKS = {"\ufeff".encode(name): name for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")}  # 32 first: it begins like 16
-_WINDOWS = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}  # bytes without meaning are kept
 _QUOTED = r'"[^"]*+(?:""[^"]*+)*+"'
-_QUOTE_ADVICE = 'a field that begins with a quote must end with one and have those in it doubled, like """Great"" film" for "Great" film'
+_QUOTE_ADVICE = (
+    'a field that begins with a quote must end with one and have those in it doubled, like """Great"" film" for "Great" film; where quotes '
+    "are part of texts, set data.prepare.quoting=none"
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +48,22 @@ class Table:
     notes: dict[str, int]  # what was odd and was mended, counted
 
 
+@dataclass(frozen=True)
+class Writing:
+    """How a table writes what may be written in two ways; None where its own columns say it, or where it does not matter.
+
+    Attributes:
+        decimal: whether 1,608 is a little more than one (`comma`) or than a thousand (`point`).
+        day_first: whether 03/04/2021 is in April.
+    """
+
+    decimal: Decimal | None = None
+    day_first: bool | None = None
+
+
+AS_SHOWN = Writing()
+
+
 class _Records(NamedTuple):
     rows: list[list[str]]
     begins: list[int]
@@ -75,21 +71,29 @@ class _Records(NamedTuple):
     num_blank: int
 
 
-def read_table(file: Path, *, delimiter: str | None = None, encoding: str | None = None, has_header: bool = True) -> Table:
+def read_table(
+    file: Path,
+    *,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    has_header: bool = True,
+    quoting: Quoting | None = None,
+) -> Table:
     """Read a table, or say what is wrong with it and where.
 
     Args:
         file: by suffix .tsv and .tab (tabs), .jsonl, .ndjson and .json (one object a line), .csv (commas, or what else separates a header
-            that has none); any other is looked at. All of them may be packed (.gz).
+            that has none); any other is looked at. All of them may be packed (.gz, or alone in a .zip).
         delimiter: a single character, where the suffix does not tell.
         encoding: None for UTF-8, UTF-16 with a byte order mark, and single lines of windows-1252.
         has_header: whether the first record names the columns (a first one without a name is ""); else they are "0", "1", ...
+        quoting: "none" where quotes are text, "csv" where they enclose fields; None for text only where tabs separate, see above.
 
     Raises:
         ValueError: for whatever is not a table of equally long records; says in which line.
     """
-    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
-    text, notes = _decode(file, _read_bytes(file), encoding)
+    text, name, notes = read_text(file, encoding)
+    suffix = Path(name.lower()).suffix
     if not text.strip("\r\n"):
         raise ValueError(f"{file} holds nothing but blank lines: wanted a header and rows")
     if suffix in JSON_SUFFIXES:
@@ -98,9 +102,8 @@ def read_table(file: Path, *, delimiter: str | None = None, encoding: str | None
         separator, names, records = "", *_read_objects(file, text)
     else:
         separator = _choose_delimiter(file, suffix, text, delimiter)
-        names, records = _split_records(file, text, separator, has_header)
-        _refuse_unclosed_quotes(file, text, records, len(names), separator)
-        _check_widths(file, text, records, names, separator)
+        names, records, odd = _split_records(file, text, separator, has_header, quoting)
+        notes |= odd
     if not records.rows:
         raise ValueError(f"{file} has a header but no rows")
     num_long = sum(begin != end for begin, end in zip(records.begins, records.ends, strict=True))
@@ -123,7 +126,7 @@ def match_column(table: Table, wanted: str, aliases: Iterable[str] = (), *, is_n
     if wanted in names:
         return wanted
     for group in ([wanted], aliases):
-        found = [name for name in names if _loosely(name) in map(_loosely, group)]
+        found = [name for name in names if loosely(name) in map(loosely, group)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -132,111 +135,10 @@ def match_column(table: Table, wanted: str, aliases: Iterable[str] = (), *, is_n
     if not is_needed:
         return None
     others = f" (or {', '.join(aliases)})" if aliases else ""
-    close = difflib.get_close_matches(_loosely(wanted), [_loosely(name) for name in names], n=1)
-    guess = "".join(f" Did you mean {name!r}?" for name in names if _loosely(name) in close)
+    close = difflib.get_close_matches(loosely(wanted), [loosely(name) for name in names], n=1)
+    guess = "".join(f" Did you mean {name!r}?" for name in names if loosely(name) in close)
     advice = f", or set {key}=NAME" if key else ""
     raise ValueError(f"{table.file} lacks a column {wanted!r}{others}; it has: {_short(', '.join(names), 400)}.{guess} Rename one{advice}")
-
-
-def as_numbers(table: Table, column: str) -> pd.Series:
-    """Read a column as (N,) float64, NaN where the field is empty or one of NA_WORDS in any case.
-
-    Raises:
-        ValueError: for anything else that is not a finite number with a decimal point; names the line of the first.
-    """
-    texts = table.frame[column].str.strip()
-    is_missing = texts.str.lower().isin(NA_WORDS).to_numpy(bool)
-    is_wrong = ~is_missing & ~texts.str.fullmatch(_NUMBER).to_numpy(bool)
-    advice = "write a finite number alone, with a decimal point, and leave the field empty where it is unknown"
-    if "," in texts.iloc[is_wrong.argmax()]:
-        advice = "neither thousands separators nor decimal commas are read; write 1234.5, not 1,234.5 or 1234,5"
-    _refuse(table, column, is_wrong, "is no number", advice)
-    numbers = np.fromiter(map(float, texts.mask(is_missing, "nan").tolist()), np.float64, len(texts))
-    _refuse(table, column, np.isinf(numbers), "is too large for a number", "leave the field empty where it is unknown")
-    return pd.Series(numbers, name=column)
-
-
-def as_times(table: Table, column: str) -> pd.Series:
-    """Read a column as (N,) datetime64[us] without time zone (UTC where offsets are given), all values written in one way.
-
-    ISO dates with or without a time of day, months (1949-01), years (1959), 20200131, seconds or milliseconds since 1970 (10 or 13 digits),
-    and dates with the year last, where the column as a whole says whether the month or the day comes first.
-
-    Raises:
-        ValueError: for what is empty, no date, written in another way than the rest, or ambiguous; names the line of the first.
-    """
-    texts = table.frame[column].str.strip()
-    _refuse(table, column, texts.eq("").to_numpy(bool), "is empty", "give each row its date, or remove the row")
-    kind = _kind_of_times(table, column, texts)
-    if kind in ("seconds", "milliseconds"):
-        numbers = texts.astype("int64") * (1000 if kind == "seconds" else 1)
-        return pd.to_datetime(numbers, unit="ms").astype("datetime64[us]").rename(column)
-    iso = _with_year_first(table, column, texts) if kind == "year last" else _to_iso(texts)
-    has_offset = iso.str.contains(r":[0-9.]+ ?(?:Z|[+-][0-9:]+)$").to_numpy(bool)
-    is_bare = ~has_offset & has_offset.any()
-    _refuse(table, column, is_bare, "has no offset from UTC, unlike others", "give all times one such as +01:00, or none")
-    times = pd.to_datetime(iso, format="ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
-    _refuse(table, column, times.isna().to_numpy(bool), *_NO_DATE)
-    return times.astype("datetime64[us]").rename(column)
-
-
-def _read_bytes(file: Path) -> bytes:
-    try:
-        data = file.read_bytes()
-        if file.suffix.lower() == ".gz":
-            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MOST_UNPACKED_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        words: dict[type, str] = {
-            FileNotFoundError: "does not exist: check the name",
-            IsADirectoryError: "is a folder: name a table in it (.csv, .tsv, .txt or .jsonl)",
-            PermissionError: "may not be read by this user: change its permissions",
-        }
-        raise ValueError(f"{file} {words.get(type(error), f'cannot be read ({error}): get it anew')}") from error
-    if len(data) > MOST_UNPACKED_BYTES:
-        raise ValueError(f"{file} holds more than {MOST_UNPACKED_BYTES} bytes: split it into smaller tables")
-    if not data:
-        raise ValueError(f"{file} is empty (0 bytes)")
-    if what := [words for marks, words in _FOREIGN.items() if data.startswith(marks)]:
-        raise ValueError(f"{file} {what[0]}")
-    return data
-
-
-def _decode(file: Path, data: bytes, encoding: str | None) -> tuple[str, dict[str, int]]:
-    """Return the text without byte order mark, and what was odd about it."""
-    notes: dict[str, int] = {}
-    encoding = encoding or next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None)
-    try:
-        text = data.decode(encoding or "utf-8")
-    except (LookupError, UnicodeError) as error:
-        if encoding is not None:
-            raise ValueError(f"{file} cannot be read with encoding={encoding!r} ({error}): leave it out, or give the right one") from error
-        text, notes = _decode_mixed(data)
-    notes["byte order mark"] = int(text.startswith("\ufeff"))
-    text = text.removeprefix("\ufeff")
-    if "\x00" in text:
-        line = 1 + len(_LINE_END.findall(text.partition("\x00")[0]))
-        raise ValueError(
-            f"{file} is not a text table: line {line} holds a NUL byte. Export it as CSV, or give its encoding if it is UTF-16"
-        )
-    end = _LINE_END.search(text)
-    if end is not None and end.group() != "\n":
-        notes["CRLF line ends" if end.group() == "\r\n" else "CR line ends"] = 1
-    return text, notes
-
-
-def _decode_mixed(data: bytes) -> tuple[str, dict[str, int]]:
-    """Decode what is not UTF-8 throughout, line by line, or as a whole where too many lines are not."""
-    texts, num_wide, num_invalid = [], 0, 0
-    for line in data.splitlines(keepends=True):
-        num_wide += not line.isascii()
-        try:
-            texts.append(line.decode("utf-8"))
-        except UnicodeDecodeError:
-            num_invalid += 1
-            texts.append(line.decode("latin-1").translate(_WINDOWS))
-    if num_invalid > MOST_INVALID * num_wide:
-        return data.decode("latin-1").translate(_WINDOWS), {"lines not UTF-8 (whole file read as windows-1252)": num_invalid}
-    return "".join(texts), {"lines not UTF-8 (read as windows-1252)": num_invalid}
 
 
 def _choose_delimiter(file: Path, suffix: str, text: str, given: str | None) -> str:
@@ -245,25 +147,27 @@ def _choose_delimiter(file: Path, suffix: str, text: str, given: str | None) -> 
         raise ValueError(f"delimiter={given!r} is not a single character that can separate fields, such as , ; | or a tab (\\t)")
     if given is not None or suffix in TAB_SUFFIXES:
         delimiter = given or "\t"
-        if set(_num_fields(text, delimiter)[:1]) == {1} and (other := _look_for_delimiter(text)):
+        if set(_num_fields(text, delimiter)[:1]) == {1} and (other := look_for_delimiter(text)):
             advice = f"it looks separated by {other!r}: give delimiter={other!r}"
             raise ValueError(f"{file} has one column when split at {delimiter!r}; {advice}")
         return delimiter
     is_split_by_commas = suffix == ".csv" and _num_fields(text, ",")[:1] != [1]
-    return "," if is_split_by_commas else _look_for_delimiter(text) or ","
+    return "," if is_split_by_commas else look_for_delimiter(text) or ","
 
 
-def _look_for_delimiter(text: str) -> str:
+def look_for_delimiter(text: str) -> str:
     """Return the delimiter at which the first records fall into equally many fields, more than one; "" if there is none."""
     counts = {delimiter: _num_fields(text, delimiter) for delimiter in DELIMITERS}
+    counts["\t"] = _num_fields(text, "\t", csv.QUOTE_NONE) if len(set(counts["\t"])) != 1 else counts["\t"]
     shares = {delimiter: num.count(num[0]) / len(num) for delimiter, num in counts.items() if num and num[0] > 1}
     best = max(shares, key=lambda delimiter: shares[delimiter], default="")
     return best if shares.get(best, 0.0) > LEAST_ALIKE else ""
 
 
-def _num_fields(text: str, delimiter: str) -> list[int]:
+def _num_fields(text: str, delimiter: str, quoting: int = csv.QUOTE_MINIMAL) -> list[int]:
     try:
-        return [len(row) for row in islice(filter(None, csv.reader(_lines_of(text), delimiter=delimiter)), SAMPLE + 1)]
+        records = csv.reader(_lines_of(text), delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type]
+        return [len(row) for row in islice(filter(None, records), SAMPLE + 1)]
     except csv.Error:  # a quote that is never closed, which the strict reading says more about
         return []
 
@@ -273,12 +177,37 @@ def _lines_of(text: str) -> Iterator[str]:
     return iter(io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", newline=""))
 
 
-def _split_records(file: Path, text: str, delimiter: str, has_header: bool) -> tuple[list[str], _Records]:
+def _split_records(
+    file: Path, text: str, delimiter: str, has_header: bool, quoting: Quoting | None
+) -> tuple[list[str], _Records, dict[str, int]]:
+    """Return names, records of that many fields, and what was odd about them."""
+    is_text, num_quotes = quoting == "none", 0
+    if delimiter == "\t" and quoting is None and (num_quotes := len(re.findall(r'(?:^|[\t\r\n])"', text))):
+        is_text = _are_quotes_text(file, text)
+    records = _records(file, text, delimiter, csv.QUOTE_NONE if is_text else csv.QUOTE_MINIMAL)
+    odd = {"fields that begin with a quote, read as text": num_quotes} if is_text else {}
+    if not has_header:
+        names = [str(number) for number in range(len(records.rows[0]))]
+    elif (table := unstack(records.rows)) is not None:
+        odd[f"header of {table.num_lines} lines, as programs that download prices write it"] = 1
+        names = _check_names(file, table.names, records.begins[0])
+        begins, ends = ([lines[origin] for origin in table.origins] for lines in (records.begins, records.ends))
+        return names, _Records(table.rows, begins, ends, records.num_blank), odd
+    else:
+        names = _check_names(file, [name.strip() for name in records.rows[0]], records.begins[0])
+        records = _Records(records.rows[1:], records.begins[1:], records.ends[1:], records.num_blank)
+    if not is_text:
+        _refuse_unclosed_quotes(file, text, records, len(names), delimiter)
+    _check_widths(file, text, records, names, delimiter)
+    return names, records, odd
+
+
+def _records(file: Path, text: str, delimiter: str, quoting: int) -> _Records:
     rows: list[list[str]] = []
     begins, ends, begin = [], [], 1
     limit = csv.field_size_limit(len(text))  # long texts are no error
     try:
-        for row in (reader := csv.reader(_lines_of(text), delimiter=delimiter, strict=True)):
+        for row in (reader := csv.reader(_lines_of(text), delimiter=delimiter, strict=True, quoting=quoting)):  # type: ignore[arg-type]
             if row and not (len(row) == 1 and row[0].isspace() and rows and len(rows[0]) > 1):
                 rows.append(row)
                 begins.append(begin)
@@ -288,11 +217,27 @@ def _split_records(file: Path, text: str, delimiter: str, has_header: bool) -> t
         raise ValueError(_quote_trouble(file, text, begin, delimiter)) from error
     finally:
         csv.field_size_limit(limit)
-    num_blank = reader.line_num - (sum(ends) - sum(begins) + len(rows))
-    if has_header:
-        names = _check_names(file, [name.strip() for name in rows[0]], begins[0])
-        return names, _Records(rows[1:], begins[1:], ends[1:], num_blank)
-    return [str(number) for number in range(len(rows[0]))], _Records(rows, begins, ends, num_blank)
+    return _Records(rows, begins, ends, reader.line_num - (sum(ends) - sum(begins) + len(rows)))
+
+
+def _are_quotes_text(file: Path, text: str) -> bool:
+    """Tell from all of a tabbed file whether its quotes are text, as in lists of sentences, or enclose fields, as spreadsheets write them.
+
+    They enclose fields where all that begin with one are closed and have others doubled within, where all fields are so enclosed, or where
+    only then the records are equally long.
+    """
+    as_text = _records(file, text, "\t", csv.QUOTE_NONE)
+    if len({len(row) for row in as_text.rows}) == 1:
+        fields = [field for row in as_text.rows for field in row]
+        quoted = [field for field in fields if field.startswith('"')]
+        is_closed = all(re.fullmatch(_QUOTED, field) for field in quoted)
+        return not (is_closed and (len(quoted) == len(fields) or all('""' in field[1:-1] for field in quoted)))
+    try:
+        enclosed = _records(file, text, "\t", csv.QUOTE_MINIMAL)
+        _refuse_unclosed_quotes(file, text, enclosed, len(enclosed.rows[0]), "\t")
+    except ValueError:
+        return True
+    return len({len(row) for row in enclosed.rows}) > 1
 
 
 def _quote_trouble(file: Path, text: str, begin: int, delimiter: str) -> str:
@@ -302,10 +247,10 @@ def _quote_trouble(file: Path, text: str, begin: int, delimiter: str) -> str:
     place = 0
     while match := field.match(rest, place):
         place = match.end()
-    line = begin + len(_LINE_END.findall(rest[:place]))
+    line = begin + len(LINE_END.findall(rest[:place]))
     first = re.split(rf"[{re.escape(delimiter)}\r\n]", rest[place:], maxsplit=1)[0]
     closed = re.match(_QUOTED, rest[place:])
-    last = line + len(_LINE_END.findall(closed.group() if closed else ""))
+    last = line + len(LINE_END.findall(closed.group() if closed else ""))
     what = f"is closed in line {last} by a quote with neither {delimiter!r} nor a line end after it" if closed else "is never closed"
     return f"{file}, line {line}: the quote that opens here ({_short(first)!r}) {what}; {_QUOTE_ADVICE}"
 
@@ -335,7 +280,7 @@ def _check_widths(file: Path, text: str, records: _Records, names: list[str], de
         f"is there a {delimiter!r} in a text that is not in quotes?": True,
     }
     cause = next(words for words, is_so in causes.items() if is_so)
-    other = _look_for_delimiter(text)
+    other = look_for_delimiter(text)
     hint = f" The table also looks separated by {other!r}: if it is, give delimiter={other!r}" if other not in ("", delimiter) else ""
     found = f"found {len(fields)} of {len(names)} fields ({_short(', '.join(names), 400)}) in {len(wrong)} record(s), first here"
     raise ValueError(f"{file}, line {begin}: {found}: {cause}{hint}")
@@ -355,7 +300,7 @@ def _refuse_unclosed_quotes(file: Path, text: str, records: _Records, width: int
         is_even = {len(part) for part in parts} == {width}
         is_like_records = is_even and any({part[place] for part in parts} <= values for place, values in enumerate(known))
         for field in records.rows[row]:
-            num_lines = 1 + len(_LINE_END.findall(field))
+            num_lines = 1 + len(LINE_END.findall(field))
             if num_lines > MOST_FIELD_LINES or (num_lines > 1 and is_like_records):
                 why = "which look like records" if is_like_records else f"more than {MOST_FIELD_LINES}"
                 what = f"the quoted field that begins here ({_short(field)!r}) runs over {num_lines} lines, {why}"
@@ -399,42 +344,7 @@ def _read_object(place: str, line: str) -> dict[str, str]:
     return fields
 
 
-def _kind_of_times(table: Table, column: str, texts: pd.Series) -> str:
-    """Return the key of _TIMES that most values follow; refuse those that don't."""
-    fits = {kind: texts.str.fullmatch(pattern).to_numpy(bool) for kind, pattern in _TIMES.items()}
-    kind = max(fits, key=lambda kind: int(fits[kind].sum()))
-    is_wrong = ~fits[kind]
-    if any(fit[is_wrong.argmax()] for fit in fits.values()):
-        why = f"is written otherwise than {texts[fits[kind].argmax()]!r} in line {table.lines[fits[kind].argmax()]}"
-        _refuse(table, column, is_wrong, why, "write all in one way")
-    _refuse(table, column, is_wrong, *_NO_DATE)
-    return kind
-
-
-def _to_iso(texts: pd.Series) -> pd.Series:
-    for pattern, replacement in _TO_ISO:
-        texts = texts.str.replace(pattern, replacement, regex=True)
-    return texts
-
-
-def _with_year_first(table: Table, column: str, texts: pd.Series) -> pd.Series:
-    """Rewrite 01/31/2020 or 31/01/2020 as ISO, in whichever of the two orders all values allow."""
-    date, orders = r"^([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})", (r"\3-\1-\2", r"\3-\2-\1")
-    month_first, day_first = (_to_iso(texts.str.replace(date, order, regex=True)) for order in orders)
-    by_month, by_day = (pd.to_datetime(iso.str.slice(0, 10), format="%Y-%m-%d", errors="coerce") for iso in (month_first, day_first))
-    is_month, is_day = by_month.notna().to_numpy(bool), by_day.notna().to_numpy(bool)
-    _refuse(table, column, ~(is_month | is_day), *_NO_DATE)
-    if is_month.all() and is_day.all():
-        is_open = (by_month != by_day).to_numpy(bool)
-        readings = " (month first) or ".join(f"{dates[is_open.argmax()]:%Y-%m-%d}" for dates in (by_month, by_day))
-        _refuse(table, column, is_open, f"may be {readings} (day first), and no other row decides", "write ISO dates such as 2020-01-31")
-    elif not is_month.all() and not is_day.all():
-        why = f"has the day first, unlike {texts[is_day.argmin()]!r} in line {table.lines[is_day.argmin()]}"
-        _refuse(table, column, ~is_month, why, "write ISO dates such as 2020-01-31")
-    return month_first if is_month.all() else day_first
-
-
-def _refuse(table: Table, column: str, is_wrong: np.ndarray, why: str, advice: str) -> None:
+def refuse_rows(table: Table, column: str, is_wrong: np.ndarray, why: str, advice: str) -> None:
     """Raise, naming the first row that is wrong, if any is."""
     if is_wrong.any():
         value, line = _short(table.frame[column].iloc[is_wrong.argmax()]), table.lines[is_wrong.argmax()]
@@ -446,5 +356,6 @@ def _short(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def _loosely(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).casefold()
+def loosely(name: str) -> str:
+    """Return a name without case, blanks, hyphens, underscores and the brackets of MetaTrader's <CLOSE>."""
+    return re.sub(r"[\s_<>-]", "", name).casefold()

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from tests.data.bundled import through_json
 
 from rnnlab.baselines.base import BaselineSettings
 from rnnlab.config import Config, recipe
 from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series, read_numbers
+from rnnlab.data.tables import Writing
 from rnnlab.evaluation.evaluate import evaluate
 from rnnlab.models.baseline import Baseline
 from rnnlab.paths import HOME
@@ -152,7 +155,7 @@ def test_unknown_targets_make_no_window_and_are_counted(tmp_path: Path, make: Ma
 def test_rows_in_any_order_and_repeated_times_are_mended_and_counted(tmp_path: Path) -> None:
     frame = table(20)
     shuffled = pd.concat([frame.iloc[10:], frame.iloc[:10], frame.iloc[[3]].assign(load=99.0)])
-    found, notes = read_numbers(write(tmp_path / "t.csv", shuffled), "load", "time", None, None)
+    found, notes = read_numbers(write(tmp_path / "t.csv", shuffled), "load", "time", None, None, Writing())
     assert found["date"].tolist() == frame["time"].tolist() and found["target"].iloc[3] == 99
     odd = notes["odd"]
     assert isinstance(odd, dict) and odd["unsorted rows"] == 11 and odd["rows of a time that comes again (the last is kept)"] == 1
@@ -316,3 +319,51 @@ def test_a_raw_table_is_forecast_from_its_last_window_also_where_its_end_is_unkn
     assert names == ["new 2021-03-04T07:00"] and batch.reference is not None
     assert batch.reference.persistence[0, 0] == pytest.approx(frame["load"].iloc[78])
     assert batch.inputs.shape == (1, 6, 2) and batch.inputs.isfinite().all()
+
+
+def test_columns_are_matched_by_name_and_others_left_out_with_a_word(
+    tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = table().assign(sun=np.arange(80) % 7)
+    module = set_up(make(write(tmp_path / "t.csv", frame)))
+    reader = through_json(module.reader())
+    _, expected = reader.read([str(tmp_path / "t.csv")])
+    other = frame.assign(rain=1.5, place="north")[["rain", "sun", "place", "wind", "load", "time"]]
+    _, found = reader.read([str(write(tmp_path / "other.csv", other))])
+    assert torch.equal(found.inputs, expected.inputs)
+    assert "other.csv: left out the columns 'rain', which the run was not trained on" in capsys.readouterr().err
+    ours, theirs = (make(tmp_path / name) for name in ("t.csv", "other.csv"))
+    for one in (ours, theirs):
+        one.setup_as_test(reader)
+    np.testing.assert_array_equal(ours.collate(np.arange(9), 0, False).inputs, theirs.collate(np.arange(9), 0, False).inputs)
+    assert "left out the columns 'rain'" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"less\.csv lacks a column 'wind'; it has: time, load, sun"):
+        reader.read([str(write(tmp_path / "less.csv", frame.drop(columns="wind")))])
+
+
+def test_a_short_table_is_read_as_the_whole_one_was(tmp_path: Path, make: Make) -> None:
+    frame = table(80, "D").assign(load=[f"{1000 + n:,}" for n in range(79)] + ["1,600.5"])
+    frame["time"] = frame["time"].dt.strftime("%m/%d/%Y")
+    reader = through_json(set_up(make(write(tmp_path / "t.csv", frame))).reader())
+    short = frame.iloc[:12]  # 03/01/2021 to 03/12/2021, and commas alone: by itself it would be asked for
+    names, batch = reader.read([str(write(tmp_path / "short.csv", short))])
+    assert names == ["short 2021-03-12"]
+    assert batch.reference is not None and batch.reference.persistence.tolist() == [[1011]]
+    with pytest.raises(ValueError, match=r"may be 1000 \(thousands\) or 1\.000 \(decimal comma\)"):
+        set_up(make(tmp_path / "short.csv", day_first=False, covariates=[]))
+    assert set_up(make(tmp_path / "t.csv", day_first=False)).writing == Writing("point", False)
+
+
+def test_day_and_time_of_day_apart_are_one_time_and_unknown_values_are_counted(tmp_path: Path, make: Make) -> None:
+    times = pd.date_range("2006-12-16 17:20", periods=90, freq="10min")
+    lines = [f"{time:%d/%m/%Y};{time:%H:%M:%S};{'?' if n % 30 == 4 else n};{n / 2}" for n, time in enumerate(times)]
+    (tmp_path / "t.txt").write_text("\n".join(["Date;Time;load;other", *lines]) + "\n")
+    module = set_up(make(tmp_path / "t.txt", window_steps=3))
+    (frame,) = module.frames(module.data).values()
+    assert frame["date"].tolist() == times.tolist()
+    assert frame["target"].isna().sum() == 3 and frame.columns.tolist() == ["date", "target", "other"]
+    odd = dict(module.describe())["odd"]
+    assert odd == (
+        "3 missing values; 90 times joined from the columns 'Date' and 'Time'; 90 dates read with the day first; "
+        "3 fields '?' read as missing"
+    )

@@ -2,6 +2,7 @@
 
 import copy
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from tests.data.bundled import through_json
 
 from rnnlab.config import Config, recipe
 from rnnlab.data.base import SPLITS
@@ -246,3 +248,45 @@ def test_the_sample_is_six_tickers_cut_by_date(make: Make) -> None:
     dates = [module.index["date"].iloc[module.rows[split]] for split in SPLITS]
     assert dates[0].max() < dates[1].min() and dates[1].max() < dates[2].min()
     assert len(module.feature_names) == 14
+
+
+def test_features_that_the_run_does_not_have_are_left_out_and_missing_columns_named(tmp_path: Path, make: Make) -> None:
+    frame = walk("A")
+    (tmp_path / "A.csv").write_text(frame[["close", "date"]].to_csv(index=False))
+    reader = through_json(set_up(make(tmp_path / "A.csv", features=None)).reader())
+    (tmp_path / "more.csv").write_text(frame.assign(high=frame["close"] + 1, low=frame["close"] - 1, sector="x").to_csv(index=False))
+    (_, expected), (_, found) = (reader.read([str(tmp_path / name)]) for name in ("A.csv", "more.csv"))
+    assert torch.equal(found.inputs, expected.inputs)
+    other = make(tmp_path / "more.csv", features=None)
+    other.setup_as_test(reader)
+    assert other.feature_names == reader.feature_names
+    with_volume = through_json(set_up(make(tmp_path / "more.csv", features=None)).reader())
+    with pytest.raises(ValueError, match=r"A lacks the column 'high', which the run was trained on; it has: date, close"):
+        with_volume.read([str(tmp_path / "A.csv")])
+
+
+@pytest.mark.parametrize("name", ["AAPL.csv", "AAPL.zip"])
+def test_exports_of_price_sites_are_read_as_they_are(tmp_path: Path, make: Make, name: str) -> None:
+    frame = walk("A")
+    lines = [f'"{day:%b %d, %Y}","{1000 * close:,.2f}","{num}.50K","0.30%"' for day, close, num in frame.itertuples(index=False)][::-1]
+    text = "\ufeff" + "\n".join(['"Date","Price","Vol.","Change %"', *lines])
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("prices.csv", text)
+    else:
+        (tmp_path / name).write_text(text)
+    module = set_up(make(tmp_path / name))
+    (found,) = module.frames(module.data).values()
+    assert found["date"].tolist() == frame["date"].tolist()
+    np.testing.assert_allclose(found["close"], 1000 * frame["close"], rtol=1e-12)
+    np.testing.assert_allclose(found["volume"], 1000 * frame["volume"] + 500)
+    assert list(module.data.examples["id"]) == ["AAPL"]
+    odd = dict(module.describe())["odd"]
+    assert "80 numbers whose thousands were apart" in odd and "80 numbers in K, M, B" in odd
+
+
+def test_codes_keep_their_zeros(tmp_path: Path, make: Make) -> None:
+    frame = pd.concat([walk(ticker).assign(code=ticker) for ticker in ("000001", "600519")])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert list(set_up(make(tmp_path / "t.csv")).data.examples["id"]) == ["000001", "600519"]
+    assert list(set_up(make(tmp_path / "t.csv", tickers=["000001"])).data.examples["id"]) == ["000001"]

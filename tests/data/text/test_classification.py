@@ -493,6 +493,16 @@ def test_a_raw_text_is_cleaned_truncated_and_its_unknown_words_marked(tmp_path: 
     assert batch.targets.tolist() == [-1, -1] and batch.input_lengths.tolist() == [3, 1]
 
 
+def test_lines_with_their_labels_are_predicted_without_them(tmp_path: Path, make: Make) -> None:
+    reader = reader_of(make, tmp_path)
+    labels = list(reader.label_names)
+    (tmp_path / "own.txt").write_text("".join(f"{label} such a text\n" for label in labels * 10))
+    assert reader.collect([str(tmp_path / "own.txt")], None) == ["such a text"] * 10 * len(labels)
+    others = [f"{word} such a text" for word in ("this", "that") * 10]
+    (tmp_path / "others.txt").write_text("\n".join(others) + "\n")
+    assert reader.collect([str(tmp_path / "others.txt")], None) == others
+
+
 def test_an_empty_raw_text_is_named_by_its_place(tmp_path: Path, make: Make) -> None:
     reader = through_json(set_up(make(write(tmp_path / "t.csv", ROWS))).reader())
     with pytest.raises(ValueError, match=r"^text 2 of 3 is empty: leave it out$"):

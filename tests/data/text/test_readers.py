@@ -1,6 +1,7 @@
 """Claims about lists of texts: what is in a known set or in a user's own files, how it is cleaned, and what of it can be wrong."""
 
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,6 +166,56 @@ def test_a_table_is_read_by_names_that_are_given_or_common(tmp_path: Path, name:
     first = 1 if name.endswith("jsonl") else 2
     assert [row[0] for row in rows] == [f"{name}:{first + place}" for place in range(3)]
     assert [row[1:] for row in rows] == [["good", "yes", "train"], ["bad", "no", "val"], ["fair", "yes", ""]]
+
+
+LINES = [("sci_fi", "Space, again; and again"), ("crime", '"Who did it?" asked the butler'), ("sci_fi", "robots"), ("crime", "a safe")] * 6
+
+
+@pytest.mark.parametrize(
+    ("name", "mark", "delimiter", "num"),
+    [("t.txt", "", None, 24), ("t.txt", "__label__", None, 2), ("t.csv", "", " ", 2), ("t", "", " ", 2), ("t.txt.gz", "", None, 24)],
+)
+def test_lines_that_begin_with_their_label_are_read(tmp_path: Path, name: str, mark: str, delimiter: str | None, num: int) -> None:
+    text = "".join(f"{mark}{label} {words}\n" for label, words in LINES[:num])
+    write(tmp_path, {name: gzip.compress(text.encode()) if name.endswith(".gz") else text})
+    rows, counts = found("own", tmp_path / name, TextColumns(delimiter=delimiter))
+    assert [(row[2], row[1]) for row in rows] == LINES[:num]
+    assert counts["num_lines of a label, a blank and a text"] == num
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("The cat sat\nA dog ran\nThe cow ate\n", r"lacks a column 'text'"),  # few lines, and one word that does not come again
+        ("__label__a __label__b x\n__label__a y\n", r"t\.txt, line 1 has several labels: leave one on each line"),
+    ],
+)
+def test_lines_that_do_not_begin_with_one_label_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path, {"t.txt": text})
+    with pytest.raises(ValueError, match=message):
+        find_texts("own", tmp_path / "t.txt", TextColumns())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "num_odd"),
+    [
+        ("t.tsv", 'qid\tlabel\ttext_a\n1\t1\t"很好\n2\t0\t太差了"\n', 1),  # as ChnSentiCorp is handed round
+        ("t.csv", "标签,评论\n1,很好\n0,太差了\n", 0),
+    ],
+)
+def test_columns_of_chinese_sets_are_known_and_their_quotes_are_text(tmp_path: Path, name: str, content: str, num_odd: int) -> None:
+    rows, counts = found("own", write(tmp_path, {name: content}) / name)
+    assert [row[1].strip('"') for row in rows] == ["很好", "太差了"]
+    assert [row[2] for row in rows] == ["1", "0"]
+    assert sum(counts.values()) == num_odd
+
+
+def test_a_zipped_latin_1_table_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("folder/t.csv", "text,label\nthé glacé,a\nbière,b\n".encode("latin-1"))
+    rows, counts = found("own", tmp_path / "t.zip")
+    assert [row[1] for row in rows] == ["thé glacé", "bière"]
+    assert counts == {"lines not UTF-8 (whole file read as windows-1252)": 2}
 
 
 def test_a_table_without_a_header_has_numbered_columns(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from rnnlab.data.series.windows import (
     list_windows,
     outputs_of,
 )
+from rnnlab.data.tables import Decimal, Writing
 
 NUM_AUDITED, NUM_CUTS = 2, 2
 MOST_WARNINGS = 5
@@ -69,6 +70,7 @@ class WindowReader(FileReader, ABC):
     feature_names: tuple[str, ...]
     scales: dict[str, dict[str, list[float]]]
     link: Link
+    writing: Writing = field(default=Writing(), kw_only=True)
 
     @abstractmethod
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
@@ -159,6 +161,10 @@ class WindowedData(SequenceDataModule, ABC):
     """Which of them is tested, 0 the earliest."""
     walk: Walk
     """Whether training takes all earlier dates, or always as many."""
+    decimal: Decimal | None
+    """Whether numbers have a decimal `point` or `comma` (None: as the table shows)."""
+    day_first: bool | None
+    """Whether 03/04/2021 is in April (None: as the table shows)."""
     loader: WindowLoader
     link: Link = field(init=False, default="identity")
     unit: str = field(init=False, default="")
@@ -177,6 +183,13 @@ class WindowedData(SequenceDataModule, ABC):
 
     def name_parts(self) -> list[str]:
         return [*super().name_parts(), *([f"f{self.fold}"] if self.num_folds > 1 else [])]
+
+    @property
+    def writing(self) -> Writing:
+        """How the tables write numbers and dates, as settings say, and once read what was found out."""
+        meta = {} if self.prepared is None else self.prepared.meta
+        found = self.found.get("writing", meta.get("writing"))
+        return Writing(**found) if isinstance(found, dict) else Writing(self.decimal, self.day_first)
 
     # -- what a subclass says ------------------------------------------------------------------------------------------
 
@@ -313,6 +326,7 @@ class WindowedData(SequenceDataModule, ABC):
 
     def setup_as_test(self, reader: InputReader) -> None:
         assert isinstance(reader, WindowReader)
+        self.decimal, self.day_first = reader.writing.decimal, reader.writing.day_first
         self.prepared = self.ensure_prepared()
         frames = self.frames(self.prepared)
         series = self._usable([self.series_of(name, frame) for name, frame in frames.items()])

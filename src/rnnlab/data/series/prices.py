@@ -5,6 +5,7 @@ zeroes the features of that day. What makes returns meaningless, a close that is
 """
 
 import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +13,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.tables import TABLE_SUFFIXES, Table, as_numbers, as_times, match_column, read_table
+from rnnlab.data.numbers import as_numbers, find_decimal
+from rnnlab.data.tables import AS_SHOWN, TABLE_SUFFIXES, Table, Writing, match_column, read_table
+from rnnlab.data.times import as_times, find_day_first, find_times
 
-TICKER_NAMES = ("ticker", "symbol", "code", "name")  # the first that is there: a table with tickers may also tell companies' names
-DATE_NAMES = ("time", "timestamp", "datetime", "day")
+TICKER_NAMES = ("ticker", "symbol", "code", "ts_code", "股票代码", "代码", "name")
+# The first that is there: a table with tickers may also tell companies' names.
+DATE_NAMES = ("time", "timestamp", "datetime", "day", "trade_date", "日期", "交易日期")
 NUMBER_NAMES: dict[str, tuple[str, ...]] = {  # blanks, hyphens, underscores and case don't matter
-    "open": ("opening price",),
-    "high": (),
-    "low": (),
-    "close": ("closing price", "last", "price", "close/last"),
+    "open": ("opening price", "开盘", "开盘价"),
+    "high": ("最高", "最高价"),
+    "low": ("最低", "最低价"),
+    "close": ("closing price", "last", "price", "close/last", "收盘", "收盘价"),
     "adj_close": ("adjusted close", "adj. close"),
-    "volume": ("vol", "vol."),
+    "volume": ("vol", "vol.", "成交量"),
 }
 COLUMNS = ("date", "open", "high", "low", "close", "volume")
 
@@ -60,14 +64,20 @@ class RawPrices:
         file: where the rows come from.
         frame: date (datetime64), those found of open, high, low, close, adj_close, volume (float64, NaN where empty; close always),
             and line (int64), the line in the file.
+        notes: what was odd in the file, counted.
+        writing: how its numbers and dates were found to be written.
+        names: what the columns are called in the file; that of tickers too, where there is one.
     """
 
     ticker: str
     file: Path
     frame: pd.DataFrame
+    notes: dict[str, int]
+    writing: Writing
+    names: dict[str, str]
 
 
-def find_prices(path: Path, tickers: Sequence[str] | None) -> list[RawPrices]:
+def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS_SHOWN) -> list[RawPrices]:
     """Read the price tables of a file or a folder.
 
     A table with a column ticker, symbol, code or name may hold many tickers; else its ticker is the file's name up to the first `_`.
@@ -75,6 +85,7 @@ def find_prices(path: Path, tickers: Sequence[str] | None) -> list[RawPrices]:
     Args:
         path: one table (CSV, TSV or JSONL), or a folder of them; READMEs and files of other kinds in it are passed over.
         tickers: which to keep, in this order; None keeps all, by name.
+        writing: how numbers and dates are written, where the tables do not show it.
 
     Returns:
         One entry a ticker.
@@ -87,7 +98,7 @@ def find_prices(path: Path, tickers: Sequence[str] | None) -> list[RawPrices]:
         raise ValueError("no ticker is named: name at least one, or leave the list out to keep all")
     found: dict[str, RawPrices] = {}
     for file in _tables(path):
-        for prices in _read(file):
+        for prices in _read(file, writing):
             if prices.ticker in found:
                 raise ValueError(
                     f"{found[prices.ticker].file} and {file} both hold prices of {prices.ticker!r}: join them into one, or remove one"
@@ -120,28 +131,29 @@ def _wanted(found: dict[str, RawPrices], ticker: str, path: Path) -> RawPrices:
     raise ValueError(f"{path} has no prices of {ticker!r}; it has: {', '.join(sorted(found))}.{hint}")
 
 
-def _read(file: Path) -> list[RawPrices]:
-    table = read_table(file)
-    date = match_column(table, "date", DATE_NAMES)
-    close = match_column(table, "close", NUMBER_NAMES["close"])
-    columns = {"date": _local_times(table, str(date)), "close": as_numbers(table, str(close)).to_numpy()}
-    for name, others in NUMBER_NAMES.items():
-        column = None if name == "close" else match_column(table, name, others, is_needed=False)
-        if column is not None:
-            columns[name] = as_numbers(table, column).to_numpy()
-    frame = pd.DataFrame({**columns, "line": table.lines})
-    parts = [(str(ticker), part) for ticker, part in frame.groupby(_tickers(table), sort=True)]
-    return [RawPrices(ticker, file, part.dropna(axis="columns", how="all").assign(close=part["close"])) for ticker, part in parts]
+def _read(file: Path, writing: Writing) -> list[RawPrices]:
+    table, date, _ = find_times(read_table(file), "date", DATE_NAMES)
+    column, tickers = _tickers(table)
+    names = {name: match_column(table, name, others, is_needed=name == "close") for name, others in NUMBER_NAMES.items()}
+    found = {name: names[name] for name in ("close", *names) if names[name] is not None}
+    local = _without_offsets(table, date)
+    used = Writing(find_decimal(table, map(str, found.values()), writing.decimal), find_day_first(local, date, writing.day_first))
+    numbers = {name: as_numbers(table, str(column), used.decimal).to_numpy() for name, column in found.items()}
+    frame = pd.DataFrame({"date": as_times(local, date, used.day_first).to_numpy(), **numbers, "line": table.lines})
+    parts = [(str(ticker), part) for ticker, part in frame.groupby(tickers, sort=True)]
+    frames = {ticker: part.dropna(axis="columns", how="all").assign(close=part["close"]) for ticker, part in parts}
+    called = {"date": date, "ticker": column or "", **{name: str(column) for name, column in found.items()}}
+    return [RawPrices(ticker, file, part, table.notes, used, called) for ticker, part in frames.items()]
 
 
-def _local_times(table: Table, column: str) -> np.ndarray:
-    """Read times without their offset from UTC: a trading day is the exchange's own, in UTC Tokyo's Monday begins on Sunday."""
+def _without_offsets(table: Table, column: str) -> Table:
+    """Take offsets from UTC off: a trading day is the exchange's own, in UTC Tokyo's Monday begins on Sunday."""
     texts = table.frame[column].str.replace(r"(:[0-9]{2}(?:\.[0-9]+)?) ?(?:Z|[+-][0-9]{2}:?[0-9]{2})$", r"\1", regex=True)
-    return as_times(replace(table, frame=table.frame.assign(**{column: texts})), column).to_numpy()
+    return replace(table, frame=table.frame.assign(**{column: texts}))
 
 
-def _tickers(table: Table) -> np.ndarray:
-    """Name the ticker of each row."""
+def _tickers(table: Table) -> tuple[str | None, np.ndarray]:
+    """Return the column of tickers, if there is one, and the ticker of each row."""
     for name in TICKER_NAMES:
         column = match_column(table, name, (), is_needed=False)
         if column is None or table.frame[column].eq("").all():
@@ -149,9 +161,9 @@ def _tickers(table: Table) -> np.ndarray:
         named = table.frame[column].str.strip().to_numpy(str)
         if (named == "").any():
             raise ValueError(f"{table.file}, line {table.lines[named == ''][0]}: the {column} is empty")
-        return named
+        return column, named
     stem = Path(table.file.name.removesuffix(".gz")).stem
-    return np.full(len(table.frame), stem.split("_")[0] or stem)
+    return None, np.full(len(table.frame), stem.split("_")[0] or stem)
 
 
 def clean(raw: Sequence[RawPrices]) -> tuple[dict[str, pd.DataFrame], dict[str, int], list[str]]:
@@ -208,7 +220,7 @@ def _order(prices: RawPrices, counts: dict[str, int], warnings: list[str]) -> pd
         raise ValueError(
             f"{prices.file}, line {frame['line'][is_overruled].iloc[0]}: most dates come several times with other values, first "
             f"{_day(frame[is_overruled])}. Wanted one row a day and ticker: keep the last row of each day, or, if these are several "
-            f"tickers, name their column {', '.join(TICKER_NAMES[:-1])} or {TICKER_NAMES[-1]}"
+            f"tickers, name their column {', '.join(TICKER_NAMES[:3])} or {TICKER_NAMES[-1]}"
         )
     counts["num_conflicts"] += int(is_overruled.sum())
     if is_overruled.any():
@@ -228,7 +240,8 @@ def _keep_closes(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int],
             row = frame[is_wrong].iloc[0]
             raise ValueError(
                 f"{prices.file}, line {row['line']}: the {name} of {prices.ticker} is {row[name]}; returns of a price of {row[name]} on "
-                f"{_day(frame[is_wrong])} do not exist: mend or remove that row ({is_wrong.sum()} such row(s))"
+                f"{_day(frame[is_wrong])} do not exist: mend or remove that row ({is_wrong.sum()} such row(s)); or, where prices may fall "
+                f"so low, forecast the {name} by its changes: {_as_series(prices, name)}"
             )
     is_without = frame[names].isna().any(axis=1)
     counts["num_without_close"] += int(is_without.sum())
@@ -237,6 +250,13 @@ def _keep_closes(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int],
     if is_without.any():
         warnings.append(f"{prices.ticker}: {is_without.sum()} row(s) without a close were dropped (first {_day(frame[is_without])})")
     return frame[~is_without].reset_index(drop=True)
+
+
+def _as_series(prices: RawPrices, name: str) -> str:
+    """Return the command that forecasts a column of prices as any number over time, from its last value."""
+    words = {"source": prices.file, "target_column": prices.names[name], "time_column": prices.names["date"]}
+    words |= {"series_column": prices.names["ticker"]} if prices.names["ticker"] else {}
+    return shlex.join(["python", "src/train.py", "data=series", *(f"data.{key}={value}" for key, value in words.items())])
 
 
 def _blank_impossible(frame: pd.DataFrame, counts: dict[str, int]) -> None:

@@ -1,6 +1,6 @@
 """`data=series`: any table of numbers over time (weather, load, sensors): one column to forecast, the others as covariates."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.config import PositiveInt
-from rnnlab.data import tables
+from rnnlab.data import headers, numbers, tables, text_files, times
 from rnnlab.data.hashing import code_hash, digest
+from rnnlab.data.inputs import InputReader, warn
+from rnnlab.data.numbers import as_numbers, find_decimal, share_of_numbers
 from rnnlab.data.prepared import Json
 from rnnlab.data.series.base import WindowedData, WindowReader
 from rnnlab.data.series.windows import Series
-from rnnlab.data.tables import Table, as_numbers, as_times, match_column, read_table
+from rnnlab.data.tables import Table, Writing, match_column, read_table
+from rnnlab.data.times import as_times, find_day_first, find_times
 
-TIME_NAMES = ("time", "date", "datetime", "timestamp", "day")
+TIME_NAMES = ("time", "date", "datetime", "timestamp", "day", "时间", "日期", "交易日期")
 MAX_REPEATS = 24
 SHARE_OF_NUMBERS = 0.5
 SHARE_REPEATED = 0.3
@@ -34,7 +37,8 @@ class SeriesReader(WindowReader):
     has_calendar: bool
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        table, _ = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates)
+        table, found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates, self.writing)
+        tell_unused(file.name, found)
         return {str(name): part.drop(columns="series").reset_index(drop=True) for name, part in table.groupby("series")}
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
@@ -82,12 +86,20 @@ class SeriesData(WindowedData):
         if raw.is_dir() and self.source != "sample":
             raise ValueError(f"data.source={self.source} is a folder: data=series takes one table (data=stock takes a folder of prices)")
         file = raw / "hourly_load.csv" if self.source == "sample" else raw
-        table, self.found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates)
+        table, self.found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates, self.writing)
         return table
 
+    def setup_as_test(self, reader: InputReader) -> None:
+        """Take the columns that the run took, by name, whatever their order and whatever else there is."""
+        assert isinstance(reader, SeriesReader)
+        self.covariates = reader.covariates
+        super().setup_as_test(reader)
+        tell_unused(Path(self.source).name, self.found)
+
     def prepared_key(self, source_hash: str) -> str:
+        files = [Path(str(module.__file__)) for module in (headers, numbers, tables, text_files, times)]
         columns = [self.target_column, self.time_column, self.series_column, self.covariates]
-        return digest([source_hash, columns, code_hash(Path(str(tables.__file__)), Path(__file__))])
+        return digest([source_hash, columns, code_hash(*files, Path(__file__))])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
         return features_of(frame, self.has_calendar)
@@ -99,13 +111,20 @@ class SeriesData(WindowedData):
     def target_names(self) -> tuple[str, ...]:
         return tuple(f"target_{steps}" for steps in self.horizons)
 
+    @property
+    def used_covariates(self) -> list[str]:
+        """The columns that help, as the run's table names them."""
+        own = {"target": "", "target_": "target", **dict.fromkeys(CALENDAR, "")}
+        return [column for name in self.feature_names if (column := own.get(name, name))]
+
     def reader(self) -> SeriesReader:
         parts = (self.window, self.horizons, self.feature_names, self.scale_lists(), self.link)
-        return SeriesReader(*parts, self.target_column, self.time_column, self.series_column, self.covariates, self.has_calendar)
+        columns = (self.target_column, self.time_column, self.series_column, self.used_covariates)
+        return SeriesReader(*parts, *columns, self.has_calendar, writing=self.writing)
 
 
 def read_numbers(
-    file: Path, target_column: str, time_column: str, series_column: str | None, covariates: list[str] | None
+    file: Path, target_column: str, time_column: str, series_column: str | None, covariates: list[str] | None, writing: Writing
 ) -> tuple[pd.DataFrame, Json]:
     """Return one long table (series, date, target, covariates), sorted, each time once; and what was odd.
 
@@ -114,18 +133,28 @@ def read_numbers(
     """
     table = read_table(file)
     target = str(match_column(table, target_column, key="data.target_column"))
-    time = str(match_column(table, time_column, TIME_NAMES if time_column == TIME_NAMES[0] else (), key="data.time_column"))
+    table, time, joined = find_times(table, time_column, TIME_NAMES if time_column == TIME_NAMES[0] else (), "data.time_column")
     series = None if series_column is None else match_column(table, series_column, key="data.series_column")
-    frame = pd.DataFrame({"date": as_times(table, time), "target": as_numbers(table, target)})
-    names, passed = _covariates(table, covariates, {target, time, series})
+    names, passed = _covariates(table, covariates, {target, series, *joined})
+    day_first = find_day_first(table, time, writing.day_first)
+    decimal = find_decimal(table, [target, *names], writing.decimal)
+    frame = pd.DataFrame({"date": as_times(table, time, day_first), "target": as_numbers(table, target, decimal)})
     for name in names:
-        frame[name if name != "target" else "target_"] = as_numbers(table, name)
+        frame[name if name != "target" else "target_"] = as_numbers(table, name, decimal)
     frame.insert(0, "series", file.stem if series is None else table.frame[series].str.strip())
     if np.isinf(frame["target"]).any() or frame["target"].notna().sum() < 2:
         raise ValueError(f"{file}: the column {target!r} holds fewer than two finite numbers")
     counts, frame = _ordered(frame)
     warnings = [f"columns without numbers were passed over: {', '.join(passed)}"] if passed else []
-    return frame, {"odd": {**counts, **table.notes}, "warnings": warnings}
+    unused = [] if covariates is None else [name for name in _covariates(table, None, {target, series, *joined})[0] if name not in names]
+    odd = {**counts, **table.notes}
+    return frame, {"odd": odd, "warnings": warnings, "writing": asdict(Writing(decimal, day_first)), "unused": unused}
+
+
+def tell_unused(file: str, found: Json) -> None:
+    """Say on stderr which columns of numbers a table has that the run does not take."""
+    if isinstance(unused := found.get("unused"), list) and unused:
+        warn(f"{file}: left out the columns {', '.join(map(repr, unused))}, which the run was not trained on")
 
 
 def _covariates(table: Table, wanted: list[str] | None, taken: set[str | None]) -> tuple[list[str], list[str]]:
@@ -137,9 +166,7 @@ def _covariates(table: Table, wanted: list[str] | None, taken: set[str | None]) 
     for name in table.frame.columns:
         if name in taken or name == "":
             continue
-        is_number = pd.to_numeric(table.frame[name].str.strip(), errors="coerce").notna()
-        is_empty = table.frame[name].str.strip() == ""
-        (used if is_number.sum() > SHARE_OF_NUMBERS * (~is_empty).sum() else passed).append(name)
+        (used if share_of_numbers(table.frame[name]) > SHARE_OF_NUMBERS else passed).append(name)
     return used, passed
 
 
@@ -171,6 +198,9 @@ def features_of(frame: pd.DataFrame, has_calendar: bool) -> pd.DataFrame:
     numbers = frame.drop(columns="date")
     filled = numbers.ffill(limit=MAX_REPEATS).fillna(numbers.expanding().mean())
     return filled.assign(**_calendar(frame["date"])) if has_calendar else filled
+
+
+CALENDAR = tuple(f"{circle}_{kind}" for circle in ("time_of_day", "weekday", "yearday") for kind in ("sin", "cos"))
 
 
 def _calendar(times: pd.Series) -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
 """`data=stock`: daily prices of one ticker or many, from a named set, the bundled sample, or tables of one's own."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -9,15 +10,17 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.config import PositiveInt
-from rnnlab.data import tables
+from rnnlab.data import headers, numbers, tables, text_files, times
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.prepared import Json
+from rnnlab.data.inputs import InputReader
+from rnnlab.data.prepared import Json, Prepared
 from rnnlab.data.series import prices
 from rnnlab.data.series.base import WindowedData, WindowReader
 from rnnlab.data.series.indicators import FEATURES, Estimator, TargetKind, compute_features, daily_variance, persistence, targets
 from rnnlab.data.series.prices import clean, find_prices
 from rnnlab.data.series.windows import Series
 from rnnlab.data.sources.catalogue import PRICES
+from rnnlab.data.tables import Writing
 
 UNITS: dict[TargetKind, str] = {"return": "%", "close": "", "direction": "", "volatility": "%²"}
 
@@ -31,12 +34,28 @@ class StockReader(WindowReader):
     target: TargetKind
     features: list[str] | None
     estimator: Estimator
+    taken: list[str] | None = None
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        return clean(find_prices(file, None))[0]
+        return clean(find_prices(file, None, self.writing))[0]
+
+    def as_taken(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns that all tickers of the run had: of more, a day's variance might be estimated in another way.
+
+        Raises:
+            ValueError: names the first that is missing.
+        """
+        if self.taken is None:
+            return frame
+        if missing := [column for column in self.taken if column not in frame]:
+            raise ValueError(
+                f"{name} lacks the column {missing[0]!r}, which the run was trained on; it has: {', '.join(frame.columns)}: give a table "
+                "with the same columns"
+            )
+        return frame[self.taken]
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
-        return make_series(name, frame, self.target, self.horizons, self.features, self.estimator)
+        return make_series(name, self.as_taken(name, frame), self.target, self.horizons, self.features, self.estimator)
 
 
 @final
@@ -64,6 +83,7 @@ class StockData(WindowedData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.as_taken: Callable[[str, pd.DataFrame], pd.DataFrame] = lambda name, frame: frame
         self.link = "exp" if self.target == "volatility" else "identity"
         self.unit, self.is_direction = UNITS[self.target], self.target == "direction"
         if self.is_direction and len(self.horizon_days) > 1:
@@ -85,11 +105,21 @@ class StockData(WindowedData):
         return [f"{self.target}{'-'.join(map(str, self.horizon_days))}d", *super().name_parts()]
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found = read_prices(raw, self.tickers)
+        table, self.found = read_prices(raw, self.tickers, self.writing)
         return table
 
+    def setup_as_test(self, reader: InputReader) -> None:
+        """Take the columns and features that the run took, whatever else the tables have."""
+        assert isinstance(reader, StockReader)
+        self.features, self.as_taken = reader.features, reader.as_taken
+        super().setup_as_test(reader)
+
+    def frames(self, prepared: Prepared) -> dict[str, pd.DataFrame]:
+        """Return each ticker's prices, of those that the run was trained on where it was another's."""
+        return {name: self.as_taken(name, frame) for name, frame in super().frames(prepared).items()}
+
     def prepared_key(self, source_hash: str) -> str:
-        files = [Path(str(module.__file__)) for module in (prices, tables)]
+        files = [Path(str(module.__file__)) for module in (headers, numbers, prices, tables, text_files, times)]
         return digest([source_hash, self.tickers, code_hash(*files)])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,12 +143,21 @@ class StockData(WindowedData):
 
     def reader(self) -> StockReader:
         parts = (self.window, self.horizons, self.feature_names, self.scale_lists(), self.link)
-        return StockReader(*parts, self.target, self.features, self.estimator)
+        used = [frame for name, frame in self.frames(self.data).items() if name not in self.skipped]
+        columns = [list(frame.columns) for frame in used]
+        taken = columns[0] if all(names == columns[0] for names in columns) else None
+        features = self.features or allowed_features(used[0])
+        return StockReader(*parts, self.target, features, self.estimator, taken, writing=self.writing)
 
 
 def features_of(frame: pd.DataFrame, names: list[str] | None) -> pd.DataFrame:
     """Compute features, all that the table allows where none are named."""
-    return compute_features(frame, names or [name for name, feature in FEATURES.items() if set(feature.needs) <= set(frame.columns)])
+    return compute_features(frame, names or allowed_features(frame))
+
+
+def allowed_features(frame: pd.DataFrame) -> list[str]:
+    """Name the features whose columns a table has."""
+    return [name for name, feature in FEATURES.items() if set(feature.needs) <= set(frame.columns)]
 
 
 def make_series(
@@ -137,9 +176,13 @@ def make_series(
     )
 
 
-def read_prices(raw: Path, tickers: list[str] | None) -> tuple[pd.DataFrame, Json]:
+def read_prices(raw: Path, tickers: list[str] | None, writing: Writing) -> tuple[pd.DataFrame, Json]:
     """Return one long, clean table of all tickers (series, date, close, ...), and what was odd."""
-    frames, counts, warnings = clean(find_prices(raw, tickers))
+    found = find_prices(raw, tickers, writing)
+    frames, counts, warnings = clean(found)
     table = pd.concat([frame.assign(series=ticker) for ticker, frame in frames.items()], ignore_index=True)
     odd = {name.removeprefix("num_").replace("_", " "): count for name, count in counts.items() if name != "num_rows"}
-    return table, {"odd": odd, "warnings": warnings}
+    notes = sum((Counter(notes) for notes in {prices.file: prices.notes for prices in found}.values()), Counter[str]())
+    ways = [prices.writing for prices in found]
+    used = Writing(*(next((value for value in values if value is not None), None) for values in zip(*map(astuple, ways), strict=True)))
+    return table, {"odd": odd | dict(notes), "warnings": warnings, "writing": asdict(used)}

@@ -22,13 +22,14 @@ from rnnlab.data import tokens
 from rnnlab.data.base import Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, WrittenReader, labelled_batch
+from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, labelled_batch
 from rnnlab.data.labelled import LabelledData, natural_order, shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import CORPORA
 from rnnlab.data.splits import assign_splits, refuse_unseen_labels
+from rnnlab.data.tables import Quoting
 from rnnlab.data.text import readers
-from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_texts, hash_texts
+from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_texts, hash_texts, labelled_lines
 from rnnlab.data.tokens import INPUT_SPECIALS, TextTokens, TokenMeta, Vocabulary, index, tokenize, unspaced_fraction
 
 MOST = 0.5
@@ -48,11 +49,12 @@ class TextPrepare:
     ngrams: PositiveInt
     subword_size: PositiveInt
     is_lower: bool
+    quoting: Quoting | None = None  # bundles made before it do not have it
 
     @property
     def columns(self) -> TextColumns:
         """Where a table keeps what."""
-        return TextColumns(self.text_column, self.label_column, self.split_column, self.delimiter, self.has_header)
+        return TextColumns(self.text_column, self.label_column, self.split_column, self.delimiter, self.has_header, self.quoting)
 
     @property
     def cutting(self) -> TextTokens:
@@ -151,8 +153,15 @@ class TextReader(WrittenReader):
         return self.vocabulary
 
     @property
-    def table_format(self) -> tuple[str, str | None, bool]:
-        return self.prepare.text_column, self.prepare.delimiter, self.prepare.has_header
+    def table_format(self) -> TableFormat:
+        return TableFormat(self.prepare.text_column, self.prepare.delimiter, self.prepare.has_header, self.prepare.quoting)
+
+    def texts_of(self, file: Path) -> list[str]:
+        """Return a table's texts, also of lines that begin with one of the labels, as the run's own did."""
+        lines = labelled_lines(file, self.prepare.delimiter)
+        if lines and {clean_text(label) for _, label, _ in lines} <= set(self.label_names):
+            return [text for _, _, text in lines]
+        return super().texts_of(file)
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
         """Turn texts into a batch; name its rows.

@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
-from rnnlab.data.tables import match_column, read_table
+from rnnlab.data.tables import Quoting, match_column, read_table
 
 PairSplit = Literal["auto", "official", "random"]
 Rows = dict[Literal["train", "val", "test"], np.ndarray]
 REPEATED = "training sources also in validation or test"
+SOURCE_NAMES, TARGET_NAMES = ("source", "src", "input"), ("target", "tgt", "output")
 ENDINGS = ("", ".txt", ".gz", ".txt.gz")
 MULTI30K_LANGUAGES = ("en", "de", "fr")
 MULTI30K_PARTS = {"train": "train", "val": "val", "test_2016_flickr": "test"}
@@ -37,6 +38,7 @@ class PairColumns:
         split_column: its name; None for one of SPLIT_COLUMNS where there is one.
         delimiter: between fields; None to find out.
         has_header: whether the first line names the columns; else the first two are the pair.
+        quoting: `none` where quotes are text, `csv` where they enclose fields; None to find out.
     """
 
     source_column: str = "source"
@@ -44,6 +46,7 @@ class PairColumns:
     split_column: str | None = None
     delimiter: str | None = None
     has_header: bool = True
+    quoting: Quoting | None = None
 
 
 class Languages(NamedTuple):
@@ -330,12 +333,12 @@ def _aligned(source: Path, target: Path, name: str, split: str) -> Iterator[_Raw
 
 
 def _from_table(file: Path, languages: Languages, columns: PairColumns, counts: Counter[str]) -> Iterator[_Raw]:
-    table = read_table(file, delimiter=columns.delimiter, has_header=columns.has_header)
+    table = read_table(file, delimiter=columns.delimiter, has_header=columns.has_header, quoting=columns.quoting)
     counts.update(table.notes)
     names = []
     for wanted, default, aliases, place in (
-        (columns.source_column, "source", ("src", "input", languages.source), "0"),
-        (columns.target_column, "target", ("tgt", "output", languages.target), "1"),
+        (columns.source_column, "source", (*SOURCE_NAMES[1:], languages.source), "0"),
+        (columns.target_column, "target", (*TARGET_NAMES[1:], languages.target), "1"),
     ):
         wanted_or_first = place if wanted == default and not columns.has_header else wanted
         names.append(match_column(table, wanted_or_first, aliases if wanted == default else (), key=f"data.prepare.{default}_column"))

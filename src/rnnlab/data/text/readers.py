@@ -20,11 +20,17 @@ import pandas as pd
 
 from rnnlab.data.labelled import natural_order
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
-from rnnlab.data.tables import TABLE_SUFFIXES, Table, match_column, read_table
+from rnnlab.data.tables import JSON_SUFFIXES, TABLE_SUFFIXES, Quoting, Table, look_for_delimiter, match_column, read_table
+from rnnlab.data.text_files import read_text
 
-TEXT_NAMES = ("text", "sentence", "review", "content", "title", "body", "question", "tweet", "message", "headline")
-LABEL_NAMES = ("label", "class", "category", "sentiment", "topic", "target", "y")
+TEXT_NAMES = (
+    *("text", "sentence", "review", "content", "title", "body", "question", "tweet", "message", "headline", "text_a"),
+    *("文本", "内容", "评论", "句子", "正文", "标题"),
+)
+LABEL_NAMES = ("label", "class", "category", "sentiment", "topic", "target", "y", "标签", "类别", "情感", "分类")
 NEWS = ("World", "Sports", "Business", "Sci/Tech")
+FASTTEXT = "__label__"
+MOST_FIRST_WORDS = 0.1  # different first words for each line, in files whose lines begin with their label
 SENTIMENTS = ("negative", "positive")
 
 
@@ -36,8 +42,9 @@ class TextColumns:
         text_column: its name; while it is `text`, the other names in TEXT_NAMES are recognised too.
         label_column: its name; while it is `label`, the other names in LABEL_NAMES are recognised too.
         split_column: its name; None for one of SPLIT_COLUMNS where there is one.
-        delimiter: between fields; None to find out.
+        delimiter: between fields; a blank where each line is a label, a blank and a text; None to find out.
         has_header: whether the first line names the columns.
+        quoting: `none` where quotes are text, `csv` where they enclose fields; None to find out.
     """
 
     text_column: str = "text"
@@ -45,6 +52,7 @@ class TextColumns:
     split_column: str | None = None
     delimiter: str | None = None
     has_header: bool = True
+    quoting: Quoting | None = None
 
 
 class _Raw(NamedTuple):
@@ -310,7 +318,11 @@ def _by_split(folder: Path, tables: list[Path]) -> dict[str, Path]:
 
 def _from_table(file: Path, columns: TextColumns, counts: Counter[str], split: str = "") -> Iterator[_Raw]:
     """Read one table; the split that its file's name says goes before a column."""
-    table = read_table(file, delimiter=columns.delimiter, has_header=columns.has_header)
+    if lines := labelled_lines(file, columns.delimiter):
+        counts["num_lines of a label, a blank and a text"] += len(lines)
+        yield from (_Raw(f"{file.name}:{number}", text, label, split, _place(file, number)) for number, label, text in lines)
+        return
+    table = read_table(file, delimiter=columns.delimiter, has_header=columns.has_header, quoting=columns.quoting)
     counts.update(table.notes)
     text_name, label_name, split_name = _match(table, columns, is_split_known=bool(split))
     num_rows = len(table.frame)
@@ -324,6 +336,28 @@ def _from_table(file: Path, columns: TextColumns, counts: Counter[str], split: s
                 "the column if it says something else, or set data.prepare.split_column to the one that says the split"
             )
         yield _Raw(f"{file.name}:{line}", text, label, SPLIT_WORDS[known] if known else "", _place(file, line))
+
+
+def labelled_lines(file: Path, delimiter: str | None) -> list[tuple[int, str, str]]:
+    """Return number, label and text of lines such as `spam Buy now` or fastText's `__label__spam Buy now`; none for any other file.
+
+    They are so where `delimiter` is a blank, where all begin with fastText's mark, and in a file that is no table by its suffix or its
+    delimiters where all first words are few and come again.
+    """
+    is_table = _table_name(file)[1] in TABLE_SUFFIXES | JSON_SUFFIXES
+    if delimiter not in (None, " ") or (is_table and delimiter is None):
+        return []
+    text, name, _ = read_text(file)
+    lines = [(number, *line.strip().partition(" ")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    firsts = Counter(first for _, first, _, _ in lines)
+    if delimiter is None and not all(first.startswith(FASTTEXT) for first in firsts):
+        is_table = _table_name(Path(name))[1] in TABLE_SUFFIXES | JSON_SUFFIXES or bool(look_for_delimiter(text))
+        are_few = 1 < len(firsts) <= MOST_FIRST_WORDS * len(lines) and min(firsts.values()) > 1
+        if is_table or not are_few:
+            return []
+    if several := [number for number, _, _, rest in lines if rest.startswith(FASTTEXT)]:
+        raise ValueError(f"{_place(file, several[0])} has several labels: leave one on each line")
+    return [(number, first.removeprefix(FASTTEXT), rest) for number, first, _, rest in lines]
 
 
 def _match(table: Table, columns: TextColumns, is_split_known: bool) -> tuple[str | None, str | None, str | None]:

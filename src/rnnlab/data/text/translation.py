@@ -21,13 +21,15 @@ from rnnlab.data import tokens
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import BudgetOrder
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, WrittenReader, untold_batch, warn
+from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, untold_batch, warn
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import PAIRS
+from rnnlab.data.tables import Quoting
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
 from rnnlab.data.text import pairs
 from rnnlab.data.text.pairs import (
     REPEATED,
+    SOURCE_NAMES,
     Languages,
     PairColumns,
     PairSplit,
@@ -60,11 +62,12 @@ class PairPrepare:
     is_joint: bool
     subword_size: PositiveInt
     is_lower: bool
+    quoting: Quoting | None = None  # bundles made before it do not have it
 
     @property
     def columns(self) -> PairColumns:
         """Where a table keeps what."""
-        return PairColumns(self.source_column, self.target_column, self.split_column, self.delimiter, self.has_header)
+        return PairColumns(self.source_column, self.target_column, self.split_column, self.delimiter, self.has_header, self.quoting)
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ class TranslationReader(WrittenReader):
 
     kind = "translation"
     example = 'text="a sentence"'
+    usual_columns = SOURCE_NAMES
     is_aligned = True
 
     prepare: PairPrepare
@@ -171,8 +175,10 @@ class TranslationReader(WrittenReader):
         return [tokens.model_from_text(text) for text in self.subwords]
 
     @property
-    def table_format(self) -> tuple[str, str | None, bool]:
-        return self.prepare.source_column, self.prepare.delimiter, self.prepare.has_header
+    def table_format(self) -> TableFormat:
+        column = self.prepare.source_column
+        is_first = column == self.usual_columns[0] and not self.prepare.has_header
+        return TableFormat("0" if is_first else column, self.prepare.delimiter, self.prepare.has_header, self.prepare.quoting)
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
         """Turn sentences into a batch; name its rows.
