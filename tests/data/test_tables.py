@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnlab.data import tables
+from rnnlab.data import text_files
 from rnnlab.data.tables import Table, as_numbers, as_times, match_column, read_table
 
 Write = Callable[..., Path]
@@ -178,7 +178,7 @@ def test_what_cannot_be_opened_is_named(write: Write, tmp_path: Path, monkeypatc
     for damaged in (b"a,b\n1,2\n", gzip.compress(b"a,b\n" * 99)[:-9]):
         with pytest.raises(ValueError, match=r"t\.csv\.gz cannot be read \(.+\): get it anew"):
             read_table(write(damaged, "t.csv.gz"))
-    monkeypatch.setattr(tables, "MOST_UNPACKED_BYTES", 10)
+    monkeypatch.setattr(text_files, "MOST_UNPACKED_BYTES", 10)
     with pytest.raises(ValueError, match=r"holds more than 10 bytes"):
         read_table(write(gzip.compress(b"a\n" * 999), "t.csv.gz"))
 

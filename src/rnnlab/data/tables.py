@@ -5,11 +5,9 @@ As in RFC 4180, in a TSV too, a field that begins with a quote ends with one and
 
 import csv
 import difflib
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,15 +17,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from rnnlab.data.text_files import LINE_END, read_text
+
 TABLE_SUFFIXES = {".csv", ".tsv", ".tab", ".jsonl", ".ndjson"}  # in a folder; a table named by itself may be called anything
 TAB_SUFFIXES, JSON_SUFFIXES = {".tsv", ".tab"}, {".jsonl", ".ndjson", ".json"}
 DELIMITERS = "\t,;|"  # where two fit equally well, the one that is rarer in texts
 NA_WORDS = ["", "na", "n/a", "nan", "null", "none", "-"]
-MOST_UNPACKED_BYTES, MOST_FIELD_LINES = 4 * 2**30, 100  # a quoted field over more lines is a quote that was never closed
-MOST_INVALID = 0.5  # share of lines with other than ASCII that may be invalid in a file that still counts as UTF-8
+MOST_FIELD_LINES = 100  # a quoted field over more lines is a quote that was never closed
 SAMPLE, LEAST_ALIKE = 50, 0.9  # records that a delimiter is looked for in, and how many must agree
 
-_LINE_END = re.compile(r"\r\n?|\n")
 _NUMBER = r"(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
 _CLOCK = r"(?:[T ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?: ?(?:Z|[+-][0-9]{2}:?[0-9]{2}))?)?"
 _TIMES = {
@@ -43,16 +41,6 @@ _TO_ISO = (
     (r"(\.[0-9]{6})[0-9]+", r"\1"),  # microseconds are kept, what is finer is cut
 )
 _NO_DATE = ("is no date", "write it as 2020-01-31 or 2020-01-31 10:00:00")
-_FOREIGN = {
-    (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"): "is an Excel workbook (.xlsx, .xls) or a zip archive: export the sheet as CSV, or unpack it",
-    (b"PAR1", b"ARROW1"): "is a Parquet or Arrow file: export it as CSV (pandas: read_parquet or read_feather, then to_csv)",
-    (b"\x1f\x8b", b"\xfd7zXZ", b"BZh91AY", b"\x28\xb5\x2f\xfd"): "is packed: unpack it (by gzip also read if its name ends in .gz)",
-    (b"\x89PNG", b"\xff\xd8\xff", b"%PDF-"): "is a picture or a PDF, not a text table: export the table as CSV",
-    (b"<!doctype html", b"<!DOCTYPE html", b"<html"): "is a web page, not a table: download the raw file that the page shows",
-    (b"version https://git-lfs",): "is a pointer of Git LFS, not the table itself: run `git lfs pull` where it came from",
-}
-_WIDE_MARKS = {"\ufeff".encode(name): name for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")}  # 32 first: it begins like 16
-_WINDOWS = {byte: bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in range(0x80, 0xA0)}  # bytes without meaning are kept
 _QUOTED = r'"[^"]*+(?:""[^"]*+)*+"'
 _QUOTE_ADVICE = 'a field that begins with a quote must end with one and have those in it doubled, like """Great"" film" for "Great" film'
 
@@ -89,7 +77,7 @@ def read_table(file: Path, *, delimiter: str | None = None, encoding: str | None
         ValueError: for whatever is not a table of equally long records; says in which line.
     """
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
-    text, notes = _decode(file, _read_bytes(file), encoding)
+    text, _, notes = read_text(file, encoding)
     if not text.strip("\r\n"):
         raise ValueError(f"{file} holds nothing but blank lines: wanted a header and rows")
     if suffix in JSON_SUFFIXES:
@@ -180,65 +168,6 @@ def as_times(table: Table, column: str) -> pd.Series:
     return times.astype("datetime64[us]").rename(column)
 
 
-def _read_bytes(file: Path) -> bytes:
-    try:
-        data = file.read_bytes()
-        if file.suffix.lower() == ".gz":
-            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MOST_UNPACKED_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        words: dict[type, str] = {
-            FileNotFoundError: "does not exist: check the name",
-            IsADirectoryError: "is a folder: name a table in it (.csv, .tsv, .txt or .jsonl)",
-            PermissionError: "may not be read by this user: change its permissions",
-        }
-        raise ValueError(f"{file} {words.get(type(error), f'cannot be read ({error}): get it anew')}") from error
-    if len(data) > MOST_UNPACKED_BYTES:
-        raise ValueError(f"{file} holds more than {MOST_UNPACKED_BYTES} bytes: split it into smaller tables")
-    if not data:
-        raise ValueError(f"{file} is empty (0 bytes)")
-    if what := [words for marks, words in _FOREIGN.items() if data.startswith(marks)]:
-        raise ValueError(f"{file} {what[0]}")
-    return data
-
-
-def _decode(file: Path, data: bytes, encoding: str | None) -> tuple[str, dict[str, int]]:
-    """Return the text without byte order mark, and what was odd about it."""
-    notes: dict[str, int] = {}
-    encoding = encoding or next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None)
-    try:
-        text = data.decode(encoding or "utf-8")
-    except (LookupError, UnicodeError) as error:
-        if encoding is not None:
-            raise ValueError(f"{file} cannot be read with encoding={encoding!r} ({error}): leave it out, or give the right one") from error
-        text, notes = _decode_mixed(data)
-    notes["byte order mark"] = int(text.startswith("\ufeff"))
-    text = text.removeprefix("\ufeff")
-    if "\x00" in text:
-        line = 1 + len(_LINE_END.findall(text.partition("\x00")[0]))
-        raise ValueError(
-            f"{file} is not a text table: line {line} holds a NUL byte. Export it as CSV, or give its encoding if it is UTF-16"
-        )
-    end = _LINE_END.search(text)
-    if end is not None and end.group() != "\n":
-        notes["CRLF line ends" if end.group() == "\r\n" else "CR line ends"] = 1
-    return text, notes
-
-
-def _decode_mixed(data: bytes) -> tuple[str, dict[str, int]]:
-    """Decode what is not UTF-8 throughout, line by line, or as a whole where too many lines are not."""
-    texts, num_wide, num_invalid = [], 0, 0
-    for line in data.splitlines(keepends=True):
-        num_wide += not line.isascii()
-        try:
-            texts.append(line.decode("utf-8"))
-        except UnicodeDecodeError:
-            num_invalid += 1
-            texts.append(line.decode("latin-1").translate(_WINDOWS))
-    if num_invalid > MOST_INVALID * num_wide:
-        return data.decode("latin-1").translate(_WINDOWS), {"lines not UTF-8 (whole file read as windows-1252)": num_invalid}
-    return "".join(texts), {"lines not UTF-8 (read as windows-1252)": num_invalid}
-
-
 def _choose_delimiter(file: Path, suffix: str, text: str, given: str | None) -> str:
     given = "\t" if given == "\\t" else given  # as typed in a shell
     if given is not None and (len(given) != 1 or given in '"\r\n'):
@@ -302,10 +231,10 @@ def _quote_trouble(file: Path, text: str, begin: int, delimiter: str) -> str:
     place = 0
     while match := field.match(rest, place):
         place = match.end()
-    line = begin + len(_LINE_END.findall(rest[:place]))
+    line = begin + len(LINE_END.findall(rest[:place]))
     first = re.split(rf"[{re.escape(delimiter)}\r\n]", rest[place:], maxsplit=1)[0]
     closed = re.match(_QUOTED, rest[place:])
-    last = line + len(_LINE_END.findall(closed.group() if closed else ""))
+    last = line + len(LINE_END.findall(closed.group() if closed else ""))
     what = f"is closed in line {last} by a quote with neither {delimiter!r} nor a line end after it" if closed else "is never closed"
     return f"{file}, line {line}: the quote that opens here ({_short(first)!r}) {what}; {_QUOTE_ADVICE}"
 
@@ -355,7 +284,7 @@ def _refuse_unclosed_quotes(file: Path, text: str, records: _Records, width: int
         is_even = {len(part) for part in parts} == {width}
         is_like_records = is_even and any({part[place] for part in parts} <= values for place, values in enumerate(known))
         for field in records.rows[row]:
-            num_lines = 1 + len(_LINE_END.findall(field))
+            num_lines = 1 + len(LINE_END.findall(field))
             if num_lines > MOST_FIELD_LINES or (num_lines > 1 and is_like_records):
                 why = "which look like records" if is_like_records else f"more than {MOST_FIELD_LINES}"
                 what = f"the quoted field that begins here ({_short(field)!r}) runs over {num_lines} lines, {why}"

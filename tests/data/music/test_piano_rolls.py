@@ -84,7 +84,7 @@ def test_a_folder_gives_each_piece_the_split_that_it_lies_below(place: Place, tm
         place(name, TEXT)
     place("train/.hidden.csv", "rubbish")
     place("README.md", "no piece")
-    table, keys = find_rolls(tmp_path)
+    table, keys, _ = find_rolls(tmp_path)
     found = dict(zip(table["id"], table["split"], strict=True))
     assert found == {"train/b": "train", "valid/a": "val", "test/deep/a": "test", "else/c": "", "d10": "", "d9": ""}
     assert keys == ("c", "e", "g") and table["content"].nunique() == 1
@@ -97,7 +97,7 @@ def test_a_matlab_file_holds_a_split_in_each_of_its_cell_arrays(place: Place) ->
         "m/x.mat", {"traindata": cells(ROLL, other[:3]), "validdata": cells(other), "testdata": cells(ROLL[1:]), "more": np.eye(2)}
     )
     for raw in (file, file.parent):
-        table, keys = find_rolls(raw)
+        table, keys, _ = find_rolls(raw)
         assert table["id"].tolist() == ["train-0001", "train-0002", "val-0001", "test-0001"]
         assert table["split"].tolist() == ["train", "train", "val", "test"]
         assert [len(values) for values in table["values"]] == [4, 3, 4, 3]

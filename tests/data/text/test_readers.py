@@ -19,7 +19,7 @@ def write(folder: Path, files: dict[str, str | bytes]) -> Path:
 
 def found(source: str, folder: Path, columns: TextColumns | None = None) -> tuple[list[list[str]], dict[str, int]]:
     """Return the rows and the oddities that were met at least once."""
-    table, counts = find_texts(source, folder, columns or TextColumns())
+    table, counts, _ = find_texts(source, folder, columns or TextColumns())
     assert table.columns.tolist() == ["id", "text", "label", "split"]
     assert table["id"].is_unique
     return table.to_numpy().tolist(), {name: count for name, count in counts.items() if count}
@@ -216,8 +216,14 @@ def many(label: Callable[[int], str], num_rows: int = 60) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("text,label\na,x\n,y\n<br />,y\n", r"line 3: the text is empty \(and 1 more\)\. Fill it in or remove the row$"),
-        ("text,label\na,x\nb, \n", r"line 3: the label is empty\. Fill it in or remove the row$"),
+        (
+            "text,label\na,x\n,y\n<br />,y\n",
+            r"line 3: the text is empty \(and 1 more\)\. Fill .*, or leave such out with data\.prepare\.on_broken=skip$",
+        ),
+        (
+            "text,label\na,x\nb, \n",
+            r"line 3: the label is empty\. Fill it in or remove the row, or leave such out with data\.prepare\.on_broken=skip$",
+        ),
         ("text,label\na,x\nb,x\n", r": all 2 labels are 'x'; a classifier needs two classes or more\. Set data\.prepare\.label_column to "),
         (
             many(str),
@@ -225,7 +231,7 @@ def many(label: Callable[[int], str], num_rows: int = 60) -> str:
         ),
         (many(lambda row: f"{row % 25}.{row % 2}"), r": 50 different labels in 60 rows"),
         (many(lambda row: f"{row % 25 / 2}"), r": 25 different labels in 60 rows \(0\.0, 0\.5, 1\.0, \.\.\.\) are no classes"),
-        ("text,label,split\na,x,train\nb,y,held out\n", r"line 3: split 'held out' is not one of train, val, valid, dev, .*, test\."),
+        ("text,label,split\na,x,train\nb,y,held out\n", r"line 3: split 'held out' is not one of train, val, valid, dev, .*test"),
         (
             "words,label\na,x\n",
             r"lacks a column 'text' \(or sentence, .*\); it has: words, label\..* data\.prepare\.text_column=NAME$",
@@ -278,8 +284,14 @@ TABLE = "text,label\na,x\nb,y\n"
         ({"a.csv": TABLE, "b.csv": TABLE}, r"holds a\.csv, b\.csv and more: set data\.source to one of them, or name the tables "),
         ({"a.csv": TABLE, "x/1.txt": "a"}, r"holds a\.csv and more: set data\.source to one of them"),
         ({"train/x/1.txt": "a", "y/1.txt": "a"}, r"train/x/1\.txt is below a split, .*y/1\.txt is not: put all labels below"),
-        ({"x/1.txt": "a", "y/2.txt": b"ok\n\xe9t\xe9"}, r"y/2\.txt, line 2: not UTF-8 \(.*\): save the file as UTF-8$"),
-        ({"x/1.txt": "a", "y/2.txt": " \n"}, r"y/2\.txt: the text is empty\. Fill it in or remove the row$"),
+        (
+            {"x/1.txt": "a", "y/2.docx": "b", "y/3.docx": "c"},
+            r"y holds 2 file\(s\) but none that can be read: 2 of \.docx \(first y/2\.docx\)\.",
+        ),
+        (
+            {"x/1.txt": "a", "y/2.txt": " \n"},
+            r"y/2\.txt: the text is empty\. Fill it in or remove the row, or leave such out with data\.prepare\.on_broken=skip$",
+        ),
         ({"x/1.txt": "a", "x/2.txt": "b"}, r": all 2 labels are 'x'; a classifier needs two classes or more"),
     ],
 )

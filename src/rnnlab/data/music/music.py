@@ -21,7 +21,7 @@ from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import FileReader, InputReader
 from rnnlab.data.labelled import shortened
 from rnnlab.data.music import piano_rolls
-from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, Roll, find_rolls, hash_rolls, refuse_other_keys, roll_of, write_roll
+from rnnlab.data.music.piano_rolls import Roll, find_rolls, hash_rolls, pieces_of, refuse_other_keys, roll_files, roll_of, write_roll
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sources.catalogue import PIANO_ROLLS
 
@@ -95,10 +95,13 @@ class MusicReader(FileReader):
 
     kind = "music"
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
-    suffixes = ROLL_SUFFIXES
     files = "piano rolls"
 
     keys: tuple[str, ...]
+
+    def find(self, path: Path) -> tuple[list[Path], list[str]]:
+        files, remarks = roll_files(path)
+        return [Path(piece) for file in files for piece in pieces_of(file)], remarks
 
     def write(self, values: np.ndarray, file: Path) -> None:
         write_roll(values, self.keys, file)
@@ -154,7 +157,7 @@ class MusicData(SplitData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found_keys = find_rolls(raw)
+        table, self.found_keys, self.remarks = find_rolls(raw)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
