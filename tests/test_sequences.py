@@ -347,8 +347,8 @@ def test_an_empty_line_among_sentences_keeps_its_place_and_has_no_answer(
         assert rows["input"].tolist() == ["a dog sleeps", "", "a man reads"]
         assert rows["prediction"].tolist() == [wanted["prediction"][0], "", wanted["prediction"][1]]
     assert [row["prediction"] is None for row in json.loads(predict("translation", f"input={file}", "format=json"))] == [False, True, False]
-    shown = predict("translation", f"input={file}").splitlines()
-    assert ["a dog sleeps" in line or "a man reads" in line for line in shown[2:]] == [True, False, True]
+    shown = predict("translation", f"input={file}")
+    assert shown.index("a dog sleeps") < shown.index("a man reads") and "nan" not in shown
 
 
 @pytest.mark.parametrize("text", [" ", "\t \N{NO-BREAK SPACE}"])

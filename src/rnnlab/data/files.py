@@ -123,7 +123,7 @@ def labelled_files(folder: Path, suffixes: Collection[str], aside: Collection[st
     homes = {file: _home(parts[file], bool(deep)) for file in kept + others}
     filled = {homes[file] for file in labelled}
     lost = [file for file in others if homes[file] and homes[file] not in filled]
-    faults = [_lost(lost, homes[lost[0]], homes, folder)] if lost and deep + flat else []
+    faults = [_lost(lost, homes, folder, suffixes)] if lost and deep + flat else []
     if mixed := [file for file in flat if file not in below_splits] if deep else []:
         faults.append(f"{deep[0]} is below a split, {mixed[0]} is not: put all labels below train/, val/ and test/, or none")
     found = []
@@ -145,14 +145,15 @@ def _home(parts: tuple[str, ...], is_split: bool) -> tuple[str, ...]:
     return parts[:1] if len(parts) > 1 else ()
 
 
-def _lost(lost: list[Path], home: tuple[str, ...], homes: dict[Path, tuple[str, ...]], folder: Path) -> str:
+def _lost(lost: list[Path], homes: dict[Path, tuple[str, ...]], folder: Path, suffixes: Collection[str]) -> str:
     """Say that a label has files but none that are read."""
+    home = homes[lost[0]]
     own = [file for file in lost if homes[file] == home]
     more = len({homes[file] for file in lost}) - 1
     also = f" ({more} more such folder{'s' if more > 1 else ''})" if more else ""
     return (
         f"{folder / Path(*home)} holds {len(own):,} file(s) but none that can be read: {', '.join(by_kind(own, folder))}{also}. "
-        "Convert them, or move the folder elsewhere if it is no label"
+        f"Convert them to {' '.join(sorted(suffixes))}, or move the folder elsewhere if it is no label"
     )
 
 

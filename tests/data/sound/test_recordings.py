@@ -123,6 +123,100 @@ def test_a_sound_file_in_the_place_of_a_manifest_cannot_be_read_as_one(tmp_path:
         find_recordings("a.wav", tmp_path / "a.wav")
 
 
+# Manifests as other programs write them
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.csv", "\ufeffPath;Label;Speaker;Subset\r\nA.WAV;yes;ann;dev\r\nb\\c.flac;no;bo;\r\n"),
+        ("list.tsv", "File Name\tclass\tclient_id\tsplit\na.wav\tyes\tann\tvalid\nB/c.FLAC\tno\tbo\t\n"),
+        ("list.txt", "path|label|speaker|split\na|yes|ann|val\n./b/c|no|bo|\n"),
+        ("list.jsonl", '{"audio_filepath": "a.wav", "command": "yes", "speaker": "ann", "split": "validation"}\n'
+         '{"audio_filepath": " b/c.flac", "command": "no", "speaker": "bo", "split": null}\n'),
+    ],
+)  # fmt: skip
+def test_a_manifest_is_read_as_other_tables_are(tmp_path: Path, name: str, content: str) -> None:
+    file = manifest(tmp_path, content, name)
+    table = find_recordings(name, file)
+    files = {str(tmp_path / "a.wav"): ["yes", "ann", "val"], str(tmp_path / "b" / "c.flac"): ["no", "bo", ""]}
+    assert {row["file"]: [row["label"], row["speaker"], row["split"]] for row in table.to_dict("records")} == files
+
+
+def test_a_folder_of_ljspeech_is_read_with_the_normalised_text_and_quotes_are_text(tmp_path: Path) -> None:
+    folder_with(tmp_path, "wavs/LJ001-0001.wav", "wavs/LJ001-0002.wav", "wavs/LJ001-0003.wav", "README")
+    (tmp_path / "metadata.csv").write_text('LJ001-0001|"In 1843|"in eighteen forty-three\nLJ001-0002|said he|said he\n')
+    table, remarks = recordings.find_transcribed("mine", tmp_path)
+    assert table["text"].tolist() == ['"in eighteen forty-three', "said he"]
+    assert table["file"].tolist() == [str(tmp_path / "wavs" / f"LJ001-000{number}.wav") for number in (1, 2)]
+    assert remarks[0] == "not in metadata.csv: files passed over: 1 of .wav (first wavs/LJ001-0003.wav)"
+    with pytest.raises(ValueError, match=r"metadata\.csv holds transcripts, no labels: train on it with data=dictation"):
+        find_recordings("mine", tmp_path)
+
+
+def test_a_folder_of_common_voice_is_read_with_its_splits_and_speakers(tmp_path: Path) -> None:
+    folder_with(tmp_path, *(f"clips/{name}.mp3" for name in "abc"))
+    for name, clip in (("train", "a"), ("dev", "b"), ("test", "c"), ("validated", "a")):
+        (tmp_path / f"{name}.tsv").write_text(f"client_id\tpath\tsentence\tup_votes\ns{clip}\t{clip}.mp3\tSay {clip}.\t2\n")
+    table, remarks = recordings.find_transcribed("mine", tmp_path)
+    assert table[["id", "text", "speaker", "split"]].to_numpy().tolist() == [
+        ["a.mp3", "Say a.", "sa", "train"], ["b.mp3", "Say b.", "sb", "val"], ["c.mp3", "Say c.", "sc", "test"],
+    ]  # fmt: skip
+    assert remarks == ["not in dev.tsv, test.tsv, train.tsv: files passed over: 1 of .tsv (first validated.tsv)"]
+
+
+def test_rows_that_cannot_be_used_are_left_out_counted_and_named(tmp_path: Path) -> None:
+    file = manifest(tmp_path, "path,label\na.wav,yes\nb/c.flac,no\nd.wav,no\n,yes\ne.wav,\n")
+    table, remarks = recordings.find_recordings("mine", file, "skip")
+    assert table["id"].tolist() == ["a.wav", "b/c.flac"]
+    assert remarks == [f"left out, since no such file: 3 (first {file}, line 4: d.wav)"]
+    file.write_text("path,label\na.wav,yes\nd.wav,no\n")
+    with pytest.raises(ValueError, match=r"all examples of the label 'no' are broken and left out"):
+        recordings.find_recordings("mine", file, "skip")
+
+
+# Speech Commands
+
+
+def test_speech_commands_lists_splits_and_speakers_are_used_and_noise_is_no_label(tmp_path: Path) -> None:
+    names = [f"{word}/{speaker}_nohash_0.wav" for word in ("yes", "no") for speaker in ("00aa11bb", "22cc33dd", "44ee55ff")]
+    folder_with(tmp_path, *names, "_background_noise_/tap.wav", "README.md")
+    (tmp_path / "testing_list.txt").write_text("yes/44ee55ff_nohash_0.wav\nno/44ee55ff_nohash_0.wav\nno/gone_nohash_0.wav\n")
+    (tmp_path / "validation_list.txt").write_text("no/22cc33dd_nohash_0.wav\n")
+    table, remarks = recordings.find_recordings("mine", tmp_path)
+    assert table["label"].tolist() == ["no"] * 3 + ["yes"] * 3
+    assert table["speaker"].tolist() == ["00aa11bb", "22cc33dd", "44ee55ff"] * 2
+    assert table["split"].tolist() == ["train", "val", "test", "train", "train", "test"]
+    assert remarks == [
+        "files passed over: 1 of .md (first README.md)",
+        "no label: 1 file(s) of _background_noise_/ passed over",
+        "testing_list.txt says that 2 recording(s) are test; 1 more are not there",
+        "validation_list.txt says that 1 recording(s) are val",
+    ]
+    assert [str(file) for file in recordings.find_sounds(tmp_path, is_labelled=True)[0]] == table["file"].tolist()
+
+
+# Prediction
+
+
+@pytest.mark.parametrize("layout", ["labels", "loose", "manifest", "lone manifest"])
+def test_the_recordings_to_predict_from_are_those_that_training_reads(tmp_path: Path, layout: str) -> None:
+    manifest(
+        tmp_path, "path;label\nb\\c.flac;no\na.wav;yes\n", {"manifest": "manifest.csv", "lone manifest": "mine.csv"}.get(layout, "x.txt")
+    )
+    folder_with(tmp_path, *(["b/d.m4a", "d/e.wav", "d/._e.wav"] if layout == "labels" else ["c.wav"] if layout == "manifest" else []))
+    found, remarks = recordings.find_sounds(tmp_path, is_labelled=True)
+    names = [file.relative_to(tmp_path).as_posix() for file in found]
+    if layout == "loose":
+        assert names == ["b/c.flac"] and remarks[-1] == "files in no label's folder passed over: 1 (first a.wav)"
+    else:
+        assert names == find_recordings("mine", tmp_path)["file"].str.removeprefix(f"{tmp_path}/").tolist()
+    (folder := tmp_path / "flat").mkdir()
+    folder_with(folder, "2.wav", "1.wav", "3.m4a")
+    found, remarks = recordings.find_sounds(folder, is_labelled=True)
+    assert [file.name for file in found] == ["1.wav", "2.wav"] and remarks == ["files passed over: 1 of .m4a (first 3.m4a)"]
+
+
 # Transcripts
 
 

@@ -300,6 +300,31 @@ def test_what_is_wrong_in_a_folder_is_named(tmp_path: Path, files: dict[str, str
         find_texts(str(tmp_path), write(tmp_path, files), TextColumns())
 
 
+def test_what_a_folder_holds_beside_its_texts_is_counted_and_named(tmp_path: Path) -> None:
+    write(tmp_path, {"train.csv": TABLE, "extra.csv": TABLE, "x/1.txt": "a", "__MACOSX/._train.csv": "-"})
+    remarks = find_texts("mine", tmp_path, TextColumns())[2]
+    assert remarks == ["files passed over: 1 of .csv (first extra.csv), 1 of .txt (first x/1.txt)"]
+
+
+def test_texts_lie_at_any_depth_and_in_any_usual_encoding(tmp_path: Path) -> None:
+    write(tmp_path, {"x/a/1.txt": b"ok\n\xe9t\xe9", "y/2.txt": "b", "y/c.md": "-"})
+    table, _, remarks = find_texts("mine", tmp_path, TextColumns())
+    assert table[["id", "text", "label"]].to_numpy().tolist() == [["x/a/1", "ok \u00e9t\u00e9", "x"], ["y/2", "b", "y"]]
+    assert remarks == ["files passed over: 1 of .md (first y/c.md)"]
+
+
+def test_empty_texts_and_labels_are_left_out_where_asked_for(tmp_path: Path) -> None:
+    file = write(tmp_path, {"r.csv": "text,label\na,x\n,y\nb,y\nc,\n&nbsp;,x\n"}) / "r.csv"
+    table, _, remarks = find_texts("r.csv", file, TextColumns(), "skip")
+    assert table["text"].tolist() == ["a", "b"]
+    assert remarks == [
+        f"left out, since the text is empty: 2 (first {file}, line 3)", f"left out, since the label is empty: 1 (first {file}, line 5)",
+    ]  # fmt: skip
+    (tmp_path / "r.csv").write_text("text,label\na,x\n,y\nb,x\n")
+    with pytest.raises(ValueError, match=r"all examples of the label 'y' are broken and left out"):
+        find_texts("r.csv", file, TextColumns(), "skip")
+
+
 def test_a_place_where_nothing_is_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^there is no file or folder .*/gone: set data\.source to a table of texts or a folder of them$"):
         find_texts("gone", tmp_path / "gone", TextColumns())

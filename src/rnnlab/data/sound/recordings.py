@@ -196,7 +196,7 @@ class _Folder:
 
 def _stem(name: str) -> str:
     """Take a sound file's suffix off its name."""
-    return Path(name).stem if Path(name).suffix.lower() in AUDIO_SUFFIXES else name
+    return name[: -len(suffix)] if (suffix := Path(name).suffix).lower() in AUDIO_SUFFIXES else name
 
 
 def _manifests(path: Path, is_labelled: bool) -> list[tuple[Path, str]]:
@@ -231,7 +231,7 @@ def _beside(found: list[tuple[Path, str]], folder: Path, used: pd.Series) -> lis
         return []
     files = {str(file) for file, _ in found} | {os.path.normpath(file) for file in used}
     unused = [file for file in visible_files(folder) if str(file) not in files and ending(file) in TABLE_SUFFIXES | AUDIO_SUFFIXES]
-    return [f"not in {found[0][0].name}, {line}" for line in passed_over(unused, folder)]
+    return [f"not in {', '.join(file.name for file, _ in found)}: {line}" for line in passed_over(unused, folder)]
 
 
 def _from_manifests(
@@ -259,7 +259,7 @@ def _from_manifests(
             elif answer and not text.strip():
                 broken.add(f"the {answer} is empty", row.place)
             else:
-                otherwise += [row.path] if not str(file).endswith(os.path.normpath(row.path)) else []
+                otherwise += [row.path] if not _stem(str(file)).endswith(_stem(os.path.normpath(row.path))) else []
                 rows.append((row.path, str(file), text, row.speaker.strip(), given, row.place))
     first = found[0][0]
     remarks = broken.settle(len(rows), "Mend the row or remove it")
@@ -267,7 +267,7 @@ def _from_manifests(
         refuse_lost_labels(labels, [row[2] for row in rows], str(first))
     table = pd.DataFrame(rows, columns=["id", "file", answer or "answer", "speaker", "split", "place"], dtype="str")
     _refuse_repeated(first, table)
-    remarks += [f"{name} in {first.name}: {count}" for name, count in notes.items()]
+    remarks += [f"odd in {first.name}: {', '.join(f'{name} ({count})' for name, count in notes.items())}"] if notes else []
     remarks += [f"{len(otherwise):,} path(s) written otherwise than their files (first {otherwise[0]})"] if otherwise else []
     return table, remarks
 

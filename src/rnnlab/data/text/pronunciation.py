@@ -269,14 +269,14 @@ class PronunciationReader(WrittenReader):
         return super().read_file(file)
 
     def _entries(self, file: Path) -> list[str]:
-        """Return the words of a dictionary; none where a line has no phones that the run knows."""
-        known = set(self.label_names)
+        """Return the words of a dictionary; none where a line has no phones, or the run knows less than half of all."""
         try:
             entries = list(_from_dictionary(file))
         except ValueError:
             return []
-        phones = [[phone if self.prepare.has_stress else phone.rstrip("012") for phone in entry.phones] for entry in entries]
-        return [entry.word for entry in entries] if all(each and known.issuperset(each) for each in phones) else []
+        phones = [phone if self.prepare.has_stress else phone.rstrip("012") for entry in entries for phone in entry.phones]
+        is_known = [phone in self.label_names for phone in phones]
+        return [entry.word for entry in entries] if all(entry.phones for entry in entries) and 2 * sum(is_known) >= len(phones) else []
 
     def fault(self, item: str | bytes) -> str:
         return "" if clean_word(str(item)) else "it is empty"
