@@ -192,3 +192,13 @@ def test_pieces_that_do_not_go_together_are_named(name: str, content: object, me
 def test_a_folder_without_pieces_is_told_what_it_should_hold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"should hold piano rolls \(.csv, .npy, .tsv\), also below train/.*found: none"):
         find_rolls(tmp_path)
+
+
+def test_files_that_are_no_rolls_are_left_out_where_asked_for(place: Place, tmp_path: Path) -> None:
+    for name, content in {"a.csv": "0,1\n1,0\n", "b.csv": "0,1\n1,7\n", "c.csv": "0,1\n", "d.csv": "1,1\n1,0\n", "e.mid": "-"}.items():
+        place(name, content)
+    with pytest.raises(ValueError, match=r"b\.csv is not binary"):
+        find_rolls(tmp_path)
+    table, _, remarks = find_rolls(tmp_path, "skip")
+    assert table["id"].tolist() == ["a", "d"] and remarks[0] == "files passed over: 1 of .mid (first e.mid)"
+    assert remarks[1].startswith(f"left out, since it is no piano roll that can be used: 2 (first {tmp_path}/b.csv is not binary")

@@ -17,6 +17,7 @@ from rnnlab.config import NonNegativeInt, PositiveInt
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.base import SPLITS, Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
+from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import FileReader, InputReader
 from rnnlab.data.labelled import shortened
@@ -26,6 +27,13 @@ from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sources.catalogue import PIANO_ROLLS
 
 MusicSplit = Literal["auto", "official", "random"]
+
+
+@dataclass(frozen=True)
+class MusicPrepare:
+    """Say what happens to files that are no piano rolls (`data.prepare`); see `find_rolls`."""
+
+    on_broken: OnBroken
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,7 @@ class MusicData(SplitData):
 
     split: MusicSplit
     """See `split_pieces`."""
+    prepare: MusicPrepare
     loader: MusicLoader
 
     def __post_init__(self) -> None:
@@ -157,7 +166,7 @@ class MusicData(SplitData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found_keys, self.remarks = find_rolls(raw)
+        table, self.found_keys, self.remarks = find_rolls(raw, self.prepare.on_broken)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:

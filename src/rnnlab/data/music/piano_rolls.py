@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 
-from rnnlab.data.files import by_kind, ending, passed_over, select, visible_files
+from rnnlab.data.files import Broken, OnBroken, by_kind, ending, passed_over, select, visible_files
 from rnnlab.data.hashing import digest
 from rnnlab.data.labelled import natural_order
 from rnnlab.data.splits import SPLIT_WORDS
@@ -55,11 +55,12 @@ class Roll:
     split: str = ""
 
 
-def find_rolls(raw: Path) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
+def find_rolls(raw: Path, on_broken: OnBroken = "raise") -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
     """List the pieces of a file or folder.
 
     Args:
         raw: a MATLAB file, or a folder with one; a CSV or npy file; or a folder of such, also below `train/`, `val/`, `test/`.
+        on_broken: whether files that are no piano rolls of two steps or more are refused or left out.
 
     Returns:
         One row a piece: id, values ((T, K) uint8), split ("" where not given), content (a hash of the values); the names of the keys; and
@@ -69,15 +70,26 @@ def find_rolls(raw: Path) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
         ValueError: for what is no piano roll, pieces of different numbers of keys, and pieces of fewer than two steps; says where.
     """
     files, remarks = roll_files(raw)
-    rolls = [roll for file in files for roll in _rolls_of(file, raw)]
+    rolls, broken = list[Roll](), Broken(on_broken)
+    for file in files:
+        try:
+            rolls += map(_refuse_short, _rolls_of(file, raw))
+        except ValueError as error:
+            if on_broken == "raise" or len(files) == 1:
+                raise
+            broken.add("it is no piano roll that can be used", str(error))
+    remarks += broken.settle(len(rolls), f"{WANTED[0].upper()}{WANTED[1:]}")
     keys = _agreed_keys(rolls)
-    for roll in rolls:
-        if len(roll.values) < 2:
-            raise ValueError(f"{roll.place} has one step: at least 2 are needed, since the keys of a step are predicted from those before")
     contents = [hashlib.sha256(roll.values.tobytes()).hexdigest()[:16] for roll in rolls]
     values = pd.Series([roll.values for roll in rolls], dtype=object)
     ids, splits = [roll.id for roll in rolls], [roll.split for roll in rolls]
     return pd.DataFrame({"id": ids, "values": values, "split": splits, "content": contents}), keys, remarks
+
+
+def _refuse_short(roll: Roll) -> Roll:
+    if len(roll.values) < 2:
+        raise ValueError(f"{roll.place} has one step: at least 2 are needed, since the keys of a step are predicted from those before")
+    return roll
 
 
 def roll_files(path: Path) -> tuple[list[Path], list[str]]:
