@@ -125,6 +125,17 @@ def test_skip_counts_and_names_them_and_goes_on(tmp_path: Path, make: Make, caps
     assert [len(module.rows[split]) for split in SPLITS] == [8, 2, 2]
 
 
+@pytest.mark.parametrize("on_broken", ["raise", "skip"])
+def test_a_broken_recording_to_predict_from_has_no_answer_where_training_left_such_out(tmp_path: Path, make: Make, on_broken: str) -> None:
+    reader = through_json(set_up(make(folder_of_labels(tmp_path / "mine"), prepare__on_broken=on_broken)).reader())
+    spoil(tmp_path / "mine")
+    faults = [reader.fault(str(tmp_path / "mine" / name)) for name in ("no/no0.wav", "no/no1.wav")]
+    assert faults[0] == "" and bool(faults[1]) == (on_broken == "skip")
+    (tmp_path / "new.m4a").write_bytes(b"ftypM4A")
+    with pytest.raises(BrokenRecording, match=r"new\.m4a: no audio that can be read \(.*\); convert it to \.wav or \.flac$"):
+        reader.read([str(tmp_path / "new.m4a")])
+
+
 def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     folder_of_labels(tmp_path / "mine")
     for name in ("no/take[red].wav", "yes/a[/red].wav"):
