@@ -145,8 +145,16 @@ BAD_TEXTS: dict[str, tuple[str, tuple[str, ...], str]] = {
         (),
         r"mine.csv, line 47: the quote that opens here \('\"never closed'\) is never clo",
     ),
-    "an empty text": (csv_of([*texts(), (" ", "north")]), (), r"mine.csv, line 47: the text is empty\. Fill it in or remove the row$"),
-    "an empty label": (csv_of([*texts(), ("some text", "")]), (), r"mine.csv, line 47: the label is empty\. Fill it in or remove the row$"),
+    "an empty text": (
+        csv_of([*texts(), (" ", "north")]),
+        (),
+        r"mine.csv, line 47: the text is empty\. Fill it in or remove the row, or leave ",
+    ),
+    "an empty label": (
+        csv_of([*texts(), ("some text", "")]),
+        (),
+        r"mine.csv, line 47: the label is empty\. Fill it in or remove the row, or leave ",
+    ),
     "one class": (
         csv_of(texts(labels=("north",))),
         (),
@@ -176,7 +184,7 @@ BAD_TEXTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "misspelt tokens": (
         csv_of(texts()),
         ("data.prepare.tokens=words",),
-        r"^data.prepare.tokens=words is not allowed\. Did you mean 'word'\? Allowed: word,",
+        r"^data.prepare.tokens=words is not allowed\. Did you mean 'word'\? Allowed: auto, word,",
     ),
     "a misspelt split": (
         csv_of(texts()),

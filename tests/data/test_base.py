@@ -267,6 +267,21 @@ def test_the_bundle_is_json_that_reads_a_raw_input_as_the_loader_does(module: Se
     check_inputs(found, module.make_spec())
 
 
+def test_predicting_on_the_training_source_answers_exactly_its_rows(module: SequenceDataModule) -> None:
+    if not module.sample:
+        return  # sequences are drawn, there is no source
+    reader = through_json(module.reader())
+    inputs = reader.collect([str(SAMPLES / module.sample)], None)
+    if isinstance(module, WindowedData):
+        assert [name.split()[0] for name in reader.read(inputs)[0]] == module.data.examples["id"].tolist()
+        return
+    assert len(inputs) == len(module.examples)
+    for row in (0, len(inputs) // 2, len(inputs) - 1):
+        wanted, found = module.collate(np.array([row]), epoch=0, is_training=False), reader.read([inputs[row]])[1]
+        num_steps = int(wanted.input_lengths[0])
+        torch.testing.assert_close(found.inputs[:, :num_steps], wanted.inputs[:, :num_steps], atol=1e-5, rtol=0)
+
+
 def test_a_module_made_anew_from_the_bundle_has_all_of_the_sample_as_test(module: SequenceDataModule) -> None:
     reader = through_json(module.reader())
     other = another(module.name)

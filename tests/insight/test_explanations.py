@@ -21,7 +21,7 @@ from rnnlab.insight.attribution_figures import ShownInput, draw_shares
 from rnnlab.insight.explanations import explain
 from rnnlab.models.base import Network
 
-TEXTS = TextReader(TextPrepare("text", "label", None, None, True, "word", 1, 8000, False), None, "both", (), (), None)
+TEXTS = TextReader(TextPrepare("text", "label", None, None, True, "word", 1, 8000, False, "raise"), None, "both", (), (), None)
 NUMBERS = SeriesReader(9, [1], (), {}, "identity", "x", "time", None, None, False)
 PNG = b"\x89PNG\r\n\x1a\n"
 Draw = Callable[[Attribution, ShownInput], Figure]

@@ -73,7 +73,7 @@ def predict(settings: PredictSettings) -> None:
         _continue_pieces(bundle, inputs, Path(settings.rolls).expanduser(), settings)
     table = bundle.predict(inputs)
     if settings.format == "json":
-        text = json.dumps(table.to_dict("records"), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(table.astype(object).where(table.notna(), None).to_dict("records"), indent=1, ensure_ascii=False) + "\n"
     elif settings.format == "csv":
         text = table.to_csv(index=False)
     else:
@@ -146,6 +146,18 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
 
 
 def _rows(table: pd.DataFrame) -> list[list[str]]:
+    """Return a heading and the rows to show; an input that has no answer keeps its place."""
+    is_missing = table.drop(columns="input").isna().all(axis=1)
+    if not is_missing.any():
+        return _answered(table)
+    rows = _answered(table[~is_missing])[:1]
+    for place, is_without in enumerate(is_missing):
+        one = table.iloc[place : place + 1]
+        rows += [[str(one["input"].iloc[0]), *[""] * (len(rows[0]) - 1)]] if is_without else _answered(one)[1:]
+    return rows
+
+
+def _answered(table: pd.DataFrame) -> list[list[str]]:
     if "confidence" in table:
         return _rows_of_classes(table)
     if "nll" in table:

@@ -46,6 +46,7 @@ def score(settings: ScoreSettings) -> None:
     data: SequenceDataModule = node.recipe()(settings.paths, recorded["seed"])
     if source:
         data.setup_as_test(bundle.reader)
+        data.tell_remarks(Console(stderr=True, soft_wrap=True))
     else:
         data.setup()
         refuse_changed_data(client, run_id, data)

@@ -65,6 +65,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         super().__init__()
         self.sample_folder = self.paths.samples / self.sample
         self.provenance, self.split_used = "", ""  # where a named source was found and what `assign_splits` did, in words
+        self.remarks: list[str] = []  # what a user should know of their own files: what was passed over, left out, guessed
         self.prepared: Prepared | None = None
         self.rows: dict[Split, np.ndarray] = {}
         self.console = Console(stderr=True, soft_wrap=True)
@@ -178,6 +179,11 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     @abstractmethod
     def reader(self) -> InputReader:
         """Return what turns raw input into batches as this module does."""
+
+    def tell_remarks(self, console: Console) -> None:
+        """Tell what of the user's own files was passed over, left out or guessed."""
+        for line in self.remarks if self.source not in ("sample", *self.upstreams) else ():
+            console.print(f"  {'look at':13} {line}", style="yellow", markup=False, highlight=False)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the data and split them (once)."""

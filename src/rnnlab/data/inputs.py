@@ -8,10 +8,10 @@ import importlib
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,10 +19,13 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from rnnlab.contracts import Batch
+from rnnlab.data.files import ending, passed_over, select, visible_files
 from rnnlab.data.prepared import Json
-from rnnlab.data.tables import TABLE_SUFFIXES, Quoting, match_column, read_table
+from rnnlab.data.tables import TABLE_SUFFIXES, Quoting, Table, match_column, read_table
+from rnnlab.data.text_files import read_text
 
 ROOM = "rnnlab.data."
+Item = TypeVar("Item")
 CLASS = "reader"
 """The key under which JSON names a reader's class."""
 
@@ -57,6 +60,10 @@ class InputReader(ABC):
             ValueError: where the person must give something else; says what.
         """
 
+    def fault(self, item: str | bytes) -> str:
+        """Say why an input gets no answer, whatever the model; "" if nothing is wrong with it that may be passed over."""
+        return "it is empty" if isinstance(item, str) and not item.strip() else ""
+
     def write(self, values: np.ndarray, file: Path) -> None:
         """Write one example, (T, F), as the files that this reader reads.
 
@@ -82,21 +89,28 @@ class FileReader(InputReader, ABC):
     """Base class of readers whose inputs are files."""
 
     example: ClassVar[str] = "input=FILE"
-    suffixes: ClassVar[Collection[str]] = TABLE_SUFFIXES
-    """The files to take from a folder."""
     files: ClassVar[str] = "tables"
     """What the files are called, in the plural."""
+
+    def find(self, path: Path) -> tuple[list[Path], list[str]]:
+        """Return the files to read of a file or folder, those that training on it would read; and what is passed over, in words."""
+        return find_tables(path)
 
     def collect(self, given: Sequence[str], text: str | None) -> list[str]:
         if text:
             raise ValueError(f"text=... is for runs on texts; this one is on data of the kind {self.kind}: give input=FILE")
-        return [str(file) for item in given for file in find_files(item, self.suffixes, self.files)]
+        return [str(file) for item in given for file in self._found(item)]
+
+    def _found(self, item: str) -> list[Path]:
+        found, remarks = self.find(existing(item))
+        return told(item, found, remarks, self.files)
 
 
 class TableFormat(NamedTuple):
-    """A table's column of inputs, and how the table is written: see `read_table`."""
+    """Say where a run's tables keep its inputs: the column and its other names, and how they are written (see `read_table`)."""
 
     column: str
+    aliases: tuple[str, ...] = ()
     delimiter: str | None = None
     has_header: bool = True
     quoting: Quoting | None = None
@@ -109,64 +123,89 @@ class WrittenReader(InputReader, ABC):
     columns: ClassVar[Mapping[str, str]] = {"text": "string"}
     usual_columns: ClassVar[tuple[str, ...]] = ()
     """Usual names of a table's column of inputs, the standard one first."""
-    is_aligned: ClassVar[bool] = False
-    """Whether answers stand beside inputs line by line, so that no line may be passed over."""
 
     @property
     def table_format(self) -> TableFormat:
-        """How a table of inputs is written."""
-        return TableFormat(self.usual_columns[0])
+        """Where a table keeps the inputs."""
+        return TableFormat(self.usual_columns[0], self.usual_columns[1:])
 
     def collect(self, given: Sequence[str], text: str | None) -> list[str]:
-        """Return all texts: of a table its column of inputs, of other files and standard input the lines."""
+        """Return all texts, empty ones too, so that answers stay beside them: of a table its column of inputs, else lines."""
         return [line for item in given for line in self._texts(item)] + ([str(text)] if text else [])
 
     def _texts(self, item: str) -> list[str]:
         if item == "-":
-            return self._lines(sys.stdin.read(), "standard input")
-        file = find_files(item, TABLE_SUFFIXES, "tables")[0]
-        return self.texts_of(file)
+            return lines_of(sys.stdin.read())
+        path = existing(item)
+        return self.read_folder(path) if path.is_dir() else self.read_file(path)
 
-    def texts_of(self, file: Path) -> list[str]:
-        """Return the inputs of a file: of a table its column, of any other the lines."""
-        if file.suffix.lower() not in TABLE_SUFFIXES:
-            return self._lines(file.read_text(encoding="utf-8-sig", errors="replace"), str(file))
-        wanted, delimiter, has_header, quoting = self.table_format
-        table = read_table(file, delimiter=delimiter, has_header=has_header, quoting=quoting)
-        column = str(match_column(table, wanted, self.usual_columns if wanted in self.usual_columns[:1] else ()))
-        found = table.frame[column]
-        if len(empty := table.lines[found.str.strip() == ""]):
-            more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-            raise ValueError(f"{file}, line {empty[0]}: the {column} is empty{more}. Fill it in or remove the row")
-        return [str(text) for text in found]
+    def read_folder(self, folder: Path) -> list[str]:
+        """Return the texts of a folder, as training reads them."""
+        found, remarks = find_tables(folder)
+        return [text for file in told(str(folder), found, remarks, "tables") for text in self.read_file(file)]
 
-    def _lines(self, text: str, place: str) -> list[str]:
-        """Return the lines that are not empty; where answers stand beside inputs, refuse an empty one."""
-        lines = [line.strip() for line in text.split("\n")]
-        if self.is_aligned:
-            while lines and not lines[-1]:
-                lines.pop()
-            if "" in lines:
-                number = lines.index("") + 1
-                raise ValueError(f"{place}, line {number} of {len(lines)} is empty: take it out, so that answers stay beside inputs")
-        return [line for line in lines if line]
+    def read_file(self, file: Path) -> list[str]:
+        """Return the texts of a file: of a table (by its suffix, or since it looks like those of the run) its column of inputs."""
+        if ending(file) in TABLE_SUFFIXES:
+            return self._read_column(file)[1]
+        form = self.table_format
+        try:
+            table, texts = self._read_column(file)
+            is_table = form.has_header or (table.frame.shape[1] > 1 and (form.delimiter is not None or table.delimiter == "\t"))
+        except ValueError:
+            is_table = False
+        if not is_table:
+            return lines_of(read_text(file).text)
+        tell(f"{file} is read as a table with the run's column of inputs, {form.column!r}")
+        return texts
+
+    def _read_column(self, file: Path) -> tuple[Table, list[str]]:
+        form = self.table_format
+        table = read_table(file, delimiter=form.delimiter, has_header=form.has_header, quoting=form.quoting)
+        return table, table.frame[str(match_column(table, form.column, form.aliases))].tolist()
 
 
-def find_files(item: str, suffixes: Collection[str], what: str) -> list[Path]:
-    """Return the file of this name, or a folder's files with these suffixes.
+def existing(item: str) -> Path:
+    """Return the path of what is given.
 
     Raises:
         ValueError: if there is none.
     """
     path = Path(item).expanduser()
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in suffixes)
-        if not found:
-            raise ValueError(f"input={item}: no {what} in that folder")
-        return found
-    if not path.is_file():
+    if not (path.is_dir() or path.is_file()):
         raise ValueError(f"input={item}: no such file or folder")
-    return [path]
+    return path
+
+
+def find_tables(path: Path) -> tuple[list[Path], list[str]]:
+    """Return the file itself or all tables of a folder, and what is passed over, in words."""
+    if path.is_file():
+        return [path], []
+    found, others = select(visible_files(path), TABLE_SUFFIXES)
+    return found, passed_over(others, path)
+
+
+def told(item: str, found: list[Item], remarks: list[str], what: str) -> list[Item]:
+    """Return what was found, after telling what was not.
+
+    Raises:
+        ValueError: if nothing was found.
+    """
+    if not found:
+        raise ValueError(f"input={item}: no {what} in that folder{''.join(f'; {remark}' for remark in remarks)}")
+    for remark in remarks:
+        tell(remark)
+    return found
+
+
+def tell(remark: str) -> None:
+    """Tell a person what of the input to look at."""
+    print(f"look at: {remark}", file=sys.stderr)
+
+
+def lines_of(text: str) -> list[str]:
+    """Return all lines, blank ones too, so that answers stay beside them; those at the end aside."""
+    return [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
 
 
 def labelled_batch(inputs: torch.Tensor, lengths_B: torch.Tensor) -> Batch:

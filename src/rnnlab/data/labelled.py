@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,17 @@ class LabelledData(SequenceDataModule, ABC):
         """Count the training examples of each label."""
         counts = np.bincount(self.labels[self.rows["train"]], minlength=len(self.label_names))
         return tuple(int(count) for count in counts)
+
+    def describe_labels(self) -> list[tuple[str, str]]:
+        """Describe the labels to a person, as (name, text): how many examples each has, and which differ by case or blanks only."""
+        counts = Counter(self.labels.tolist())
+        known = [f"{name} ({counts[number]:,})" for number, name in enumerate(self.label_names)]
+        of_form: dict[str, list[str]] = {}
+        for name in self.label_names:
+            of_form.setdefault("".join(name.split()).casefold(), []).append(name)
+        alike = [" and ".join(map(repr, names)) for names in of_form.values() if len(names) > 1]
+        told = [("look at", f"labels that differ by case or blanks only: {shortened(alike)}")] if alike else []
+        return [("labels", f"{len(known)}: {shortened(known)}"), *told]
 
     def targets(self, rows: np.ndarray) -> list[object]:
         return [self.label_names[label] for label in self.labels[rows]]

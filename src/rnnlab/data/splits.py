@@ -15,7 +15,10 @@ import pandas as pd
 
 SplitKind = Literal["auto", "official", "speaker", "grouped", "random"]
 Rows = dict[Literal["train", "val", "test"], np.ndarray]
-SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "dev": "val", "validation": "val", "test": "test"}
+SPLIT_WORDS = {
+    **{"train": "train", "val": "val", "valid": "val", "dev": "val", "validation": "val", "test": "test"},
+    **{"training": "train", "testing": "test"},
+}
 """What a user's table or folder may call a split, and which it is."""
 SPLIT_COLUMNS = ("split", "subset", "fold", "partition")
 """Usual names of a table's column of splits."""

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from rnnlab.config import ConfigError, Node, whole
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.data.inputs import InputReader, as_json, from_json
+from rnnlab.data.inputs import InputReader, as_json, from_json, tell
 from rnnlab.evaluation.evaluate import answer
 from rnnlab.models.base import Network, Predictor
 
@@ -35,7 +35,8 @@ class Bundle:
         """Predict from raw inputs (texts, paths, or the content of files), in order.
 
         Returns:
-            The column `input` and what the task predicts; one row an input, or one a ticker of each table.
+            The column `input` and what the task predicts; one row an input, or one a ticker of each table. An input that has a fault keeps
+            its row, which holds no answer.
         """
         tables = [pd.DataFrame({"input": names}).join(answer(self.model, batch)) for names, batch in self.batches(inputs)]
         table = pd.concat(tables, ignore_index=True)
@@ -43,21 +44,34 @@ class Bundle:
             labels = self.model.spec.label_names
             between = "" if all(len(label) == 1 for label in labels) else " "
             table["prediction"] = [between.join(labels[number] for number in numbers) for numbers in table["prediction"]]
-        return table
+        usable = self._usable(inputs)
+        if len(usable) == len(inputs):
+            return table
+        table = table.set_axis(usable).reindex(range(len(inputs)))
+        return table.assign(input=[table["input"][place] if place in usable else str(given) for place, given in enumerate(inputs)])
+
+    def _usable(self, inputs: Sequence[str | bytes]) -> dict[int, None]:
+        """Return the places of the inputs that have no fault."""
+        return dict.fromkeys(place for place, given in enumerate(inputs) if not self.reader.fault(given))
 
     def batches(self, inputs: Sequence[str | bytes]) -> Iterator[tuple[list[str], Batch]]:
-        """Turn raw inputs into batches, each with the names of its rows.
+        """Turn raw inputs into batches, each with the names of its rows; tell which inputs have a fault and are left out.
 
         Raises:
-            ConfigError: where there is none, or an empty one.
+            ConfigError: where there is no input, or none without a fault.
         """
-        if not inputs:
+        if not any(given.strip() for given in inputs):
             raise ConfigError("the input is empty: there is nothing to predict from")
-        for place, given in enumerate(inputs, start=1):
-            if isinstance(given, str) and not given.strip():
-                raise ConfigError(f"input {place:,} of {len(inputs):,} is empty: fill it in, or leave it out")
-        for start in range(0, len(inputs), BATCH_SIZE):
-            yield self.reader.read(inputs[start : start + BATCH_SIZE])
+        faults = {place: fault for place, given in enumerate(inputs, start=1) if (fault := self.reader.fault(given))}
+        if faults:
+            place, fault = next(iter(faults.items()))
+            words = f"{len(faults):,} of {len(inputs):,} inputs have no answer: input {place:,}: {fault}"
+            if len(faults) == len(inputs):
+                raise ConfigError(f"{words}; give at least one that can be read")
+            tell(words)
+        usable = [given for place, given in enumerate(inputs, start=1) if place not in faults]
+        for start in range(0, len(usable), BATCH_SIZE):
+            yield self.reader.read(usable[start : start + BATCH_SIZE])
 
     def search_with(self, beam_size: object, num_best: object) -> None:
         """Search for sequences of tokens with another beam (None: the model's own), or for several answers (None: the best).

@@ -92,3 +92,4 @@ def describe(data: SequenceDataModule) -> None:
     )
     for name, text in data.describe():
         console.print(f"  {name:13} {text}", highlight=False)
+    data.tell_remarks(console)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.music.music import MusicData, MusicReader, MusicSplit, next_keys, split_pieces
@@ -77,6 +78,19 @@ def test_a_raw_piece_of_other_keys_is_refused(content: str, message: str) -> Non
 # Splits
 
 GIVEN = np.array(["train", "", "val", "test", "train"])
+
+
+def test_the_pieces_of_a_matlab_file_are_read_one_by_one(tmp_path: Path) -> None:
+    pieces = [draw(4 + number, number) for number in range(4)]
+    cells = {"traindata": pieces[:2], "validdata": pieces[2:3], "testdata": pieces[3:]}
+    packed = {name: np.array([*each, None], dtype=object)[:-1] for name, each in cells.items()}
+    savemat(tmp_path / "mine.mat", packed)
+    reader = MusicReader(KEYS)
+    for given in (tmp_path, tmp_path / "mine.mat"):
+        inputs = reader.collect([str(given)], None)
+        names, batch = reader.read(inputs)
+        assert names == [f"{tmp_path}/mine.mat:{cell}" for cell in ("train-0001", "train-0002", "val-0001", "test-0001")]
+        assert batch.input_lengths.tolist() == [4, 5, 6, 7] and np.array_equal(batch.inputs[3, :7].numpy(), pieces[3])
 
 
 def test_pieces_are_split_as_the_source_says_and_those_it_does_not_name_train() -> None:

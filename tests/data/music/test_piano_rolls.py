@@ -84,7 +84,7 @@ def test_a_folder_gives_each_piece_the_split_that_it_lies_below(place: Place, tm
         place(name, TEXT)
     place("train/.hidden.csv", "rubbish")
     place("README.md", "no piece")
-    table, keys = find_rolls(tmp_path)
+    table, keys, _ = find_rolls(tmp_path)
     found = dict(zip(table["id"], table["split"], strict=True))
     assert found == {"train/b": "train", "valid/a": "val", "test/deep/a": "test", "else/c": "", "d10": "", "d9": ""}
     assert keys == ("c", "e", "g") and table["content"].nunique() == 1
@@ -97,7 +97,7 @@ def test_a_matlab_file_holds_a_split_in_each_of_its_cell_arrays(place: Place) ->
         "m/x.mat", {"traindata": cells(ROLL, other[:3]), "validdata": cells(other), "testdata": cells(ROLL[1:]), "more": np.eye(2)}
     )
     for raw in (file, file.parent):
-        table, keys = find_rolls(raw)
+        table, keys, _ = find_rolls(raw)
         assert table["id"].tolist() == ["train-0001", "train-0002", "val-0001", "test-0001"]
         assert table["split"].tolist() == ["train", "train", "val", "test"]
         assert [len(values) for values in table["values"]] == [4, 3, 4, 3]
@@ -192,3 +192,13 @@ def test_pieces_that_do_not_go_together_are_named(name: str, content: object, me
 def test_a_folder_without_pieces_is_told_what_it_should_hold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"should hold piano rolls \(.csv, .npy, .tsv\), also below train/.*found: none"):
         find_rolls(tmp_path)
+
+
+def test_files_that_are_no_rolls_are_left_out_where_asked_for(place: Place, tmp_path: Path) -> None:
+    for name, content in {"a.csv": "0,1\n1,0\n", "b.csv": "0,1\n1,7\n", "c.csv": "0,1\n", "d.csv": "1,1\n1,0\n", "e.mid": "-"}.items():
+        place(name, content)
+    with pytest.raises(ValueError, match=r"b\.csv is not binary"):
+        find_rolls(tmp_path)
+    table, _, remarks = find_rolls(tmp_path, "skip")
+    assert table["id"].tolist() == ["a", "d"] and remarks[0] == "files passed over: 1 of .mid (first e.mid)"
+    assert remarks[1].startswith(f"left out, since it is no piano roll that can be used: 2 (first {tmp_path}/b.csv is not binary")

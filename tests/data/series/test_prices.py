@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnlab.data.series.prices import COUNTS, clean, find_prices
+from rnnlab.data.series.prices import COUNTS, clean, find_prices, price_tables
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 MONDAY = f"{HEADER}\n2020-01-06,10,12,9,11,100\n"
@@ -364,3 +364,13 @@ def test_cleaning_leaves_what_was_read_as_it_is(tmp_path: Path) -> None:
     before = found[0].frame.copy()
     clean(found)
     pd.testing.assert_frame_equal(found[0].frame, before)
+
+
+def test_tables_lie_at_any_depth_and_what_else_there_is_is_counted_and_named(tmp_path: Path) -> None:
+    (tmp_path / "us").mkdir()
+    (tmp_path / "__MACOSX").mkdir()
+    for name in ("us/AAPL.csv", "IBM.csv", "__MACOSX/._IBM.csv", "readme.csv", "notes.xlsx"):
+        write(tmp_path, MONDAY, name)
+    files, remarks = price_tables(tmp_path)
+    assert [prices.ticker for prices in find_prices(tmp_path, None)] == ["AAPL", "IBM"] and len(files) == 2
+    assert remarks == ["files passed over: 1 of .xlsx (first notes.xlsx), 1 of .csv (first readme.csv)"]

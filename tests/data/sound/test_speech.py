@@ -125,9 +125,20 @@ def test_skip_counts_and_names_them_and_goes_on(tmp_path: Path, make: Make, caps
     assert [len(module.rows[split]) for split in SPLITS] == [8, 2, 2]
 
 
+@pytest.mark.parametrize("on_broken", ["raise", "skip"])
+def test_a_broken_recording_to_predict_from_has_no_answer_where_training_left_such_out(tmp_path: Path, make: Make, on_broken: str) -> None:
+    reader = through_json(set_up(make(folder_of_labels(tmp_path / "mine"), prepare__on_broken=on_broken)).reader())
+    spoil(tmp_path / "mine")
+    faults = [reader.fault(str(tmp_path / "mine" / name)) for name in ("no/no0.wav", "no/no1.wav")]
+    assert faults[0] == "" and bool(faults[1]) == (on_broken == "skip")
+    (tmp_path / "new.m4a").write_bytes(b"ftypM4A")
+    with pytest.raises(BrokenRecording, match=r"new\.m4a: no audio that can be read \(.*\); convert it to \.wav or \.flac$"):
+        reader.read([str(tmp_path / "new.m4a")])
+
+
 def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     folder_of_labels(tmp_path / "mine")
-    for name in ("no/take[red].wav", "a[/red].wav"):
+    for name in ("no/take[red].wav", "yes/a[/red].wav"):
         (tmp_path / "mine" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "mine" / name).write_bytes(b"no sound")
     set_up(make(tmp_path / "mine", prepare__on_broken="skip"))
@@ -143,13 +154,12 @@ def test_recordings_that_are_all_broken_cannot_be_skipped(tmp_path: Path, make: 
         make(tmp_path / "mine", prepare__on_broken="skip").setup()
 
 
-def test_a_label_without_a_recording_that_can_be_used_is_no_label(tmp_path: Path, make: Make) -> None:
+def test_a_label_that_loses_all_its_recordings_is_refused(tmp_path: Path, make: Make) -> None:
     folder_of_labels(tmp_path / "mine")
     for file in (tmp_path / "mine" / "no").iterdir():
         file.write_bytes(b"no sound")
-    module = set_up(make(tmp_path / "mine", prepare__on_broken="skip"))
-    assert module.make_spec().label_names == ("yes",) and module.make_spec().class_counts == (2,)
-    assert ("labels", "1: yes (4)") in module.describe()
+    with pytest.raises(ValueError, match=r"all examples of the label 'no' are broken and left out \(1 such label"):
+        set_up(make(tmp_path / "mine", prepare__on_broken="skip"))
 
 
 def test_many_broken_recordings_are_counted_beyond_the_first_twenty(tmp_path: Path, make: Make) -> None:

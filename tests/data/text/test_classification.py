@@ -1,5 +1,6 @@
 """Claims about labelled texts as a data set: splits, vocabulary, subwords, truncation, dropout and what a person is told."""
 
+import gzip
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -234,7 +235,10 @@ def test_one_class_alone_is_refused(tmp_path: Path, make: Make) -> None:
 @pytest.mark.parametrize("blank", ["", "  ", "<br />", "&nbsp;"])
 def test_an_empty_text_is_named_by_its_line(tmp_path: Path, make: Make, blank: str) -> None:
     file = write(tmp_path / "t.csv", [*ROWS[:2], (blank, "warm", "train"), *ROWS[2:]])
-    with pytest.raises(ValueError, match=r"t.csv, line 4: the text is empty\. Fill it in or remove the row$"):
+    with pytest.raises(
+        ValueError,
+        match=r"t.csv, line 4: the text is empty\. Fill it in or remove the row, or leave such out with data\.prepare\.on_broken=skip$",
+    ):
         make(file).setup()
 
 
@@ -514,3 +518,60 @@ def test_a_module_that_failed_to_split_does_not_pass_for_set_up(tmp_path: Path, 
     for _ in range(2):
         with pytest.raises(ValueError, match=r"label 'wet' occurs in the test split"):
             module.setup()
+
+
+# What to predict from
+
+
+def read_from(module: TextData, *given: Path) -> list[str]:
+    return through_json(module.reader()).collect([str(path) for path in given], None)
+
+
+def test_a_folder_of_texts_is_one_text_a_file_and_a_folder_of_tables_is_all_of_them(tmp_path: Path, make: Make) -> None:
+    folder = tmp_path / "mine"
+    for name, text in {"warm/10.txt": "red\nsun", "warm/9.txt": "red", "cold/deep/1.txt": "blue", "warm/8.txt": "sun"}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for number in range(3):
+        (folder / "cold" / f"{number + 2}.txt").write_text(f"ice {number}")
+    module = set_up(make(folder))
+    assert read_from(module, folder) == ["ice 0", "ice 1", "ice 2", "blue", "sun", "red", "red\nsun"]
+    tables = tmp_path / "tables"
+    for name, rows in {"train.csv": ROWS[:2], "test.tsv": ROWS[3:5], "val.csv": ROWS[5:]}.items():
+        write(tables / name, rows)
+    (tables / "test.tsv").write_text("text\tlabel\nred fog\twarm\nblue fog\tcold\n")
+    assert read_from(module, tables) == ["red fog", "blue fog", "red red blue", "red sky", "red ice", "blue ice sea"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.txt", "text,label\n\u00e9t\u00e9,warm\nice,cold\n".encode("latin-1")),
+        ("t.csv.gz", gzip.compress("label,Text\nwarm,\u00e9t\u00e9\ncold,ice\n".encode(), mtime=0)),
+        ("lines.txt", "\u00e9t\u00e9\nice\n".encode("latin-1")),
+        ("lines.txt.gz", gzip.compress("\ufeff\u00e9t\u00e9\r\nice\r\n".encode(), mtime=0)),
+        ("lines", "\u00e9t\u00e9\nice\n".encode()),
+    ],
+)
+def test_a_file_is_read_as_training_reads_it(
+    name: str, content: bytes, tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = set_up(make(write(tmp_path / "mine.csv", ROWS)))
+    (tmp_path / name).write_bytes(content)
+    assert read_from(module, tmp_path / name) == ["\u00e9t\u00e9", "ice"]
+    assert ("is read as a table with the run's column of inputs, 'text'" in capsys.readouterr().err) == (name == "t.txt")
+
+
+def test_a_table_without_a_header_may_be_called_txt(tmp_path: Path, make: Make) -> None:
+    columns = {"prepare__text_column": "1", "prepare__label_column": "0", "prepare__has_header": False}
+    lines = [f"{label}\t{text} {number}\n" for number, (text, label, _) in enumerate(ROWS)]
+    (tmp_path / "mine.txt").write_text("".join(lines))
+    module = set_up(make(tmp_path / "mine.txt", **columns))
+    assert read_from(module, tmp_path / "mine.txt") == [f"{text} {number}" for number, (text, _, _) in enumerate(ROWS)]
+
+
+def test_labels_that_differ_by_case_or_blanks_only_get_a_word(tmp_path: Path, make: Make) -> None:
+    rows = [(text, label, split) for text, _, split in ROWS for label in ("Cold", "cold", "very warm", "verywarm")]
+    described = dict(set_up(make(write(tmp_path / "mine.csv", rows))).describe())
+    assert described["look at"] == "labels that differ by case or blanks only: 'Cold' and 'cold', 'very warm' and 'verywarm'"
+    assert "look at" not in dict(set_up(make(write(tmp_path / "other.csv", ROWS))).describe())

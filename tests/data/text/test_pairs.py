@@ -147,7 +147,10 @@ def test_files_of_different_length_are_told_with_both_counts(tmp_path: Path) -> 
 def test_an_empty_line_is_named_by_file_and_number(tmp_path: Path, side: str, what: str) -> None:
     for language, lines in (("en", ENGLISH), ("de", GERMAN)):
         write(tmp_path / f"train.{language}", [lines[0], "\u00a0 " if language == side else lines[1], lines[2]])
-    refused(tmp_path, rf"train\.{side}, line 2: the {what} sentence is empty\. Fill it in, or remove the pair from both sides$")
+    refused(
+        tmp_path,
+        rf"train\.{side}, line 2: the {what} sentence is empty\. Fill it in, or remove the pair .*, or leave such out with data",
+    )
 
 
 def test_an_empty_field_is_named_by_its_line(tmp_path: Path) -> None:
@@ -220,7 +223,7 @@ def test_a_file_without_a_sentence_or_of_a_broken_packing_is_named(tmp_path: Pat
         (
             "source,target,split\na,b,both\n",
             PairColumns(),
-            r"line 2: split 'both' is not one of train, val, valid, dev, validation, test\.",
+            r"line 2: split 'both' is not one of train, val, valid, dev, .*test",
         ),
         ("source,target\na,b\n", PairColumns("target"), r"'target' is the column of both sides: set data\.prepare\.source_column and"),
         ("source,target\na,b\n", PairColumns(split_column="part"), r"lacks a column 'part'; it has: source, target\."),
@@ -324,7 +327,7 @@ def test_training_pairs_whose_source_is_validated_or_tested_are_counted() -> Non
 @pytest.mark.skipif(MIRROR is None, reason="RNNLAB_MIRROR names no folder with a copy of Multi30k")
 @pytest.mark.parametrize("languages", [("en", "de"), ("de", "fr")])
 def test_multi30k_is_what_its_authors_say(languages: tuple[str, str]) -> None:
-    table, counts = find_pairs("multi30k", Path(str(MIRROR)) / "multi30k", Languages(*languages), PairColumns())
+    table, counts, _ = find_pairs("multi30k", Path(str(MIRROR)) / "multi30k", Languages(*languages), PairColumns())
     assert Counter(table["split"]) == {"train": 29_000, "val": 1_014, "test": 1_000}
     assert not table["target"].str.contains("\u00a0").any() and counts["num_blanks_mended"] > 0
     if languages == ("en", "de"):
@@ -340,7 +343,7 @@ def test_multi30k_is_what_its_authors_say(languages: tuple[str, str]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(MIRROR is None, reason="RNNLAB_MIRROR names no folder with a copy of cmn-eng")
 def test_the_pairs_of_tatoeba_are_read_without_their_attribution() -> None:
-    table, counts = find_pairs("cmn_eng", Path(str(MIRROR)) / "cmn-eng", Languages("en", "zh"), PairColumns())
+    table, counts, _ = find_pairs("cmn_eng", Path(str(MIRROR)) / "cmn-eng", Languages("en", "zh"), PairColumns())
     assert len(table) == 29_155 and counts["num_repeated_pairs"] == 100
     assert table.iloc[0].tolist() == ["cmn:1", "Hi.", "嗨。", ""] and table["source"].nunique() == 27_661
     assert not table["target"].str.contains("tatoeba").any()

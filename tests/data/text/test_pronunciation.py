@@ -284,6 +284,22 @@ def test_a_word_that_is_given_reads_as_the_loader_reads_it(make: Make) -> None:
     assert batch.targets.shape == (4, 0) and batch.target_lengths.tolist() == [0] * 4 and batch.references is None
 
 
+@pytest.mark.parametrize(("name", "words"), [("my.dict", 8), ("my.csv", 8), ("words.txt", 3)])
+def test_of_a_dictionary_or_table_the_words_are_read_and_not_the_phones(name: str, words: int, tmp_path: Path, make: Make) -> None:
+    module = set_up(make(write(tmp_path, TABLE, "given.csv")))
+    file = write(tmp_path, {"my.dict": DICTIONARY, "my.csv": TABLE, "words.txt": "bee\nread it\ncab\n"}[name], name)
+    found = through_json(module.reader()).collect([str(file)], None)
+    assert len(found) == words and not any(word.isupper() for word in found)
+
+
+def test_lines_that_are_no_word_with_phones_are_left_out_where_asked_for(tmp_path: Path, make: Make) -> None:
+    file = write(tmp_path, DICTIONARY + "alone\nodd 1 2\n")
+    with pytest.raises(ValueError, match=r"my.dict, line 11: the word 'alone' has no phones\. .*, or leave such out with "):
+        set_up(make(file))
+    module = set_up(make(file, prepare__on_broken="skip"))
+    assert "alone" not in module.answers and module.remarks == [f"left out, since it is no word with phones: 2 (first {file}, line 11)"]
+
+
 def test_an_unseen_letter_is_named_and_unknown_and_an_empty_word_is_refused_by_number(
     make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,7 @@ def write(folder: Path, files: dict[str, str | bytes]) -> Path:
 
 def found(source: str, folder: Path, columns: TextColumns | None = None) -> tuple[list[list[str]], dict[str, int]]:
     """Return the rows and the oddities that were met at least once."""
-    table, counts = find_texts(source, folder, columns or TextColumns())
+    table, counts, _ = find_texts(source, folder, columns or TextColumns())
     assert table.columns.tolist() == ["id", "text", "label", "split"]
     assert table["id"].is_unique
     return table.to_numpy().tolist(), {name: count for name, count in counts.items() if count}
@@ -267,8 +267,14 @@ def many(label: Callable[[int], str], num_rows: int = 60) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("text,label\na,x\n,y\n<br />,y\n", r"line 3: the text is empty \(and 1 more\)\. Fill it in or remove the row$"),
-        ("text,label\na,x\nb, \n", r"line 3: the label is empty\. Fill it in or remove the row$"),
+        (
+            "text,label\na,x\n,y\n<br />,y\n",
+            r"line 3: the text is empty \(and 1 more\)\. Fill .*, or leave such out with data\.prepare\.on_broken=skip$",
+        ),
+        (
+            "text,label\na,x\nb, \n",
+            r"line 3: the label is empty\. Fill it in or remove the row, or leave such out with data\.prepare\.on_broken=skip$",
+        ),
         ("text,label\na,x\nb,x\n", r": all 2 labels are 'x'; a classifier needs two classes or more\. Set data\.prepare\.label_column to "),
         (
             many(str),
@@ -276,7 +282,7 @@ def many(label: Callable[[int], str], num_rows: int = 60) -> str:
         ),
         (many(lambda row: f"{row % 25}.{row % 2}"), r": 50 different labels in 60 rows"),
         (many(lambda row: f"{row % 25 / 2}"), r": 25 different labels in 60 rows \(0\.0, 0\.5, 1\.0, \.\.\.\) are no classes"),
-        ("text,label,split\na,x,train\nb,y,held out\n", r"line 3: split 'held out' is not one of train, val, valid, dev, .*, test\."),
+        ("text,label,split\na,x,train\nb,y,held out\n", r"line 3: split 'held out' is not one of train, val, valid, dev, .*test"),
         (
             "words,label\na,x\n",
             r"lacks a column 'text' \(or sentence, .*\); it has: words, label\..* data\.prepare\.text_column=NAME$",
@@ -329,14 +335,45 @@ TABLE = "text,label\na,x\nb,y\n"
         ({"a.csv": TABLE, "b.csv": TABLE}, r"holds a\.csv, b\.csv and more: set data\.source to one of them, or name the tables "),
         ({"a.csv": TABLE, "x/1.txt": "a"}, r"holds a\.csv and more: set data\.source to one of them"),
         ({"train/x/1.txt": "a", "y/1.txt": "a"}, r"train/x/1\.txt is below a split, .*y/1\.txt is not: put all labels below"),
-        ({"x/1.txt": "a", "y/2.txt": b"ok\n\xe9t\xe9"}, r"y/2\.txt, line 2: not UTF-8 \(.*\): save the file as UTF-8$"),
-        ({"x/1.txt": "a", "y/2.txt": " \n"}, r"y/2\.txt: the text is empty\. Fill it in or remove the row$"),
+        (
+            {"x/1.txt": "a", "y/2.docx": "b", "y/3.docx": "c"},
+            r"y holds 2 file\(s\) but none that can be read: 2 of \.docx \(first y/2\.docx\)\.",
+        ),
+        (
+            {"x/1.txt": "a", "y/2.txt": " \n"},
+            r"y/2\.txt: the text is empty\. Fill it in or remove the row, or leave such out with data\.prepare\.on_broken=skip$",
+        ),
         ({"x/1.txt": "a", "x/2.txt": "b"}, r": all 2 labels are 'x'; a classifier needs two classes or more"),
     ],
 )
 def test_what_is_wrong_in_a_folder_is_named(tmp_path: Path, files: dict[str, str | bytes], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         find_texts(str(tmp_path), write(tmp_path, files), TextColumns())
+
+
+def test_what_a_folder_holds_beside_its_texts_is_counted_and_named(tmp_path: Path) -> None:
+    write(tmp_path, {"train.csv": TABLE, "extra.csv": TABLE, "x/1.txt": "a", "__MACOSX/._train.csv": "-"})
+    remarks = find_texts("mine", tmp_path, TextColumns())[2]
+    assert remarks == ["files passed over: 1 of .csv (first extra.csv), 1 of .txt (first x/1.txt)"]
+
+
+def test_texts_lie_at_any_depth_and_in_any_usual_encoding(tmp_path: Path) -> None:
+    write(tmp_path, {"x/a/1.txt": b"ok\n\xe9t\xe9", "y/2.txt": "b", "y/c.md": "-"})
+    table, _, remarks = find_texts("mine", tmp_path, TextColumns())
+    assert table[["id", "text", "label"]].to_numpy().tolist() == [["x/a/1", "ok \u00e9t\u00e9", "x"], ["y/2", "b", "y"]]
+    assert remarks == ["files passed over: 1 of .md (first y/c.md)"]
+
+
+def test_empty_texts_and_labels_are_left_out_where_asked_for(tmp_path: Path) -> None:
+    file = write(tmp_path, {"r.csv": "text,label\na,x\n,y\nb,y\nc,\n&nbsp;,x\n"}) / "r.csv"
+    table, _, remarks = find_texts("r.csv", file, TextColumns(), "skip")
+    assert table["text"].tolist() == ["a", "b"]
+    assert remarks == [
+        f"left out, since the text is empty: 2 (first {file}, line 3)", f"left out, since the label is empty: 1 (first {file}, line 5)",
+    ]  # fmt: skip
+    (tmp_path / "r.csv").write_text("text,label\na,x\n,y\nb,x\n")
+    with pytest.raises(ValueError, match=r"all examples of the label 'y' are broken and left out"):
+        find_texts("r.csv", file, TextColumns(), "skip")
 
 
 def test_a_place_where_nothing_is_is_named(tmp_path: Path) -> None:

@@ -319,7 +319,43 @@ def test_two_aligned_files_are_opened_by_what_they_begin_with(tmp_path: Path, ma
     assert module.examples["target"][3] == "Wörter 3" and [len(module.rows[split]) for split in SPLITS] == [24, 3, 3]
 
 
+def test_pairs_with_an_empty_side_are_left_out_where_asked_for(tmp_path: Path, make: Make) -> None:
+    file = write(tmp_path / "t.tsv", [*ROWS, ("", "Leer", "train"), ("empty", " ", "train"), ("void", "", "test")])
+    with pytest.raises(
+        ValueError, match=r"line 8: the source sentence is empty\. .*, or leave such out with data\.prepare\.on_broken=skip$"
+    ):
+        make(file).setup()
+    module = set_up(make(file, prepare__on_broken="skip"))
+    assert module.examples["source"].tolist() == [source for source, _, _ in ROWS]
+    assert module.remarks == [
+        f"left out, since the source sentence is empty: 1 (first {file}, line 8)",
+        f"left out, since the target sentence is empty: 2 (first {file}, line 9)",
+    ]
+
+
 # With another run's eyes, and raw inputs
+
+
+@pytest.mark.parametrize("source", ["folder", "prefix", "table", "named column", "anki"])
+def test_predicting_on_a_source_reads_the_side_that_was_trained_on(tmp_path: Path, make: Make, source: str) -> None:
+    keys: dict[str, object] = {}
+    english = [f"word {number}" for number in range(30)]
+    lines = [f"{text}\tW\u00f6rter {number}" for number, text in enumerate(english)]
+    place = tmp_path / {"folder": "", "prefix": "train", "table": "t.csv", "named column": "t.tsv", "anki": "deu.txt"}[source]
+    if source in ("folder", "prefix"):
+        for language, side in (("en", 0), ("de", 1), ("fr", 1)):
+            (tmp_path / f"train.{language}").write_text("".join(line.split("\t")[side] + "\n" for line in lines))
+    elif source == "anki":
+        keys = {"prepare__has_header": False}
+        place.write_text("\n".join(f"{line}\tattribution" for line in lines) + "\n")
+    elif source == "named column":
+        keys = {"prepare__source_column": "phrase"}
+        place.write_text("\n".join(["phrase\ttarget", *lines]) + "\n")
+    else:
+        place.write_text("\n".join(["tgt,en", *(",".join(reversed(line.split("\t"))) for line in lines)]) + "\n")
+    module = set_up(make(place, **keys))
+    assert kept(module).collect([str(place)], None) == english == module.examples["source"].tolist()
+    assert module.remarks == (["files passed over: 1 of .fr (first train.fr)"] if source == "folder" else [])
 
 
 @pytest.mark.parametrize("is_joint", [True, False])

@@ -17,15 +17,23 @@ from rnnlab.config import NonNegativeInt, PositiveInt
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.base import SPLITS, Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
+from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import FileReader, InputReader
 from rnnlab.data.labelled import shortened
 from rnnlab.data.music import piano_rolls
-from rnnlab.data.music.piano_rolls import ROLL_SUFFIXES, Roll, find_rolls, hash_rolls, refuse_other_keys, roll_of, write_roll
+from rnnlab.data.music.piano_rolls import Roll, find_rolls, hash_rolls, pieces_of, refuse_other_keys, roll_files, roll_of, write_roll
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sources.catalogue import PIANO_ROLLS
 
 MusicSplit = Literal["auto", "official", "random"]
+
+
+@dataclass(frozen=True)
+class MusicPrepare:
+    """Say what happens to files that are no piano rolls (`data.prepare`); see `find_rolls`."""
+
+    on_broken: OnBroken
 
 
 @dataclass(frozen=True)
@@ -95,10 +103,13 @@ class MusicReader(FileReader):
 
     kind = "music"
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
-    suffixes = ROLL_SUFFIXES
     files = "piano rolls"
 
     keys: tuple[str, ...]
+
+    def find(self, path: Path) -> tuple[list[Path], list[str]]:
+        files, remarks = roll_files(path)
+        return [Path(piece) for file in files for piece in pieces_of(file)], remarks
 
     def write(self, values: np.ndarray, file: Path) -> None:
         write_roll(values, self.keys, file)
@@ -145,6 +156,7 @@ class MusicData(SplitData):
 
     split: MusicSplit
     """See `split_pieces`."""
+    prepare: MusicPrepare
     loader: MusicLoader
 
     def __post_init__(self) -> None:
@@ -154,7 +166,7 @@ class MusicData(SplitData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found_keys = find_rolls(raw)
+        table, self.found_keys, self.remarks = find_rolls(raw, self.prepare.on_broken)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:

@@ -7,10 +7,12 @@ file whose cell arrays `traindata`, `validdata` and `testdata` hold a split each
 import csv
 import hashlib
 import io
+import re
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ import pandas as pd
 from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 
+from rnnlab.data.files import Broken, OnBroken, by_kind, ending, passed_over, select, visible_files
 from rnnlab.data.hashing import digest
 from rnnlab.data.labelled import natural_order
 from rnnlab.data.splits import SPLIT_WORDS
@@ -29,6 +32,7 @@ PARTS = {"traindata": "train", "validdata": "val", "testdata": "test"}
 NUM_PIANO_KEYS, LOWEST_PIANO_KEY = 88, 21
 PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 WANTED = "a piano roll has one row a step, one column a key, 1 where the key sounds and 0 where not"
+_CELL = re.compile(r"(.+\.mat):((?:train|val|test)-\d{4})", re.IGNORECASE)
 BINARY = ("", "0", "1", "0.0", "1.0")
 
 
@@ -51,27 +55,66 @@ class Roll:
     split: str = ""
 
 
-def find_rolls(raw: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def find_rolls(raw: Path, on_broken: OnBroken = "raise") -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
     """List the pieces of a file or folder.
 
     Args:
         raw: a MATLAB file, or a folder with one; a CSV or npy file; or a folder of such, also below `train/`, `val/`, `test/`.
+        on_broken: whether files that are no piano rolls of two steps or more are refused or left out.
 
     Returns:
-        One row a piece: id, values ((T, K) uint8), split ("" where not given), content (a hash of the values); and the names of the keys.
+        One row a piece: id, values ((T, K) uint8), split ("" where not given), content (a hash of the values); the names of the keys; and
+        what of a folder was passed over, in words.
 
     Raises:
         ValueError: for what is no piano roll, pieces of different numbers of keys, and pieces of fewer than two steps; says where.
     """
-    rolls = list(_matlab(raw)) if raw.suffix.lower() == MATLAB else list(_folder(raw)) if raw.is_dir() else [read_roll(raw)]
+    files, remarks = roll_files(raw)
+    rolls, broken = list[Roll](), Broken(on_broken)
+    for file in files:
+        try:
+            rolls += map(_refuse_short, _rolls_of(file, raw))
+        except ValueError as error:
+            if on_broken == "raise" or len(files) == 1:
+                raise
+            broken.add("it is no piano roll that can be used", str(error))
+    remarks += broken.settle(len(rolls), f"{WANTED[0].upper()}{WANTED[1:]}")
     keys = _agreed_keys(rolls)
-    for roll in rolls:
-        if len(roll.values) < 2:
-            raise ValueError(f"{roll.place} has one step: at least 2 are needed, since the keys of a step are predicted from those before")
     contents = [hashlib.sha256(roll.values.tobytes()).hexdigest()[:16] for roll in rolls]
     values = pd.Series([roll.values for roll in rolls], dtype=object)
     ids, splits = [roll.id for roll in rolls], [roll.split for roll in rolls]
-    return pd.DataFrame({"id": ids, "values": values, "split": splits, "content": contents}), keys
+    return pd.DataFrame({"id": ids, "values": values, "split": splits, "content": contents}), keys, remarks
+
+
+def _refuse_short(roll: Roll) -> Roll:
+    if len(roll.values) < 2:
+        raise ValueError(f"{roll.place} has one step: at least 2 are needed, since the keys of a step are predicted from those before")
+    return roll
+
+
+def roll_files(path: Path) -> tuple[list[Path], list[str]]:
+    """Return the piano rolls of a path, in their order: the file itself, or those of a folder; and what is passed over, in words.
+
+    Raises:
+        ValueError: where a folder holds none, or a MATLAB file among others.
+    """
+    if not path.is_dir():
+        return [path], []
+    found, others = select(visible_files(path), {*ROLL_SUFFIXES, MATLAB})
+    files = sorted(found, key=lambda file: natural_order(file.relative_to(path).as_posix()))
+    of_matlab = [file for file in files if file.suffix.lower() == MATLAB]
+    if not files or (of_matlab and len(files) > 1):
+        what = f"{of_matlab[0].name} and {len(files) - 1} more" if of_matlab else ", ".join(by_kind(others, path)) or "none"
+        raise ValueError(
+            f"{path} should hold piano rolls ({', '.join(sorted(ROLL_SUFFIXES))}), also below train/, val/ and test/, or one .mat file; "
+            f"found: {what}"
+        )
+    return files, passed_over(others, path)
+
+
+def pieces_of(file: Path) -> list[str]:
+    """Name the pieces of a file, as `roll_of` takes them: the file itself, or of a MATLAB file each cell (`FILE.mat:train-0001`)."""
+    return [f"{file}:{roll.id}" for roll in _matlab(file)] if file.suffix.lower() == MATLAB else [str(file)]
 
 
 def read_roll(file: Path, shown: str = "") -> Roll:
@@ -81,7 +124,7 @@ def read_roll(file: Path, shown: str = "") -> Roll:
         ValueError: for what is no piano roll; says where.
     """
     place = shown or str(file)
-    if file.suffix.lower() not in ROLL_SUFFIXES:
+    if ending(file) not in ROLL_SUFFIXES:
         raise ValueError(f"{place} is no piano roll that can be read: wanted {', '.join(sorted(ROLL_SUFFIXES))}; {WANTED}")
     if file.suffix.lower() == ARRAY:
         return Roll(file.stem, place, check_roll(_array(file, place), place))
@@ -90,7 +133,9 @@ def read_roll(file: Path, shown: str = "") -> Roll:
 
 
 def roll_of(item: str, number: int) -> Roll:
-    """Read a piece from a path or, where it holds a line break, from the content of a CSV file."""
+    """Read a piece from a path, from a cell of a MATLAB file or, where it holds a line break, from the content of a CSV file."""
+    if cell := _CELL.fullmatch(item):
+        return replace(next(roll for roll in _matlab(Path(cell[1]).expanduser()) if roll.id == cell[2]), place=item)
     if "\n" not in item:
         return read_roll(Path(item).expanduser())
     with tempfile.TemporaryDirectory() as folder:
@@ -183,30 +228,19 @@ def _named_keys(first: np.ndarray, place: str) -> tuple[str, ...]:
     return names
 
 
-def _folder(folder: Path) -> Iterator[Roll]:
-    """Read each piece of a folder; what lies below `train/`, `val/` or `test/` is of that split."""
-    files = sorted(
-        (file for file in folder.rglob("*") if file.suffix.lower() in {*ROLL_SUFFIXES, MATLAB} and not file.name.startswith(".")),
-        key=lambda file: natural_order(file.relative_to(folder).as_posix()),
-    )
-    of_matlab = [file for file in files if file.suffix.lower() == MATLAB]
-    if len(files) == 1 and of_matlab:
-        yield from _matlab(files[0])
-        return
-    if not files or of_matlab:
-        what = f"{of_matlab[0].name} and {len(files) - 1} more" if of_matlab else "none"
-        raise ValueError(
-            f"{folder} should hold piano rolls ({', '.join(sorted(ROLL_SUFFIXES))}), also below train/, val/ and test/, or one .mat file; "
-            f"found: {what}"
-        )
-    for file in files:
-        name = file.relative_to(folder)
-        roll = read_roll(file)
-        split = SPLIT_WORDS.get(name.parts[0].lower(), "") if len(name.parts) > 1 else ""
-        yield Roll(name.with_suffix("").as_posix(), roll.place, roll.values, roll.keys, split)
+def _rolls_of(file: Path, source: Path) -> Iterable[Roll]:
+    """Read the pieces of a file of a source; what lies below `train/`, `val/` or `test/` of a folder is of that split."""
+    if file.suffix.lower() == MATLAB:
+        return _matlab(file)
+    if file == source:
+        return [read_roll(file)]
+    name, roll = file.relative_to(source), read_roll(file)
+    split = SPLIT_WORDS.get(name.parts[0].lower(), "") if len(name.parts) > 1 else ""
+    return [replace(roll, id=name.with_suffix("").as_posix(), split=split)]
 
 
-def _matlab(file: Path) -> Iterator[Roll]:
+@lru_cache(maxsize=1)
+def _matlab(file: Path) -> tuple[Roll, ...]:
     """Read the cells of a MATLAB file, up to version 7."""
     try:
         names = [name for name, _, _ in whosmat(str(file))]
@@ -218,13 +252,15 @@ def _matlab(file: Path) -> Iterator[Roll]:
     except (LookupError, ValueError, TypeError, OSError, MatReadError, zlib.error) as error:
         reason = str(error.args[0] if error.args else error)
         raise ValueError(f"{file} is no MATLAB file of piano rolls, with the cell arrays {', '.join(PARTS)}: {reason}") from None
+    rolls = []
     for name, split in PARTS.items():
         cells = content[name]
         if cells.dtype != object:
             raise ValueError(f"{file}: {name} is a matrix {cells.shape} of {cells.dtype}, wanted a cell array with one matrix a piece")
         for number, values in enumerate(cells.ravel(), start=1):
             place = f"{file}, {name}{{{number}}}"
-            yield Roll(f"{split}-{number:04d}", place, check_roll(np.asarray(values), place), split=split)
+            rolls.append(Roll(f"{split}-{number:04d}", place, check_roll(np.asarray(values), place), split=split))
+    return tuple(rolls)
 
 
 def _agreed_keys(rolls: Sequence[Roll]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from rnnlab.data.inputs import FileReader, InputReader, warn
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.series.calendar_splits import Walk, date_splits
-from rnnlab.data.series.indicators import LeakageError, audit_features
+from rnnlab.data.series.indicators import LeakageError, audit_features, other_future
 from rnnlab.data.series.windows import (
     Scales,
     ScalesByName,
@@ -308,7 +308,7 @@ class WindowedData(SequenceDataModule, ABC):
             audit_features(self.features_of, frame, np.linspace(len(frame) // 3, len(frame) - 2, NUM_CUTS).astype(int).tolist())
         dates = self.index["date"].to_numpy()
         cut_date = np.sort(dates[rows["test"]])[len(rows["test"]) // 2]
-        series = [self.series_of(name, _other_future(frame, cut_date)) for name, frame in frames.items()]
+        series = [self.series_of(name, other_future(frame, cut_date)) for name, frame in frames.items()]
         index = self.index
         scales = fit_scales(series, index.iloc[rows["train"]], self.link, is_apart=self.is_scaled_apart)
         again = cut(series, index, scales)
@@ -430,15 +430,6 @@ class WindowedData(SequenceDataModule, ABC):
         parts = (self.windows.offset, self.windows.scale, self.windows.persistence)
         reference = Reference(*(torch.from_numpy(part[rows]) for part in parts))
         return Batch(values_BTF, lengths_B, torch.from_numpy(self.windows.targets[rows]), ones_B, ids_B, reference)
-
-
-def _other_future(frame: pd.DataFrame, date: np.datetime64) -> pd.DataFrame:
-    """Replace every value after a date."""
-    is_later = (frame["date"] > date).to_numpy()
-    names = [name for name in frame.columns if name != "date"]
-    values = frame[names].to_numpy(np.float64, copy=True)
-    values[is_later] *= np.exp(np.random.default_rng(0).normal(size=values[is_later].shape) / 10)
-    return pd.DataFrame(values, columns=names).assign(date=frame["date"].to_numpy())[list(frame.columns)]
 
 
 @contextmanager

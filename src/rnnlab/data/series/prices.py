@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rnnlab.data.files import passed_over, select, visible_files
 from rnnlab.data.numbers import as_numbers, find_decimal
 from rnnlab.data.tables import AS_SHOWN, TABLE_SUFFIXES, Table, Writing, match_column, read_table
 from rnnlab.data.times import as_times, find_day_first, find_times
@@ -97,7 +98,7 @@ def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS
     if tickers is not None and not tickers:
         raise ValueError("no ticker is named: name at least one, or leave the list out to keep all")
     found: dict[str, RawPrices] = {}
-    for file in _tables(path):
+    for file in price_tables(path)[0]:
         for prices in _read(file, writing):
             if prices.ticker in found:
                 raise ValueError(
@@ -109,18 +110,20 @@ def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS
     return [_wanted(found, ticker, path) for ticker in dict.fromkeys(tickers)]
 
 
-def _tables(path: Path) -> list[Path]:
+def price_tables(path: Path) -> tuple[list[Path], list[str]]:
+    """Return the tables of prices of a path, the file itself or those of a folder, READMEs aside; and what is passed over, in words."""
     if path.is_file():
-        return [path]
+        return [path], []
     if not path.is_dir():
         raise ValueError(f"no such file or folder: {path}. Wanted: one table of prices, or a folder with one table per ticker")
-    named = [(file.name.lower(), file) for file in sorted(path.iterdir())]
-    files = [
-        file for name, file in named if Path(name.removesuffix(".gz")).suffix in TABLE_SUFFIXES and not name.startswith((".", "readme"))
-    ]
+    there = visible_files(path)
+    files, _ = select((file for file in there if not file.name.lower().startswith("readme")), TABLE_SUFFIXES)
+    used = set(files)
+    others = passed_over((file for file in there if file not in used), path)
     if not files:
-        raise ValueError(f"no price tables in {path}: wanted one file per ticker, {' or '.join(sorted(TABLE_SUFFIXES))}, such as AAPL.csv")
-    return files
+        wanted = f"one file per ticker, {' or '.join(sorted(TABLE_SUFFIXES))}, such as AAPL.csv"
+        raise ValueError(f"no price tables in {path}: wanted {wanted}{''.join(f'; {line}' for line in others)}")
+    return files, others
 
 
 def _wanted(found: dict[str, RawPrices], ticker: str, path: Path) -> RawPrices:

@@ -17,7 +17,7 @@ from rnnlab.data.prepared import Json, Prepared
 from rnnlab.data.series import prices
 from rnnlab.data.series.base import WindowedData, WindowReader
 from rnnlab.data.series.indicators import FEATURES, Estimator, TargetKind, compute_features, daily_variance, persistence, targets
-from rnnlab.data.series.prices import clean, find_prices
+from rnnlab.data.series.prices import clean, find_prices, price_tables
 from rnnlab.data.series.windows import Series
 from rnnlab.data.sources.catalogue import PRICES
 from rnnlab.data.tables import Writing
@@ -35,6 +35,9 @@ class StockReader(WindowReader):
     features: list[str] | None
     estimator: Estimator
     taken: list[str] | None = None
+
+    def find(self, path: Path) -> tuple[list[Path], list[str]]:
+        return price_tables(path)
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
         return clean(find_prices(file, None, self.writing))[0]
@@ -106,6 +109,7 @@ class StockData(WindowedData):
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
         table, self.found = read_prices(raw, self.tickers, self.writing)
+        self.remarks = price_tables(raw)[1]
         return table
 
     def setup_as_test(self, reader: InputReader) -> None:

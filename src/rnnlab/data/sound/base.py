@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,13 @@ from torch import Tensor
 from rnnlab.config import NonNegativeInt, PositiveFloat, PositiveInt
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import EpochOrder, ExampleRandom
+from rnnlab.data.files import OnBroken, ending
 from rnnlab.data.inputs import FileReader
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, OddMeta, Prepared, pad_rows
-from rnnlab.data.sound.audio import BrokenRecording, Features, extract, read_recording
+from rnnlab.data.sound.audio import BrokenRecording, Features, Recording, extract, read_recording
 from rnnlab.data.sound.augmentation import Augment, BandScale, Normalisation, augment, mask_frames, normalise
-from rnnlab.data.sound.recordings import AUDIO_SUFFIXES
+from rnnlab.data.sound.recordings import AUDIO_SUFFIXES, find_sounds
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class SoundPrepare(Features):
         on_broken: `raise` (name them all and stop) or `skip` (name them, count them, go on).
     """
 
-    on_broken: Literal["raise", "skip"]
+    on_broken: OnBroken
 
 
 def read_frames(table: pd.DataFrame, settings: SoundPrepare, console: Console) -> tuple[list[np.ndarray], pd.DataFrame, Json]:
@@ -239,14 +240,35 @@ class SoundReader(FileReader, ABC):
     """Base class of readers of sound files; `mean` and `std` are those of each feature in the training split."""
 
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "audio": "binary"}
-    suffixes = AUDIO_SUFFIXES
     files = "sound files"
+    is_labelled: ClassVar[bool]
+    """Whether recordings are labelled, not transcribed."""
 
     label_names: tuple[str, ...]
     prepare: SoundPrepare
     loader: SoundLoader
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def find(self, path: Path) -> tuple[list[Path], list[str]]:
+        return find_sounds(path, self.is_labelled)
+
+    def fault(self, item: str | bytes) -> str:
+        """Say why an input gets no answer: where broken recordings were left out of training, they are here, too."""
+        if self.prepare.on_broken == "raise":
+            return super().fault(item)
+        try:
+            self._decoded(item, item if isinstance(item, str) else "recording")
+        except BrokenRecording as error:
+            return str(error)
+        return ""
+
+    def _decoded(self, item: str | bytes, name: str) -> Recording:
+        try:
+            return read_recording(Path(item) if isinstance(item, str) else io.BytesIO(item), self.prepare.sample_rate)
+        except BrokenRecording as error:
+            advice = "" if not isinstance(item, str) or ending(Path(item)) in AUDIO_SUFFIXES else "; convert it to .wav or .flac"
+            raise BrokenRecording(f"{name}: {error}{advice}") from None
 
     def read_frames(self, inputs: Sequence[str | bytes], max_steps: int | None) -> tuple[list[str], Tensor, Tensor]:
         """Turn sound files (paths or bytes) into normalised frames, as the run prepared its own.
@@ -262,13 +284,8 @@ class SoundReader(FileReader, ABC):
             BrokenRecording: names the input.
         """
         names = [item if isinstance(item, str) else f"input {number}" for number, item in enumerate(inputs)]
-        frames = []
-        for name, item in zip(names, inputs, strict=True):
-            try:
-                recording = read_recording(Path(item) if isinstance(item, str) else io.BytesIO(item), self.prepare.sample_rate)
-            except BrokenRecording as error:
-                raise BrokenRecording(f"{name}: {error}") from None
-            frames.append(extract(recording.samples, self.prepare)[:max_steps])
+        decoded = (self._decoded(item, name) for name, item in zip(names, inputs, strict=True))
+        frames = [extract(recording.samples, self.prepare)[:max_steps] for recording in decoded]
         lengths_B = torch.tensor([len(rows) for rows in frames])
         values_BTF = torch.nn.utils.rnn.pad_sequence(frames, batch_first=True)
         mean_F, std_F = torch.tensor(self.mean), torch.tensor(self.std)

@@ -132,6 +132,8 @@ class DictationReader(SoundReader):
     """
 
     kind = "dictation"
+    is_labelled = False
+
     prepare: DictationPrepare
     subwords: str | None
     seen: tuple[str, ...]
@@ -169,7 +171,8 @@ class DictationData(SoundData, TokenTargets):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        return find_transcribed(self.source, raw)
+        table, self.remarks = find_transcribed(self.source, raw, self.prepare.on_broken)
+        return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
         """Hash the sound files with their ids, transcripts, speakers and splits."""

@@ -1,6 +1,5 @@
 """`data=speech`: labelled recordings, from a named set, the bundled sample, or a folder or manifest of one's own."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ from rich.console import Console
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps
+from rnnlab.data.files import refuse_lost_labels
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, labelled_batch
-from rnnlab.data.labelled import LabelledData, natural_order, shortened
+from rnnlab.data.labelled import LabelledData, natural_order
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sound import audio, base, recordings
 from rnnlab.data.sound.base import SoundData, SoundPrepare, SoundReader, num_steps, read_frames
@@ -28,6 +28,7 @@ from rnnlab.data.splits import assign_splits
 def prepare(table: pd.DataFrame, settings: SoundPrepare, folder: Path, meta: Json, console: Console) -> None:
     """Decode all recordings, extract features, and write a prepared folder."""
     frames, examples, found = read_frames(table, settings, console)
+    refuse_lost_labels(table["label"], examples["label"], "data.source")
     labels = sorted(examples["label"].unique(), key=natural_order)
     write_prepared(folder, frames, examples, {**meta, "label_names": labels, **found})
 
@@ -37,6 +38,7 @@ class SpeechReader(SoundReader):
     """Read labelled recordings as the run did that made this."""
 
     kind = "speech"
+    is_labelled = True
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
         """Turn sound files (paths or bytes) into a batch; name its rows.
@@ -67,7 +69,8 @@ class SpeechData(SoundData, LabelledData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        return find_recordings(self.source, raw)
+        table, self.remarks = find_recordings(self.source, raw, self.prepare.on_broken)
+        return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
         """Hash the sound files with their ids, labels, speakers and splits."""
@@ -115,8 +118,7 @@ class SpeechData(SoundData, LabelledData):
         return Batch(round_up_steps(values_BTF), lengths_B, targets_B, torch.ones_like(lengths_B), torch.from_numpy(rows))
 
     def describe_targets(self) -> list[tuple[str, str]]:
-        counts = Counter(self.data.examples["label"])
-        return [("labels", f"{len(self.label_names)}: " + shortened([f"{n} ({counts[n]})" for n in self.label_names]))]
+        return self.describe_labels()
 
     def reader(self) -> SpeechReader:
         return SpeechReader(self.label_names, self.prepare, self.loader, tuple(self.mean_F.tolist()), tuple(self.std_F.tolist()))

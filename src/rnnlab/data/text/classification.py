@@ -5,7 +5,6 @@ then from training texts alone. The data module (below) splits, fits the vocabul
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,14 +20,16 @@ from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
+from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, labelled_batch
-from rnnlab.data.labelled import LabelledData, natural_order, shortened
+from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, labelled_batch, told
+from rnnlab.data.labelled import LabelledData, natural_order
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import CORPORA
 from rnnlab.data.splits import assign_splits, refuse_unseen_labels
 from rnnlab.data.tables import Quoting
 from rnnlab.data.text import readers
+from rnnlab.data.text.folders import read_texts
 from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_texts, hash_texts, labelled_lines
 from rnnlab.data.tokens import INPUT_SPECIALS, TextTokens, TokenMeta, Vocabulary, index, tokenize, unspaced_fraction
 
@@ -38,7 +39,7 @@ TextSplit = Literal["auto", "official", "random"]
 
 @dataclass(frozen=True)
 class TextPrepare:
-    """Say what the texts are and how they are cut (`data.prepare`); see `TextColumns` and `TextTokens`."""
+    """Say what the texts are and how they are cut (`data.prepare`); see `TextColumns`, `TextTokens` and, for `on_broken`, `find_texts`."""
 
     text_column: str
     label_column: str
@@ -49,6 +50,7 @@ class TextPrepare:
     ngrams: PositiveInt
     subword_size: PositiveInt
     is_lower: bool
+    on_broken: OnBroken
     quoting: Quoting | None = None  # bundles made before it do not have it
 
     @property
@@ -139,7 +141,6 @@ class TextReader(WrittenReader):
 
     kind = "text"
     example = 'text="a text"'
-    usual_columns = TEXT_NAMES
 
     prepare: TextPrepare
     max_tokens: int | None
@@ -154,14 +155,23 @@ class TextReader(WrittenReader):
 
     @property
     def table_format(self) -> TableFormat:
-        return TableFormat(self.prepare.text_column, self.prepare.delimiter, self.prepare.has_header, self.prepare.quoting)
+        columns = self.prepare.columns
+        aliases = TEXT_NAMES[1:] if columns.text_column == TEXT_NAMES[0] else ()
+        return TableFormat(columns.text_column, aliases, columns.delimiter, columns.has_header, columns.quoting)
 
-    def texts_of(self, file: Path) -> list[str]:
-        """Return a table's texts, also of lines that begin with one of the labels, as the run's own did."""
+    def read_folder(self, folder: Path) -> list[str]:
+        texts, remarks = read_texts(folder, self.read_file)
+        return told(str(folder), texts, remarks, "texts")
+
+    def read_file(self, file: Path) -> list[str]:
+        """Return a file's texts, also of lines that begin with one of the labels, as the run's own did."""
         lines = labelled_lines(file, self.prepare.delimiter)
         if lines and {clean_text(label) for _, label, _ in lines} <= set(self.label_names):
             return [text for _, _, text in lines]
-        return super().texts_of(file)
+        return super().read_file(file)
+
+    def fault(self, item: str | bytes) -> str:
+        return "" if clean_text(str(item)) else "it is empty"
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
         """Turn texts into a batch; name its rows.
@@ -221,7 +231,7 @@ class TextData(SplitData, LabelledData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.odd = find_texts(self.source, raw, self.prepare.columns)
+        table, self.odd, self.remarks = find_texts(self.source, raw, self.prepare.columns, self.prepare.on_broken)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
@@ -311,7 +321,6 @@ class TextData(SplitData, LabelledData):
 
     def describe(self) -> list[tuple[str, str]]:
         examples, lengths = self.data.examples, self.data.lengths
-        counts = Counter(examples["label"])
         odd = {name: count for name, count in {**self.data.meta_as(TextMeta).odd, **self.duplicates}.items() if count}
         most = self.loader.max_tokens
         cut = f"; {(lengths > most).mean():.1%} are cut to {most} ({self.loader.truncate})" if most else ""
@@ -319,7 +328,7 @@ class TextData(SplitData, LabelledData):
         return [
             ("texts", f"{len(examples):,}, {lengths.sum():,} {self.prepare.tokens} tokens"),
             ("tokens each", f"{lengths.min()} to {lengths.max():,}, median {np.median(lengths):.0f}{cut}"),
-            ("labels", f"{len(self.label_names)}: " + shortened([f"{n} ({counts[n]:,})" for n in self.label_names])),
+            *self.describe_labels(),
             ("split", self.split_used),
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
             (

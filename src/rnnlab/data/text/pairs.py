@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from rnnlab.data.files import Broken, OnBroken, passed_over, visible_files
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
 from rnnlab.data.tables import Quoting, match_column, read_table
 
@@ -48,6 +49,15 @@ class PairColumns:
     has_header: bool = True
     quoting: Quoting | None = None
 
+    def side(self, default: str, language: str) -> tuple[str, tuple[str, ...]]:
+        """Return the name of a side's column, and its other names."""
+        wanted = self.source_column if default == "source" else self.target_column
+        if wanted != default:
+            return wanted, ()
+        if not self.has_header:
+            return ("0" if default == "source" else "1"), ()
+        return wanted, (*(SOURCE_NAMES if default == "source" else TARGET_NAMES)[1:], language)
+
 
 class Languages(NamedTuple):
     """Name the two sides, as files and Moses do (en, de, zh, ...)."""
@@ -70,7 +80,9 @@ class _Raw(NamedTuple):
     split: str
 
 
-def find_pairs(name: str, path: Path, languages: Languages, columns: PairColumns) -> tuple[pd.DataFrame, dict[str, int]]:
+def find_pairs(
+    name: str, path: Path, languages: Languages, columns: PairColumns, on_broken: OnBroken = "raise"
+) -> tuple[pd.DataFrame, dict[str, int], list[str]]:
     """List a source's pairs.
 
     Args:
@@ -78,10 +90,11 @@ def find_pairs(name: str, path: Path, languages: Languages, columns: PairColumns
         path: the set's folder; else a folder of `train.en`, `train.de`, ..., a prefix PATH of PATH.en and PATH.de, or a table.
         languages: which two of those that are there, and which way.
         columns: of a user's table.
+        on_broken: whether pairs with an empty side are refused or left out.
 
     Returns:
-        One row a pair: id, source, target, split ("train", "val", "test" or "" where not given), in the order of the files; and how often
-        each oddity was met.
+        One row a pair: id, source, target, split ("train", "val", "test" or "" where not given), in the order of the files; how often
+        each oddity was met; and what was passed over or left out, in words.
 
     Raises:
         ValueError: for what cannot be read, sides of different length, empty sentences and languages that are not there.
@@ -97,9 +110,19 @@ def find_pairs(name: str, path: Path, languages: Languages, columns: PairColumns
         raws = _from_folder(path, languages)
     else:
         raws = _aligned(*_prefixed(path, languages), path.name, "")
-    rows = [(raw.id, _cleaned(raw.source, "source", counts), _cleaned(raw.target, "target", counts), raw.split) for raw in raws]
+    rows, broken = [], Broken(on_broken)
+    for raw in raws:
+        sides = [_cleaned(raw.source, counts), _cleaned(raw.target, counts)]
+        if all(sides):
+            rows.append((raw.id, *sides, raw.split))
+        else:
+            what, side = ("target", raw.target) if sides[0] else ("source", raw.source)
+            broken.add(f"the {what} sentence is empty", side.place)
+    remarks = broken.settle(len(rows), "Fill it in, or remove the pair from both sides")
+    if path.is_dir() and name not in ("multi30k", "cmn_eng"):
+        remarks += _unused(path, languages)
     counts["num_repeated_pairs"] = len(rows) - len({(source, target) for _, source, target, _ in rows})
-    return pd.DataFrame(rows, columns=["id", "source", "target", "split"], dtype="str"), dict(counts)
+    return pd.DataFrame(rows, columns=["id", "source", "target", "split"], dtype="str"), dict(counts), remarks
 
 
 def has_prefix(path: Path) -> bool:
@@ -150,10 +173,8 @@ def clean_sentence(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _cleaned(side: _Side, what: str, counts: Counter[str]) -> str:
+def _cleaned(side: _Side, counts: Counter[str]) -> str:
     text = clean_sentence(side.text)
-    if not text:
-        raise ValueError(f"{side.place}: the {what} sentence is empty. Fill it in, or remove the pair from both sides")
     counts["num_blanks_mended"] += text != side.text
     return text
 
@@ -277,20 +298,44 @@ def _refuse_languages(name: str, languages: Languages, there: Sequence[str]) -> 
 
 def _from_folder(folder: Path, languages: Languages) -> Iterator[_Raw]:
     """Read `train.en`, `train.de`, and the like of validation and test where they are there."""
-    found: dict[str, Path] = {}
-    for name, split in SPLIT_WORDS.items():
-        if languages_there := _languages_of(folder / name):
-            if split in found:
-                raise ValueError(f"{folder} holds {found[split].name}.* and {name}.*, which are both the {split} split: keep one of them")
-            _refuse_languages(f"{folder / name}.*", languages, languages_there)
-            found[split] = folder / name
+    found = _parts_of(folder)
+    for prefix in found.values():
+        _refuse_languages(f"{prefix}.*", languages, _languages_of(prefix))
     if not found:
+        there = "; ".join(passed_over(visible_files(folder), folder)) or "no file"
         raise ValueError(
             f"{folder} holds no pairs of sentences: wanted train.{languages.source} and train.{languages.target}, line by line, and "
-            "likewise val and test if known; for one table set data.source to it"
+            f"likewise val and test if known; for one table set data.source to it. Found: {there}"
         )
     for split, prefix in found.items():
         yield from _aligned(*_prefixed(prefix, languages), split, split)
+
+
+def _parts_of(folder: Path) -> dict[str, Path]:
+    """Return what the files of each split begin with."""
+    found: dict[str, Path] = {}
+    for name, split in SPLIT_WORDS.items():
+        if _languages_of(folder / name):
+            if split in found:
+                raise ValueError(f"{folder} holds {found[split].name}.* and {name}.*, which are both the {split} split: keep one of them")
+            found[split] = folder / name
+    return found
+
+
+def _unused(folder: Path, languages: Languages) -> list[str]:
+    used = {_only(prefix, language) for prefix in _parts_of(folder).values() for language in languages}
+    return passed_over((file for file in visible_files(folder) if file not in used), folder)
+
+
+def source_sentences(path: Path, languages: Languages) -> tuple[list[str], list[str]]:
+    """Return the source side of a folder of pairs, or of two aligned files, line by line as training reads it; and remarks.
+
+    No line where there is no such side.
+    """
+    prefixes = list(_parts_of(path).values()) if path.is_dir() else [path]
+    files = [_only(prefix, languages.source) for prefix in prefixes if languages.source in _languages_of(prefix)]
+    remarks = passed_over((file for file in visible_files(path) if file not in files), path) if path.is_dir() and files else []
+    return [line for file in files for line in _lines(file)], remarks
 
 
 def _prefixed(prefix: Path, languages: Languages) -> tuple[Path, Path]:
@@ -336,12 +381,9 @@ def _from_table(file: Path, languages: Languages, columns: PairColumns, counts: 
     table = read_table(file, delimiter=columns.delimiter, has_header=columns.has_header, quoting=columns.quoting)
     counts.update(table.notes)
     names = []
-    for wanted, default, aliases, place in (
-        (columns.source_column, "source", (*SOURCE_NAMES[1:], languages.source), "0"),
-        (columns.target_column, "target", (*TARGET_NAMES[1:], languages.target), "1"),
-    ):
-        wanted_or_first = place if wanted == default and not columns.has_header else wanted
-        names.append(match_column(table, wanted_or_first, aliases if wanted == default else (), key=f"data.prepare.{default}_column"))
+    for default, language in (("source", languages.source), ("target", languages.target)):
+        wanted, aliases = columns.side(default, language)
+        names.append(match_column(table, wanted, aliases, key=f"data.prepare.{default}_column"))
     if names[0] == names[1]:
         raise ValueError(f"{file}: {names[0]!r} is the column of both sides: set data.prepare.source_column and data.prepare.target_column")
     split_name = match_column(

@@ -20,8 +20,9 @@ from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.batches import BudgetOrder
+from rnnlab.data.files import Broken, OnBroken, ending
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, WrittenReader, untold_batch
+from rnnlab.data.inputs import InputReader, WrittenReader, tell, untold_batch
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import DICTIONARIES
@@ -42,10 +43,13 @@ _MARKED = re.compile(r"(.*)\(\d+\)", re.DOTALL)
 class PronunciationPrepare:
     """Say what a phone is (`data.prepare`).
 
-    `has_stress`: whether the digit at the end of a vowel stays: AA0, AA1 and AA2, or AA.
+    Args:
+        has_stress: whether the digit at the end of a vowel stays: AA0, AA1 and AA2, or AA.
+        on_broken: whether lines that are no word with phones are refused (`raise`), or left out and counted (`skip`).
     """
 
     has_stress: bool
+    on_broken: OnBroken
 
 
 @dataclass(frozen=True)
@@ -75,32 +79,44 @@ class _Raw(NamedTuple):
     place: str
 
 
-def find_pronunciations(raw: Path) -> pd.DataFrame:
+def find_pronunciations(raw: Path, on_broken: OnBroken = "raise") -> tuple[pd.DataFrame, list[str]]:
     """List the pronunciations of a dictionary or table.
 
     Args:
         raw: a file in CMUdict's format, a table (by its suffix), or a folder with `cmudict.dict` or `words.csv`.
+        on_broken: whether lines that are no word with phones are refused or left out.
 
     Returns:
-        One row a pronunciation, in the file's order: word (see `clean_word`), target (phones, a blank between), split ("" if not given).
+        One row a pronunciation, in the file's order: word (see `clean_word`), target (phones, a blank between), split ("" if not given);
+        and what was left out, in words.
 
     Raises:
         ValueError: for what cannot be read; says where.
     """
-    file = next((raw / name for name in ("cmudict.dict", "words.csv") if (raw / name).is_file()), raw)
-    if file.is_dir():
-        raise ValueError(f"{file} is a folder: name a file in it, in CMUdict's format or a table (.csv, .tsv or .jsonl)")
-    is_table = Path(file.name.lower().removesuffix(".gz")).suffix in TABLE_SUFFIXES
-    rows = []
-    for found in _from_table(file) if is_table else _from_dictionary(file):
+    file = _file_of(raw)
+    rows, left_out = [], Broken(on_broken)
+    for found in _from_table(file) if ending(file) in TABLE_SUFFIXES else _from_dictionary(file):
         word = clean_word(found.word)
-        _check(found, word)
-        rows.append((word, " ".join(found.phones), found.split))
+        if fault := _fault(found, word):
+            left_out.add(fault[0] if on_broken == "raise" else "it is no word with phones", found.place)
+            if on_broken == "raise":
+                left_out.settle(1, fault[1])
+        else:
+            rows.append((word, " ".join(found.phones), found.split))
+    remarks = left_out.settle(len(rows), "Mend the lines")
     if not rows:
         raise ValueError(f"{file} holds no pronunciations: wanted lines such as `abacus AE B AH K AH S`")
     table = pd.DataFrame(rows, columns=["word", "target", "split"], dtype="str")
     _refuse_words_in_two_splits(table, file)
-    return table
+    return table, remarks
+
+
+def _file_of(raw: Path) -> Path:
+    """Return the file of a source: itself, or that of a folder."""
+    file = next((raw / name for name in ("cmudict.dict", "words.csv") if (raw / name).is_file()), raw)
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: name a file in it, in CMUdict's format or a table (.csv, .tsv or .jsonl)")
+    return file
 
 
 def clean_word(word: str) -> str:
@@ -110,16 +126,17 @@ def clean_word(word: str) -> str:
     return whole if marked is None else marked[1].rstrip()
 
 
-def _check(raw: _Raw, word: str) -> None:
-    """Refuse what is no word or has no pronunciation."""
+def _fault(raw: _Raw, word: str) -> tuple[str, str] | None:
+    """Say what is no word or has no pronunciation, and what to do."""
     if not word:
-        raise ValueError(f"{raw.place}: the word is empty. Fill it in or remove the line")
+        return "the word is empty", "Fill it in or remove the line"
     if not word.isprintable():
-        raise ValueError(f"{raw.place}: the word {word!r} holds a control character. Remove it")
+        return f"the word {word!r} holds a control character", "Remove it"
     if not raw.phones:
-        raise ValueError(f"{raw.place}: the word {word!r} has no phones. Write them after it, a blank between, or remove the line")
+        return f"the word {word!r} has no phones", "Write them after it, a blank between, or remove the line"
     if wrong := [phone for phone in raw.phones if not _PHONE.fullmatch(phone)]:
-        raise ValueError(f"{raw.place}: {wrong[0]!r} is no phone. Wanted letters and perhaps one digit of stress, such as `AE1 B AH0`")
+        return f"{wrong[0]!r} is no phone", "Wanted letters and perhaps one digit of stress, such as `AE1 B AH0`"
+    return None
 
 
 def _from_dictionary(file: Path) -> Iterator[_Raw]:
@@ -235,11 +252,34 @@ class PronunciationReader(WrittenReader):
 
     kind = "pronunciation"
     example = 'text="word"'
-    usual_columns = ("word",)
+    usual_columns = ("word", *WORD_NAMES)
 
     prepare: PronunciationPrepare
     vocabulary: tuple[str, ...]
     label_names: tuple[str, ...]
+
+    def read_folder(self, folder: Path) -> list[str]:
+        return self.read_file(_file_of(folder))
+
+    def read_file(self, file: Path) -> list[str]:
+        """Return the words of a file: of a table its column, of a dictionary in CMUdict's format what stands before the phones."""
+        if ending(file) not in TABLE_SUFFIXES and (words := self._entries(file)):
+            tell(f"{file} is read as a pronouncing dictionary: the phones after each word are passed over")
+            return words
+        return super().read_file(file)
+
+    def _entries(self, file: Path) -> list[str]:
+        """Return the words of a dictionary; none where a line has no phones, or the run knows less than half of all."""
+        try:
+            entries = list(_from_dictionary(file))
+        except ValueError:
+            return []
+        phones = [phone if self.prepare.has_stress else phone.rstrip("012") for entry in entries for phone in entry.phones]
+        is_known = [phone in self.label_names for phone in phones]
+        return [entry.word for entry in entries] if all(entry.phones for entry in entries) and 2 * sum(is_known) >= len(phones) else []
+
+    def fault(self, item: str | bytes) -> str:
+        return "" if clean_word(str(item)) else "it is empty"
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
         """Turn words into a batch; name its rows. Tell on stderr which letters the run never saw.
@@ -287,7 +327,8 @@ class PronunciationData(TokenTargets):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        return find_pronunciations(raw)
+        table, self.remarks = find_pronunciations(raw, self.prepare.on_broken)
+        return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
         return digest([table[name].tolist() for name in ("word", "target", "split")])

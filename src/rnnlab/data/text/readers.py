@@ -1,6 +1,6 @@
 """Lists of labelled texts: what is in a known set or in a user's own files, cleaned, and what of it was odd.
 
-Every text is cleaned on the way in (`clean_text`); nothing is left out, but for the names, which are told once a language.
+Every text is cleaned on the way in (`clean_text`); nothing is left out unasked, but for the names, which are told once a language.
 """
 
 import csv
@@ -18,9 +18,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from rnnlab.data.files import Broken, Labelled, OnBroken, ending, refuse_lost_labels, select, visible_files
 from rnnlab.data.labelled import natural_order
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
 from rnnlab.data.tables import JSON_SUFFIXES, TABLE_SUFFIXES, Quoting, Table, look_for_delimiter, match_column, read_table
+from rnnlab.data.text.folders import content_of, name_of, texts_in
 from rnnlab.data.text_files import read_text
 
 TEXT_NAMES = (
@@ -65,31 +67,39 @@ class _Raw(NamedTuple):
     place: str
 
 
-def find_texts(source: str, folder: Path, columns: TextColumns) -> tuple[pd.DataFrame, dict[str, int]]:
+def find_texts(
+    source: str, folder: Path, columns: TextColumns, on_broken: OnBroken = "raise"
+) -> tuple[pd.DataFrame, dict[str, int], list[str]]:
     """List a source's texts.
 
     Args:
         source: a named set (`imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `sample`), or anything else.
         folder: the set's folder; else a table, a folder of tables named `train.*`, `val.*`, `test.*`, or a folder with one subfolder
-            of .txt files per label (also below `train/`, `val/`, `test/`).
+            of .txt files per label (also below `train/`, `val/`, `test/`), however deep.
         columns: of a user's tables.
+        on_broken: whether empty texts and labels are refused or left out.
 
     Returns:
         One row a text: id, text (cleaned), label, split ("train", "val", "test" or "" where not given), in the order of ids, numbers
-        counted as numbers; and how often each oddity was met.
+        counted as numbers; how often each oddity was met; and what was passed over or left out, in words.
 
     Raises:
         ValueError: for what cannot be read, empty texts and labels, unknown splits and labels that are no classes.
     """
     counts: Counter[str] = Counter()
+    remarks: list[str] = []
+    broken = Broken(on_broken)
     if source in _NAMED:
-        table = _cleaned(_NAMED[source](folder, counts), counts)
+        raws = _NAMED[source](folder, counts)
     elif source == "sample":
-        table = _cleaned(_from_table(folder / "headlines.csv", TextColumns(split_column="split"), counts), counts)
+        raws = _from_table(folder / "headlines.csv", TextColumns(split_column="split"), counts)
     else:
-        table = _cleaned(_from_user(folder, columns, counts), counts)
+        raws, remarks = _from_user(folder, columns, counts)
+    table = _cleaned(raws, counts, broken)
+    remarks += broken.settle(len(table), "Fill it in or remove the row")
+    if source not in ("sample", *_NAMED):
         _check_labels(folder, table["label"])
-    return table, dict(counts)
+    return table, dict(counts), remarks
 
 
 def hash_texts(table: pd.DataFrame) -> str:
@@ -138,19 +148,19 @@ def _from_windows(odd: re.Match[str]) -> str:
     return odd[0].encode("latin-1").decode("cp1252", "ignore") if "\x80" <= odd[0] <= "\x9f" else ""
 
 
-def _cleaned(raws: Iterable[_Raw], counts: Counter[str]) -> pd.DataFrame:
-    """Clean and order what was read; refuse what is empty."""
+def _cleaned(raws: Iterable[_Raw], counts: Counter[str], broken: Broken) -> pd.DataFrame:
+    """Clean and order what was read, without what is empty."""
     counts.update(num_html=0, num_odd_characters=0)
-    rows, no_text, no_label = [], [], []
+    rows, labels = [], set()
     for raw in raws:
         text, label = _clean(raw.text, counts), clean_text(raw.label)
-        no_text += [] if text else [raw.place]
-        no_label += [] if label else [raw.place]
-        rows.append((raw.id, text, label, raw.split))
-    for places, name in ((no_text, "text"), (no_label, "label")):
-        if places:
-            more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-            raise ValueError(f"{places[0]}: the {name} is empty{more}. Fill it in or remove the row")
+        labels |= {label} - {""}
+        if text and label:
+            rows.append((raw.id, text, label, raw.split))
+        else:
+            broken.add(f"the {'label' if text else 'text'} is empty", raw.place)
+    if broken.on_broken == "skip" and rows:
+        refuse_lost_labels(labels, (row[2] for row in rows), "data.source")
     counts.update(_repeats(rows))
     rows.sort(key=lambda row: (natural_order(row[0]), row[0]))
     return pd.DataFrame(rows, columns=["id", "text", "label", "split"], dtype="str")
@@ -174,7 +184,7 @@ def _repeats(rows: list[tuple[str, str, str, str]]) -> dict[str, int]:
 def _imdb(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
     for split in ("train", "test"):
         for short, label in (("neg", "negative"), ("pos", "positive")):
-            files = sorted((folder / split / short).glob("*.txt"))
+            files = _txt_files(folder / split / short)
             if not files:
                 raise ValueError(f"{folder} holds no {split}/{short}/*.txt: it is not the whole of imdb. Remove the folder and run again")
             yield from (_Raw(f"{split}/{short}/{file.stem}", _content(file), label, split, str(file)) for file in files)
@@ -243,7 +253,7 @@ def _thucnews(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
 
 
 def _names(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
-    files = sorted(folder.glob("*.txt"))
+    files = _txt_files(folder)
     if not files:
         raise ValueError(f"{folder} holds no *.txt, one a language: it is not the set `names`. Remove the folder and run again")
     for file in files:
@@ -278,42 +288,17 @@ def _named(classes: Iterable[str], digit: str, first: int, file: Path, number: i
 # The user's own
 
 
-def _from_user(source: Path, columns: TextColumns, counts: Counter[str]) -> Iterator[_Raw]:
+def _from_user(source: Path, columns: TextColumns, counts: Counter[str]) -> tuple[Iterator[_Raw], list[str]]:
     if source.is_file():
-        return _from_table(source, columns, counts)
+        return _from_table(source, columns, counts), []
     if not source.is_dir():
         raise ValueError(f"there is no file or folder {source}: set data.source to a table of texts or a folder of them")
-    tables = sorted(
-        file for file in source.iterdir() if file.is_file() and _table_name(file)[1] in TABLE_SUFFIXES and not file.name.startswith(".")
-    )
-    of_split = _by_split(source, [file for file in tables if _table_name(file)[0] in SPLIT_WORDS])
-    if of_split:
-        return chain.from_iterable(_from_table(file, columns, counts, split) for split, file in of_split.items())
-    if not tables:
-        return _from_folders(source)
-    if len(tables) > 1 or _text_files(source, "*/*") or _text_files(source, "*/*/*"):
-        names = ", ".join(file.name for file in tables[:5])
-        raise ValueError(f"{source} holds {names} and more: set data.source to one of them, or name the tables train.*, val.* and test.*")
-    return _from_table(tables[0], columns, counts)
-
-
-def _table_name(file: Path) -> tuple[str, str]:
-    """Return stem and suffix in lower case, the suffix of a packed file that of what is in it."""
-    inner = Path(file.name.lower().removesuffix(".gz"))
-    return inner.stem, inner.suffix
-
-
-def _by_split(folder: Path, tables: list[Path]) -> dict[str, Path]:
-    of_split: dict[str, Path] = {}
-    for file in tables:
-        split = SPLIT_WORDS[_table_name(file)[0]]
-        if split in of_split:
-            raise ValueError(f"{of_split[split]} and {file.name} are both the {split} split: keep one of them")
-        of_split[split] = file
-    if of_split and "train" not in of_split:
-        names = ", ".join(file.name for file in tables)
-        raise ValueError(f"{folder} holds {names} but no training texts: add train.csv (or .tsv, .jsonl)")
-    return of_split
+    found = texts_in(source)
+    if found.faults:
+        raise ValueError(found.faults[0])
+    if found.tables:
+        return chain.from_iterable(_from_table(file, columns, counts, split) for file, split in found.tables), found.remarks
+    return _from_files(found.files, counts), found.remarks
 
 
 def _from_table(file: Path, columns: TextColumns, counts: Counter[str], split: str = "") -> Iterator[_Raw]:
@@ -344,14 +329,14 @@ def labelled_lines(file: Path, delimiter: str | None) -> list[tuple[int, str, st
     They are so where `delimiter` is a blank, where all begin with fastText's mark, and in a file that is no table by its suffix or its
     delimiters where all first words are few and come again.
     """
-    is_table = _table_name(file)[1] in TABLE_SUFFIXES | JSON_SUFFIXES
+    is_table = ending(file) in TABLE_SUFFIXES | JSON_SUFFIXES
     if delimiter not in (None, " ") or (is_table and delimiter is None):
         return []
     text, name, _ = read_text(file)
     lines = [(number, *line.strip().partition(" ")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     firsts = Counter(first for _, first, _, _ in lines)
     if delimiter is None and not all(first.startswith(FASTTEXT) for first in firsts):
-        is_table = _table_name(Path(name))[1] in TABLE_SUFFIXES | JSON_SUFFIXES or bool(look_for_delimiter(text))
+        is_table = ending(Path(name)) in TABLE_SUFFIXES | JSON_SUFFIXES or bool(look_for_delimiter(text))
         are_few = 1 < len(firsts) <= MOST_FIRST_WORDS * len(lines) and min(firsts.values()) > 1
         if is_table or not are_few:
             return []
@@ -378,23 +363,11 @@ def _match(table: Table, columns: TextColumns, is_split_known: bool) -> tuple[st
     return text, label, match_column(table, columns.split_column, key="data.prepare.split_column")
 
 
-def _from_folders(folder: Path) -> Iterator[_Raw]:
-    deep = [file for file in _text_files(folder, "*/*/*") if file.parts[-3].lower() in SPLIT_WORDS]
-    flat = [file for file in _text_files(folder, "*/*") if not deep or file.parts[-2].lower() not in SPLIT_WORDS]
-    if not deep and not flat:
-        raise ValueError(
-            f"no texts in {folder}: wanted train.csv (or .tsv, .jsonl) and, if known, val.* and test.*; or one subfolder per label with "
-            ".txt files in it, also below train/, val/ and test/; or set data.source to one table"
-        )
-    if deep and flat:
-        raise ValueError(f"{deep[0]} is below a split, {flat[0]} is not: put all labels below train/, val/ and test/, or none")
-    for file in deep or flat:
-        name = file.relative_to(folder).as_posix().removesuffix(".txt")
-        yield _Raw(name, _content(file), file.parent.name, SPLIT_WORDS[file.parts[-3].lower()] if deep else "", str(file))
-
-
-def _text_files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(file for file in folder.glob(pattern) if file.suffix.lower() == ".txt" and not file.name.startswith("."))
+def _from_files(files: Iterable[Labelled], counts: Counter[str]) -> Iterator[_Raw]:
+    for one in files:
+        found = content_of(one)
+        counts.update({name: count for name, count in found.notes.items() if name.startswith("lines")})
+        yield _Raw(name_of(one), found.text, one.label, one.split, str(one.file))
 
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
@@ -417,6 +390,10 @@ def _check_labels(folder: Path, labels: "pd.Series[str]") -> None:
 
 
 # Files
+
+
+def _txt_files(folder: Path) -> list[Path]:
+    return select(visible_files(folder), {".txt"})[0] if folder.is_dir() else []
 
 
 def _content(file: Path, encoding: str = "utf-8-sig") -> str:

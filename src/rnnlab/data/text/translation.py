@@ -20,8 +20,9 @@ from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined
 from rnnlab.data import tokens
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import BudgetOrder
+from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, untold_batch, warn
+from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, told, untold_batch, warn
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import PAIRS
 from rnnlab.data.tables import Quoting
@@ -29,13 +30,13 @@ from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_to
 from rnnlab.data.text import pairs
 from rnnlab.data.text.pairs import (
     REPEATED,
-    SOURCE_NAMES,
     Languages,
     PairColumns,
     PairSplit,
     Rows,
     clean_sentence,
     further_targets,
+    source_sentences,
     split_pairs,
     without_repeated,
 )
@@ -51,6 +52,7 @@ class PairPrepare:
         is_joint: whether both sides share one vocabulary, and one model of subwords.
         subword_size: most pieces of a model of subwords.
         is_lower: whether both sides are lower-cased, references too.
+        on_broken: whether pairs with an empty side are refused (`raise`), or left out and counted (`skip`).
     """
 
     source_column: str
@@ -62,6 +64,7 @@ class PairPrepare:
     is_joint: bool
     subword_size: PositiveInt
     is_lower: bool
+    on_broken: OnBroken
     quoting: Quoting | None = None  # bundles made before it do not have it
 
     @property
@@ -159,8 +162,6 @@ class TranslationReader(WrittenReader):
 
     kind = "translation"
     example = 'text="a sentence"'
-    usual_columns = SOURCE_NAMES
-    is_aligned = True
 
     prepare: PairPrepare
     languages: Languages
@@ -176,9 +177,20 @@ class TranslationReader(WrittenReader):
 
     @property
     def table_format(self) -> TableFormat:
-        column = self.prepare.source_column
-        is_first = column == self.usual_columns[0] and not self.prepare.has_header
-        return TableFormat("0" if is_first else column, self.prepare.delimiter, self.prepare.has_header, self.prepare.quoting)
+        columns = self.prepare.columns
+        return TableFormat(*columns.side("source", self.languages.source), columns.delimiter, columns.has_header, columns.quoting)
+
+    def read_folder(self, folder: Path) -> list[str]:
+        texts, remarks = source_sentences(folder, self.languages)
+        return told(str(folder), texts, remarks, "sentences") if texts else super().read_folder(folder)
+
+    def _texts(self, item: str) -> list[str]:
+        path = Path(item).expanduser()
+        is_prefix = item != "-" and not path.exists() and pairs.has_prefix(path)
+        return source_sentences(path, self.languages)[0] if is_prefix else super()._texts(item)
+
+    def fault(self, item: str | bytes) -> str:
+        return "" if clean_sentence(str(item)) else "it is empty"
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
         """Turn sentences into a batch; name its rows.
@@ -246,7 +258,8 @@ class TranslationData(SplitData, TokenTargets):
         return path if is_prefix else super().fetch_raw()
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.odd = pairs.find_pairs(self.source, raw, self.languages, self.prepare.columns)
+        found = pairs.find_pairs(self.source, raw, self.languages, self.prepare.columns, self.prepare.on_broken)
+        table, self.odd, self.remarks = found
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
