@@ -63,7 +63,7 @@ def words_of(command: str) -> list[str]:
 def train_tiny(compose: Callable[..., Any], command: str) -> dict[str, Any]:
     """Train, and return what must stay: losses by step, and a hash of each table of predictions."""
     from rnnlab.commands import train as run
-    from rnnlab.tracking.tracker import connect, find_runs, metric_history
+    from rnnlab.tracking.store import connect, find_runs, metric_history
 
     config = compose(*words_of(command), "name=golden", f"tracking.experiment={hashlib.sha256(command.encode()).hexdigest()[:16]}")
     run.train(config)

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnlab.paths import HOME, root
-from rnnlab.tracking.tracker import connect, get_run, metric_history
+from rnnlab.tracking.store import connect, get_run, metric_history
 
 matplotlib.use("Agg")
 FOLDER = Path(__file__).resolve().parent

@@ -26,7 +26,7 @@ from rnnlab.paths import HOME
 from rnnlab.settings import TrainSettings
 from rnnlab.studies.sweep import read_axes, study_name
 from rnnlab.tracking.parents import means_of, read_plan
-from rnnlab.tracking.tracker import Run, connect, find_runs
+from rnnlab.tracking.store import Run, connect, find_runs
 from rnnlab.training import callbacks
 
 SMALL = (

@@ -11,7 +11,9 @@ import pytorch_lightning as pl
 
 from rnnlab.commands import train as run
 from rnnlab.settings import Paths, TrainSettings
-from rnnlab.tracking.tracker import Tracker, TrackingError, connect, get_run, public
+from rnnlab.tracking.address import public
+from rnnlab.tracking.store import TrackingError, connect, get_run
+from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import callbacks
 
 

@@ -15,7 +15,8 @@ from rnnlab.commands import ui
 from rnnlab.paths import HOME
 from rnnlab.settings import Paths
 from rnnlab.tracking import views
-from rnnlab.tracking.tracker import Client, Tracker, connect, offer_views, shown_experiments
+from rnnlab.tracking.store import Client, connect, offer_views, shown_experiments
+from rnnlab.tracking.tracker import Tracker
 from rnnlab.tracking.views import NOTE, VIEWS, code, describe, link, missing_tags, state_of
 
 MOST_CHARACTERS = 20_000

@@ -21,7 +21,8 @@ from rnnlab.report.verdicts import conclusions, order, summaries, verdicts
 from rnnlab.settings import Paths
 from rnnlab.studies.jobs import state_of
 from rnnlab.tracking.parents import finished_run, read_plan, with_runs
-from rnnlab.tracking.tracker import NAME_PATTERN, Client, Run, Tracker, connect, find_baselines, find_runs, get_run
+from rnnlab.tracking.store import Client, Run, connect, find_baselines, find_runs, get_run
+from rnnlab.tracking.tracker import NAME_PATTERN, Tracker
 
 console = Console(soft_wrap=True)
 

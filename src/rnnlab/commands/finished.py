@@ -6,7 +6,7 @@ from pathlib import Path
 from rnnlab.config import ConfigError
 from rnnlab.evaluation.bundle import Bundle, load_bundle
 from rnnlab.settings import Paths, Store
-from rnnlab.tracking.tracker import Client, connect, get_run, read_artifact
+from rnnlab.tracking.store import Client, connect, get_run, read_artifact
 
 
 def open_run(run_id: str | None, store: Store, paths: Paths) -> tuple[Client, Bundle]:

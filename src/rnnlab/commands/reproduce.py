@@ -30,8 +30,10 @@ from rnnlab.evaluation.artifacts import ENVIRONMENT, environment
 from rnnlab.paths import HOME, root
 from rnnlab.settings import Composed, Tracking, TrainSettings
 from rnnlab.tasks.metrics import entry_of, is_result
+from rnnlab.tracking.processes import git_state, process_name
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.tracker import Client, Run, Tracker, TrackingError, connect, find_runs, get_run, git_state, process_name, read_artifact
+from rnnlab.tracking.store import Client, Run, TrackingError, connect, find_runs, get_run, read_artifact
+from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.identity import package_hash
 from rnnlab.training.process import tune_process
 from rnnlab.training.recipes import check

@@ -1,7 +1,7 @@
 """Say where the MLflow UI shows each experiment (`make ui`)."""
 
 from rnnlab.paths import root
-from rnnlab.tracking.tracker import connect, shown_experiments
+from rnnlab.tracking.store import connect, shown_experiments
 from rnnlab.tracking.views import UI, link
 
 NUM_SHOWN = 20

@@ -31,7 +31,8 @@ from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of
 from rnnlab.tasks.text_metrics import row_sums
-from rnnlab.tracking.tracker import Tracker, find_baselines
+from rnnlab.tracking.store import find_baselines
+from rnnlab.tracking.tracker import Tracker
 from rnnlab.tracking.views import NOTE, code
 
 SERVING_PACKAGES = (

@@ -8,7 +8,7 @@ import yaml
 from rnnlab.config import TARGET, ConfigError
 from rnnlab.paths import CONF
 from rnnlab.settings import Choices, Composed
-from rnnlab.tracking.tracker import Client, TrackingError, read_artifact
+from rnnlab.tracking.store import Client, TrackingError, read_artifact
 
 FILE = "config.yaml"
 
