@@ -71,7 +71,7 @@ def train_tiny(compose: Callable[..., Any], command: str) -> dict[str, Any]:
     experiment = client.get_experiment_by_name(config.tracking.experiment)
     (found,) = [each for each in find_runs(client, "tags.mlflow.runName = 'golden'") if each.info.experiment_id == experiment.experiment_id]
     losses = {name: metric_history(client, found.info.run_id, name) for name in ("train/loss", "val/loss")}
-    folder = Path(found.data.tags["outputs"]) / "artifacts" / "predictions"
+    folder = config.paths.root / found.data.tags["outputs"] / "artifacts" / "predictions"
     return {
         "losses": {name: {str(step): value for step, value in points} for name, points in losses.items() if points},
         "metrics": {name: value for name, value in sorted(found.data.metrics.items()) if name.startswith(("best/", "test/"))},

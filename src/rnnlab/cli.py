@@ -15,21 +15,23 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from rnnlab.config import Config, ConfigError, Failed, flatten, nearest
-from rnnlab.paths import CONF, HOME, root
-from rnnlab.settings import Choices, Composed
-from rnnlab.tracking.address import without_credentials, without_secrets
 from rnnlab.training import signals
-from rnnlab.training.launching import begin_worker, refuse_sweep
+
+with signals.stopping_at_once():  # these take a while
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob, Override
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from rnnlab.config import Config, ConfigError, Failed, flatten, nearest
+    from rnnlab.paths import CONF, HOME, root
+    from rnnlab.settings import Choices, Composed
+    from rnnlab.tracking.address import without_credentials, without_secrets
+    from rnnlab.training.launching import begin_worker, refuse_sweep
 
 FLAGS = {"--status": "status=true", "tuned=null": "~tuned"}
 """Words that Hydra reads otherwise than people mean them, and what they mean."""

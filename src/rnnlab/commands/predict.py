@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rnnlab.commands.finished import open_run, write_text
+from rnnlab.commands.finished import open_run, output_file, output_folder, write_text
 from rnnlab.config import ConfigError, whole
 from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.attention_maps import draw_maps
@@ -61,25 +61,27 @@ def predict(settings: PredictSettings) -> None:
         )
     if settings.text and not settings.text.strip():
         raise ConfigError("text=... is blank: write something to predict from")
-    _, bundle = open_run(settings.run, settings.tracking, settings.paths)
+    output = output_file(settings.output)
+    maps, rolls = output_folder(settings.maps, "maps"), output_folder(settings.rolls, "rolls")
+    bundle = open_run(settings.run, settings.tracking, settings.paths).bundle
     bundle.search_with(settings.beam_size, settings.num_best)
     inputs = bundle.reader.collect(settings.inputs, settings.text)
-    if settings.maps:
-        _draw_maps(bundle, inputs, Path(settings.maps).expanduser())
+    if maps:
+        _draw_maps(bundle, inputs, maps)
     if settings.explain:
         _explain(bundle, inputs, settings.explain)
-    if settings.rolls:
-        _continue_pieces(bundle, inputs, Path(settings.rolls).expanduser(), settings)
+    if rolls:
+        _continue_pieces(bundle, inputs, rolls, settings)
     table = bundle.predict(inputs)
     if settings.format == "json":
         text = json.dumps(table.to_dict("records"), indent=1, ensure_ascii=False) + "\n"
     elif settings.format == "csv":
         text = table.to_csv(index=False)
     else:
-        _print_table(table, settings.output)
+        _print_table(table, output)
         return
-    if settings.output:
-        write_text(text, settings.output)
+    if output:
+        write_text(text, output)
     else:
         sys.stdout.write(text)
 
@@ -130,7 +132,7 @@ def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: 
     print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
 
 
-def _print_table(table: pd.DataFrame, output: str | None) -> None:
+def _print_table(table: pd.DataFrame, output: Path | None) -> None:
     shown_table = Table(show_edge=False, pad_edge=False)
     rows = _rows(table)
     for heading in rows[0]:
@@ -138,7 +140,7 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
     for row in rows[1:]:
         shown_table.add_row(*map(escape, row))
     if output:
-        with Path(output).open("w", encoding="utf-8") as file:
+        with output.open("w", encoding="utf-8") as file:
             Console(file=file, width=160).print(shown_table)
     else:
         Console(width=None if sys.stdout.isatty() else 200).print(shown_table)

@@ -4,7 +4,7 @@ settings -> data -> model -> run -> fit -> evaluation -> artifacts and summary
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,7 +85,7 @@ def resumed(asked: TrainSettings) -> TrainSettings:
     if not (folder / "last.ckpt").is_file():
         raise ConfigError(f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew")
     read_checkpoint(folder / "last.ckpt")
-    recorded = read_config(client, run_id, folder / "recorded")
+    recorded = read_config(client, run_id, folder / "recorded", asked.paths)
     values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "resume", "tracking", "study")}
     if is_leader():
         console.print(f"[bold]resuming[/] {run.info.run_name} ({run_id}) with its recorded configuration")
@@ -165,7 +165,7 @@ def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: Se
     study = settings.study
     if start.run_id is not None:
         if settings.run.resume:
-            refuse_changed_data(client, settings.run.resume, data)
+            refuse_changed_data(get_run(client, settings.run.resume).data.tags, settings.run.resume, data)
         return Tracker.resume(client, start.run_id, settings.paths)
     if settings.run.init_from:
         try:
@@ -181,9 +181,8 @@ def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: Se
     return Tracker.start(client, settings.tracking.experiment or data.name, name, settings.paths, given)
 
 
-def refuse_changed_data(client: Client, run_id: str, data: SequenceDataModule) -> None:
-    """Raise ConfigError where a run's data are not those it saw."""
-    tags = get_run(client, run_id).data.tags
+def refuse_changed_data(tags: Mapping[str, str], run_id: str, data: SequenceDataModule) -> None:
+    """Raise ConfigError where a run's data, as its tags say, are not those it saw."""
     for name, value in data.hashes.items():
         if tags.get(name) != value:
             raise ConfigError(f"run {run_id}: the data have changed since ({name} {tags.get(name)} is now {value})")

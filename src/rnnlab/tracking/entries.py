@@ -103,7 +103,7 @@ def _model(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> Non
         mlflow.pyfunc.log_model(
             name="model",
             python_model=entry["code"],
-            artifacts={"bundle": str(folder / entry["bundle"])},
+            artifacts={"bundle": (folder / entry["bundle"]).as_uri()},  # a bare path with % or # is taken for an address
             code_paths=[entry["package"]],
             signature=ModelSignature(inputs=schema),
             pip_requirements=entry["requirements"],

@@ -235,6 +235,11 @@ class Tracker:
             f"{self.folder}. Once tracking answers:  python src/sync.py run={self.run_id}"
         )
 
+    def hand_over(self, entries: list[Entry]) -> bool:
+        """Send what an earlier process kept, and say whether tracking took all of it."""
+        self._pending += entries
+        return self.flush(is_asked=True)
+
     def _hand(self, entry: Entry) -> None:
         self._pending.append(entry)
         self.flush()

@@ -96,6 +96,23 @@ def listening(is_own_process: bool = False) -> Iterator[None]:
         os.close(writer)
 
 
+@contextlib.contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """End the process in a line where something is asked before anything was begun: while modules are imported."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        _say(f"\nstopped by {signal.Signals(number).name}: nothing was begun that has to be closed\n")
+        os._exit(CODES[signal.Signals(number)])
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, leave) for number in CODES if is_main and signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def install_again() -> None:
     """Put our handlers in place again, where a library has put its own there."""
     if _state.previous and threading.current_thread() is threading.main_thread():
