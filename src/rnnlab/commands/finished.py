@@ -46,9 +46,8 @@ def open_run(run_id: str | None, store: Store, paths: Paths) -> FinishedRun:
     try:
         client = connect(store.uri, paths.root)
         run = get_run(client, run_id)
-        return FinishedRun(
-            run_id, load_bundle(read_artifact(client, run_id, "bundle", fetched(run_id, paths))), run.data.tags, client, paths
-        )
+        bundle = load_bundle(read_artifact(client, run_id, "bundle", fetched(run_id, paths)))
+        return FinishedRun(run_id, bundle, run.data.tags, client, paths)
     except TrackingError as error:
         own = folder / "artifacts" / "bundle"
         if Path(run_id).name != run_id or not (own / "bundle.json").is_file():

@@ -52,9 +52,7 @@ def load_config(file: Path, run_id: str, paths: Paths | None = None) -> Composed
         raise ConfigError(f"the recorded configuration of run {run_id} is no configuration of a training ({file})")
     refuse_foreign_targets(recorded)
     if not all(isinstance(recorded[key], Mapping) for key in ("model", "data", "trainer", "choices")):
-        raise ConfigError(
-            f"the recorded configuration of run {run_id} is damaged ({file}): model, data, trainer and choices are no sections"
-        )
+        raise ConfigError(f"the recorded configuration of run {run_id} is damaged ({file}): a section of it is none")
     before = recorded.get("paths", {})
     if paths is not None and isinstance(before, Mapping):
         recorded = _moved(recorded, str(before.get("root", "")), str(paths.root))

@@ -24,6 +24,7 @@ from filelock import FileLock
 from mlflow import MlflowClient  # the settings above are read at import
 from mlflow.entities import Run as Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils as mlflow_databases
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,6 +38,10 @@ LONGEST_WAIT_S = 8.0
 """How long a server may take to answer at first."""
 ARTIFACTS = "mlartifacts"
 EXPERIMENT_PATTERN = re.compile(r"\w[\w .-]*")  # a folder has this name
+
+
+# We make the folder of a database. MLflow would make one more, called as its address writes it: `what%3F` for `what?`.
+mlflow_databases._make_parent_dirs_if_sqlite = lambda address: None
 
 
 class TrackingError(ValueError):
