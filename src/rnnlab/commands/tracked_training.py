@@ -86,7 +86,9 @@ def resumed(asked: TrainSettings) -> TrainSettings:
         raise ConfigError(f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew")
     read_checkpoint(folder / "last.ckpt")
     recorded = read_config(client, run_id, folder / "recorded", asked.paths)
-    values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "resume", "tracking", "study")}
+    values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "resume", "study")}
+    typed = {word.partition("=")[0].removeprefix("tracking.") for word in asked.words} | {"uri"}
+    values["tracking"] |= {key: value for key, value in asked.composed.values["tracking"].items() if key in typed}
     if is_leader():
         console.print(f"[bold]resuming[/] {run.info.run_name} ({run_id}) with its recorded configuration")
     return TrainSettings.of(replace(recorded, values=values))

@@ -214,7 +214,10 @@ def _follow(root: Path, client: MlflowClient) -> None:
             for table, column in columns:
                 change = f"update {table} set {column} = ? || substr({column}, ?) where substr({column}, 1, ?) = ?"
                 database.execute(change, (here, len(place) + 1, len(place), place))
-    print(f"this folder was moved: its runs' artifacts are looked for in {root / ARTIFACTS}")
+        num_runs = database.execute("select count(*) from runs").fetchone()[0]
+    database.close()
+    if num_runs:
+        print(f"this folder was moved: its runs' artifacts are looked for in {root / ARTIFACTS}")
 
 
 # Asking -------------------------------------------------------------------------------------------------------------------------------

@@ -77,12 +77,12 @@ class Tracker:
         """Continue a run that was interrupted, perhaps before it had a folder; what tracking did not take of it is sent first."""
         run = get_run(client, run_id)
         tracker = cls(client, run_id, str(run.info.run_name), folder_of(run, paths))
+        tracker._steps = {metric.key: metric.step for metric in run.data._metric_objs}
+        tracker.take_up()
         tracker.set_tags(process_tags())  # who sees it running from here on finds this process
         client.update_run(run_id, status="RUNNING")
         if "failure" in run.data.tags:
             client.delete_tag(run_id, "failure")
-        tracker._steps = {metric.key: metric.step for metric in run.data._metric_objs}
-        tracker.take_up()
         tracker._settle(paths, run)
         return tracker
 
