@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,27 @@ def test_make_ui_says_where_every_experiment_is_shown(
     assert "no runs yet" in capsys.readouterr().out
 
 
+def test_make_ui_serves_the_runs_of_the_root_at_a_port_that_is_free(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    becomes: list[list[str]] = []
+    monkeypatch.setenv("RNNLAB_ROOT", str(place))
+    monkeypatch.setattr(ui.os, "execv", lambda program, words: becomes.append(words))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(ui, "UI", f"http://127.0.0.1:{port}")
+        ui.serve()
+    (words,) = becomes
+    assert words[1:4] == ["ui", "--backend-store-uri", f"sqlite:///{place}/mlflow.db"]
+    assert int(words[-1]) > port
+    assert f"port {port} is in use" in capsys.readouterr().out
+
+
 def test_links_lead_to_where_make_ui_serves() -> None:
     makefile = (HOME / "Makefile").read_text(encoding="utf-8")
-    assert re.search(r"^ui:.*(\n\t.*)*-m rnnlab.commands.ui\n\t.*--port 5000$", makefile, re.MULTILINE)
+    assert re.search(r"^ui:.*(\n\t.*)*-m rnnlab.commands.ui$", makefile, re.MULTILINE)
     compared = yaml.safe_load((HOME / "conf/compare.yaml").read_text(encoding="utf-8"))
     assert views.UI == compared["ui"] == "http://127.0.0.1:5000"
 

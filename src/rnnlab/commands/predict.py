@@ -19,7 +19,7 @@ from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
 from rnnlab.insight.continuation import draw_continuation
 from rnnlab.insight.explanations import explain
-from rnnlab.settings import Paths, Store
+from rnnlab.settings import LARGEST_SEED, Paths, Store
 
 WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
 
@@ -122,7 +122,11 @@ def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
 
 def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: PredictSettings) -> None:
     """Let the model go on with each piece; write the whole as a piano roll and draw it."""
-    num_steps, seed, num_done = whole(settings.num_steps, 1, "num_steps"), whole(settings.seed, 0, "seed"), 0
+    num_steps, seed, num_done = (
+        whole(settings.num_steps, 1, "num_steps", most=100_000),
+        whole(settings.seed, 0, "seed", most=LARGEST_SEED),
+        0,
+    )
     for _, batch in bundle.batches(inputs):
         for values_TK, length in zip(batch.inputs, batch.input_lengths.tolist(), strict=True):
             num_done += 1
