@@ -164,9 +164,8 @@ def whole(value: object, least: int, key: str, what: str = "", otherwise: str = 
     """
     if not isinstance(value, int) or value < least or (most is not None and value > most):
         shown = str(value) if len(str(value)) < 40 else f"{str(value)[:20]}..."
-        raise ConfigError(
-            f"{key}={shown} is not allowed: a whole number{what} from {least}{f' to {most}' if most is not None else ''}{otherwise}"
-        )
+        end = f" to {most}" if most is not None else ""
+        raise ConfigError(f"{key}={shown} is not allowed: a whole number{what} from {least}{end}{otherwise}")
     return value
 
 

@@ -16,7 +16,7 @@ import pytest
 from rnnlab.paths import HOME
 from rnnlab.settings import Paths
 from rnnlab.tracking import store
-from rnnlab.tracking.address import PASSWORD, USER, public, without_credentials, without_secrets
+from rnnlab.tracking.address import PASSWORD, USER, public, whole_address, without_credentials, without_secrets
 from rnnlab.tracking.store import TrackingError, connect, experiment_id, folder_of, get_run, read_artifact
 from rnnlab.tracking.tracker import Tracker
 
@@ -154,5 +154,5 @@ def test_credentials_leave_an_address_for_the_environment(monkeypatch: pytest.Mo
     assert (os.environ[USER], os.environ[PASSWORD]) == ("me", "s@cret")
     given = "postgresql://me:secret@host/runs"
     assert without_credentials(given) == public(given) == "postgresql://host/runs"
-    assert store.whole_address("postgresql://host/runs") == given
+    assert whole_address("postgresql://host/runs") == given
     assert without_credentials("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"

@@ -29,7 +29,7 @@ WORDS = ("data.source=sample", "trainer=smoke", "model.recurrence.hidden_size=9"
 
 def started_again(process: "subprocess.Popen[bytes]", address: str) -> "subprocess.Popen[bytes]":
     """Start a server that died once more, and wait until it answers."""
-    (place,) = (Path(str(word).removeprefix("sqlite:///")).parent for word in process.args if str(word).startswith("sqlite"))  # type: ignore[union-attr]
+    (place,) = (Path(str(word).removeprefix("sqlite:///")).parent for word in process.args if str(word).startswith("sqlite"))
     settings, quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, subprocess.DEVNULL
     again = subprocess.Popen(process.args, env=settings, cwd=place, stdout=quiet, stderr=quiet, start_new_session=True)
     for _ in range(240):

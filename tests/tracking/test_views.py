@@ -1,6 +1,7 @@
 """What an experiment is given for the MLflow UI: views as the UI saves them, once; descriptions that nobody's text can change."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -141,7 +142,7 @@ def test_make_ui_serves_the_runs_of_the_root_at_a_port_that_is_free(
 ) -> None:
     becomes: list[list[str]] = []
     monkeypatch.setenv("RNNLAB_ROOT", str(place))
-    monkeypatch.setattr(ui.os, "execv", lambda program, words: becomes.append(words))
+    monkeypatch.setattr(os, "execv", lambda program, words: becomes.append(words))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

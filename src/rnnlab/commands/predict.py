@@ -122,11 +122,8 @@ def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
 
 def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: PredictSettings) -> None:
     """Let the model go on with each piece; write the whole as a piano roll and draw it."""
-    num_steps, seed, num_done = (
-        whole(settings.num_steps, 1, "num_steps", most=100_000),
-        whole(settings.seed, 0, "seed", most=LARGEST_SEED),
-        0,
-    )
+    num_steps, seed = whole(settings.num_steps, 1, "num_steps", most=100_000), whole(settings.seed, 0, "seed", most=LARGEST_SEED)
+    num_done = 0
     for _, batch in bundle.batches(inputs):
         for values_TK, length in zip(batch.inputs, batch.input_lengths.tolist(), strict=True):
             num_done += 1

@@ -206,7 +206,7 @@ def _ending(tracker: Tracker) -> Iterator[None]:
         raise SystemExit(by_signal.code if by_signal else signals.exit_code()) from None
     except OSError as error:
         words = (
-            f"cannot write in {error.filename or tracker.folder} ({error.strerror or error}): free some space, or mend it, then go on from "
+            f"cannot write in {error.filename or tracker.folder} ({error.strerror or error}): free some space, then go on from "
             f"the last checkpoint with  python src/train.py resume={tracker.run_id}"
         )
         tracker.finish("FAILED", words)
