@@ -1,5 +1,8 @@
 """A finished run is used where and how people work: answers into new folders, absurd values, what is missing named before the work."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +10,11 @@ import pytest
 
 from rnnlab.commands.finished import output_file, output_folder
 from rnnlab.config import ConfigError, whole
+from rnnlab.paths import HOME
 from rnnlab.settings import Paths, TrainSettings
 from rnnlab.tracking.recorded import load_config
+from rnnlab.tracking.store import connect, find_runs
+from rnnlab.tracking.tracker import RESERVE, Tracker
 
 
 def test_the_folder_of_an_answer_is_made(tmp_path: Path) -> None:
@@ -58,3 +64,58 @@ def test_recorded_paths_below_the_root_of_then_lie_below_that_of_now(tmp_path: P
     )
     data = load_config(file, "abc", Paths.below(tmp_path)).values["data"]
     assert data == {"source": f"{tmp_path}/data/mine.csv", "mirror": "/old/placebo", "loader": {"vectors": [str(tmp_path)]}}
+
+
+def test_room_for_a_runs_last_words_is_reserved_until_its_end(root: Path) -> None:
+    tracker = Tracker.start(connect(None, root), "text", "reserved", Paths.below(root), {})
+    assert (tracker.folder / RESERVE).stat().st_size > 100_000
+    tracker.finish("FAILED", "the disk is full")
+    assert not (tracker.folder / RESERVE).exists()
+
+
+BASELINE = "model=baseline data=speech data.source=sample baseline.kind=mean tracking.log_model=false"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_a_run_whose_output_goes_to_a_full_device_finishes_and_costs_a_line(new_root: Callable[[str], Path]) -> None:
+    root = new_root("full")
+    settings = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"} | {"RNNLAB_ROOT": str(root)}
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, str(HOME / "src/train.py"), *BASELINE.split()]
+        done = subprocess.run(command, env=settings, cwd=root, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: standard output cannot be read or written: No space left on device"
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+    assert [run.info.status for run in find_runs(connect(None, root), "")] == ["FINISHED"]
+
+
+@pytest.mark.slow
+def test_a_deleted_working_directory_costs_a_line(root: Path, tmp_path: Path) -> None:
+    command = (
+        f'mkdir "{tmp_path}/gone"; cd "{tmp_path}/gone"; rmdir "{tmp_path}/gone"; exec "{sys.executable}" "{HOME}/src/train.py" {BASELINE}'
+    )
+    done = subprocess.run(["bash", "-c", command], env=os.environ | {"RNNLAB_ROOT": str(root)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: the folder that you are in was deleted: cd to one that exists\n")
+
+
+@pytest.mark.slow
+def test_variables_of_slurm_and_of_other_runs_change_nothing(
+    command: Callable[..., "subprocess.CompletedProcess[str]"], new_root: Callable[[str], Path]
+) -> None:
+    root = new_root("environment")
+    slurm = {
+        "SLURM_NTASKS": "4",
+        "SLURM_JOB_ID": "1",
+        "SLURM_JOB_NAME": "x",
+        "SLURM_PROCID": "2",
+        "SLURM_LOCALID": "2",
+        "SLURM_NODELIST": "a",
+    }
+    others = {"MLFLOW_RUN_ID": "0" * 32, "MLFLOW_EXPERIMENT_ID": "4242", "MLFLOW_EXPERIMENT_NAME": "other"}
+    done = command("src/train.py model=gru data=speech data.source=sample trainer=smoke", RNNLAB_ROOT=str(root), **slurm, **others)
+    assert done.returncode == 0, done.stderr
+    client = connect(None, root)
+    (run,) = find_runs(client, "")
+    assert run.info.status == "FINISHED" and run.outputs.model_outputs
+    assert client.get_experiment(run.info.experiment_id).name == "speech"

@@ -44,6 +44,10 @@ EXPERIMENT_PATTERN = re.compile(r"\w[\w .-]*")  # a folder has this name
 mlflow_databases._make_parent_dirs_if_sqlite = lambda address: None
 
 
+logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it prints tracebacks of errors that we answer
+
+
 class TrackingError(ValueError):
     """Tracking cannot be reached, or a run is not there; the message says which and what to do."""
 
@@ -71,10 +75,10 @@ def connect(uri: str | None, root: Path) -> MlflowClient:
         mark_gone(client)
         return client
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(
-            f"tracking at {public(address)} does not answer ({first_line(error)}): start it, or give another tracking.uri, "
-            f"or none for the project's own database{_about_login(error)}"
-        ) from None
+        way = "start it, or give another tracking.uri, or none for the project's own database"
+        if file is not None:
+            way = "give a folder that may be written and has space, by RNNLAB_ROOT=FOLDER, or another tracking.uri"
+        raise TrackingError(f"tracking at {public(address)} does not answer ({first_line(error)}): {way}{_about_login(error)}") from None
 
 
 def _about_login(error: BaseException) -> str:
@@ -147,8 +151,6 @@ def _creation_lock(file: Path | None) -> Iterator[None]:
 def _make_database(file: Path) -> None:
     """Make a database aside and put it in place whole: a kill while it is made leaves nothing that looks like one."""
     aside = file.with_name(f".{file.name}.making")
-    for name in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     for left in (aside, aside.with_name(aside.name + "-journal")):
         left.unlink(missing_ok=True)
     try:

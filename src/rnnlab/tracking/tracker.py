@@ -32,6 +32,8 @@ AWAY_S = 20.0
 """How long tracking that did not answer is left alone."""
 PATIENCE_S = 40.0
 """How long the end of a run waits for tracking to answer again."""
+RESERVE, RESERVED_BYTES = ".reserve", 1 << 18
+"""A file that keeps room on the disk for a run's last words; the end of the run removes it."""
 TAGS = "tags.json"
 """A copy of a run's tags in its folder, for work without tracking."""
 NAME_PATTERN = re.compile(r"[a-z0-9_-]+")
@@ -100,6 +102,8 @@ class Tracker:
         (self.folder / "run_id").write_text(self.run_id + "\n", encoding="utf-8")
         self.tags |= run.data.tags
         self.set_tags({"outputs": below(self.folder, paths.root), **whereabouts(paths.home)})
+        with suppress(OSError):
+            (self.folder / RESERVE).write_bytes(bytes(RESERVED_BYTES))
         threading.Thread(target=self._beat, daemon=True).start()
 
     def _beat(self) -> None:
@@ -217,6 +221,8 @@ class Tracker:
             return not self._pending
         self._is_ended = True
         self._end.set()
+        with suppress(OSError):
+            (self.folder / RESERVE).unlink(missing_ok=True)
         self._pending += [{"kind": "tags", "values": {"failure": reason[:4000]}}] if reason else []
         self._pending.append({"kind": "end", "status": status})
         last, pause = time.monotonic() + (PATIENCE_S if status == "FINISHED" else 0), 1.0
