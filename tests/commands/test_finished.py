@@ -92,10 +92,10 @@ def test_a_run_whose_output_goes_to_a_full_device_finishes_and_costs_a_line(new_
 
 @pytest.mark.slow
 def test_a_deleted_working_directory_costs_a_line(root: Path, tmp_path: Path) -> None:
-    command = (
-        f'mkdir "{tmp_path}/gone"; cd "{tmp_path}/gone"; rmdir "{tmp_path}/gone"; exec "{sys.executable}" "{HOME}/src/train.py" {BASELINE}'
-    )
-    done = subprocess.run(["bash", "-c", command], env=os.environ | {"RNNLAB_ROOT": str(root)}, capture_output=True, text=True, check=False)
+    gone = tmp_path / "gone"
+    command = f'mkdir "{gone}"; cd "{gone}"; rmdir "{gone}"; exec "{sys.executable}" "{HOME}/src/train.py" {BASELINE}'
+    settings = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"RNNLAB_ROOT": str(root)}
+    done = subprocess.run(["bash", "-c", command], env=settings, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "error: the folder that you are in was deleted: cd to one that exists\n")
 
 
