@@ -44,9 +44,8 @@ docs: $(STAMP)  ## build the book (about 20 seconds, no network)
 	@echo "open  build/docs/index.html"
 
 ui: $(STAMP)  ## open the runs in MLflow (loopback only)
-	@echo "open one of these when the server is up (Ctrl+C ends it)"
+	@echo "open one of these when the server is up (Ctrl+C ends it; RNNLAB_ROOT=FOLDER shows the runs there)"
 	@$(BIN)/python -m rnnlab.commands.ui
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --host 127.0.0.1 --port 5000
 
 data: $(STAMP)  ## fetch and prepare all data sets by DVC
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro

@@ -79,7 +79,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def empty_database(shared: Path) -> Path:
     """Return a tracking database without runs: making one takes two seconds, copying it none."""
-    from rnnlab.tracking.tracker import connect
+    from rnnlab.tracking.store import connect
 
     with FileLock(shared / "database.lock"):
         if not (shared / "mlflow.db").exists():

@@ -63,7 +63,7 @@ def words_of(command: str) -> list[str]:
 def train_tiny(compose: Callable[..., Any], command: str) -> dict[str, Any]:
     """Train, and return what must stay: losses by step, and a hash of each table of predictions."""
     from rnnlab.commands import train as run
-    from rnnlab.tracking.tracker import connect, find_runs, metric_history
+    from rnnlab.tracking.store import connect, find_runs, metric_history
 
     config = compose(*words_of(command), "name=golden", f"tracking.experiment={hashlib.sha256(command.encode()).hexdigest()[:16]}")
     run.train(config)
@@ -71,7 +71,7 @@ def train_tiny(compose: Callable[..., Any], command: str) -> dict[str, Any]:
     experiment = client.get_experiment_by_name(config.tracking.experiment)
     (found,) = [each for each in find_runs(client, "tags.mlflow.runName = 'golden'") if each.info.experiment_id == experiment.experiment_id]
     losses = {name: metric_history(client, found.info.run_id, name) for name in ("train/loss", "val/loss")}
-    folder = Path(found.data.tags["outputs"]) / "artifacts" / "predictions"
+    folder = config.paths.root / found.data.tags["outputs"] / "artifacts" / "predictions"
     return {
         "losses": {name: {str(step): value for step, value in points} for name, points in losses.items() if points},
         "metrics": {name: value for name, value in sorted(found.data.metrics.items()) if name.startswith(("best/", "test/"))},

@@ -21,7 +21,7 @@ from rnnlab.paths import CONF
 from rnnlab.report.runs import read_groups
 from rnnlab.report.verdicts import summaries, verdicts
 from rnnlab.tasks import Metric
-from rnnlab.tracking.tracker import connect
+from rnnlab.tracking.store import connect
 
 Compose = Callable[..., Any]  # the settings of the command that `config_name` names
 SAMPLE = CONF.parent / "data/samples/music"

@@ -1,6 +1,10 @@
 """The same command gives the same bits; stopped anywhere and resumed, it still does."""
 
+import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -13,6 +17,7 @@ from tests.lanes import some
 
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError
+from rnnlab.paths import HOME
 from rnnlab.settings import TrainSettings
 from rnnlab.training import callbacks
 
@@ -88,6 +93,50 @@ def stop_and_resume(
     run.train(compose(f"resume={folder.name}"))
     assert client.get_run(folder.name).info.status == "FINISHED"
     return folder
+
+
+KILLED = """
+import os, runpy, sys
+from rnnlab.training.callbacks import LastCheckpoint
+write, written = LastCheckpoint._write, []
+def write_and_die(self, trainer):
+    write(self, trainer)
+    written.append(trainer.global_step)
+    if len(written) == 2:
+        os.kill(os.getpid(), 9)
+LastCheckpoint._write = write_and_die
+sys.argv = ["train.py", *{words}]
+runpy.run_path("{home}/src/train.py", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("minutes", [10, 0])
+def test_no_point_of_a_curve_is_lost_or_doubled_by_kill_9_after_a_checkpoint(
+    minutes: int, compose: Callable[..., TrainSettings], root: Path
+) -> None:
+    words = (*WORDS, "tracking.log_every_n_steps=1", f"callbacks.checkpoint.every_minutes={minutes}")
+    whole, before = train(compose(*words)), set((root / "outputs").glob("*"))
+    code = KILLED.format(words=["data=speech", *words], home=HOME)
+    environment = os.environ | {"RNNLAB_ROOT": str(root), "PYTHONPATH": str(HOME / "src")}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False, capture_output=True).returncode == -9
+    (folder,) = set((root / "outputs").glob("*")) - before
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    step = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
+    assert [m.step for m in client.get_metric_history(folder.name, "train/loss")] == list(range(1, step + 1))
+    run.train(compose(f"resume={folder.name}"))
+    for name in ("train/loss", "val/loss", "val/accuracy"):
+        ours, theirs = ([(m.step, m.value) for m in client.get_metric_history(f.name, name)] for f in (folder, whole))
+        assert sorted(ours) == sorted(theirs), name
+
+
+def test_a_run_at_which_a_process_works_is_not_resumed(compose: Callable[..., TrainSettings], root: Path) -> None:
+    folder = train(compose(*WORDS, "trainer.max_epochs=1"))
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    client.update_run(folder.name, status="RUNNING")  # by this process, as its tags say
+    message = rf"resume={folder.name}: process {os.getpid()} on {socket.gethostname()} is working at that run"
+    with pytest.raises(ConfigError, match=message):
+        run.train(compose(f"resume={folder.name}"))
 
 
 def assert_same_results(folder: Path, other: Path, root: Path) -> None:
@@ -173,6 +222,7 @@ def test_a_checkpoint_that_carries_code_or_is_none_is_refused_and_no_code_run(
     MlflowClient(f"sqlite:///{root / 'mlflow.db'}").set_terminated(folder.name, "KILLED")
     for spoil, reason in (
         (lambda file: torch.save({"state_dict": Bomb(tmp_path / "boom")}, file), "it carries code, which is not run"),
+        (lambda file: file.write_bytes(b""), r"it is damaged or no checkpoint \(it ends too soon"),
         (lambda file: file.write_bytes(b"not a checkpoint"), "it is damaged or no checkpoint"),
         (lambda file: file.write_bytes(file.read_bytes()[:20]), "it is damaged or no checkpoint"),
         (lambda file: torch.save([1, 2], file), "it is damaged or no checkpoint"),

@@ -14,7 +14,7 @@ from scipy.stats import ttest_ind
 from rnnlab.paths import root
 from rnnlab.report.style import COLOURS
 from rnnlab.tracking.parents import finished_run, read_plan, with_runs
-from rnnlab.tracking.tracker import Client, connect, find_runs
+from rnnlab.tracking.store import Client, connect, find_runs
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("none", "batch", "layer")

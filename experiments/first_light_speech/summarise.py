@@ -11,8 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from rnnlab.paths import root
+from rnnlab.tracking.store import TrackingError, connect
 from rnnlab.tracking.table import in_order, runs_table
-from rnnlab.tracking.tracker import TrackingError, connect
 
 EXPERIMENT = "first_light_speech"
 NUM_RESAMPLES = 10_000

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rnnlab.paths import HOME, root
-from rnnlab.tracking.tracker import connect, get_run, metric_history
+from rnnlab.tracking.store import connect, get_run, metric_history
 
 matplotlib.use("Agg")
 FOLDER = Path(__file__).resolve().parent
@@ -62,7 +62,7 @@ def measured(setting: str, run_id: str) -> tuple[dict[str, object], pd.DataFrame
     client = connect(None, root())
     run = get_run(client, run_id)
     horizons = metric_history(client, run_id, "insight/gradient_horizon")
-    curves = pd.read_parquet(Path(run.data.tags["outputs"]) / "artifacts/insight/gradient_flow.parquet")
+    curves = pd.read_parquet(root() / run.data.tags["outputs"] / "artifacts/insight/gradient_flow.parquet")
     (first, before), (last, after) = horizons[0], horizons[-1]
     ends = curves[curves["steps_back"] == NUM_STEPS - 1].set_index("step")["from_last"]
     row: dict[str, object] = {

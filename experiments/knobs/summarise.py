@@ -22,7 +22,7 @@ from rnnlab.report.runs import metric_of, read_run
 from rnnlab.report.statistics import compare, holm, interval_of
 from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import finished_run, read_plan, with_runs
-from rnnlab.tracking.tracker import Client, Run, connect, find_runs
+from rnnlab.tracking.store import Client, Run, connect, find_runs
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

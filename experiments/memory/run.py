@@ -25,7 +25,7 @@ from rnnlab.config import ConfigError
 from rnnlab.paths import root
 from rnnlab.settings import TrainSettings
 from rnnlab.tracking.parents import Parent, Plan, finished_run
-from rnnlab.tracking.tracker import connect, find_runs
+from rnnlab.tracking.store import connect, find_runs
 from rnnlab.training.identity import identity
 from rnnlab.training.recipes import check, experiment_of, find_data
 

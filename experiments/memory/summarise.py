@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from rnnlab.paths import root
 from rnnlab.report.style import COLOURS
 from rnnlab.tracking.parents import finished_run, read_plan, with_runs
-from rnnlab.tracking.tracker import Client, Run, TrackingError, connect, find_runs, metric_history
+from rnnlab.tracking.store import Client, Run, TrackingError, connect, find_runs, metric_history
 
 HERE = Path(__file__).parent
 CLIMB = runpy.run_path(str(HERE / "run.py"), run_name="climb")

@@ -27,7 +27,7 @@ from rnnlab.models.base import Predictor
 from rnnlab.paths import HOME, root
 from rnnlab.settings import Paths, TrainSettings
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.tracker import connect, read_artifact
+from rnnlab.tracking.store import connect, read_artifact
 
 SPLITS: tuple[Split, ...] = ("val", "test")
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from rnnlab.paths import root
+from rnnlab.tracking.store import TrackingError, connect
 from rnnlab.tracking.table import runs_table
-from rnnlab.tracking.tracker import TrackingError, connect
 
 EXPERIMENTS = ("multi30k_translation", "an4_dictation", "cmudict_pronunciation")
 TEST_METRICS = (

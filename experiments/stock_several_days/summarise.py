@@ -20,8 +20,8 @@ from rnnlab.paths import root
 from rnnlab.settings import Composed, Paths
 from rnnlab.tasks.forecast import Forecast
 from rnnlab.tracking.recorded import read_config
+from rnnlab.tracking.store import Client, TrackingError, connect, read_artifact
 from rnnlab.tracking.table import runs_table
-from rnnlab.tracking.tracker import Client, TrackingError, connect, read_artifact
 
 EXPERIMENT, HORIZONS = "stock_several_days", [1, 2, 3, 4, 5]
 COLUMNS = {

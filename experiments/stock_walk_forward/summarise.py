@@ -12,8 +12,8 @@ import pandas as pd
 import statsmodels.api as sm
 
 from rnnlab.paths import root
+from rnnlab.tracking.store import Client, TrackingError, connect, read_artifact
 from rnnlab.tracking.table import in_order, runs_table
-from rnnlab.tracking.tracker import Client, TrackingError, connect, read_artifact
 
 EXPERIMENT = "stock_walk_forward"
 NUM_LAGS = 10

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from rnnlab.paths import root
+from rnnlab.tracking.store import TrackingError, connect
 from rnnlab.tracking.table import in_order, runs_table
-from rnnlab.tracking.tracker import TrackingError, connect
 
 EXPERIMENTS = {"text_classification": "", "text_classification_vectors": ", vectors"}
 

@@ -3,28 +3,35 @@
 Only this file and `sweep.py` know Hydra; nothing heavy is imported before the words have been checked.
 """
 
+import contextlib
+import errno
 import gc
 import os
 import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from rnnlab.training import signals
 
-from rnnlab.config import Config, ConfigError, Failed, flatten, nearest
-from rnnlab.paths import CONF, HOME, root
-from rnnlab.settings import Choices, Composed
-from rnnlab.training.launching import begin_worker, refuse_sweep
+with signals.stopping_at_once():  # these take a while
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob, Override
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from rnnlab.config import Config, ConfigError, Failed, flatten, nearest
+    from rnnlab.paths import CONF, HOME, root
+    from rnnlab.settings import Choices, Composed
+    from rnnlab.tracking.address import without_credentials, without_secrets
+    from rnnlab.training.launching import begin_worker, refuse_sweep
 
 FLAGS = {"--status": "status=true", "tuned=null": "~tuned"}
 """Words that Hydra reads otherwise than people mean them, and what they mean."""
@@ -56,11 +63,17 @@ Command = Callable[[Composed], float | None]
 def main(config_name: str, run: Command) -> None:
     """Compose the configuration that the command line asks for and run it, once or for every job of a sweep.
 
-    Exits with 2 if nothing was begun, because words, files or data are wrong; with 1 if what was begun failed; with 130 after an interrupt.
+    Exits with 2 if nothing was begun, because words, files or data are wrong; with 1 if what was begun failed; with 130, 143 or 129 after
+    SIGINT, SIGTERM or SIGHUP.
     """
     begin_worker()
+    with signals.listening(is_own_process=True), _ending_in_a_line():
+        _main(config_name, run)
+
+
+def _main(config_name: str, run: Command) -> None:
     _set_environment()
-    sys.argv[1:] = words = options_first([as_hydra_reads(config_name, word) for word in sys.argv[1:]])
+    sys.argv[1:] = words = options_first([as_hydra_reads(config_name, word) for word in without_secrets(sys.argv[1:])])
     try:
         refuse_several(words)
         composed = None if _is_for_hydra(words) else _compose(config_name, words)
@@ -71,6 +84,35 @@ def main(config_name: str, run: Command) -> None:
     except ConfigError as error:
         _fail(str(error), 2)
     _run(run, as_composed(composed, composed.hydra.runtime.choices, words))
+
+
+@contextlib.contextmanager
+def _ending_in_a_line() -> Iterator[None]:
+    """Say in a line what the machine refuses: a full disk, a folder that may not be written, memory."""
+    try:
+        Path.cwd()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except (OSError, MemoryError) as error:
+        if os.environ.get("RNNLAB_TRACEBACK"):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written would fail again at the end
+        if isinstance(error, BrokenPipeError):  # who read our output has enough
+            sys.exit(141)
+        _fail(_words_of(error), 1)
+
+
+def _words_of(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error or 'no more is said'}): give smaller sizes or less data"
+    try:
+        Path.cwd()
+    except OSError:
+        return "the folder that you are in was deleted: cd to one that exists"
+    place = error.filename or ("standard output" if error.errno == errno.ENOSPC else "something")
+    return f"{place} cannot be read or written: {error.strerror or error}"
 
 
 def _is_for_hydra(words: list[str]) -> bool:
@@ -120,7 +162,8 @@ def _run_hydra(config_name: str, run: Command) -> None:
             return _run(run, as_composed(composed, config.runtime.choices, list(config.overrides.task)))
         try:
             refuse_sweep()
-            return run(as_composed(composed, config.runtime.choices, list(config.overrides.task)))
+            with signals.listening(is_own_process=True):  # a launcher's process that listens already goes on with that
+                return run(as_composed(composed, config.runtime.choices, list(config.overrides.task)))
         except ValueError as error:
             if not os.environ.get("RNNLAB_TRACEBACK"):
                 print(f"\nerror: {error}\n", file=sys.stderr)
@@ -230,7 +273,7 @@ def compose_config(config_name: str, words: list[str]) -> Composed:
         ConfigError: where a word names no group, choice or key; with the nearest that exists.
     """
     _set_environment()
-    words = [FLAGS.get(word, word) for word in words]
+    words = [FLAGS.get(word, word) for word in without_secrets(words)]
     composed = _compose(config_name, words)
     return as_composed(composed, composed.hydra.runtime.choices, words)
 
@@ -253,6 +296,9 @@ def as_composed(composed: DictConfig, choices: Mapping[str, str], words: list[st
     values: Config = OmegaConf.to_container(composed, resolve=False)  # type: ignore[assignment]  # a mapping, since the root is one
     values.pop("hydra", None)
     values = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[assignment]  # likewise
+    for section in (values, values.get("tracking", {})):
+        if isinstance(section.get("uri"), str):  # a file of conf/ may hold credentials, too
+            section["uri"] = without_credentials(section["uri"])
     if "model" in values:  # the budget is met before the model's class is asked
         values["budget"] = values["model"].pop("budget", None)
     by_group = {group: choice for group, choice in choices.items() if "hydra" not in group and "@" not in group and group != "paths"}

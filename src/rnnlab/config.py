@@ -159,14 +159,16 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def whole(value: object, least: int, key: str, what: str = "", otherwise: str = "") -> int:
+def whole(value: object, least: int, key: str, what: str = "", otherwise: str = "", most: int | None = None) -> int:
     """Return a whole number of `least` or more; `what` it counts (after a blank) and `otherwise` (after a comma) are for the message.
 
     Raises:
-        ConfigError: where it is none, or too small.
+        ConfigError: where it is none, too small, or more than `most`, if that is given.
     """
-    if not isinstance(value, int) or value < least:
-        raise ConfigError(f"{key}={value} is not allowed: a whole number{what} from {least}{otherwise}")
+    if not isinstance(value, int) or value < least or (most is not None and value > most):
+        shown = str(value) if len(str(value)) < 40 else f"{str(value)[:20]}..."
+        end = f" to {most}" if most is not None else ""
+        raise ConfigError(f"{key}={shown} is not allowed: a whole number{what} from {least}{end}{otherwise}")
     return value
 
 

@@ -23,6 +23,8 @@ from rnnlab.config import (
 from rnnlab.paths import HOME, SAMPLES
 
 Settings = TypeVar("Settings")
+LARGEST_SEED = 2**32 - 1
+"""NumPy's generators take no larger one."""
 
 
 @dataclass(frozen=True)
@@ -373,7 +375,7 @@ class TrainSettings:
             tracking=checked(values["tracking"], Tracking, "tracking"),
             study=Study.of(values["study"]),
             paths=checked(values["paths"], Paths, "paths"),
-            seed=whole(values["seed"], 0, "seed"),
+            seed=whole(values["seed"], 0, "seed", most=LARGEST_SEED),
             run=RunSettings(values["name"], values["resume"], values["init_from"], values.get("reproduces")),
             budget=budget,
             composed=composed,

@@ -17,7 +17,7 @@ from rnnlab.config import ConfigError
 from rnnlab.evaluation import artifacts as results
 from rnnlab.paths import CONF
 from rnnlab.settings import TrainSettings
-from rnnlab.tracking.tracker import Run
+from rnnlab.tracking.store import Run
 
 Compose = Callable[..., TrainSettings]
 SMALL = ("trainer=smoke", "tracking.log_model=false")

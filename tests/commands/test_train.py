@@ -53,8 +53,8 @@ def test_a_run_records_configuration_code_data_and_place(recorded: Path, root: P
     assert found.info.status == "FINISHED"
     for name in ("git_commit", "git_dirty", "source_hash", "prepared_key", "test_hash", "code_hash", "host", "pid", "heartbeat"):
         assert tags[name], name
-    assert tags["outputs"] == str(recorded)
-    assert Path(tags["checkpoint"]).is_file()
+    assert tags["outputs"] == f"outputs/{recorded.name}"
+    assert (root / tags["checkpoint"]).is_file()
     assert (recorded / "run_id").read_text().strip() == recorded.name
     assert (params["model"], params["data"], params["seed"], params["model.recurrence.hidden_size"]) == ("gru", "speech", "3", "9")
 

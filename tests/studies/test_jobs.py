@@ -18,8 +18,10 @@ import yaml
 from rnnlab.config import ConfigError
 from rnnlab.paths import CONF
 from rnnlab.settings import Paths, Study, TrainSettings
-from rnnlab.studies.jobs import ALIVE_S, checkpoint_of, claim, decide, is_alive, state_of
-from rnnlab.tracking.tracker import Client, Run, Tracker, connect, experiment_id, get_run, process_name
+from rnnlab.studies.jobs import checkpoint_of, claim, decide, state_of
+from rnnlab.tracking.processes import ALIVE_S, is_alive, process_name
+from rnnlab.tracking.store import Client, Run, connect, experiment_id, get_run
+from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.identity import identity
 
 JOB = yaml.safe_load((CONF / "study/none.yaml").read_text(encoding="utf-8"))
@@ -194,7 +196,7 @@ def test_the_state_of_a_job_follows_from_all_its_runs(tried: Tried, expected: st
         ([], {}, "begin", ""),
         ([("FINISHED", {})], {}, "skip", "finished before"),
         ([("FINISHED", {})], {"retry_failed": True}, "skip", "finished before"),
-        ([("RUNNING", ALIVE)], {}, "skip", "running on elsewhere, process 5"),
+        ([("RUNNING", ALIVE)], {}, "skip", "running: process 5 on elsewhere"),
         ([("RUNNING", DEAD)], {}, "go on", ""),
         ([("KILLED", {})], {}, "go on", ""),
         ([("FAILED", {"failure": "it burst"})], {}, "skip", "failed before (it burst); study.retry_failed=true runs it again"),

@@ -26,7 +26,7 @@ from rnnlab.paths import HOME
 from rnnlab.settings import TrainSettings
 from rnnlab.studies.sweep import read_axes, study_name
 from rnnlab.tracking.parents import means_of, read_plan
-from rnnlab.tracking.tracker import Run, connect, find_runs
+from rnnlab.tracking.store import Run, connect, find_runs
 from rnnlab.training import callbacks
 
 SMALL = (
@@ -235,7 +235,7 @@ def test_a_job_that_was_killed_is_taken_up_in_the_same_run_and_a_damaged_checkpo
     failed = killed.text.partition("these jobs failed:\n")[2].splitlines()[0]
     assert re.search(r"^  model=gru seed=0: .*last.ckpt cannot be loaded: it is damaged or no checkpoint", failed), killed.text
     assert failed.endswith("begin this job (gru-h3-speech-s0) anew with study.restart_damaged=true")
-    assert killed.after[spoilt].info.status == "RUNNING"
+    assert killed.after[spoilt].info.status == "KILLED", "whoever looks next marks a run whose process is gone"
     assert killed.parent.info.status == "FAILED"
     assert "last.ckpt cannot be loaded" in killed.parent.data.tags["failure"]
 

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from rnnlab.settings import Paths
+from rnnlab.tracking.store import Client, TrackingError, connect
 from rnnlab.tracking.table import in_order, runs_table
-from rnnlab.tracking.tracker import Client, Tracker, TrackingError, connect
+from rnnlab.tracking.tracker import Tracker
 
 COLUMNS = {"id": "run_id", "where": "experiment", "model": "model", "seed": "params.seed", "test": "metrics.test/mse", "code": "git_commit"}
 CODE = {"git_commit": "0123456789abcdef"}

@@ -1,7 +1,10 @@
 """A tracking server that is there, one that goes away, and many writers at once."""
 
+import contextlib
 import os
 import subprocess
+import time
+import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,13 +13,35 @@ import pytest
 import pytorch_lightning as pl
 
 from rnnlab.commands import train as run
-from rnnlab.settings import Paths, TrainSettings
-from rnnlab.tracking.tracker import LONGEST_PARAMETER, Tracker, TrackingError, connect, get_run, public, shortened_value
+from rnnlab.commands.finished import open_run
+from rnnlab.commands.score import ScoreSettings, Source, score
+from rnnlab.commands.sync import SyncSettings, sync
+from rnnlab.config import Failed
+from rnnlab.settings import Paths, Store, TrainSettings
+from rnnlab.tracking import processes, tracker
+from rnnlab.tracking.address import public
+from rnnlab.tracking.store import TrackingError, connect, get_run, metric_history
+from rnnlab.tracking.tracker import LONGEST_PARAMETER, Tracker, shortened_value
 from rnnlab.training import callbacks
+
+WORDS = ("data.source=sample", "trainer=smoke", "model.recurrence.hidden_size=9", "tracking.log_model=false")
+
+
+def started_again(process: "subprocess.Popen[bytes]", address: str) -> "subprocess.Popen[bytes]":
+    """Start a server that died once more, and wait until it answers."""
+    (place,) = (Path(str(word).removeprefix("sqlite:///")).parent for word in process.args if str(word).startswith("sqlite"))
+    settings, quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, subprocess.DEVNULL
+    again = subprocess.Popen(process.args, env=settings, cwd=place, stdout=quiet, stderr=quiet, start_new_session=True)
+    for _ in range(240):
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{address}/health", timeout=1).close()
+            break
+        time.sleep(0.25)
+    return again
 
 
 @pytest.mark.slow
-def test_a_server_tracks_a_run_and_one_that_dies_in_the_middle_loses_nothing(
+def test_a_server_tracks_a_run_and_one_that_dies_in_the_middle_is_handed_everything_later(
     server: tuple[str, "subprocess.Popen[bytes]"],
     compose: Callable[..., TrainSettings],
     root: Path,
@@ -24,11 +49,12 @@ def test_a_server_tracks_a_run_and_one_that_dies_in_the_middle_loses_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     address, process = server
-    words = ("data.source=sample", "trainer=smoke", "model.recurrence.hidden_size=9", f"tracking.uri={address}", "tracking.log_model=false")
+    words = (*WORDS, f"tracking.uri={address}")
     before = set((root / "outputs").glob("*"))
     run.train(compose(*words))
     (whole,) = set((root / "outputs").glob("*")) - before
-    assert get_run(connect(address, root), whole.name).info.status == "FINISHED"
+    expected = get_run(connect(address, root), whole.name)
+    assert expected.info.status == "FINISHED"
 
     def die(self: object, trainer: pl.Trainer, *rest: object) -> None:
         if trainer.global_step == 2:
@@ -37,14 +63,83 @@ def test_a_server_tracks_a_run_and_one_that_dies_in_the_middle_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.StepSeed, "on_train_batch_end", die)
-        run.train(compose(*words))
+        patch.setattr(tracker, "PATIENCE_S", 2.0)
+        with pytest.raises(Failed, match=r"did not take all of run (\w+); nothing is lost, .* python src/sync.py run=\1"):
+            run.train(compose(*words))
     (orphan,) = set((root / "outputs").glob("*")) - before - {whole}
-    assert (orphan / "artifacts/results.json").is_file()
     assert (orphan / "best.ckpt").is_file()
-    kept = (orphan / "untracked_metrics.jsonl").read_text()
-    assert '"test/accuracy"' in kept
-    assert '"val/loss"' in kept
-    assert "tracking did not take" in capsys.readouterr().out
+    assert '"test/accuracy"' in (orphan / "untracked.jsonl").read_text()
+
+    found = open_run(orphan.name, Store(address), Paths.below(root))
+    assert found.client is None and "read from" in capsys.readouterr().err
+    score(ScoreSettings(Paths.below(root), orphan.name, Source(None), None, Store(address)))
+    assert "accuracy" in capsys.readouterr().out
+
+    with pytest.raises(TrackingError, match="does not answer"):
+        sync(SyncSettings(Paths.below(root), orphan.name, Store(None)))
+    again = started_again(process, address)
+    try:
+        monkeypatch.setattr(processes, "process_name", lambda pid: "another")  # the process that trained is gone
+        sync(SyncSettings(Paths.below(root), orphan.name, Store(None)))
+        client = connect(address, root)
+        later = get_run(client, orphan.name)
+        assert later.info.status == "FINISHED"
+        assert later.data.params == expected.data.params
+        assert {name for name in later.data.metrics} == {name for name in expected.data.metrics}
+        for name in ("train/loss", "val/loss"):
+            points = client.get_metric_history(orphan.name, name)
+            assert [(m.step, m.value) for m in points] == metric_history(client, whole.name, name)
+        names = [{file.path for file in client.list_artifacts(folder.name)} for folder in (whole, orphan)]
+        assert names[0] == names[1]
+        assert not (orphan / "untracked.jsonl").exists()
+        sync(SyncSettings(Paths.below(root), orphan.name, Store(None)))
+        assert "nothing is left to hand over" in capsys.readouterr().out
+    finally:
+        os.killpg(again.pid, 9)
+        again.wait()
+
+
+def test_what_tracking_did_not_take_is_sent_first_when_a_run_is_resumed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, paths = connect(None, root), Paths.below(root)
+    first = Tracker.start(client, "text", "resumed", paths, {})
+    first.log_metrics({"train/loss": 3.0}, 1)
+    assert first.flush()
+
+    def away(*parts: object, **words: object) -> None:
+        raise OSError("the server is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "log_batch", away)
+        patch.setattr(client, "log_artifact", away)
+        first.log_metrics({"train/loss": 2.0}, 2)
+        (first.folder / "a.txt").write_text("a")
+        first.log_files(first.folder / "a.txt")
+        assert not first.finish("KILLED", "interrupted")
+    said = capsys.readouterr().out
+    assert "the server is gone" in said and f"python src/sync.py run={first.run_id}" in said
+    with (first.folder / "untracked_metrics.jsonl").open("w") as file:  # as runs of before kept them
+        file.write('{"key": "train/loss", "value": 1.5, "step": 3, "timestamp": 5}\n{"key": "cut o')
+    again = Tracker.resume(client, first.run_id, paths)
+    again.log_metrics({"train/loss": 1.5}, 3)  # repeated, since it is beyond the checkpoint
+    again.log_metrics({"train/loss": 1.0}, 4)
+    assert again.finish("FINISHED")
+    points = client.get_metric_history(first.run_id, "train/loss")
+    assert sorted((m.step, m.value) for m in points) == [(1, 3.0), (2, 2.0), (3, 1.5), (4, 1.0)]
+    assert [each.path for each in client.list_artifacts(first.run_id)] == ["a.txt"]
+    found = get_run(client, first.run_id)
+    assert (found.info.status, found.data.tags.get("failure")) == ("FINISHED", None)
+    assert not list(first.folder.glob("untracked*"))
+
+
+def test_what_tracking_refuses_is_left_out_with_a_word_and_holds_up_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client = connect(None, root)
+    refused = Tracker.start(client, "text", "refused", Paths.below(root), {})
+    refused.log_metrics({"good": 1.0, "b[d": 2.0, "fine": 3.0}, 1)
+    assert refused.finish("FINISHED")
+    assert get_run(client, refused.run_id).data.metrics == {"good": 1.0, "fine": 3.0}
+    assert "tracking refuses metrics" in capsys.readouterr().out
 
 
 def test_writers_that_start_at_once_share_one_new_database(tmp_path: Path) -> None:

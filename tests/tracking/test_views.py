@@ -1,8 +1,10 @@
 """What an experiment is given for the MLflow UI: views as the UI saves them, once; descriptions that nobody's text can change."""
 
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from rnnlab.commands import ui
 from rnnlab.paths import HOME
 from rnnlab.settings import Paths
 from rnnlab.tracking import views
-from rnnlab.tracking.tracker import Client, Tracker, connect, offer_views, shown_experiments
+from rnnlab.tracking.store import Client, connect, offer_views, shown_experiments
+from rnnlab.tracking.tracker import Tracker
 from rnnlab.tracking.views import NOTE, VIEWS, code, describe, link, missing_tags, state_of
 
 MOST_CHARACTERS = 20_000
@@ -134,9 +137,27 @@ def test_make_ui_says_where_every_experiment_is_shown(
     assert "no runs yet" in capsys.readouterr().out
 
 
+def test_make_ui_serves_the_runs_of_the_root_at_a_port_that_is_free(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    becomes: list[list[str]] = []
+    monkeypatch.setenv("RNNLAB_ROOT", str(place))
+    monkeypatch.setattr(os, "execv", lambda program, words: becomes.append(words))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(ui, "UI", f"http://127.0.0.1:{port}")
+        ui.serve()
+    (words,) = becomes
+    assert words[1:4] == ["ui", "--backend-store-uri", f"sqlite:///{place}/mlflow.db"]
+    assert int(words[-1]) > port
+    assert f"port {port} is in use" in capsys.readouterr().out
+
+
 def test_links_lead_to_where_make_ui_serves() -> None:
     makefile = (HOME / "Makefile").read_text(encoding="utf-8")
-    assert re.search(r"^ui:.*(\n\t.*)*-m rnnlab.commands.ui\n\t.*--port 5000$", makefile, re.MULTILINE)
+    assert re.search(r"^ui:.*(\n\t.*)*-m rnnlab.commands.ui$", makefile, re.MULTILINE)
     compared = yaml.safe_load((HOME / "conf/compare.yaml").read_text(encoding="utf-8"))
     assert views.UI == compared["ui"] == "http://127.0.0.1:5000"
 

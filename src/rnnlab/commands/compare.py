@@ -21,7 +21,8 @@ from rnnlab.report.verdicts import conclusions, order, summaries, verdicts
 from rnnlab.settings import Paths
 from rnnlab.studies.jobs import state_of
 from rnnlab.tracking.parents import finished_run, read_plan, with_runs
-from rnnlab.tracking.tracker import NAME_PATTERN, Client, Run, Tracker, connect, find_baselines, find_runs, get_run
+from rnnlab.tracking.store import Client, Run, connect, find_baselines, find_runs, folder_of, get_run
+from rnnlab.tracking.tracker import NAME_PATTERN, Tracker
 
 console = Console(soft_wrap=True)
 
@@ -203,7 +204,7 @@ def make_comparison(client: Client, selection: Selection, settings: CompareSetti
         notes=[*selection.notes, *notes_on(selection.runs)],
         commands=commands_of(parent, selection),
         provenance=provenance(selection.runs),
-        trials=read_trials(client, selection),
+        trials=read_trials(selection, settings.paths),
         parent_url=f"{settings.ui}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}" if parent else "",
     )
     return comparison, parent
@@ -253,13 +254,13 @@ def provenance(compared: Sequence[Run]) -> dict[str, str]:
     return {words: ", ".join(sorted({run.data.tags.get(tag, "unknown")[:40] for run in compared})) for tag, words in names.items()}
 
 
-def read_trials(client: Client, selection: Selection) -> dict[str, list[Trial]]:
+def read_trials(selection: Selection, paths: Paths) -> dict[str, list[Trial]]:
     """Return the trials of a study's searches."""
     if not selection.searches or selection.parent is None:
         return {}
     from rnnlab.studies.trials import read_search
 
-    folder = Path(selection.parent.data.tags["outputs"]).parent / "searches"
+    folder = folder_of(selection.parent, paths).parent / "searches"
     found = {}
     for group, name in selection.searches.items():
         if (folder / f"{name}.journal").is_file():

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rnnlab.commands.finished import open_run, write_text
+from rnnlab.commands.finished import open_run, output_file, output_folder, write_text
 from rnnlab.config import ConfigError, whole
 from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
 from rnnlab.insight.continuation import draw_continuation
 from rnnlab.insight.explanations import explain
-from rnnlab.settings import Paths, Store
+from rnnlab.settings import LARGEST_SEED, Paths, Store
 from rnnlab.tasks.metrics import written
 
 WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
@@ -62,25 +62,27 @@ def predict(settings: PredictSettings) -> None:
         )
     if settings.text and not settings.text.strip():
         raise ConfigError("text=... is blank: write something to predict from")
-    _, bundle = open_run(settings.run, settings.tracking, settings.paths)
+    output = output_file(settings.output)
+    maps, rolls = output_folder(settings.maps, "maps"), output_folder(settings.rolls, "rolls")
+    bundle = open_run(settings.run, settings.tracking, settings.paths).bundle
     bundle.search_with(settings.beam_size, settings.num_best)
     inputs = bundle.reader.collect(settings.inputs, settings.text)
-    if settings.maps:
-        _draw_maps(bundle, inputs, Path(settings.maps).expanduser())
+    if maps:
+        _draw_maps(bundle, inputs, maps)
     if settings.explain:
         _explain(bundle, inputs, settings.explain)
-    if settings.rolls:
-        _continue_pieces(bundle, inputs, Path(settings.rolls).expanduser(), settings)
+    if rolls:
+        _continue_pieces(bundle, inputs, rolls, settings)
     table = bundle.predict(inputs)
     if settings.format == "json":
         text = json.dumps(table.astype(object).where(table.notna(), None).to_dict("records"), indent=1, ensure_ascii=False) + "\n"
     elif settings.format == "csv":
         text = table.to_csv(index=False)
     else:
-        _print_table(table, settings.output)
+        _print_table(table, output)
         return
-    if settings.output:
-        write_text(text, settings.output)
+    if output:
+        write_text(text, output)
     else:
         sys.stdout.write(text)
 
@@ -121,7 +123,8 @@ def _explain(bundle: Bundle, inputs: list[str], folder: object) -> None:
 
 def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: PredictSettings) -> None:
     """Let the model go on with each piece; write the whole as a piano roll and draw it."""
-    num_steps, seed, num_done = whole(settings.num_steps, 1, "num_steps"), whole(settings.seed, 0, "seed"), 0
+    num_steps, seed = whole(settings.num_steps, 1, "num_steps", most=100_000), whole(settings.seed, 0, "seed", most=LARGEST_SEED)
+    num_done = 0
     for _, batch in bundle.batches(inputs):
         for values_TK, length in zip(batch.inputs, batch.input_lengths.tolist(), strict=True):
             num_done += 1
@@ -131,7 +134,7 @@ def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: 
     print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
 
 
-def _print_table(table: pd.DataFrame, output: str | None) -> None:
+def _print_table(table: pd.DataFrame, output: Path | None) -> None:
     shown_table = Table(show_edge=False, pad_edge=False)
     rows = _rows(table)
     for heading in rows[0]:
@@ -139,7 +142,7 @@ def _print_table(table: pd.DataFrame, output: str | None) -> None:
     for row in rows[1:]:
         shown_table.add_row(*map(escape, row))
     if output:
-        with Path(output).open("w", encoding="utf-8") as file:
+        with output.open("w", encoding="utf-8") as file:
             Console(file=file, width=160).print(shown_table)
     else:
         Console(width=None if sys.stdout.isatty() else 200).print(shown_table)

@@ -28,10 +28,12 @@ from rnnlab.config import ConfigError, checked
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation.artifacts import ENVIRONMENT, environment
 from rnnlab.paths import HOME, root
-from rnnlab.settings import Composed, Tracking, TrainSettings
+from rnnlab.settings import Composed, Paths, Tracking, TrainSettings
 from rnnlab.tasks.metrics import entry_of, is_result
+from rnnlab.tracking.processes import git_state, process_name
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.tracker import Client, Run, Tracker, TrackingError, connect, find_runs, get_run, git_state, process_name, read_artifact
+from rnnlab.tracking.store import Client, Run, TrackingError, connect, find_runs, folder_of, get_run, read_artifact
+from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.identity import package_hash
 from rnnlab.training.process import tune_process
 from rnnlab.training.recipes import check
@@ -131,7 +133,7 @@ def reproduce(settings: ReproduceSettings) -> None:
         changes += compare_tables(before, read_predictions(client, new, Path(scratch) / "now"))
         num_numbers = sum(map(is_result, run.data.metrics))
     verdict = judge(changes, num_numbers, reasons, settings.tolerance)
-    Tracker(client, new.info.run_id, str(new.info.run_name), Path(new.data.tags["outputs"])).set_tags({"reproduced": verdict.short})
+    Tracker(client, new.info.run_id, str(new.info.run_name), folder_of(new, again.paths)).set_tags({"reproduced": verdict.short})
     print_verdict(verdict, changes, run, new)
     if not verdict.is_reproduced:
         raise SystemExit(1)
@@ -163,7 +165,7 @@ def repetition(client: Client, run: Run, asked: ReproduceSettings, scratch: Path
     Raises:
         ConfigError: where none were recorded, they name foreign code, or this code cannot run them.
     """
-    recorded = read_config(client, run.info.run_id, scratch)
+    recorded = read_config(client, run.info.run_id, scratch, checked(asked.composed.values["paths"], Paths, "paths"))
     threads = run.data.tags.get("num_threads") or recorded.values["trainer"].get("num_threads")
     name = re.sub(r"[^a-z0-9_-]+", "-", str(run.info.run_name).lower())  # it may have been renamed in the UI
     experiment = client.get_experiment(run.info.experiment_id).name
@@ -275,7 +277,7 @@ def begun_from(client: Client, settings: TrainSettings) -> None:
     if not first:
         return
     try:
-        folder = Path(get_run(client, first).data.tags.get("outputs", ""))
+        folder = folder_of(get_run(client, first), settings.paths)
     except TrackingError:
         raise ValueError(f"the run that it began from (init_from={first}) is gone: it cannot be made again") from None
     if not any((folder / name).is_file() for name in ("best.ckpt", "last.ckpt")):

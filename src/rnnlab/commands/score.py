@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from rnnlab.commands.finished import fetched, open_run, write_text
+from rnnlab.commands.finished import open_run, output_file, write_text
 from rnnlab.commands.tracked_training import refuse_changed_data
 from rnnlab.config import Node
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation.evaluate import evaluate
 from rnnlab.settings import Paths, Store
 from rnnlab.tasks import Metric
-from rnnlab.tracking.recorded import read_config
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ def score(settings: ScoreSettings) -> None:
     Raises:
         ValueError: the user can mend it; the message says how.
     """
-    client, bundle = open_run(settings.run, settings.tracking, settings.paths)
-    run_id, source = str(settings.run), settings.data.source
-    recorded = read_config(client, run_id, fetched(run_id, settings.paths)).values
+    output = output_file(settings.output)
+    run = open_run(settings.run, settings.tracking, settings.paths)
+    bundle, source, recorded = run.bundle, settings.data.source, run.recorded.values
     node = Node("data", recorded["data"] | ({"source": source} if source else {}))
     data: SequenceDataModule = node.recipe()(settings.paths, recorded["seed"])
     if source:
@@ -49,14 +48,14 @@ def score(settings: ScoreSettings) -> None:
         data.tell_remarks(Console(stderr=True, soft_wrap=True))
     else:
         data.setup()
-        refuse_changed_data(client, run_id, data)
+        refuse_changed_data(run.tags, run.run_id, data)
     found = evaluate(bundle.model, data, "test")
     words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
-    table = Table(title=f"run {run_id} on {words}", title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=f"run {run.run_id} on {words}", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("")
     table.add_column("value", justify="right")
     for name, value in found.numbers.items():
         table.add_row(name, Metric.named(name, bundle.model.spec.unit).shown(value))
     Console(soft_wrap=True).print(table)
-    if settings.output:
-        write_text(found.table.to_csv(index=False), settings.output)
+    if output:
+        write_text(found.table.to_csv(index=False), output)

@@ -4,7 +4,7 @@ settings -> data -> model -> run -> fit -> evaluation -> artifacts and summary
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +16,17 @@ from rich.console import Console
 from rnnlab.config import ConfigError, Failed
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation import artifacts
+from rnnlab.evaluation.evaluate import Evaluation
+from rnnlab.insight.diagnosis import Diagnosis
 from rnnlab.models.base import Network, Predictor
 from rnnlab.settings import TrainSettings
 from rnnlab.studies.jobs import checkpoint_of, claim, decide
+from rnnlab.tracking.processes import is_alive, process_of
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.tracker import Client, Tracker, TrackingError, connect, get_run
-from rnnlab.training import distributed
-from rnnlab.training.callbacks import Interrupted, Pruned
+from rnnlab.tracking.store import Client, TrackingError, connect, folder_of, get_run
+from rnnlab.tracking.tracker import Tracker
+from rnnlab.training import distributed, signals
+from rnnlab.training.callbacks import Pruned
 from rnnlab.training.checkpoints import init_from, read_checkpoint
 from rnnlab.training.fitting import evaluate_both, fit, make_model
 from rnnlab.training.identity import identity
@@ -46,7 +50,7 @@ class Start:
 def train_here(settings: TrainSettings) -> float | None:
     """Train in this process, alone or as one of several; see `commands.train.train`."""
     quieten()
-    with distributed.joined():
+    with signals.listening(), distributed.joined():
         if settings.run.resume and is_worker():
             asked = settings
             settings = distributed.from_leader(lambda: resumed(asked))
@@ -73,14 +77,18 @@ def resumed(asked: TrainSettings) -> TrainSettings:
         raise ConfigError(f"resume={run_id} takes that run's recorded configuration: leave out {' '.join(others)}")
     client = connect(asked.tracking.uri, asked.paths.root)
     run = get_run(client, run_id)
-    folder = Path(run.data.tags.get("outputs", ""))
+    folder = folder_of(run, asked.paths)
     if run.info.status == "FINISHED":
         raise ConfigError(f"resume={run_id}: that run is finished; train longer with init_from={run_id}")
+    if is_alive(run):
+        raise ConfigError(f"resume={run_id}: {process_of(run)} is working at that run: wait for its end, or stop it first")
     if not (folder / "last.ckpt").is_file():
         raise ConfigError(f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew")
     read_checkpoint(folder / "last.ckpt")
-    recorded = read_config(client, run_id, folder / "recorded")
-    values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "resume", "tracking", "study")}
+    recorded = read_config(client, run_id, folder / "recorded", asked.paths)
+    values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "resume", "study")}
+    typed = {word.partition("=")[0].removeprefix("tracking.") for word in asked.words} | {"uri"}
+    values["tracking"] |= {key: value for key, value in asked.composed.values["tracking"].items() if key in typed}
     if is_leader():
         console.print(f"[bold]resuming[/] {run.info.run_name} ({run_id}) with its recorded configuration")
     return TrainSettings.of(replace(recorded, values=values))
@@ -89,10 +97,11 @@ def resumed(asked: TrainSettings) -> TrainSettings:
 @contextmanager
 def _started(settings: TrainSettings, client: Client, job: str) -> Iterator[Start | None]:
     """Hold a study's job while it runs, and say where it begins; None if it is not to do."""
+    outputs, resumed_id = settings.paths.outputs, settings.run.resume
     if not settings.study.job.parent:
-        yield distributed.from_leader(lambda: _start_of_resumed(settings, client))
+        with claim(outputs / "locks", resumed_id) if resumed_id and is_leader() else contextlib.nullcontext(True) as is_ours:
+            yield distributed.from_leader(lambda: _start_of_resumed(settings, client, is_ours))
         return
-    outputs = settings.paths.outputs
     with claim(outputs / "locks", job) if is_leader() else contextlib.nullcontext(False) as is_ours:
 
         def decided() -> Start | None:
@@ -102,15 +111,18 @@ def _started(settings: TrainSettings, client: Client, job: str) -> Iterator[Star
                 return None
             run = decision.run
             restart = settings.study.restart_damaged
-            return Start(run.info.run_id, checkpoint_of(run, outputs / run.info.run_id, restart)) if run else Start()
+            return Start(run.info.run_id, checkpoint_of(run, folder_of(run, settings.paths), restart)) if run else Start()
 
         yield distributed.from_leader(decided)
 
 
-def _start_of_resumed(settings: TrainSettings, client: Client) -> Start:
+def _start_of_resumed(settings: TrainSettings, client: Client, is_ours: bool) -> Start:
     if not settings.run.resume:
         return Start()
-    return Start(settings.run.resume, Path(get_run(client, settings.run.resume).data.tags["outputs"]) / "last.ckpt")
+    run = get_run(client, settings.run.resume)
+    if not is_ours or is_alive(run):
+        raise ConfigError(f"resume={run.info.run_id}: another process ({process_of(run)}) is working at that run: wait for its end")
+    return Start(settings.run.resume, folder_of(run, settings.paths) / "last.ckpt")
 
 
 def _train_under(
@@ -119,21 +131,25 @@ def _train_under(
     """Make the model, train it under a run, new or continued, and evaluate it."""
     settings, model = make_model(settings, recipes, data)
     tracker = distributed.tracked(lambda: _tracker(settings, client, model, data, job, start))
-    value = None
-    with _ending(tracker), distributed.noticing_losses():
+    found: dict[str, Evaluation] = {}
+    diagnosis: Diagnosis | None = None
+    with _ending(tracker), signals.at_end(lambda name: _stopped(tracker, name)), distributed.noticing_losses():
         if is_leader() and not settings.run.resume:
             record(tracker, settings, model, data, get_run(client, start.run_id).data.params if start.run_id else {})
         fitted = fit(settings, recipes, tracker, model, data, start.checkpoint, _pruning(settings, model))
         if not is_leader():
             return None
+        signals.check()
         found = evaluate_both(settings, fitted.model, data)
+        signals.check()
         diagnosis = artifacts.write_artifacts(tracker, fitted.model, data, found, fitted.cost, settings, fitted.checkpoint)
-        if settings.study.job.parent:
-            artifacts.print_line(tracker, fitted.model, found, fitted.cost)
-        else:
-            artifacts.print_summary(tracker, fitted.model, data, found, fitted.cost, settings.words, diagnosis)
-        value = found["val"].numbers[model.task.metric.name]
-    return value
+    if not found:  # a search stopped the trial
+        return None
+    if settings.study.job.parent:
+        artifacts.print_line(tracker, fitted.model, found, fitted.cost)
+    else:
+        artifacts.print_summary(tracker, fitted.model, data, found, fitted.cost, settings.words, diagnosis)
+    return found["val"].numbers[model.task.metric.name]
 
 
 def _pruning(settings: TrainSettings, model: Predictor) -> list[Callback]:
@@ -151,11 +167,11 @@ def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: Se
     study = settings.study
     if start.run_id is not None:
         if settings.run.resume:
-            refuse_changed_data(client, settings.run.resume, data)
+            refuse_changed_data(get_run(client, settings.run.resume).data.tags, settings.run.resume, data)
         return Tracker.resume(client, start.run_id, settings.paths)
     if settings.run.init_from:
         try:
-            init_from(cast(Network, model), Path(get_run(client, settings.run.init_from).data.tags["outputs"]))
+            init_from(cast(Network, model), folder_of(get_run(client, settings.run.init_from), settings.paths))
         except TrackingError as error:
             raise ConfigError(f"init_from={settings.run.init_from}: {error}") from None
     tags = {"mlflow.parentRunId": study.job.parent, "study": study.name, "setting": study.job.setting}
@@ -167,9 +183,8 @@ def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: Se
     return Tracker.start(client, experiment_of(settings), name, settings.paths, given)
 
 
-def refuse_changed_data(client: Client, run_id: str, data: SequenceDataModule) -> None:
-    """Raise ConfigError where a run's data are not those it saw."""
-    tags = get_run(client, run_id).data.tags
+def refuse_changed_data(tags: Mapping[str, str], run_id: str, data: SequenceDataModule) -> None:
+    """Raise ConfigError where a run's data, as its tags say, are not those it saw."""
     for name, value in data.hashes.items():
         if tags.get(name) != value:
             raise ConfigError(f"run {run_id}: the data have changed since ({name} {tags.get(name)} is now {value})")
@@ -185,14 +200,30 @@ def _ending(tracker: Tracker) -> Iterator[None]:
         tracker.finish("KILLED", str(error))
         console.print(f"  [bold]stopped early:[/] {error}", highlight=False)
         return
-    except (Interrupted, KeyboardInterrupt, SystemExit) as error:
-        tracker.finish("KILLED", f"interrupted ({error})")
-        how = "interrupted and saved" if isinstance(error, Interrupted) else "stopped at once; what the last checkpoint holds is kept"
-        console.print(f"\n{how}; continue with:  python src/train.py resume={tracker.run_id}", highlight=False)
-        raise SystemExit(130) from None
+    except (signals.Interrupted, KeyboardInterrupt, SystemExit) as error:
+        by_signal = error if isinstance(error, signals.Interrupted) else None
+        _stopped(tracker, str(error), "interrupted and saved" if by_signal else "stopped at once; what the last checkpoint holds is kept")
+        raise SystemExit(by_signal.code if by_signal else signals.exit_code()) from None
+    except OSError as error:
+        words = (
+            f"cannot write in {error.filename or tracker.folder} ({error.strerror or error}): free some space, then go on from "
+            f"the last checkpoint with  python src/train.py resume={tracker.run_id}"
+        )
+        tracker.finish("FAILED", words)
+        raise Failed(words) from error
     except BaseException as error:
         tracker.finish("FAILED", f"{type(error).__name__}: {error}")
         if isinstance(error, ValueError) and not isinstance(error, Failed):
             raise Failed(str(error)) from error
         raise
-    tracker.finish("FINISHED")
+    if not tracker.finish("FINISHED"):
+        raise Failed(tracker.unsent)
+
+
+def _stopped(tracker: Tracker, name: str, how: str = "stopped; what the last checkpoint holds is kept") -> None:
+    """End a run that was asked to stop, and say how to go on."""
+    tracker.finish("KILLED", f"interrupted ({name})")
+    if is_leader():
+        is_saved = (tracker.folder / "last.ckpt").is_file()
+        go_on = f"{how}; continue with:  python src/train.py resume={tracker.run_id}"
+        console.print(f"\n{go_on if is_saved else 'stopped before the first checkpoint: start it anew'}", highlight=False)

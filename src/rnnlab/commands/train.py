@@ -16,7 +16,7 @@ def train(settings: TrainSettings) -> float | None:
 
     Raises:
         ValueError: the user can mend it; the message says how.
-        SystemExit: 130 after an interrupt.
+        SystemExit: 130, 143 or 129 after SIGINT, SIGTERM or SIGHUP.
     """
     words = settings.words
     if settings.run.resume and not is_worker():

@@ -70,6 +70,12 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         self.rows: dict[Split, np.ndarray] = {}
         self.console = Console(stderr=True, soft_wrap=True)
 
+    @property
+    def kept_source(self) -> str:
+        """The source as a run records it: a name, or a whole path, which means the same from every folder."""
+        is_name = self.source == "sample" or self.source in self.upstreams
+        return self.source if is_name else str(Path(self.source).expanduser().absolute())
+
     def name_parts(self) -> list[str]:
         """Return what the name of a run says of these settings, beside the data's name: of one's own data the file's or folder's."""
         own = self.own_name(self.source)

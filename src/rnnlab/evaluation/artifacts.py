@@ -31,7 +31,8 @@ from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of, written
 from rnnlab.tasks.text_metrics import row_sums
-from rnnlab.tracking.tracker import Tracker, find_baselines
+from rnnlab.tracking.store import find_baselines
+from rnnlab.tracking.tracker import Tracker, below
 from rnnlab.tracking.views import NOTE, code
 
 SERVING_PACKAGES = (
@@ -79,7 +80,7 @@ def write_artifacts(
     tracker.log_files(folder)
     tracker.set_tags({NOTE: f"{what_ran(settings, model)}\n\n{what_came_out(tracker, model, found, extra)}"})
     if checkpoint is not None:
-        tracker.set_tags({"checkpoint": str(checkpoint)})
+        tracker.set_tags({"checkpoint": below(checkpoint, settings.paths.root)})
         tracker.log_files(checkpoint, "checkpoint")
     if settings.tracking.log_model:
         requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]

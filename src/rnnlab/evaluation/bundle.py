@@ -4,6 +4,7 @@ bundle.json           the model's configuration, what the data were, how raw inp
 weights.safetensors   the chosen checkpoint's weights
 """
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 from pydantic import TypeAdapter
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rnnlab.config import ConfigError, Node, whole
@@ -21,6 +23,7 @@ from rnnlab.models.base import Network, Predictor
 
 FORMAT = 4
 BATCH_SIZE = 64
+WIDEST_BEAM = 1000
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Bundle:
         if not isinstance(self.model, Network) or self.model.spec.target_kind != "tokens":
             raise ConfigError("beam_size and num_best are for networks that answer with sequences (dictation, translation, pronunciation)")
         given = {
-            name: whole(value, 1, name, otherwise=f" ({name}=1 is one hypothesis)")
+            name: whole(value, 1, name, otherwise=f" ({name}=1 is one hypothesis)", most=WIDEST_BEAM)
             for name, value in (("beam_size", beam_size), ("num_best", num_best))
             if value is not None
         }
@@ -102,7 +105,10 @@ def write_bundle(folder: Path, model: Predictor, node: Node, reader: InputReader
     (folder / "bundle.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     # Tied matrices are one tensor under two names, which this format refuses: each name gets a copy.
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
+    try:
+        save_file(weights, folder / "weights.safetensors")
+    except SafetensorError as error:  # of a full disk, too
+        raise OSError(errno.ENOSPC, str(error).splitlines()[0], str(folder)) from error
 
 
 def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:

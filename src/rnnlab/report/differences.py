@@ -11,7 +11,7 @@ from rich.table import Table
 from rnnlab.report import runs
 from rnnlab.report.per_unit import is_loss, rights
 from rnnlab.tasks.metrics import MEASURED_EVERY_EPOCH, is_result, written
-from rnnlab.tracking.tracker import Client, Run, get_run, metric_history
+from rnnlab.tracking.store import Client, Run, get_run, metric_history
 
 NUM_SHOWN = 10
 console = Console(soft_wrap=True)

@@ -11,7 +11,7 @@ from rnnlab.report.comparison import Group, RunResult
 from rnnlab.report.per_unit import rights, unit_sums
 from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import REPEATED
-from rnnlab.tracking.tracker import Client, Run, TrackingError, metric_history, read_artifact
+from rnnlab.tracking.store import Client, Run, TrackingError, metric_history, read_artifact
 
 FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "optimizer", "scheduler", "budget")
 """Parameters that name what varies, before those that follow from them."""

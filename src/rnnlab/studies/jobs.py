@@ -4,9 +4,6 @@ A job's identity is a hash of all that its numbers follow from. A run carries it
 holds a lock on it, which the system lets go when the process dies: so each job ends exactly once, however often a study is started.
 """
 
-import calendar
-import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +14,9 @@ from filelock import FileLock, Timeout
 
 from rnnlab.config import ConfigError
 from rnnlab.settings import Study, TrainSettings
-from rnnlab.tracking.tracker import Client, Run, find_runs, process_name
+from rnnlab.tracking.processes import is_alive, process_of
+from rnnlab.tracking.store import Client, Run, find_runs
 from rnnlab.training.checkpoints import read_checkpoint
-
-ALIVE_S = 180.0
-"""A run on another machine that has given a sign of life within so many seconds is running."""
 
 State = Literal["finished", "running", "cut off", "failed", "pruned", "left"]
 
@@ -49,20 +44,6 @@ def claim(folder: Path, job: str) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
-
-
-def is_alive(run: Run) -> bool:
-    """Say whether a process is working at a run: by its process where it runs here, else by its last sign of life."""
-    tags = run.data.tags
-    if run.info.status != "RUNNING":
-        return False
-    if tags.get("host") == socket.gethostname():
-        return tags.get("process") == process_name(int(tags.get("pid", 0) or 0))
-    try:
-        beaten = calendar.timegm(time.strptime(tags.get("heartbeat", ""), "%Y-%m-%dT%H:%M:%SZ"))
-    except ValueError:
-        return False
-    return time.time() - beaten < ALIVE_S
 
 
 def state_of(runs: list[Run]) -> State:
@@ -104,7 +85,7 @@ def decide(client: Client, job: str, is_ours: bool, study: Study) -> Decision:
         return Decision("skip", runs[0], "pruned before")
     if state == "running":
         run = next(run for run in runs if is_alive(run))
-        return Decision("skip", run, f"running on {run.data.tags.get('host')}, process {run.data.tags.get('pid')}")
+        return Decision("skip", run, f"running: {process_of(run)}")
     if state == "cut off":
         return Decision("go on", next(run for run in runs if run.info.status in ("RUNNING", "KILLED", "SCHEDULED")))
     if state == "failed" and not study.retry_failed:

@@ -17,7 +17,7 @@ from rnnlab.contracts import DataSpec
 from rnnlab.settings import TrainSettings, TrialId
 from rnnlab.studies.jobs import Job, State, counted, state_of
 from rnnlab.tracking.parents import REPEATED, Parent
-from rnnlab.tracking.tracker import Client, find_runs
+from rnnlab.tracking.store import Client, find_runs
 from rnnlab.training.identity import identity
 from rnnlab.training.recipes import check, find_data
 

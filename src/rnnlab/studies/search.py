@@ -15,7 +15,7 @@ from rnnlab.studies.runner import Runner
 from rnnlab.studies.trials import Search, Setting, as_choice, read_space, search_name
 from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import REPEATED, group_of
-from rnnlab.tracking.tracker import find_runs
+from rnnlab.tracking.store import find_runs
 from rnnlab.training.trainer import chosen_by
 
 console = Console(stderr=True, soft_wrap=True)

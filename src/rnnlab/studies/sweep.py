@@ -8,14 +8,14 @@ import json
 import os
 import re
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
@@ -30,7 +30,9 @@ from rnnlab.studies.runner import Runner, error_of
 from rnnlab.studies.search import Tuning
 from rnnlab.studies.trials import read_space
 from rnnlab.tracking.parents import Parent, Plan
-from rnnlab.tracking.tracker import NAME_PATTERN, connect
+from rnnlab.tracking.store import connect
+from rnnlab.tracking.tracker import NAME_PATTERN
+from rnnlab.training import signals
 from rnnlab.training.recipes import experiment_of
 
 console = Console(stderr=True, soft_wrap=True)
@@ -42,7 +44,7 @@ def sweep(context: HydraContext, task: TaskFunction, config: DictConfig, argumen
     """Run what a user's words ask for.
 
     Raises:
-        SystemExit: 2 where words, files or data are wrong, before any job; 1 where jobs failed; 130 after an interrupt.
+        SystemExit: 2 where words, files or data are wrong, before any job; 1 where jobs failed; 130, 143 or 129 after a signal.
     """
     try:
         Sweep(context, task, config, arguments).run()
@@ -107,6 +109,7 @@ class Sweep:
         size = 1 if is_serial or self.study.on_failure == "stop" else most
         begun = time.monotonic()
         for start in range(0, len(left), max(size, 1)):
+            signals.check()
             part = left[start : start + size]
             if is_serial and len(left) > 1:
                 rest = _rest(begun, start, len(left))
@@ -169,23 +172,31 @@ class Sweep:
     @contextmanager
     def _closing(self) -> Iterator[None]:
         """Give the parent its final status and summary, whatever happens."""
-        before = signal.getsignal(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        parent = self.runner.parent
         try:
-            yield
-        except (KeyboardInterrupt, SystemExit):
-            self.runner.parent.close("KILLED", "interrupted")
+            with signals.at_end(lambda name: _stop(parent, name)):
+                yield
+        except (signals.Interrupted, KeyboardInterrupt, SystemExit) as error:
+            parent.close("KILLED", "interrupted")
             console.print("\ninterrupted; the same command goes on where it stopped", highlight=False)
-            raise SystemExit(130) from None
+            raise SystemExit(getattr(error, "code", 0) or signals.exit_code()) from None
         except ValueError as error:
-            self.runner.parent.close("FAILED", str(error))
+            parent.close("FAILED", str(error))
             raise Failed(str(error)) from error
         except BaseException as error:
-            self.runner.parent.close("FAILED", str(error))
+            parent.close("FAILED", str(error))
             raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        self.runner.parent.close("FINISHED")
+        if not parent.close("FINISHED"):
+            raise Failed(parent.tracker.unsent)
+
+
+def _stop(parent: Parent, name: str) -> None:
+    """End a study that does not look whether to stop, and what it started."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.terminate()
+    parent.tracker.finish("KILLED", f"interrupted ({name})")
+    console.print("\ninterrupted; the same command goes on where it stopped", highlight=False)
 
 
 def read_axes(study: dict[str, Any], arguments: list[str]) -> tuple[dict[str, list[str]], list[str]]:

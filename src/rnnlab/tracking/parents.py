@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from rnnlab.settings import Study, TrainSettings
-from rnnlab.tracking.tracker import Client, Run, Tracker, find_runs, read_artifact
+from rnnlab.tracking.store import Client, Run, TrackingError, find_runs, read_artifact
+from rnnlab.tracking.tracker import Tracker
 from rnnlab.tracking.views import NOTE, code
 
 FILE = "study.json"
@@ -93,9 +94,9 @@ class Parent:
         file.write_text(json.dumps(content, indent=1), encoding="utf-8")
         self.tracker.log_files(file)
 
-    def close(self, status: str, reason: str = "") -> None:
-        """Log the groups' means and the best, of each data set on its own, and end the run."""
-        parts = means_of(self.table())
+    def close(self, status: str, reason: str = "") -> bool:
+        """Log the groups' means and the best, of each data set on its own, and end the run; say whether tracking took all of it."""
+        parts = self._means()
         if parts:
             numbers: dict[str, float] = {"num_jobs_finished": sum(int(part.means["num"].sum()) for part in parts)}
             for part in parts:
@@ -109,7 +110,15 @@ class Parent:
             self.tracker.set_tags({"best_group": best, "metric": metric, NOTE: describe(self.plan, self.data, parts)})
             for part in parts:
                 self.tracker.show(part.metric, "max" if part.is_max else "min")
-        self.tracker.finish(status, reason)
+        return self.tracker.finish(status, reason)
+
+    def _means(self) -> list["Part"]:
+        """Return the groups' means; none where tracking does not answer."""
+        try:
+            return means_of(self.table())
+        except TrackingError as error:
+            print(f"warning: the study's means are left out: {error}")
+            return []
 
     def table(self) -> pd.DataFrame:
         """Return the finished jobs: data, group, metric, values."""

@@ -2,43 +2,72 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from rnnlab.config import TARGET, ConfigError
 from rnnlab.paths import CONF
-from rnnlab.settings import Choices, Composed
-from rnnlab.tracking.tracker import Client, TrackingError, read_artifact
+from rnnlab.settings import Choices, Composed, Paths
+from rnnlab.tracking.store import Client, TrackingError, read_artifact
 
 FILE = "config.yaml"
 
 
 def write_config(composed: Composed, folder: Path) -> Path:
-    """Write a configuration into a run's folder and return the file."""
+    """Write a configuration into a run's folder and return the file; paths in it are absolute."""
     kept = {**composed.values, "choices": dict(composed.choices.by_group), "words": list(composed.words)}
     file = folder / FILE
     file.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
     return file
 
 
-def read_config(client: Client, run_id: str, into: Path) -> Composed:
-    """Read the configuration of a run, fetched to a folder.
+def read_config(client: Client | None, run_id: str, into: Path, paths: Paths | None = None) -> Composed:
+    """Read the configuration of a run, fetched to a folder; from the run's own folder where tracking lacks it, or there is no client.
 
     Raises:
         ConfigError: where none was recorded, it cannot be read, or it names foreign code.
     """
+    own = paths.outputs / run_id / FILE if paths is not None else into / FILE
     try:
-        file = read_artifact(client, run_id, FILE, into)
-        recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
+        file = own if client is None else read_artifact(client, run_id, FILE, into)
     except TrackingError as error:
-        raise ConfigError(f"{error}: it did not record its configuration, so it cannot be made again") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the recorded configuration of run {run_id} cannot be read: {error}") from None
+        file = own
+        if not own.is_file():
+            raise ConfigError(f"{error}: it did not record its configuration, so it cannot be made again") from None
+    return load_config(file, run_id, paths)
+
+
+def load_config(file: Path, run_id: str, paths: Paths | None = None) -> Composed:
+    """Read a recorded configuration; paths below the root of then lie below today's, if that is given.
+
+    Raises:
+        ConfigError: where it cannot be read, or names foreign code.
+    """
+    try:
+        recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"the recorded configuration of run {run_id} cannot be read ({file}): {' '.join(str(error).split())}") from None
     if not isinstance(recorded, dict) or not {"model", "data", "trainer", "seed", "choices"} <= recorded.keys():
-        raise ConfigError(f"the recorded configuration of run {run_id} is no configuration of a training")
+        raise ConfigError(f"the recorded configuration of run {run_id} is no configuration of a training ({file})")
     refuse_foreign_targets(recorded)
+    if not all(isinstance(recorded[key], Mapping) for key in ("model", "data", "trainer", "choices")):
+        raise ConfigError(f"the recorded configuration of run {run_id} is damaged ({file}): a section of it is none")
+    before = recorded.get("paths", {})
+    if paths is not None and isinstance(before, Mapping):
+        recorded = _moved(recorded, str(before.get("root", "")), str(paths.root))
     choices, words = recorded.pop("choices"), recorded.pop("words", [])
     return Composed(recorded, Choices(choices), tuple(words))
+
+
+def _moved(node: Any, before: str, now: str) -> Any:
+    """Return recorded values in which paths below a folder lie below the one that it was moved to."""
+    if isinstance(node, Mapping):
+        return {key: _moved(value, before, now) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_moved(value, before, now) for value in node]
+    is_below = isinstance(node, str) and before != "" and f"{node}/".startswith(f"{before.rstrip('/')}/")
+    return now + node[len(before.rstrip("/")) :] if is_below else node
 
 
 def refuse_foreign_targets(config: object) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rnnlab.tracking.tracker import Client, Run, TrackingError, find_runs, public
+from rnnlab.tracking.address import public
+from rnnlab.tracking.store import Client, Run, TrackingError, find_runs
 
 
 def runs_table(client: Client, experiments: Sequence[str], columns: Mapping[str, str], command: str) -> pd.DataFrame:

@@ -4,11 +4,8 @@ import os
 import resource
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import numpy as np
@@ -27,15 +24,12 @@ from rnnlab.insight.nonfinite import Found, first_in_backward, first_in_forward
 from rnnlab.models.base import Network
 from rnnlab.tasks import Metric, Task, Transduce
 from rnnlab.tracking.tracker import Tracker
+from rnnlab.training import signals
 from rnnlab.training.distributed import highest
 from rnnlab.training.launching import is_leader, rank
 
 NUM_SAMPLES = 8
-_SAVE, _STOP = 1, 2
-
-
-class Interrupted(Exception):
-    """The user or the system asked the training to stop; its state is on disk."""
+_SAVE, _STOP = 1, 2  # to stop by a signal is written _STOP + its number
 
 
 class Pruned(Exception):
@@ -61,22 +55,16 @@ class StepSeed(Callback):
 class LastCheckpoint(Callback):
     """Write `last.ckpt` after each epoch, every few minutes, and when asked to stop; then stop.
 
-    The first SIGINT or SIGTERM lets the running step end, saves and raises `Interrupted`; a second SIGINT stops at once. Several
-    processes do so after the same step, whoever of them was asked.
+    A request to stop (see `signals`) lets the running step end, saves and raises `Interrupted`. Several processes do so after the same
+    step, whoever of them was asked. What was logged up to a checkpoint is with tracking, or kept beside it, before it counts.
     """
 
-    def __init__(self, folder: Path, every_minutes: float) -> None:
-        self.file = folder / "last.ckpt"
+    def __init__(self, tracker: Tracker, every_minutes: float) -> None:
+        self.tracker = tracker
+        self.file = tracker.folder / "last.ckpt"
         self.every_s = every_minutes * 60
         self.written_at = time.monotonic()
-        self.asked_by: str | None = None
         self.position = 0  # batches of the running epoch that are done
-        self.previous: dict[int, Any] = {}
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to signals (only the main thread may)."""
-        if threading.current_thread() is threading.main_thread():
-            self.previous = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def state_dict(self) -> dict[str, int]:
         return {"position": self.position}
@@ -86,19 +74,15 @@ class LastCheckpoint(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Resumed within an epoch: skip what it has seen (Lightning restores its loaders before it knows their position)."""
+        signals.install_again()  # Lightning's own handler would stop one of several processes alone
         if self.position:
             cast(BatchLoader, trainer.train_dataloader).skip_once(self.position)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked_by is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.asked_by = signal.Signals(number).name
-        print(f"\n{self.asked_by}: stopping after this step and saving; once more to stop at once", file=sys.stderr)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Save within an epoch where it is time or asked; at an epoch's last batch validation comes first."""
         self.position = batch_idx + 1
         if self._wanted() and batch_idx + 1 < trainer.num_training_batches:
+            trainer._logger_connector.update_train_step_metrics()  # else this step's point would be logged after the checkpoint
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -107,27 +91,23 @@ class LastCheckpoint(Callback):
 
     def _wanted(self) -> int:
         """Return what any process wants: to be saved where it is time, to stop where it was asked; else 0."""
-        is_due = time.monotonic() - self.written_at > self.every_s
-        return highest(_STOP if self.asked_by else _SAVE if is_due else 0)
+        name, is_due = signals.asked(), time.monotonic() - self.written_at > self.every_s
+        return highest(_STOP + signal.Signals[name] if name else _SAVE if is_due else 0)
 
     def _write(self, trainer: pl.Trainer) -> None:
         aside = self.file.with_suffix(".writing")
         try:
             trainer.save_checkpoint(aside)
             if is_leader():
+                self.tracker.flush()
                 os.replace(aside, self.file)
         finally:
             if is_leader():
                 aside.unlink(missing_ok=True)
         self.written_at = time.monotonic()
-        if self._wanted() == _STOP:
-            raise Interrupted(self.asked_by or "another process was asked")
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}
+        if (wanted := self._wanted()) > _STOP:
+            name = signal.Signals(wanted - _STOP).name
+            raise signals.Interrupted(name, signals.exit_code(name))
 
 
 class StopWhenSolved(Callback):

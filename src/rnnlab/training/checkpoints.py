@@ -49,8 +49,9 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         reason = "it carries code, which is not run" if "Unsupported global" in str(error) else "it is damaged or no checkpoint at all"
         raise ConfigError(f"{file} cannot be loaded: {reason}") from None
-    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({str(error).splitlines()[0]})") from None
+    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, MemoryError) as error:
+        reason = next(iter(str(error).splitlines()), "") or "it ends too soon"
+        raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({reason})") from None
 
 
 def load_weights(model: Network, checkpoint: Path) -> Path:

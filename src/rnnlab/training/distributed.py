@@ -24,6 +24,7 @@ from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
@@ -221,6 +222,11 @@ def placed(trainer: "functools.partial[pl.Trainer]") -> "functools.partial[pl.Tr
         strategy=Together(),
         use_distributed_sampler=False,
     )
+
+
+def alone() -> list[LightningEnvironment]:
+    """Return what tells Lightning that one process trains, whatever the shell's variables of SLURM or MPI say."""
+    return [LightningEnvironment()] if num_processes() == 1 else []
 
 
 def _is_on_cuda(accelerator: str) -> bool:

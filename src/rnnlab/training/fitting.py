@@ -11,14 +11,14 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 
-from rnnlab.config import ConfigError, Failed
+from rnnlab.config import ConfigError
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation.evaluate import Evaluation, evaluate
 from rnnlab.models.base import FittedOnce, Network, Predictor, SequenceModule
 from rnnlab.settings import TrainSettings
 from rnnlab.tracking.tracker import Tracker
-from rnnlab.training import distributed
+from rnnlab.training import distributed, signals
 from rnnlab.training.budget import at_budget
 from rnnlab.training.callbacks import peak_memory_mb
 from rnnlab.training.checkpoints import load_weights
@@ -90,19 +90,15 @@ def fit(
     """Train a network, from a checkpoint if there is one, and load the chosen checkpoint; or fit a baseline.
 
     Raises:
-        Failed: where the disk is full.
+        OSError: where the disk is full.
         ConfigError: where Lightning refuses a setting.
     """
     if not isinstance(model, Network):
         return _fit_baseline(cast(FittedOnce, model), data)
     trainer, best, meter = make_trainer(settings, recipes.trainer, tracker, model, data, more_callbacks)
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
-    except OSError as error:
-        raise Failed(
-            f"cannot write in {tracker.folder} ({error.strerror or error}): free some space, then go on from the last checkpoint with "
-            f"resume={tracker.run_id}"
-        ) from error
+        with signals.patiently():
+            trainer.fit(model, datamodule=data, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     distributed.part()

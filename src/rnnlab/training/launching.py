@@ -21,6 +21,7 @@ from types import FrameType
 from rnnlab.config import ConfigError, Failed
 from rnnlab.paths import HOME
 from rnnlab.settings import TrainerSettings, TrainSettings
+from rnnlab.training.signals import CODES, at_end, patiently
 
 SCRIPT = HOME / "src" / "train.py"
 RENDEZVOUS, FAILURES = "RNNLAB_RENDEZVOUS", "RNNLAB_FAILURES"
@@ -77,8 +78,8 @@ def launched(settings: TrainSettings, words: Sequence[str]) -> bool:
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as name:
         folder = Path(name)
         code = _run([word for word in words if not word.lstrip("+~").startswith("hydra")], wanted, folder)
-        if code == 130:
-            raise SystemExit(130)
+        if code in CODES.values():
+            raise SystemExit(code)
         if code:
             _raise_what_they_left(folder)
             if settings.study.job.parent:  # the sweep goes on, and lists what failed
@@ -129,7 +130,7 @@ def _run(words: list[str], num: int, folder: Path) -> int:
     # A study's file may ask for a sweep: this is one job of it.
     command = [sys.executable, str(SCRIPT), *words, "hydra.mode=RUN"]
     workers: list[subprocess.Popen[bytes]] = []
-    with _passing_signals_on(workers):
+    with _passing_signals_on(workers), at_end(lambda name: None), patiently():
         for number in range(num):
             environment = os.environ | shared | {"RANK": str(number), "LOCAL_RANK": str(number)}
             # In a group of their own: Ctrl+C reaches them through us, once. What they read ends when we do.
@@ -143,7 +144,9 @@ def _wait(workers: "list[subprocess.Popen[bytes]]") -> list[int]:
     failed_at, killed = 0.0, set()
     while None in (codes := [worker.poll() for worker in workers]):
         time.sleep(POLL_S)
-        failed_at = failed_at or (time.monotonic() if any(codes) else 0.0)
+        if any(codes) and not failed_at:
+            failed_at = time.monotonic()
+            _stop_others(workers)
         for number, worker in enumerate(workers):
             grace_s = GRACE_S["other" if number else "leader"]
             if worker.returncode is None and failed_at and time.monotonic() - failed_at > grace_s:
@@ -152,8 +155,21 @@ def _wait(workers: "list[subprocess.Popen[bytes]]") -> list[int]:
     for worker in workers:
         if worker.stdin is not None:
             worker.stdin.close()
-    ends = [worker.returncode if worker.returncode >= 0 else 128 - worker.returncode for worker in workers]
-    return [0 if number in killed else end for number, end in enumerate(ends)]
+    return [0 if number in killed else _exit_code(worker) for number, worker in enumerate(workers)]
+
+
+def _exit_code(worker: "subprocess.Popen[bytes]") -> int:
+    """Return the exit code of a process that ended, as a shell says it."""
+    return int(worker.returncode) if worker.returncode >= 0 else 128 - int(worker.returncode)
+
+
+def _stop_others(workers: "list[subprocess.Popen[bytes]]") -> None:
+    """Where one process alone was stopped by a signal, ask the others to stop, too."""
+    ends = {_exit_code(worker) for worker in workers if worker.returncode is not None}
+    for number in (number for number, code in CODES.items() if code in ends):
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(number)
 
 
 @contextlib.contextmanager
@@ -163,7 +179,7 @@ def _passing_signals_on(workers: "list[subprocess.Popen[bytes]]") -> Iterator[No
             worker.send_signal(number)
 
     is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
+    before = {number: signal.signal(number, pass_on) for number in CODES if is_main}
     try:
         yield
     finally:

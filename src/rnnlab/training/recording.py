@@ -1,10 +1,11 @@
 """What a run says of itself from its first moment: its name, parameters, configuration and tags."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
-from rnnlab.config import OWN_GROUPS, TARGET, flatten
+from rnnlab.config import OWN_GROUPS, TARGET, Config, flatten
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation.artifacts import what_ran
 from rnnlab.models.base import FittedOnce, Predictor
@@ -36,23 +37,35 @@ def run_name(settings: TrainSettings, of_data: list[str], model: Predictor | Non
 def record(tracker: Tracker, settings: TrainSettings, model: Predictor, data: SequenceDataModule, known: Mapping[str, str]) -> None:
     """Record what a run is; `known` are parameters that it has, because it was cut off while it was recorded."""
     values = settings.values()
-    if data.source != values["data"].get("source", data.source):  # the sample stood in: what is recorded is what was used
-        values["data"] = {**values["data"], "source": data.source, **data.sample_settings}
+    values["data"] = _with_whole_paths(values["data"], data)
+    source = values["data"].get("source", data.source)
     parameters = _parameters(settings, values)
     tracker.log_params({key: value for key, value in parameters.items() if key not in known})
     tracker.log_files(write_config(Composed(values, settings.choices, settings.words), tracker.folder))
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     compared = model.task.compared
     tracker.set_tags(
-        {**data.hashes, "source": data.source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
+        {**data.hashes, "source": source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
          "metric": compared.name, "metric_direction": compared.direction, "target_unit": compared.unit,
          "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()), "num_processes": str(num_processes()),
          "num_parameters": str(num_parameters), "baseline": model.kind if isinstance(model, FittedOnce) else "",
          NOTE: what_ran(settings, model)}
     )  # fmt: skip
     tracker.show(compared.name, compared.direction)
-    tracker.log_dataset(data.name, data.hashes["source_hash"], data.source)
+    tracker.log_dataset(data.name, data.hashes["source_hash"], source)
     tracker.log_metrics({"model/num_parameters": num_parameters}, 0)
+
+
+def _with_whole_paths(values: Config, data: SequenceDataModule) -> Config:
+    """Return the section `data` as it is recorded: its paths mean the same from every folder; where the sample stood in, that was used."""
+    if "source" not in values:  # generated
+        return values
+    stood_in = data.sample_settings if data.source != values["source"] else {}
+    loader = {**values.get("loader", {})}
+    for section, key in ((values := {**values, "loader": loader}, "mirror"), (loader, "vectors")):
+        if isinstance(section.get(key), str):
+            section[key] = str(Path(section[key]).expanduser().absolute())
+    return {**values, "source": data.kept_source, **stood_in}
 
 
 def _parameters(settings: TrainSettings, values: Mapping[str, object]) -> dict[str, object]:

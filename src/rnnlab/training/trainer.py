@@ -24,7 +24,7 @@ from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
 from rnnlab.training.checkpoints import DirectCheckpointIO
 from rnnlab.training.constraints import weight_constraint
-from rnnlab.training.distributed import spread
+from rnnlab.training.distributed import alone, spread
 from rnnlab.training.launching import is_leader
 
 console = Console(stderr=True, soft_wrap=True)
@@ -48,7 +48,7 @@ def make_trainer(
     trainer = recipe(
         logger=loggers,
         callbacks=[*spread(model, data), *_callbacks(settings, tracker, model, data, best, meter), *more_callbacks],
-        plugins=[DirectCheckpointIO()],
+        plugins=[DirectCheckpointIO(), *alone()],
         log_every_n_steps=max(1, min(settings.tracking.log_every_n_steps, steps_per_epoch)),
         num_sanity_val_steps=0,
         enable_progress_bar=False,
@@ -72,7 +72,7 @@ def _callbacks(
     yield from _early_stopping(callbacks.early_stopping, best)
     if callbacks.early_stopping.when_solved:
         yield StopWhenSolved(model.task)
-    yield LastCheckpoint(tracker.folder, callbacks.checkpoint.every_minutes)
+    yield LastCheckpoint(tracker, callbacks.checkpoint.every_minutes)
     yield ProgressLine(model.task.metric)
     if model.spec.target_kind == "tokens" and is_leader():
         yield Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())
