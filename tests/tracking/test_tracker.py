@@ -20,7 +20,7 @@ from rnnlab.config import Failed
 from rnnlab.settings import Paths, Store, TrainSettings
 from rnnlab.tracking import processes, tracker
 from rnnlab.tracking.address import public
-from rnnlab.tracking.store import TrackingError, connect, get_run, metric_history
+from rnnlab.tracking.store import TrackingError, connect, find_run, get_run, metric_history
 from rnnlab.tracking.tracker import LONGEST_PARAMETER, Tracker, shortened_value
 from rnnlab.training import callbacks
 
@@ -167,8 +167,28 @@ def test_an_address_is_shown_without_its_credentials() -> None:
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match=r"run=abc: there is no such run in sqlite:///.*see `make ui`"):
+    with pytest.raises(TrackingError, match=r"run=abc: there is no such run in sqlite:///.*`make ui` lists all"):
         get_run(connect(None, tmp_path), "abc")
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id_its_name_or_as_the_last(tmp_path: Path, empty_database: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
+    client = connect(None, tmp_path)
+    experiment = client.create_experiment("any")
+    names = ("gru-a", "gru-b", "gru-b", "a-study")
+    ids = [
+        client.create_run(experiment, start_time=number, run_name=name, tags={"kind": "study"} if "study" in name else {}).info.run_id
+        for number, name in enumerate(names)
+    ]
+    for given, place in ((ids[1], 1), (ids[0][:8], 0), ("gru-a", 0), ("last", 2)):
+        assert find_run(client, given).info.run_id == ids[place], given
+    with pytest.raises(
+        TrackingError, match=rf"run=gru-b is the name of 2 runs: {ids[2][:8]} \(gru-b, .*\); {ids[1][:8]} .*first characters of an id"
+    ):
+        find_run(client, "gru-b")
+    for given in ("gru-c", ids[0][:3], "%"):
+        with pytest.raises(TrackingError, match=f"run={given}: there is no such run"):
+            find_run(client, given)
 
 
 def test_a_long_parameter_is_cut_so_that_two_that_differ_behind_the_cut_differ() -> None:

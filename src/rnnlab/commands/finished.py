@@ -9,8 +9,10 @@ from rnnlab.config import ConfigError
 from rnnlab.evaluation.bundle import Bundle, load_bundle
 from rnnlab.settings import Composed, Paths, Store
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.store import Client, TrackingError, connect, get_run, read_artifact
+from rnnlab.tracking.store import Client, TrackingError, connect, find_run, read_artifact
 from rnnlab.tracking.tracker import read_tags
+
+NO_RUN = "give the run: run=RUN_ID (train.py prints it; `make ui` lists all), run=NAME, or run=last"
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,12 @@ def open_run(run_id: str | None, store: Store, paths: Paths) -> FinishedRun:
         TrackingError: where there is no such run, or it has no bundle, neither in tracking nor in its folder.
     """
     if not run_id:
-        raise ConfigError("give the run: run=RUN_ID (train.py prints it; `make ui` lists all)")
+        raise ConfigError(NO_RUN)
     folder = paths.outputs / run_id
     try:
         client = connect(store.uri, paths.root)
-        run = get_run(client, run_id)
+        run = find_run(client, run_id)
+        run_id = run.info.run_id
         bundle = load_bundle(read_artifact(client, run_id, "bundle", fetched(run_id, paths)))
         return FinishedRun(run_id, bundle, run.data.tags, client, paths)
     except TrackingError as error:

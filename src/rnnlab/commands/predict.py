@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rnnlab.commands.finished import open_run, output_file, output_folder, write_text
+from rnnlab.commands.finished import NO_RUN, open_run, output_file, output_folder, write_text
 from rnnlab.config import ConfigError, whole
 from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.attention_maps import draw_maps
@@ -56,6 +56,8 @@ def predict(settings: PredictSettings) -> None:
     Raises:
         ValueError: the user's to mend.
     """
+    if not settings.run:
+        raise ConfigError(NO_RUN)
     if not settings.inputs and not settings.text:
         raise ConfigError(
             'give something to predict from: input=FILE, input=[FILE,FILE], input=FOLDER, input=- (standard input) or text="..."'

@@ -32,7 +32,7 @@ from rnnlab.settings import Composed, Paths, Tracking, TrainSettings
 from rnnlab.tasks.metrics import entry_of, is_result
 from rnnlab.tracking.processes import git_state, process_name
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.store import Client, Run, TrackingError, connect, find_runs, folder_of, get_run, read_artifact
+from rnnlab.tracking.store import Client, Run, TrackingError, connect, find_run, find_runs, folder_of, get_run, read_artifact
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.identity import package_hash
 from rnnlab.training.process import tune_process
@@ -149,7 +149,7 @@ def find_finished(client: Client, run_id: str) -> Run:
         ConfigError: where it is none.
     """
     try:
-        run = get_run(client, run_id)
+        run = find_run(client, run_id)
     except TrackingError as error:
         raise ConfigError(str(error)) from None
     if run.data.tags.get("kind") == "study":

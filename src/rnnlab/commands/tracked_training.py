@@ -23,7 +23,7 @@ from rnnlab.settings import TrainSettings
 from rnnlab.studies.jobs import checkpoint_of, claim, decide
 from rnnlab.tracking.processes import is_alive, process_of
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.store import Client, TrackingError, connect, folder_of, get_run
+from rnnlab.tracking.store import Client, TrackingError, connect, find_run, folder_of, get_run
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import distributed, signals
 from rnnlab.training.callbacks import Pruned
@@ -76,8 +76,8 @@ def resumed(asked: TrainSettings) -> TrainSettings:
     if others := [word for word in asked.words if not word.startswith(("resume=", "tracking.", "paths.", "hydra"))]:
         raise ConfigError(f"resume={run_id} takes that run's recorded configuration: leave out {' '.join(others)}")
     client = connect(asked.tracking.uri, asked.paths.root)
-    run = get_run(client, run_id)
-    folder = folder_of(run, asked.paths)
+    run = find_run(client, run_id)
+    run_id, folder = run.info.run_id, folder_of(run, asked.paths)
     if run.info.status == "FINISHED":
         raise ConfigError(f"resume={run_id}: that run is finished; train longer with init_from={run_id}")
     if is_alive(run):
@@ -86,7 +86,7 @@ def resumed(asked: TrainSettings) -> TrainSettings:
         raise ConfigError(f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew")
     read_checkpoint(folder / "last.ckpt")
     recorded = read_config(client, run_id, folder / "recorded", asked.paths)
-    values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "resume", "study")}
+    values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "study")} | {"resume": run_id}
     typed = {word.partition("=")[0].removeprefix("tracking.") for word in asked.words} | {"uri"}
     values["tracking"] |= {key: value for key, value in asked.composed.values["tracking"].items() if key in typed}
     if is_leader():

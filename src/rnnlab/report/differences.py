@@ -11,7 +11,7 @@ from rich.table import Table
 from rnnlab.report import runs
 from rnnlab.report.per_unit import is_loss, rights
 from rnnlab.tasks.metrics import MEASURED_EVERY_EPOCH, is_result, written
-from rnnlab.tracking.store import Client, Run, get_run, metric_history
+from rnnlab.tracking.store import Client, Run, find_run, metric_history
 
 NUM_SHOWN = 10
 console = Console(soft_wrap=True)
@@ -25,7 +25,7 @@ def compare_two(client: Client, run_ids: list[str], folder: Path, scratch: Path)
     """
     if len(run_ids) != 2 or run_ids[0] == run_ids[1]:
         raise ValueError(f"run={','.join(run_ids)}: give two run ids, A,B; groups of runs are compared by study=, parent= or filter=")
-    first, second = (get_run(client, run_id) for run_id in run_ids)
+    first, second = (find_run(client, run_id) for run_id in run_ids)
     for run in (first, second):
         if run.info.status != "FINISHED" or run.data.tags.get("kind") == "study":
             raise ValueError(f"run={run.info.run_id} ({run.info.run_name}) is no finished run of one training")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -37,6 +38,10 @@ Client = MlflowClient
 LONGEST_WAIT_S = 8.0
 """How long a server may take to answer at first."""
 ARTIFACTS = "mlartifacts"
+LAST = "last"
+"""What a person types for the run that began last."""
+WHOLE_ID = re.compile(r"[0-9a-f]{32}")
+LEAST_OF_ID, MOST_LISTED = 4, 5
 EXPERIMENT_PATTERN = re.compile(r"\w[\w .-]*")  # a folder has this name
 
 
@@ -248,13 +253,41 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
     try:
         run = client.get_run(run_id)
     except (MlflowException, OSError):
-        raise TrackingError(f"run={run_id}: there is no such run in {public(client.tracking_uri)}; see `make ui`") from None
+        raise TrackingError(
+            f"run={run_id}: there is no such run in {public(client.tracking_uri)}. Give an id, its first characters, a run's name, or "
+            "`last`; `make ui` lists all"
+        ) from None
     if run.info.lifecycle_stage == "deleted":
         raise TrackingError(
             f"run={run_id} ({run.info.run_name}) was deleted in MLflow's pages. It is still in its bin, and its files in outputs/: "
             f"to bring it back,  mlflow runs restore --run-id {run_id}  with MLFLOW_TRACKING_URI={public(client.tracking_uri)}"
         )
     return run
+
+
+def find_run(client: MlflowClient, given: str) -> Run:
+    """Return the run that a person means: by its id, the beginning of its id, its name, or `last` for the one that began last.
+
+    Raises:
+        TrackingError: where there is none, or several.
+    """
+    if WHOLE_ID.fullmatch(given):
+        return get_run(client, given)
+    runs = [run for run in find_runs(client, "") if run.data.tags.get("kind") != "study"]
+    if given == LAST:
+        found = runs[:1]
+    else:
+        found = [run for run in runs if len(given) >= LEAST_OF_ID and run.info.run_id.startswith(given)]
+        found = found or [run for run in runs if run.info.run_name == given]
+    if len(found) > 1:
+        listed = "; ".join(f"{run.info.run_id[:8]} ({run.info.run_name}, {_day(run)})" for run in found[:MOST_LISTED])
+        more = f" and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+        raise TrackingError(f"run={given} is the name of {len(found)} runs: {listed}{more}. Give the first characters of an id")
+    return get_run(client, found[0].info.run_id if found else given)
+
+
+def _day(run: Run) -> str:
+    return datetime.fromtimestamp(run.info.start_time / 1000).strftime("%Y-%m-%d %H:%M")
 
 
 def folder_of(run: Run, paths: Paths) -> Path:
