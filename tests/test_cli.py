@@ -1,18 +1,21 @@
 """The user's commands as the user types them: help, wrong words, and what comes out of a run."""
 
+import io
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from rich.console import Console
 from tests.lanes import some
 
 from rnnlab.cli import compose_config, main, options_first, quoted, refuse_several
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError, Failed
-from rnnlab.paths import CONF
+from rnnlab.paths import CONF, as_typed, in_markup, printable
 from rnnlab.settings import Composed, TrainSettings
 from rnnlab.training.recipes import check
 
@@ -335,3 +338,25 @@ def test_no_recipe_overrules_a_trainer_that_was_asked_for(trainer: str) -> None:
     assert asked.values["trainer"]["max_epochs"] == compose_config("config", [f"trainer={trainer}"]).values["trainer"]["max_epochs"]
     assert compose_config("config", ["model=birnn", "data=imdb"]).values["trainer"]["max_epochs"] == 2  # the recipe's
     assert compose_config("config", ["model=birnn", "data=imdb", "trainer.max_epochs=3"]).values["trainer"]["max_epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data.features=[log_volatility,return]", "seed=1"],
+        ["data.source=my files/größe.csv"],
+        ["data.source='my files/a.csv'"],
+        ['text=he said "no" for $5 `now`', "a=it's"],
+        ["a=back\\slash", "b=!x", ""],
+    ],
+)
+def test_a_command_that_is_shown_can_be_pasted(words: list[str]) -> None:
+    assert shlex.split(as_typed(words)) == words
+
+
+def test_texts_of_files_do_nothing_on_a_screen() -> None:
+    name = "x[/q]\x1b[31m\u202e[bold]ü\r.csv"
+    assert printable(name) == "x[/q]\\x1b[31m\\u202e[bold]ü\\r.csv"
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(f"[bold]source[/] {in_markup(name)}")
+    assert shown.getvalue() == f"source {printable(name)}\n"

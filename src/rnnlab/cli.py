@@ -28,7 +28,7 @@ with signals.stopping_at_once():  # these take a while
     from omegaconf.errors import OmegaConfBaseException
 
     from rnnlab.config import Config, ConfigError, Failed, flatten, nearest
-    from rnnlab.paths import CONF, HOME, root
+    from rnnlab.paths import CONF, HOME, printable, root
     from rnnlab.settings import Choices, Composed
     from rnnlab.tracking.address import without_credentials, without_secrets
     from rnnlab.training.launching import begin_worker, refuse_sweep
@@ -391,5 +391,5 @@ def _prefixes(flat: dict[str, Any]) -> set[str]:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(code)

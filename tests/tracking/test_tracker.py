@@ -178,13 +178,12 @@ def test_a_run_is_found_by_the_beginning_of_its_id_its_name_or_as_the_last(tmp_p
     names = ("gru-a", "gru-b", "gru-b", "a-study")
     ids = [
         client.create_run(experiment, start_time=number, run_name=name, tags={"kind": "study"} if "study" in name else {}).info.run_id
-        for number, name in enumerate(names)
+        for number, name in enumerate(names, start=1)
     ]
     for given, place in ((ids[1], 1), (ids[0][:8], 0), ("gru-a", 0), ("last", 2)):
         assert find_run(client, given).info.run_id == ids[place], given
-    with pytest.raises(
-        TrackingError, match=rf"run=gru-b is the name of 2 runs: {ids[2][:8]} \(gru-b, .*\); {ids[1][:8]} .*first characters of an id"
-    ):
+    claim = rf"run=gru-b is the name of 2 runs: {ids[2][:8]} \(gru-b, .*\); {ids[1][:8]} .*first characters of an id"
+    with pytest.raises(TrackingError, match=claim):
         find_run(client, "gru-b")
     for given in ("gru-c", ids[0][:3], "%"):
         with pytest.raises(TrackingError, match=f"run={given}: there is no such run"):

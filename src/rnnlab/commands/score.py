@@ -10,6 +10,7 @@ from rnnlab.commands.tracked_training import refuse_changed_data
 from rnnlab.config import Node
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation.evaluate import evaluate
+from rnnlab.paths import in_markup
 from rnnlab.settings import Paths, Store
 from rnnlab.tasks import Metric
 
@@ -51,11 +52,11 @@ def score(settings: ScoreSettings) -> None:
         refuse_changed_data(run.tags, run.run_id, data)
     found = evaluate(bundle.model, data, "test")
     words = f"all {len(data.rows['test']):,} examples of {source}" if source else f"its test split ({len(data.rows['test']):,} examples)"
-    table = Table(title=f"run {run.run_id} on {words}", title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=f"run {run.run_id} on {in_markup(words)}", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("")
     table.add_column("value", justify="right")
     for name, value in found.numbers.items():
-        table.add_row(name, Metric.named(name, bundle.model.spec.unit).shown(value))
+        table.add_row(in_markup(name), Metric.named(name, bundle.model.spec.unit).shown(value))
     Console(soft_wrap=True).print(table)
     if output:
         write_text(found.table.to_csv(index=False), output)

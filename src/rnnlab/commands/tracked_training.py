@@ -19,6 +19,7 @@ from rnnlab.evaluation import artifacts
 from rnnlab.evaluation.evaluate import Evaluation
 from rnnlab.insight.diagnosis import Diagnosis
 from rnnlab.models.base import Network, Predictor
+from rnnlab.paths import in_markup
 from rnnlab.settings import TrainSettings
 from rnnlab.studies.jobs import checkpoint_of, claim, decide
 from rnnlab.tracking.processes import is_alive, process_of
@@ -198,7 +199,7 @@ def _ending(tracker: Tracker) -> Iterator[None]:
     except Pruned as error:
         tracker.set_tags({"pruned": "true"})
         tracker.finish("KILLED", str(error))
-        console.print(f"  [bold]stopped early:[/] {error}", highlight=False)
+        console.print(f"  [bold]stopped early:[/] {in_markup(error)}", highlight=False)
         return
     except (signals.Interrupted, KeyboardInterrupt, SystemExit) as error:
         by_signal = error if isinstance(error, signals.Interrupted) else None

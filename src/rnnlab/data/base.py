@@ -20,6 +20,7 @@ from rnnlab.data.inputs import InputReader
 from rnnlab.data.prepared import Json, Prepared, open_prepared, prepare_once, read_meta
 from rnnlab.data.sources.fetching import AnyUpstream, SourceError, fetch, mirror_folder
 from rnnlab.data.splits import SplitKind
+from rnnlab.paths import printable
 from rnnlab.settings import Paths
 
 Split = Literal["train", "val", "test"]
@@ -189,7 +190,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     def tell_remarks(self, console: Console) -> None:
         """Tell what of the user's own files was passed over, left out or guessed."""
         for line in self.remarks if self.source not in ("sample", *self.upstreams) else ():
-            console.print(f"  {'look at':13} {line}", style="yellow", markup=False, highlight=False)
+            console.print(f"  {'look at':13} {printable(line)}", style="yellow", markup=False, highlight=False)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the data and split them (once)."""

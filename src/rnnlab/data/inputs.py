@@ -23,6 +23,7 @@ from rnnlab.data.files import ending, passed_over, select, visible_files
 from rnnlab.data.prepared import Json
 from rnnlab.data.tables import TABLE_SUFFIXES, Quoting, Table, match_column, read_table
 from rnnlab.data.text_files import read_text
+from rnnlab.paths import printable
 
 ROOM = "rnnlab.data."
 Item = TypeVar("Item")
@@ -200,7 +201,7 @@ def told(item: str, found: list[Item], remarks: list[str], what: str) -> list[It
 
 def tell(remark: str) -> None:
     """Tell a person what of the input to look at."""
-    print(f"look at: {remark}", file=sys.stderr)
+    print(f"look at: {printable(remark)}", file=sys.stderr)
 
 
 def lines_of(text: str) -> list[str]:
@@ -222,7 +223,7 @@ def untold_batch(inputs: torch.Tensor, lengths_B: torch.Tensor) -> Batch:
 
 def warn(text: str) -> None:
     """Print a warning about raw input on stderr, as plain text."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"warning: {text}")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"warning: {printable(text)}")
 
 
 def as_json(reader: InputReader) -> Json:

@@ -26,7 +26,7 @@ from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explanations import explain_examples
 from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
-from rnnlab.paths import PACKAGE, file_name
+from rnnlab.paths import PACKAGE, as_typed, file_name, in_markup
 from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of, written
@@ -105,7 +105,7 @@ def what_ran(settings: TrainSettings, model: Predictor) -> str:
     job = f", a job of study **{study.name}**" if study.job.parent and study.name else ""
     trial = f", trial {study.job.trial.number}" if study.job.trial else f", {study.job.setting}" if study.job.setting else ""
     own = [word for word in settings.words if not word.lstrip("+~").startswith(("study", "tracking.", "paths.", "hydra", "resume"))]
-    typed = code(" ".join(["python src/train.py", *own]))
+    typed = code(f"python src/train.py {as_typed(own)}")
     return f"**{choices.model}**{method} on **{choices.data}**, seed {settings.seed}{job}{trial}.\n\n{typed}"
 
 
@@ -238,7 +238,7 @@ def print_summary(
 ) -> None:
     """Print what a person wants to know, how it stands to the best baseline, how the training went, and how to look further."""
     val, test = found["val"].numbers, found["test"].numbers
-    table = Table(title=f"{tracker.name}: {data.name} ({data.source})", title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=f"{tracker.name}: {data.name} ({in_markup(data.source)})", title_justify="left", show_edge=False, pad_edge=False)
     for heading in ("", "validation", "test"):
         table.add_column(heading, justify="right" if heading else "left")
     for name in (name for name in LISTED if name in val and name in test):
@@ -295,8 +295,8 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
     if not tracked:
         if not isinstance(model, Network):
             return "no other baseline is tracked for this test split"
-        asked = " ".join(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))
-        return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {asked}".rstrip()
+        asked = as_typed(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))
+        return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {escape(asked)}".rstrip()
     best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])
     theirs, ours = best.data.metrics[f"test/{key}"], test[key]
     beside = (compared.shown(ours), compared.shown(theirs)) if compared.is_fraction else written(ours, theirs)

@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 
 from rnnlab.config import ConfigError, Failed, flatten
-from rnnlab.paths import CONF
+from rnnlab.paths import CONF, in_markup
 from rnnlab.settings import Choices, Study, TrialId
 from rnnlab.studies.jobs import Job, counted, state_of
 from rnnlab.studies.runner import Runner
@@ -96,13 +96,13 @@ class Tuning:
             Failed: where another process is running it.
         """
         total = self.study.search.tuning_trials
-        console.print(f"\n[bold]trial {number + 1} of {total}[/] of {self._label(network)}: {_shown(setting)}", highlight=False)
+        console.print(f"\n[bold]trial {number + 1} of {total}[/] of {self._label(network)}: {in_markup(_shown(setting))}", highlight=False)
         values = []
         words = [word for word in self.runner.given_to(network) if not word.startswith("seed=")]
         for seed in seeds:
             job = self.runner.make_job([*words, f"seed={seed}", *_words(setting)])
             if error := self.runner.run_trial(job, TrialId(search.name, number)):
-                console.print(f"  trial {number + 1} failed: {error}", highlight=False)
+                console.print(f"  trial {number + 1} failed: {in_markup(error)}", highlight=False)
                 search.tell(number, None, "failed")
                 return
             tried = counted(find_runs(self.runner.client, f"tags.identity = '{job.identity}'"), search.name)

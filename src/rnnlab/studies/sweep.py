@@ -7,7 +7,6 @@ launched -> the parent's summary
 import json
 import os
 import re
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from rnnlab.config import ConfigError, Failed
+from rnnlab.paths import as_typed, in_markup
 from rnnlab.settings import Study
 from rnnlab.studies.jobs import Job, State
 from rnnlab.studies.runner import Runner, error_of
@@ -79,7 +79,7 @@ class Sweep:
             self.show(jobs)
             return
         kept = [word for word in runner.fixed if not word.startswith(("study.", "hydra", "tracking.", "paths."))]
-        plan = Plan(name, runner.axes, kept, study, shlex.join(["python", "src/train.py", *sys.argv[1:]]))
+        plan = Plan(name, runner.axes, kept, study, f"python src/train.py {as_typed(sys.argv[1:])}")
         with FileLock(self._locks() / f"parent-{plan.key}.lock"):
             every = [job.settings for job in jobs]
             runner.parent = Parent.open(runner.client, plan, every, {experiment_of(settings) for settings in every})
@@ -113,7 +113,8 @@ class Sweep:
             part = left[start : start + size]
             if is_serial and len(left) > 1:
                 rest = _rest(begun, start, len(left))
-                console.print(f"\n[bold]job {start + 1} of {len(left)}[/] {' '.join(self.runner.varying(part[0]))}{rest}", highlight=False)
+                varying = in_markup(" ".join(self.runner.varying(part[0])))
+                console.print(f"\n[bold]job {start + 1} of {len(left)}[/] {varying}{rest}", highlight=False)
             results += self.runner.start([(job, None) for job in part], start)
             if self.study.on_failure == "stop" and any(error_of(result) for result in results):
                 break
@@ -122,7 +123,7 @@ class Sweep:
     def show(self, jobs: list[Job]) -> None:
         """Say what would be run, and nothing more; of SLURM the script, too."""
         for job in jobs:
-            console.print(f"  {self.runner.state(job):9} {' '.join(self.runner.varying(job))}", highlight=False)
+            console.print(f"  {self.runner.state(job):9} {in_markup(' '.join(self.runner.varying(job)))}", highlight=False)
         console.print(f"{len(jobs)} jobs by hydra/launcher={self.runner.launcher}; nothing was run (study.dry_run=true)", highlight=False)
         if self.runner.launcher == "submitit_slurm":
             settings = OmegaConf.to_container(self.runner.hydra_config.hydra.launcher, resolve=False)

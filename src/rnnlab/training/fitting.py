@@ -16,6 +16,7 @@ from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.targets import TokenTargets
 from rnnlab.evaluation.evaluate import Evaluation, evaluate
 from rnnlab.models.base import FittedOnce, Network, Predictor, SequenceModule
+from rnnlab.paths import in_markup
 from rnnlab.settings import TrainSettings
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import distributed, signals
@@ -75,7 +76,8 @@ def _leave_out_short(model: SequenceModule, data: SequenceDataModule) -> None:
     left = data.leave_out_infeasible(model.frontend.steps_out)
     if left:
         words = ", ".join(left[:5]) + (f", ... {len(left) - 5} more" if len(left) > 5 else "")
-        console.print(f"  [yellow]left out[/]      {len(left)} too short for CTC to say all their tokens: {words}", highlight=False)
+        what = f"{len(left)} too short for CTC to say all their tokens: {in_markup(words)}"
+        console.print(f"  [yellow]left out[/]      {what}", highlight=False)
 
 
 def fit(

@@ -12,6 +12,7 @@ from rnnlab.config import ConfigError, naming_recipe
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources.fetching import SourceUnavailable
 from rnnlab.models.base import Optimization, Predictor
+from rnnlab.paths import in_markup
 from rnnlab.settings import Choices, TrainSettings
 from rnnlab.training import distributed
 
@@ -66,7 +67,7 @@ def find_data(settings: TrainSettings) -> SequenceDataModule:
     try:
         data.setup()
     except SourceUnavailable as error:
-        console.print(f"\n[bold red]{data.source} cannot be had:[/] {error}", highlight=False)
+        console.print(f"\n[bold red]{in_markup(data.source)} cannot be had:[/] {in_markup(error)}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
         data = make_data(settings.paths, settings.seed, source="sample", **data.sample_settings)
         data.setup()
@@ -87,9 +88,9 @@ def experiment_of(settings: TrainSettings) -> str:
 def describe(data: SequenceDataModule) -> None:
     """Print what the data are."""
     console.print(
-        f"[bold]data[/] {data.name}: source {data.source}{f' ({data.provenance})' if data.provenance else ''}",
+        f"[bold]data[/] {data.name}: source {in_markup(data.source)}{f' ({in_markup(data.provenance)})' if data.provenance else ''}",
         highlight=False,
     )
     for name, text in data.describe():
-        console.print(f"  {name:13} {text}", highlight=False)
+        console.print(f"  {name:13} {in_markup(text)}", highlight=False)
     data.tell_remarks(console)
