@@ -205,6 +205,14 @@ def test_a_finished_run_is_not_resumed(compose: Callable[..., TrainSettings]) ->
         run.train(compose(f"resume={folder.name}"))
 
 
+def flip(file: Path) -> None:
+    """Write a checkpoint again, with one bit of its weights flipped."""
+    torch.save({"state_dict": {"weight": torch.arange(1000.0)}}, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(torch.arange(1000.0).numpy().tobytes()) + 77] ^= 1
+    file.write_bytes(content)
+
+
 class Bomb:
     """Leave a file behind when unpickled."""
 
@@ -225,6 +233,7 @@ def test_a_checkpoint_that_carries_code_or_is_none_is_refused_and_no_code_run(
         (lambda file: file.write_bytes(b""), r"it is damaged or no checkpoint \(it ends too soon"),
         (lambda file: file.write_bytes(b"not a checkpoint"), "it is damaged or no checkpoint"),
         (lambda file: file.write_bytes(file.read_bytes()[:20]), "it is damaged or no checkpoint"),
+        (flip, r"it is damaged \(.* is not as it was written\)"),
         (lambda file: torch.save([1, 2], file), "it is damaged or no checkpoint"),
     ):
         for name, words in (("best.ckpt", (*WORDS, f"init_from={folder.name}")), ("last.ckpt", (f"resume={folder.name}",))):

@@ -21,6 +21,7 @@ from rnnlab.config import ConfigError
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.paths import CONF
 from rnnlab.settings import TrainSettings
+from rnnlab.tracking.recorded import read_config
 from rnnlab.training.recording import run_name
 
 WORDS = ("data.source=sample", "trainer=smoke", "data.loader.batch_size=20", "model.recurrence.hidden_size=9", "seed=3")
@@ -110,16 +111,37 @@ def test_a_damaged_bundle_is_named(tmp_path: Path) -> None:
         load_bundle(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["weights.safetensors", "bundle.json"])
+def test_a_flipped_bit_in_a_bundle_is_noticed(recorded: Path, tmp_path: Path, name: str) -> None:
+    for file in (recorded / "artifacts/bundle").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    content = bytearray((tmp_path / name).read_bytes())
+    content[content.index(b'"seed') + 2 if name == "bundle.json" and b'"seed' in content else -3] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=r"is damaged or was changed|is not a bundle that can be read"):
+        load_bundle(tmp_path)
+
+
 def test_a_bundle_whose_weights_are_not_the_model_s_says_where_it_can_be_read(recorded: Path, tmp_path: Path) -> None:
     bundle = recorded / "artifacts/bundle"
     weights = load_file(bundle / "weights.safetensors")
     first, second, *_ = sorted(weights)
     weights["of_old"] = weights.pop(second)
     save_file({**weights, first: weights[first][:1].clone()}, tmp_path / "weights.safetensors")
-    (tmp_path / "bundle.json").write_text((bundle / "bundle.json").read_text())
+    kept = {key: value for key, value in json.loads((bundle / "bundle.json").read_text()).items() if key not in ("checksum", "digest")}
+    (tmp_path / "bundle.json").write_text(json.dumps(kept))
     told = rf"was written by another version of this model: 3 of {len(weights)} weights differ in name or shape, {first} first\. Score "
     with pytest.raises(ConfigError, match=told + r"and predict with the commit that the run's tag git_commit names, or train anew$"):
         load_bundle(tmp_path)
+
+
+def test_a_recorded_configuration_that_was_changed_is_not_taken(recorded: Path, root: Path, tmp_path: Path) -> None:
+    text = (recorded / "config.yaml").read_text(encoding="utf-8")
+    assert read_config(client(root), recorded.name, tmp_path / "before").values["seed"] == 3
+    client(root).log_text(recorded.name, text.replace("seed: 3", "seed: 4"), "config.yaml")
+    with pytest.raises(ConfigError, match=rf"the recorded configuration of run {recorded.name} was changed since \(.*config.yaml\)"):
+        read_config(client(root), recorded.name, tmp_path / "after")
+    client(root).log_text(recorded.name, text, "config.yaml")
 
 
 def test_the_recorded_configuration_composes_the_same_run(recorded: Path, compose: Callable[..., TrainSettings]) -> None:

@@ -14,10 +14,16 @@ import pytest
 import torch
 
 from rnnlab.contracts import valid_mask
-from rnnlab.data.prepared import open_prepared, pad_rows, prepare_once, read_meta, write_prepared
+from rnnlab.data.prepared import Json, open_prepared, pad_rows, prepare_once, read_meta, write_flat, write_prepared
 
 LENGTHS = (3, 5, 2)
 GOLDEN, WORD = 0x9E3779B97F4A7C15, 2**64
+
+META = {"prepared_key": "k", "num_steps": 10}
+
+
+def without_checksums(meta: Json) -> Json:
+    return {key: value for key, value in meta.items() if not key.startswith("checksum")}
 
 
 def write(folder: Path) -> Path:
@@ -34,7 +40,7 @@ def test_what_was_written_is_read_and_nothing_else_is_left(tmp_path: Path) -> No
     assert prepared.lengths.tolist() == list(LENGTHS)
     assert prepared.values.dtype == np.float32 and prepared.values[:, 1].tolist() == [3] * 3 + [5] * 5 + [2] * 2
     assert isinstance(prepared.values, np.memmap)
-    assert prepared.examples["id"].tolist() == ["a", "b", "c"] and prepared.meta == {"prepared_key": "k", "num_steps": 10}
+    assert prepared.examples["id"].tolist() == ["a", "b", "c"] and without_checksums(prepared.meta) == META
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["here"]
 
 
@@ -77,7 +83,8 @@ def test_a_damaged_folder_says_which_folder_to_delete(tmp_path: Path, name: str)
 
 
 def test_meta_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    assert read_meta(write(tmp_path / "here")) == {"prepared_key": "k", "num_steps": 10}
+    meta = read_meta(write(tmp_path / "here"))
+    assert meta is not None and without_checksums(meta) == META
     assert read_meta(tmp_path / "nowhere") is None
     for text in ("{", "[]"):
         (tmp_path / "here" / "meta.json").write_text(text)
@@ -166,3 +173,17 @@ def test_rows_are_padded_with_zeros_and_cut(tmp_path: Path, max_steps: int | Non
     assert lengths_B.tolist() == lengths and lengths_B.dtype == torch.int64 and values_BTF.shape == (2, max(lengths), 4)
     mask_BT = valid_mask(lengths_B, max(lengths))
     assert torch.equal(values_BTF[..., 3], mask_BT * torch.tensor([2.0, 3.0])[:, None])
+
+
+@pytest.mark.parametrize("name", ["values.npy", "offsets.npy", "examples.parquet", "meta.json"])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "prepared"
+    values, offsets, examples = np.arange(600, dtype=np.float32)[:, None], np.array([0, 300, 600]), pd.DataFrame({"id": ["a", "b"]})
+    write_flat(folder, values, offsets, examples, {"odd": {"rows": 7}})
+    assert open_prepared(folder).meta["odd"] == {"rows": 7}
+    content = bytearray((folder / name).read_bytes())
+    place = content.rindex(b"7") if name == "meta.json" else len(content) // 2
+    content[place] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"^prepared data in .* are damaged \(.*\): delete that folder and run again"):
+        open_prepared(folder)

@@ -21,6 +21,8 @@ from filelock import FileLock
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from rnnlab.data.hashing import checksum, digest
+
 Json = dict[str, object]
 Meta = TypeVar("Meta")
 """Some entries of `meta.json`, typed; each kind of data has its own."""
@@ -85,11 +87,19 @@ def open_prepared(folder: Path) -> Prepared:
             targets = np.load(folder / "targets.npy", mmap_mode="r", allow_pickle=False)
             target_offsets = np.load(folder / "target_offsets.npy", allow_pickle=False)
             is_whole = is_whole and _agree(targets, target_offsets, len(examples)) and len(targets) == meta["num_target_tokens"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        broken = [name for name, wanted in meta.get("checksums", {}).items() if checksum(folder / name) != wanted]
+        broken += ["meta.json"] if "checksum" in meta and _checksum_of(meta) != meta["checksum"] else []
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
         raise ValueError(f"prepared data in {folder} are damaged ({error}): delete that folder and run again") from error
     if not is_whole:
         raise ValueError(f"prepared data in {folder} are damaged (sizes disagree): delete that folder and run again")
+    if broken:
+        raise ValueError(f"prepared data in {folder} are damaged ({broken[0]} is not as it was written): delete that folder and run again")
     return Prepared(folder, values, offsets, examples, meta, targets, target_offsets)
+
+
+def _checksum_of(meta: Json) -> str:
+    return digest({name: value for name, value in meta.items() if name != "checksum"})
 
 
 def _agree(values: np.ndarray, offsets: np.ndarray, num_examples: int) -> bool:
@@ -122,7 +132,8 @@ def write_flat(
             np.save(aside / "target_offsets.npy", targets[1])
             counts["num_target_tokens"] = len(targets[0])
         examples.to_parquet(aside / "examples.parquet", index=False)
-        text = json.dumps({**meta, **counts}, indent=1, sort_keys=True)
+        whole: Json = {**meta, **counts, "checksums": {file.name: checksum(file) for file in sorted(aside.iterdir())}}
+        text = json.dumps({**whole, "checksum": _checksum_of(json.loads(json.dumps(whole)))}, indent=1, sort_keys=True)
         (aside / "meta.json").write_text(text, encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from rnnlab.config import ConfigError, Node, whole
 from rnnlab.contracts import Batch, DataSpec
+from rnnlab.data.hashing import checksum, digest
 from rnnlab.data.inputs import InputReader, as_json, from_json, tell
 from rnnlab.evaluation.evaluate import answer
 from rnnlab.models.base import Network, Predictor
@@ -101,14 +102,16 @@ class Bundle:
 def write_bundle(folder: Path, model: Predictor, node: Node, reader: InputReader, run_id: str) -> None:
     """Write a bundle."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"format": FORMAT, "run_id": run_id, "model": node.values, "spec": asdict(model.spec), "data": as_json(reader)}
-    (folder / "bundle.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     # Tied matrices are one tensor under two names, which this format refuses: each name gets a copy.
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     try:
         save_file(weights, folder / "weights.safetensors")
     except SafetensorError as error:  # of a full disk, too
         raise OSError(errno.ENOSPC, str(error).splitlines()[0], str(folder)) from error
+    content = {"format": FORMAT, "run_id": run_id, "model": node.values, "spec": asdict(model.spec), "data": as_json(reader)}
+    content["checksum"] = checksum(folder / "weights.safetensors")
+    content["digest"] = digest(json.loads(json.dumps(content)))
+    (folder / "bundle.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
@@ -128,6 +131,10 @@ def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
         from rnnlab.tracking.recorded import refuse_foreign_targets
 
         refuse_foreign_targets(content["model"])
+    if "digest" in content and content.pop("digest") != digest(content):
+        raise ConfigError(f"{folder} is damaged or was changed: bundle.json is not as the run wrote it")
+    if content.get("checksum", found := checksum(folder / "weights.safetensors")) != found:
+        raise ConfigError(f"{folder} is damaged or was changed: weights.safetensors is not as the run wrote it")
     spec = TypeAdapter(DataSpec).validate_python(content["spec"])
     model: Predictor = Node("model", content["model"]).recipe()(spec)
     try:

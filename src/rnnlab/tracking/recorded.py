@@ -1,5 +1,6 @@
 """The configuration that a run recorded: data, never code."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import yaml
 from rnnlab.config import TARGET, ConfigError
 from rnnlab.paths import CONF
 from rnnlab.settings import Choices, Composed, Paths
-from rnnlab.tracking.store import Client, TrackingError, read_artifact
+from rnnlab.tracking.store import Client, TrackingError, get_run, read_artifact
 
 FILE = "config.yaml"
+CONFIG_HASH = "config_hash"
 
 
 def write_config(composed: Composed, folder: Path) -> Path:
@@ -22,11 +24,16 @@ def write_config(composed: Composed, folder: Path) -> Path:
     return file
 
 
+def config_hash(file: Path) -> str:
+    """Hash a recorded configuration, as the run's tag CONFIG_HASH keeps it."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
 def read_config(client: Client | None, run_id: str, into: Path, paths: Paths | None = None) -> Composed:
     """Read the configuration of a run, fetched to a folder; from the run's own folder where tracking lacks it, or there is no client.
 
     Raises:
-        ConfigError: where none was recorded, it cannot be read, or it names foreign code.
+        ConfigError: where none was recorded, it cannot be read, was changed since, or names foreign code.
     """
     own = paths.outputs / run_id / FILE if paths is not None else into / FILE
     try:
@@ -35,6 +42,11 @@ def read_config(client: Client | None, run_id: str, into: Path, paths: Paths | N
         file = own
         if not own.is_file():
             raise ConfigError(f"{error}: it did not record its configuration, so it cannot be made again") from None
+    if client is not None and config_hash(file) != get_run(client, run_id).data.tags.get(CONFIG_HASH, config_hash(file)):
+        raise ConfigError(
+            f"the recorded configuration of run {run_id} was changed since ({file}): its results do not follow from it any more. Put back "
+            "what stood there, or train anew with the words that you want"
+        )
     return load_config(file, run_id, paths)
 
 

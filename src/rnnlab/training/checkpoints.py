@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,17 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         ConfigError: where it is no checkpoint, is damaged, or carries code.
     """
     try:
+        if zipfile.is_zipfile(file) and (part := zipfile.ZipFile(file).testzip()):  # torch looks at no checksum
+            raise ConfigError(f"{file} cannot be loaded: it is damaged ({part} is not as it was written)")
         content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         _ = content["state_dict"].keys()
         return content
     except pickle.UnpicklingError as error:
         reason = "it carries code, which is not run" if "Unsupported global" in str(error) else "it is damaged or no checkpoint at all"
         raise ConfigError(f"{file} cannot be loaded: {reason}") from None
-    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, MemoryError) as error:
+    except ConfigError:
+        raise
+    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, MemoryError, zipfile.BadZipFile) as error:
         reason = next(iter(str(error).splitlines()), "") or "it ends too soon"
         raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({reason})") from None
 

@@ -11,7 +11,7 @@ from rnnlab.evaluation.artifacts import what_ran
 from rnnlab.models.base import FittedOnce, Predictor
 from rnnlab.paths import CONF
 from rnnlab.settings import Composed, TrainSettings
-from rnnlab.tracking.recorded import write_config
+from rnnlab.tracking.recorded import CONFIG_HASH, config_hash, write_config
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.tracking.views import NOTE
 from rnnlab.training.identity import package_hash
@@ -41,11 +41,13 @@ def record(tracker: Tracker, settings: TrainSettings, model: Predictor, data: Se
     source = values["data"].get("source", data.source)
     parameters = _parameters(settings, values)
     tracker.log_params({key: value for key, value in parameters.items() if key not in known})
-    tracker.log_files(write_config(Composed(values, settings.choices, settings.words), tracker.folder))
+    file = write_config(Composed(values, settings.choices, settings.words), tracker.folder)
+    tracker.log_files(file)
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     compared = model.task.compared
     tracker.set_tags(
-        {**data.hashes, "source": source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
+        {**data.hashes, CONFIG_HASH: config_hash(file),
+         "source": source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
          "metric": compared.name, "metric_direction": compared.direction, "target_unit": compared.unit,
          "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()), "num_processes": str(num_processes()),
          "num_parameters": str(num_parameters), "baseline": model.kind if isinstance(model, FittedOnce) else "",
