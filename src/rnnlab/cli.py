@@ -78,7 +78,7 @@ def _main(config_name: str, run: Command) -> None:
         refuse_several(words)
         composed = None if _is_for_hydra(words) else _compose(config_name, words)
         if composed is None or composed.hydra.mode == RunMode.MULTIRUN:
-            check_words(config_name, _overrides(words))
+            sys.argv[1:] = where_known(words, check_words(config_name, _overrides(words)))
             _run_hydra(config_name, run)
             return
     except ConfigError as error:
@@ -117,7 +117,7 @@ def _words_of(error: OSError | MemoryError) -> str:
 
 def _is_for_hydra(words: list[str]) -> bool:
     """Tell whether these words need Hydra's own main function: options, settings of Hydra itself, or several values of a key."""
-    return any(word.startswith(("-", "hydra")) for word in words) or bool(_sweeping(words))
+    return any(word.startswith(("-", "hydra", "study=")) for word in words) or bool(_sweeping(words))
 
 
 def _sweeping(words: list[str]) -> list[str]:
@@ -141,6 +141,13 @@ def refuse_several(words: list[str]) -> None:
     for word in _sweeping(words):
         key, _, value = word.partition("=")
         raise ConfigError(f"{word} gives several values: add -m for one run with each. One value with commas: \"{key}='{value}'\"")
+
+
+def where_known(words: list[str], partly: list[str]) -> list[str]:
+    """Return the words of several runs, those whose key only some of the runs have as the value of `study.where_known`."""
+    if not partly:
+        return words
+    return [*(word for word in words if word not in partly), f"study.where_known=[{','.join(map(_in_quotes, partly))}]"]
 
 
 def options_first(words: list[str]) -> list[str]:
@@ -314,8 +321,8 @@ def _set_environment() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
-def check_words(config_name: str, words: list[str]) -> None:
-    """Refuse misspelt groups, choices and keys, in every job of a sweep.
+def check_words(config_name: str, words: list[str]) -> list[str]:
+    """Refuse misspelt groups, choices and keys, in every job of a sweep; return the words whose key not all choices have.
 
     Raises:
         ConfigError: with the nearest valid name.
@@ -333,18 +340,8 @@ def check_words(config_name: str, words: list[str]) -> None:
             left_out.append(override.input_line)
         elif not override.key_or_group.startswith("hydra") and not override.is_add():
             keys.append(override)
-    first = [values[0] for _, values in chosen]
-    combinations = [first] + [
-        [*first[:index], value, *first[index + 1 :]] for index, (_, values) in enumerate(chosen) for value in values[1:]
-    ]
-    known: set[str] = set()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        for combination in combinations:
-            try:
-                config = OmegaConf.to_container(compose(config_name, [*combination, *left_out]), resolve=False)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise ConfigError(" ".join(str(error).split())) from None
-            known |= _prefixes(flatten(config))  # type: ignore[arg-type]  # a mapping, since the root is one
+    found = _keys_of_choices(config_name, chosen, left_out, groups)
+    known = set[str]().union(*found)
     for override in keys:
         if override.key_or_group not in known:
             name = override.key_or_group
@@ -352,6 +349,33 @@ def check_words(config_name: str, words: list[str]) -> None:
             hint = near or _same_ending(name, known) or nearest(name, groups)
             listed = sorted(group for group in groups if any((CONF / group).glob("*.yaml")))
             raise ConfigError(f"{name!r} is not a key or group.{hint} Groups: {', '.join(listed)}. All keys: add --cfg job")
+    partly = [override for override in keys if any(override.key_or_group not in some for some in found)]
+    if several := [override for override in partly if override.is_sweep_override()]:
+        raise ConfigError(f"{several[0].input_line}: only some of the choices have this key, so it takes one value and no sweep")
+    return [override.input_line for override in partly]
+
+
+def _keys_of_choices(config_name: str, chosen: list[tuple[Override, list[str]]], left_out: list[str], groups: set[str]) -> list[set[str]]:
+    """Return the keys of what is composed with each choice of each group, of a sweep or of a study's axes, the others at their first."""
+    first = [values[0] for _, values in chosen]
+    base = [values[0] for override, values in chosen if not override.is_sweep_override()]
+    combinations = [base, first] + [
+        [*first[:index], value, *first[index + 1 :]] for index, (_, values) in enumerate(chosen) for value in values[1:]
+    ]
+    found: list[set[str]] = []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for number, combination in enumerate(combinations):
+            try:
+                composed = compose(config_name, [*combination, *left_out])
+            except (HydraException, OmegaConfBaseException) as error:
+                raise ConfigError(" ".join(str(error).split())) from None
+            config: Config = OmegaConf.to_container(composed, resolve=False)  # type: ignore[assignment]  # a mapping, since the root is one
+            found.append(_prefixes(flatten(config)))
+            if number == 0:
+                axes = config.get("study", {}).get("axes", {})
+                swept = {override.key_or_group for override, _ in chosen}
+                combinations += [[*base, f"{key}={value}"] for key in set(axes) & groups - swept for value in axes[key]]
+    return found
 
 
 def _check_choice(override: Override) -> list[str]:

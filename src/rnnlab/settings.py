@@ -194,6 +194,7 @@ class Study:
     retry_failed: bool
     restart_damaged: bool
     dry_run: bool
+    where_known: list[str]
     search: SearchSettings
     job: JobSettings
 

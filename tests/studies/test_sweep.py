@@ -255,6 +255,18 @@ SPACE = "'+study.space={model.recurrence.hidden_size:[3,5],optimizer.lr:{low:0.0
 SEARCH = f"-m seed=4,5 study.search_seeds=[4] study.tuning_trials=2 study.with_default=true {SPACE} study.name=searching"
 
 
+def test_a_key_that_only_some_choices_have_applies_to_those(place: Place) -> None:
+    said = place.typed("-m model=gru,baseline baseline.kind=mean data=series trainer=smoke study.name=partly", is_small=False)
+    assert said.code == 0, said.text
+    kinds = {run.data.params["model"]: run.data.params.get("baseline.kind") for run in said.new}
+    assert kinds == {"gru": None, "baseline": "mean"}
+
+
+def test_a_sweep_over_a_key_that_only_some_choices_have_is_refused(place: Place) -> None:
+    said = place.typed("-m model=gru,baseline baseline.kind=mean,ridge data=series", is_small=False)
+    assert said.code == 2 and "baseline.kind=mean,ridge: only some of the choices have this key, so it takes one value" in said.text
+
+
 # -- failures ----------------------------------------------------------------------------------------------------------
 
 FAILING = "-m optimizer=sgd trainer.gradient_clip_val=null optimizer.lr=1e38,0.01 study.name=failing"

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from rnnlab.cli import FLAGS, as_composed, quoted
-from rnnlab.config import ConfigError
+from rnnlab.config import ConfigError, flatten
 from rnnlab.contracts import DataSpec
 from rnnlab.settings import TrainSettings, TrialId
 from rnnlab.studies.jobs import Job, State, counted, state_of
@@ -39,11 +39,11 @@ class Runner:
         self.launcher = str(config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         self.known: dict[str, tuple[str, DataSpec]] = {}
 
-    def compose(self, words: list[str]) -> TrainSettings:
-        """Compose the configuration of a job."""
+    def compose(self, words: list[str], fixed: list[str] | None = None) -> TrainSettings:
+        """Compose the configuration of a job; `fixed` are the words before its own, by default those of all jobs."""
         try:
             composed = self.context.config_loader.load_sweep_config(
-                self.hydra_config, [FLAGS.get(word, word) for word in (*self.fixed, *words)]
+                self.hydra_config, [FLAGS.get(word, word) for word in (*(self.fixed if fixed is None else fixed), *words)]
             )
         except HydraException as error:
             raise ConfigError(" ".join(str(error).split())) from None
@@ -63,17 +63,15 @@ class Runner:
 
     def make_job(self, words: list[str]) -> Job:
         """Compose and check a job, and prepare its data where that was not done."""
-        if "model=baseline" in [*self.fixed, *words]:
-            fixed, self.fixed = self.fixed, [w for w in self.fixed if not w.startswith(NOT_OF_BASELINES) or w.startswith("model=")]
-            kept = [word for word in words if not word.startswith(NOT_OF_BASELINES) or word.startswith("model=")]
-            try:
-                settings, own = self.compose(kept), [*self.fixed, *kept]
-            finally:
-                self.fixed = fixed
-        else:
-            settings, own = self.compose(words), [*self.fixed, *words]
+        fixed, kept = self.fixed, words
+        if "model=baseline" in [*fixed, *words]:
+            fixed, kept = ([w for w in part if not w.startswith(NOT_OF_BASELINES) or w.startswith("model=")] for part in (fixed, words))
+        settings = self.compose(kept, fixed)
+        known = flatten(settings.values())
+        if extra := [word for word in settings.study.where_known if word.partition("=")[0] in known]:
+            settings, kept = self.compose([*kept, *extra], fixed), [*kept, *extra]
         check(settings)
-        return Job(tuple(own), settings, identity(settings, self._data(settings)[0]))
+        return Job((*fixed, *kept), settings, identity(settings, self._data(settings)[0]))
 
     def _data(self, settings: TrainSettings) -> tuple[str, DataSpec]:
         """Return the hash of the data's content and what they are; the first time data are asked for, they are fetched and prepared."""
