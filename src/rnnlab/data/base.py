@@ -126,6 +126,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         if not path.exists():
             named = ", ".join([*self.upstreams, "sample"])
             raise SourceError(f"data.source={self.source}: no such folder or file, nor a named source ({named})")
+        if not (path.is_file() or path.is_dir()):
+            raise SourceError(f"data.source={self.source} is a pipe or a device: write what comes from it to a file, and give that")
         return path
 
     def ensure_prepared(self) -> Prepared:

@@ -108,7 +108,7 @@ def read_table(
         raise ValueError(f"{file} has a header but no rows")
     num_long = sum(begin != end for begin, end in zip(records.begins, records.ends, strict=True))
     notes |= {"blank lines": records.num_blank, "records over several lines": num_long}
-    frame = pd.DataFrame({name: pd.Series(column, dtype="str") for name, *column in zip(names, *records.rows, strict=True)})
+    frame = pd.DataFrame(np.array(records.rows, dtype=object).reshape(len(records.rows), len(names)), columns=names, dtype="str")
     return Table(file, frame, np.array(records.begins, dtype=np.int64), separator, {name: num for name, num in notes.items() if num})
 
 
@@ -257,11 +257,12 @@ def _quote_trouble(file: Path, text: str, begin: int, delimiter: str) -> str:
 
 def _check_names(file: Path, names: list[str], line: int) -> list[str]:
     """Refuse columns without a name, the first of several aside, and names given twice."""
+    first: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
         if not name and (number > 1 or len(names) == 1):
             raise ValueError(f"{file}, line {line}: column {number} of {len(names)} has no name: name it, or remove it from every line")
-        if name in names[: number - 1]:
-            raise ValueError(f"{file}, line {line}: columns {names.index(name) + 1} and {number} are both named {name!r}: rename one")
+        if first.setdefault(name, number) < number:
+            raise ValueError(f"{file}, line {line}: columns {first[name]} and {number} are both named {name!r}: rename one")
     return names
 
 

@@ -83,7 +83,7 @@ def write_artifacts(
         tracker.set_tags({"checkpoint": below(checkpoint, settings.paths.root)})
         tracker.log_files(checkpoint, "checkpoint")
     if settings.tracking.log_model:
-        requirements = [f"{name}=={version(name)}" for name in SERVING_PACKAGES]
+        requirements = [f"{name}=={version(name).partition('+')[0]}" for name in SERVING_PACKAGES]
         columns = data.reader().columns
         tracker.log_model(PACKAGE / "evaluation" / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
     return diagnosis

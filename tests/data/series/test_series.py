@@ -1,6 +1,7 @@
 """Claims about any table of numbers over time: which columns are found, how gaps are filled, what is refused and counted."""
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -367,3 +368,17 @@ def test_day_and_time_of_day_apart_are_one_time_and_unknown_values_are_counted(t
         "3 missing values; 90 times joined from the columns 'Date' and 'Time'; 90 dates read with the day first; "
         "3 fields '?' read as missing"
     )
+
+
+def test_a_thousand_columns_do_not_help_without_being_named(tmp_path: Path, make: Make) -> None:
+    wide = pd.concat([table(), pd.DataFrame(1.0, index=range(80), columns=[f"c{number}" for number in range(1000)])], axis=1)
+    file = write(tmp_path / "wide.csv", wide)
+    with pytest.raises(ValueError, match=r"wide.csv has 1,003 columns, more than the 1,000 .*: name those that do with data.covariates=\["):
+        set_up(make(file))
+    assert set_up(make(file, covariates=["wind"])).feature_names == ("target", "wind")
+
+
+def test_a_pipe_is_refused_before_it_is_waited_for(tmp_path: Path, make: Make) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(ValueError, match=r"data.source=.*pipe.csv is a pipe or a device: write what comes from it to a file"):
+        set_up(make(tmp_path / "pipe.csv"))

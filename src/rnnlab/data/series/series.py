@@ -20,6 +20,8 @@ from rnnlab.data.times import as_times, find_day_first, find_times
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "day", "时间", "日期", "交易日期")
 MAX_REPEATS = 24
+MOST_COVARIATES = 1000
+"""So many columns may help without being named."""
 SHARE_OF_NUMBERS = 0.5
 SHARE_REPEATED = 0.3
 
@@ -146,7 +148,7 @@ def read_numbers(
         raise ValueError(f"{file}: the column {target!r} holds fewer than two finite numbers")
     counts, frame = _ordered(frame)
     warnings = [f"columns without numbers were passed over: {', '.join(passed)}"] if passed else []
-    unused = [] if covariates is None else [name for name in _covariates(table, None, {target, series, *joined})[0] if name not in names]
+    unused = _unused(table, names, {target, series, *joined}) if covariates is not None else []
     odd = {**counts, **table.notes}
     return frame, {"odd": odd, "warnings": warnings, "writing": asdict(Writing(decimal, day_first)), "unused": unused}
 
@@ -157,10 +159,21 @@ def tell_unused(file: str, found: Json) -> None:
         warn(f"{file}: left out the columns {', '.join(map(repr, unused))}, which the run was not trained on")
 
 
+def _unused(table: Table, names: list[str], taken: set[str | None]) -> list[str]:
+    """Return the columns of numbers that are not used, where a person may want to know them."""
+    has_few = len(table.frame.columns) <= MOST_COVARIATES
+    return [name for name in _covariates(table, None, taken)[0] if name not in names] if has_few else []
+
+
 def _covariates(table: Table, wanted: list[str] | None, taken: set[str | None]) -> tuple[list[str], list[str]]:
     """Return the columns to use, and those passed over because they hold words."""
     if wanted is not None:
         return [str(match_column(table, name, key="data.covariates")) for name in wanted], []
+    if len(table.frame.columns) > MOST_COVARIATES:
+        raise ValueError(
+            f"{table.file} has {len(table.frame.columns):,} columns, more than the {MOST_COVARIATES:,} that may help without being named: "
+            "name those that do with data.covariates=[...], or none with data.covariates=[]"
+        )
     used: list[str] = []
     passed: list[str] = []
     for name in table.frame.columns:
