@@ -24,6 +24,7 @@ from rnnlab.insight.attribution import refusal
 from rnnlab.insight.continuation import draw_continuation
 from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explanations import explain_examples
+from rnnlab.insight.guessing import loss_of_guessing
 from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE, file_name
@@ -69,7 +70,7 @@ def write_artifacts(
     if settings.callbacks.insight is not None and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
     is_solved = found["val"].numbers.get("solved") == 1
-    diagnosis = _diagnosed(tracker, model, settings, folder, is_solved=is_solved) if isinstance(model, Network) else None
+    diagnosis = _diagnosed(tracker, model, data, settings, folder, is_solved=is_solved) if isinstance(model, Network) else None
     if isinstance(model.task, Transduce):
         signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
@@ -88,10 +89,13 @@ def write_artifacts(
     return diagnosis
 
 
-def _diagnosed(tracker: Tracker, model: Network, settings: TrainSettings, folder: Path, *, is_solved: bool) -> Diagnosis:
+def _diagnosed(
+    tracker: Tracker, model: Network, data: SequenceDataModule, settings: TrainSettings, folder: Path, *, is_solved: bool
+) -> Diagnosis:
     """Say from the logged curves how the training went; the verdict is a tag, the words are an artifact."""
     curves = {name: tracker.history(name) for name in ("train/loss", "val/loss")}
-    diagnosis = diagnose(curves, model.spec, settings, is_solved=is_solved)
+    guessing = loss_of_guessing(model.task, data.plain_dataloader("val"))
+    diagnosis = diagnose(curves, model.spec, settings, guessing=guessing, is_solved=is_solved)
     tracker.set_tags({"diagnosis": diagnosis.verdict})
     (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
     return diagnosis
