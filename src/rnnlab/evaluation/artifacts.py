@@ -302,10 +302,20 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
         return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {asked}".rstrip()
     best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])
     theirs, ours = best.data.metrics[f"test/{key}"], test[key]
-    beside = (compared.shown(ours), compared.shown(theirs)) if compared.is_fraction else written(ours, theirs)
-    numbers = "{} {} against {} of {} ({})".format(key, *beside, best.info.run_name, best.info.run_id[:8])
+    first, second = (compared.shown(ours), compared.shown(theirs)) if compared.is_fraction else written(ours, theirs)
+    numbers = f"{key} {first} against {second} of {best.info.run_name} ({best.info.run_id[:8]})"
     if not isinstance(model, Network):
         return f"best other baseline: {numbers}"
-    if sign * (ours - theirs) > 0:
-        return f"better than the best tracked baseline: {numbers}"
-    return f"[bold yellow]did not beat the best tracked baseline:[/] {numbers}"
+    return f"{_standing(compared, ours, theirs, (first, second), interval_of(key, test))} {numbers}"
+
+
+def _standing(compared: Metric, ours: float, theirs: float, shown: tuple[str, str], interval: tuple[float, float] | None) -> str:
+    """Say how a result stands to the best tracked baseline's: beyond the result's own interval or within it, where it has one."""
+    baseline = "the best tracked baseline"
+    if shown[0] == shown[1]:
+        return f"equal to {baseline}:"
+    is_better = (ours > theirs) == (compared.direction == "max")
+    if interval is not None and interval[0] <= theirs <= interval[1]:
+        words = ("above", "below") if compared.direction == "max" else ("better than", "worse than")
+        return f"{words[0] if is_better else words[1]} {baseline}, within noise:"
+    return f"better than {baseline}:" if is_better else f"[bold yellow]did not beat {baseline}:[/]"

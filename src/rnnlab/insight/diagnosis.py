@@ -229,8 +229,8 @@ class Judged:
         if found.fall() > FALL:
             return f"the validation loss still fell by {found.fall():.1%} over the last quarter, {end} at step {found.steps[-1]:,}."
         return (
-            f"the validation loss fell by {found.late_fall():.1%} in the second half, {end}, and flattened only as the schedule brought the "
-            "learning rate to almost 0: that is no convergence, and a longer training may go lower."
+            f"the validation loss fell by {found.late_fall():.1%} in the second half, {end}, and flattened only as the schedule brought "
+            "the learning rate to almost 0: that is no convergence, and a longer training may go lower."
         )
 
     def _words_of_chance(self) -> str:
