@@ -580,6 +580,7 @@ def test_a_study_without_a_name_is_called_by_what_it_sweeps() -> None:
     assert name(None, {"model": ["gru"], "model.recurrence.hidden_size": ["3"]}) == "sweep-model-hidden_size"
     assert name(None, {"cell@decoder_cell": ["gru"]}) == "sweep-cell_decoder_cell"
     assert name("mine", {"model": ["gru"]}) == "mine"
+    assert name(None, {}) == "sweep"
     for wrong in ("../x", "Mine", "a b", "a/b", "."):
         with pytest.raises(ConfigError, match=r"^study.name='.*' is not allowed: small letters, digits, - and _ only$"):
             name(wrong, {})

@@ -330,3 +330,12 @@ def test_the_intervals_of_texts_and_of_sets_draw_units_too() -> None:
     assert "wer_low" not in of_texts(table.assign(group="one"), "transcribe", "en")
     sets = of_sets(pd.DataFrame({"nll": errors / words, "num_targets": words, "group": units}))
     assert (sets["nll_low"], sets["nll_high"]) == pytest.approx(expected, abs=0.01)
+
+
+def test_units_that_happen_to_be_alike_make_no_interval_narrower_than_that_of_examples() -> None:
+    table = classes("ab" * 20, "a" * 40, [0.9] * 40).assign(group=[place // 10 for place in range(40)])  # each speaker has 5 of 10 right
+    found = of_classes(table, ("a", "b"))
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx(proportion_confint(20, 40, method="wilson"))
+    errors = pd.DataFrame({"word_errors": [0, 2] * 20, "num_words": 4, "char_errors": 0, "num_chars": 9, "group": np.arange(40) // 10})
+    alone = of_texts(errors.drop(columns="group"), "transcribe", "en")
+    assert of_texts(errors, "transcribe", "en") == alone and alone["wer_low"] < 0.25 < alone["wer_high"]

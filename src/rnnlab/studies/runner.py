@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from rnnlab.cli import FLAGS, as_composed, quoted
+from rnnlab.cli import FLAGS, as_composed, own_recipe, quoted
 from rnnlab.config import ConfigError
 from rnnlab.contracts import DataSpec
 from rnnlab.settings import TrainSettings, TrialId
@@ -19,7 +19,7 @@ from rnnlab.studies.jobs import Job, State, counted, state_of
 from rnnlab.tracking.parents import REPEATED, Parent
 from rnnlab.tracking.tracker import Client, find_runs
 from rnnlab.training.identity import identity
-from rnnlab.training.recipes import check, find_data
+from rnnlab.training.recipes import check, find_data, say_recipe
 
 NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
 
@@ -38,13 +38,16 @@ class Runner:
         self.axes, self.fixed = axes, list(fixed)
         self.launcher = str(config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         self.known: dict[str, tuple[str, DataSpec]] = {}
+        self.recipes: set[str | None] = set()
 
     def compose(self, words: list[str]) -> TrainSettings:
         """Compose the configuration of a job."""
+        load = self.context.config_loader.load_sweep_config
         try:
-            composed = self.context.config_loader.load_sweep_config(
-                self.hydra_config, [FLAGS.get(word, word) for word in (*self.fixed, *words)]
-            )
+            given = [FLAGS.get(word, word) for word in (*self.fixed, *words)]
+            composed = load(self.hydra_config, given)
+            if own := own_recipe(composed, given):
+                composed = load(self.hydra_config, [*given, *own])
         except HydraException as error:
             raise ConfigError(" ".join(str(error).split())) from None
         return TrainSettings.of(as_composed(composed, composed.hydra.runtime.choices, list(composed.hydra.overrides.task)))
@@ -73,6 +76,13 @@ class Runner:
         else:
             settings, own = self.compose(words), [*self.fixed, *words]
         check(settings)
+        recipe = settings.choices.recipe
+        if recipe not in self.recipes:
+            self.recipes.add(recipe)
+            say_recipe(settings)
+        is_chosen = any("tuned" in word.partition("=")[0] for word in own)
+        if not is_chosen and recipe != f"{settings.choices.model}_{settings.choices.data}":  # the launcher composes from the words alone
+            own = [*own, f"tuned={recipe}" if recipe else "~tuned"]
         return Job(tuple(own), settings, identity(settings, self._data(settings)[0]))
 
     def _data(self, settings: TrainSettings) -> tuple[str, DataSpec]:

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from rnnlab.config import ConfigError, Failed, flatten
-from rnnlab.paths import CONF
+from rnnlab.config import ConfigError, Failed, flatten, recipe_for
+from rnnlab.paths import CONF, file_name
 from rnnlab.settings import Choices, Study, TrialId
 from rnnlab.studies.jobs import Job, counted, state_of
 from rnnlab.studies.runner import Runner
@@ -42,6 +42,21 @@ class Tuning:
             found += [self._set(job, "tuned", best) for job in group]
         return found
 
+    def planned(self, jobs: list[Job]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+        """Return the networks that would be searched, and the jobs after that, each with its state and what varies, for a dry run."""
+        networks, rows = [], list[tuple[str, list[str]]]()
+        for group in _groups(jobs):
+            if not group[0].settings.model.sized_parts:
+                rows += [(self.runner.state(job), self.runner.varying(job)) for job in group]
+                continue
+            networks.append(self._label(group[0]))
+            for name in ("default", "tuned") if self.study.search.with_default else ("tuned",):
+                rows += [
+                    (self.runner.state(job) if name == "default" else "left", [*self.runner.varying(job), f"study.setting={name}"])
+                    for job in group
+                ]
+        return networks, rows
+
     def check(self, jobs: list[Job]) -> None:
         """Refuse what cannot be searched, before any trial.
 
@@ -58,8 +73,11 @@ class Tuning:
         for network, best, where in self.found:
             choices = network.settings.choices
             lasting = {"epochs": network.settings.composed.values["epochs"], **best}  # a setting belongs to how long it was tried
-            file = write_tuned(CONF, choices, lasting, where)
-            console.print(f"written to {file}: model={choices.model} data={choices.data} takes it from now on", highlight=False)
+            source = network.settings.data.values.get("source")
+            file = write_tuned(CONF, choices, lasting, where, source)
+            is_taken = recipe_for(choices.model, choices.data, source) == file.stem
+            how = f"model={choices.model} data={choices.data} takes it from now on" if is_taken else f"tuned={file.stem} takes it"
+            console.print(f"written to {file}: {how}", highlight=False)
 
     def _set(self, job: Job, name: str, setting: Setting) -> Job:
         """Return a job with another setting."""
@@ -153,9 +171,14 @@ def _shown(setting: Setting) -> str:
     return "  ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in setting.items())
 
 
-def write_tuned(conf: Path, choices: Choices, setting: Setting, where: str) -> Path:
-    """Write a setting as what `model=M data=D` takes from now on, over what was there; `where` it came from is one sentence."""
-    file = conf / "tuned" / f"{choices.model}_{choices.data}.yaml"
+def write_tuned(conf: Path, choices: Choices, setting: Setting, where: str, source: str | None = None) -> Path:
+    """Write a setting as a recipe, over what was there; `where` it came from is one sentence.
+
+    `model=M data=D` takes it where it was found on the data's own source, or on another named one; of one's own files it has their name.
+    """
+    home = yaml.safe_load((conf / "data" / f"{choices.data}.yaml").read_text(encoding="utf-8")).get("source") if source else source
+    name = choices.data if source == home else source if source.isidentifier() else f"{choices.data}-{file_name(Path(source).stem)}"
+    file = conf / "tuned" / f"{choices.model}_{name}.yaml"
     old = file.read_text(encoding="utf-8") if file.is_file() else "# @package _global_\n"
     content: dict[str, Any] = yaml.safe_load(old) or {}
     for key, value in setting.items():

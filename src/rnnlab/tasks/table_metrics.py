@@ -2,6 +2,7 @@
 
 Every interval is one of 95 % that draws whole units that may leak anew (see `units_of`): all tickers of a date, all recordings of a
 speaker, all copies of a text. Examples of one unit are alike, so an interval that took them for independent would be too narrow.
+Where units happen to be more alike than chance would have them, as a few can be, the interval is that of independent examples.
 """
 
 from collections.abc import Callable
@@ -98,11 +99,13 @@ def interval_of_fraction(is_right_N: np.ndarray, codes_N: np.ndarray) -> tuple[f
     num_right, num_answers, num_units = int(is_right_N.sum()), len(is_right_N), len(np.unique(codes_N))
     if num_units == 1 < num_answers:
         return None
-    if num_units == num_answers or num_right in (0, num_answers):
-        found = binomtest(round(num_right * num_units / num_answers), num_units).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+    is_sure = num_right in (0, num_answers)
+    num_trials = num_units if is_sure else num_answers
+    wilson = binomtest(round(num_right * num_trials / num_answers), num_trials).proportion_ci(method="wilson")
+    if is_sure or num_units == num_answers:
+        return float(wilson.low), float(wilson.high)
     low, high = np.quantile(_ratio(resampled_sums(_and_count(is_right_N), codes_N)), LEVELS)
-    return float(low), float(high)
+    return min(float(low), float(wilson.low)), max(float(high), float(wilson.high))
 
 
 def _and_count(values_N: np.ndarray) -> np.ndarray:
@@ -117,8 +120,9 @@ def _interval(name: str, values_NK: np.ndarray, codes_N: np.ndarray, metric: Cal
     """Return the ends of a metric's interval; nothing where all examples are of one unit."""
     if len(np.unique(codes_N)) == 1 < len(codes_N):
         return {}
-    low, high = np.quantile(metric(resampled_sums(values_NK, codes_N)), LEVELS)
-    return _ends(name, (float(low), float(high)))
+    drawn = [codes_N] if len(np.unique(codes_N)) == len(codes_N) else [codes_N, np.arange(len(codes_N))]
+    ends = np.array([np.quantile(metric(resampled_sums(values_NK, codes)), LEVELS) for codes in drawn])
+    return _ends(name, (float(ends[:, 0].min()), float(ends[:, 1].max())))
 
 
 def _ends(name: str, interval: tuple[float, float] | None) -> dict[str, float]:
