@@ -1,6 +1,7 @@
 """The loss of guessing is worked out by hand for each kind of target."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def batch(targets: torch.Tensor, lengths: list[int] | None = None, reference: Re
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "brier"])
-def test_classes_are_guessed_by_how_frequent_they_are_in_training(kind: str) -> None:
+def test_classes_are_guessed_by_how_frequent_they_are_in_training(kind: Literal["cross_entropy", "brier"]) -> None:
     spec = DataSpec("toy", "features", 2, "class", 2, ("a", "b"), (79, 19))  # 80 and 20 of 100, with one more each
     loss = loss_of_guessing(make_task(spec, NONE, loss=Loss(kind, 2.0, 1.0)), [batch(torch.tensor([0, 0, 1])), batch(torch.tensor([1]))])
     each = {"cross_entropy": (-math.log(0.8), -math.log(0.2)), "brier": (0.2**2 + 0.2**2, 0.8**2 + 0.8**2)}[kind]

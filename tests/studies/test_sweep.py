@@ -467,6 +467,22 @@ def test_joblib_runs_the_jobs_of_a_study(place: Place) -> None:
 
 
 @pytest.mark.slow
+def test_a_search_by_joblib_runs_trials_beside_each_other(place: Place) -> None:
+    line = f"{SEARCH.replace('searching', 'at-once')} optimizer.weight_decay=0.002 hydra/launcher=joblib hydra.launcher.n_jobs=2"
+    dry = place.typed(f"{line} study.dry_run=true")
+    assert "first a search: 2 trials of 1 seed for each of 1 network" in dry.text
+    planned = ["seed=4 study.setting=default", "seed=5 study.setting=default", "seed=4 study.setting=tuned", "seed=5 study.setting=tuned"]
+    assert shown(dry) == planned and "4 jobs by hydra/launcher=joblib" in dry.text and not dry.new
+    said = place.typed(line)
+    assert said.code == 0, said.text
+    first, second = (run.info for run in said.new if "trial" in run.data.tags)
+    assert first.start_time < second.end_time and second.start_time < first.end_time
+    assert "best of 2 trials" in said.text
+    run = [job["words"] for job in place.plan(said.parent)["jobs"]]
+    assert len(run) == len(planned)
+
+
+@pytest.mark.slow
 def test_of_two_processes_that_start_the_same_study_at_once_each_job_is_run_by_one(root: Path, tmp_path: Path) -> None:
     alone = Place(tmp_path, root / "data")
     line = "-m model=gru,baseline seed=0,1"

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from collections.abc import Sequence
 
 from hydra.core.plugins import Plugins
@@ -111,9 +112,17 @@ class Runner:
         own = [f"study.parent={self.parent.run_id}", f"study.name={self.parent.plan.name}"]
         return [*job.words, *experiment, *own, *([f"study.trial={trial}"] if trial else [])]
 
-    def run_trial(self, job: Job, trial: TrialId) -> str:
-        """Run one job as a trial of a search; return why it failed, or nothing."""
-        return error_of(self.start([(job, trial)], trial.number)[0])
+    def run_trials(self, trials: list[tuple[Job, TrialId]]) -> list[str]:
+        """Run jobs as trials of a search, beside each other where the launcher can; return why each failed, or nothing."""
+        return [error_of(result) for result in self.start(list(trials), trials[0][1].number)] if trials else []
+
+    @property
+    def num_at_once(self) -> int:
+        """How many jobs the launcher runs beside each other: its `n_jobs`, or as many as this machine has cores."""
+        if self.launcher == "basic":
+            return 1
+        asked = self.hydra_config.hydra.launcher.get("n_jobs")
+        return int(asked) if asked is not None and int(asked) > 0 else os.cpu_count() or 1
 
     def given_to(self, job: Job) -> list[str]:
         """Return the words of a job that the study's axes gave it."""

@@ -118,7 +118,7 @@ class Sweep:
 
     def show(self, jobs: list[Job], tuning: Tuning) -> None:
         """Say what would be run, and nothing more; of SLURM the script, too."""
-        rows = [(self.runner.state(job), self.runner.varying(job)) for job in jobs]
+        rows: list[tuple[str, list[str]]] = [(self.runner.state(job), self.runner.varying(job)) for job in jobs]
         if self.study.search.tuning_trials:
             networks, rows = tuning.planned(jobs)
             trials, seeds = counted("trial", self.study.search.tuning_trials), counted("seed", len(self.study.search.search_seeds))
