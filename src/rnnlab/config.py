@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from rnnlab.paths import CONF
+from rnnlab.paths import CONF, file_name
 
 Config = dict[str, Any]
 """Composed values: what YAML can hold, by key."""
@@ -223,11 +223,22 @@ def recipe_for(model: str, data: str, source: str | None) -> str | None:
 
     The recipe of `data=NAME` was found on the source that `conf/data/NAME.yaml` names; another named source has one under its own name.
     """
-    folder, name = CONF / "tuned", f"{model}_{data}"
-    home = yaml.safe_load((CONF / "data" / f"{data}.yaml").read_text(encoding="utf-8")).get("source")
-    if source is not None and source != home and FOR_ANY not in said_of_recipe(name):
-        name = f"{model}_{source}" if source.isidentifier() else ""
-    return name if name and (folder / f"{name}.yaml").is_file() else None
+    name = f"{model}_{data}"
+    if source is not None and FOR_ANY not in said_of_recipe(name):
+        name = recipe_name(model, data, source)
+    return name if (CONF / "tuned" / f"{name}.yaml").is_file() and not name.startswith(f"{model}_{data}-") else None
+
+
+def recipe_name(model: str, data: str, source: str | None, conf: Path = CONF) -> str:
+    """Name a recipe by the source it was found on: of the data's own source after the data, of another named one after that.
+
+    Of one's own files, and of the bundled sample, the name has a dash and the file's: such a recipe is taken by its name alone.
+    """
+    home = yaml.safe_load((conf / "data" / f"{data}.yaml").read_text(encoding="utf-8")).get("source")
+    if source is None or source == home:
+        return f"{model}_{data}"
+    is_named = source.isidentifier() and source != "sample"
+    return f"{model}_{source}" if is_named else f"{model}_{data}-{file_name(Path(source).stem)}"
 
 
 def said_of_recipe(name: str) -> str:

@@ -23,7 +23,8 @@ from rnnlab import cli
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError
 from rnnlab.paths import HOME
-from rnnlab.settings import TrainSettings
+from rnnlab.settings import Choices, TrainSettings
+from rnnlab.studies.search import write_tuned
 from rnnlab.studies.sweep import read_axes, study_name
 from rnnlab.tracking.parents import means_of, read_plan
 from rnnlab.tracking.tracker import Run, connect, find_runs
@@ -600,3 +601,22 @@ def test_a_study_without_a_name_is_called_by_what_it_sweeps() -> None:
     for wrong in ("../x", "Mine", "a b", "a/b", "."):
         with pytest.raises(ConfigError, match=r"^study.name='.*' is not allowed: small letters, digits, - and _ only$"):
             name(wrong, {})
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("imdb", "gru_text"),
+        (None, "gru_text"),
+        ("sst2", "gru_sst2"),
+        ("sample", "gru_text-sample"),
+        ("/tmp/my reviews.csv", "gru_text-my_reviews"),
+    ],
+)
+def test_a_setting_that_was_found_is_written_for_the_source_it_was_found_on(source: str | None, name: str, tmp_path: Path) -> None:
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/text.yaml").write_text("source: imdb\n", encoding="utf-8")
+    file = write_tuned(tmp_path, Choices({"model": "gru", "data": "text"}), {"optimizer.lr": 0.01}, "Best of 2 trials.", source)
+    assert file == tmp_path / "tuned" / f"{name}.yaml"
+    assert file.read_text(encoding="utf-8") == "# @package _global_\n# Best of 2 trials.\noptimizer:\n  lr: 0.01\n"

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from rnnlab.config import ConfigError, Failed, flatten, recipe_for
-from rnnlab.paths import CONF, file_name
+from rnnlab.config import ConfigError, Failed, flatten, recipe_for, recipe_name
+from rnnlab.paths import CONF
 from rnnlab.settings import Choices, Study, TrialId
 from rnnlab.studies.jobs import Job, counted, state_of
 from rnnlab.studies.runner import Runner
@@ -97,8 +97,8 @@ class Tuning:
         self.runner.parent.note_search(label, name)
         asked, most = search.unfinished(), self.runner.num_at_once
         while asked or search.num_done < self.study.search.tuning_trials:
-            left = self.study.search.tuning_trials - search.num_done - len(asked)
-            asked += [search.ask() for _ in range(min(most - len(asked), left))]
+            wanted = min(most, self.study.search.tuning_trials - search.num_done)
+            asked += [search.ask() for _ in range(wanted - len(asked))]
             self._run_trials(search, network, asked[:most], seeds, measure)
             asked = asked[most:]
         number, value, best = search.best()
@@ -188,10 +188,7 @@ def write_tuned(conf: Path, choices: Choices, setting: Setting, where: str, sour
 
     `model=M data=D` takes it where it was found on the data's own source, or on another named one; of one's own files it has their name.
     """
-    name = choices.data
-    if source is not None and source != yaml.safe_load((conf / "data" / f"{name}.yaml").read_text(encoding="utf-8")).get("source"):
-        name = source if source.isidentifier() else f"{name}-{file_name(Path(source).stem)}"
-    file = conf / "tuned" / f"{choices.model}_{name}.yaml"
+    file = conf / "tuned" / f"{recipe_name(choices.model, choices.data, source, conf)}.yaml"
     old = file.read_text(encoding="utf-8") if file.is_file() else "# @package _global_\n"
     content: dict[str, Any] = yaml.safe_load(old) or {}
     for key, value in setting.items():
