@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 from tests.lanes import some
 
-from rnnlab.cli import compose_config, main, options_first, quoted, refuse_several
+from rnnlab.cli import compose_config, main, options_first, quoted, refuse_several, say_warning
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError, Failed
 from rnnlab.paths import CONF, as_typed, in_markup, printable
 from rnnlab.settings import Composed, TrainSettings
-from rnnlab.training.recipes import check
+from rnnlab.training.recipes import check, say_recipe
 
 Command = Callable[..., "CompletedProcess[str]"]
 SMOKE = "src/train.py trainer=smoke data.source=sample tracking.log_model=false"
@@ -360,3 +360,50 @@ def test_texts_of_files_do_nothing_on_a_screen() -> None:
     shown = io.StringIO()
     Console(file=shown, width=200).print(f"[bold]source[/] {in_markup(name)}")
     assert shown.getvalue() == f"source {printable(name)}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "recipe"),
+    [
+        ("model=birnn data=text", "birnn_text"),
+        ("model=birnn data=text data.source=imdb", "birnn_text"),
+        ("model=birnn data=text data.source=sst2", "birnn_sst2"),
+        ("model=birnn data=text data.source=sample", None),
+        ("model=birnn data=text data.source=/tmp/reviews.csv", None),
+        ("model=birnn data=text data.source=/tmp/reviews.csv tuned=birnn_imdb", "birnn_imdb"),
+        ("model=gru data=text data.source=thucnews", "gru_thucnews"),
+        ("model=birnn data=imdb data.source=mine.csv", None),
+        ("model=lstm data=stock data.source=vix", None),
+        ("model=baseline data=text data.source=/tmp/reviews.csv", "baseline_text"),  # what a bag of n-grams needs, found on no source
+        ("model=gru data=adding", "gru_adding"),  # generated: there is no source
+        ("model=birnn data=text tuned=null", None),
+    ],
+)
+def test_a_recipe_applies_to_the_source_it_was_found_on(words: str, recipe: str | None) -> None:
+    composed = compose_config("config", words.split())
+    assert composed.choices.recipe == recipe
+    if "data=text" in words and "birnn" in words:
+        large = [100000, 50000] if recipe in ("birnn_text", "birnn_imdb") else [10000] if recipe else []
+        assert composed.values["frontend"]["num_ngrams"] == large
+    assert composed.words == tuple("~tuned" if word == "tuned=null" else word for word in words.split())
+
+
+def test_a_recipe_that_applies_is_printed_with_where_it_was_found_and_how_to_leave_it_out(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("model=birnn data=text", "model=birnn data=text data.source=sample"):
+        say_recipe(TrainSettings.of(compose_config("config", words.split())))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("recipe conf/tuned/birnn_text.yaml applies. data=text is IMDB by default. Found on IMDB's validation split")
+    assert said.endswith("Leave it out: tuned=null") and said.count("recipe") == 1
+
+
+def test_pairs_that_ctc_cannot_train_are_refused_before_there_are_data() -> None:
+    words = ["model=gru", "data=translation", "data.source=/nowhere/at/all", "frontend=embedding"]
+    with pytest.raises(ConfigError, match=r"^data=translation has targets that don't come in the order .* choose model=seq2seq$"):
+        check(TrainSettings.of(compose_config("config", words)))
+    check(TrainSettings.of(compose_config("config", ["model=seq2seq", *words[1:]])))
+    check(TrainSettings.of(compose_config("config", ["model=birnn", "data=pronunciation"])))
+
+
+def test_a_librarys_warning_is_a_line_without_a_path(capsys: pytest.CaptureFixture[str]) -> None:
+    say_warning(UserWarning("the fit\n  stopped early"), UserWarning, "/site-packages/sklearn/linear_model/_logistic.py", 460)
+    assert capsys.readouterr().err == "warning: the fit stopped early\n"

@@ -27,7 +27,7 @@ with signals.stopping_at_once():  # these take a while
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from rnnlab.config import Config, ConfigError, Failed, flatten, nearest
+    from rnnlab.config import Config, ConfigError, Failed, flatten, nearest, recipe_for
     from rnnlab.paths import CONF, HOME, printable, root
     from rnnlab.settings import Choices, Composed
     from rnnlab.tracking.address import without_credentials, without_secrets
@@ -78,7 +78,11 @@ def _main(config_name: str, run: Command) -> None:
         refuse_several(words)
         composed = None if _is_for_hydra(words) else _compose(config_name, words)
         if composed is None or composed.hydra.mode == RunMode.MULTIRUN:
-            sys.argv[1:] = where_known(words, check_words(config_name, _overrides(words)))
+            words = where_known(words, check_words(config_name, _overrides(words)))
+            sys.argv[1:], overrides = words, _overrides(words)
+            if composed is None and not _asks_for_several(words):
+                with initialize_config_dir(str(CONF), version_base="1.3"):
+                    sys.argv += own_recipe(compose(config_name, overrides, return_hydra_config=True), overrides)
             _run_hydra(config_name, run)
             return
     except ConfigError as error:
@@ -136,7 +140,7 @@ def refuse_several(words: list[str]) -> None:
     Raises:
         ConfigError: says how to get one run for each, and how to give one value with a comma.
     """
-    if any(word.startswith(SEVERAL_RUNS) for word in words):
+    if _asks_for_several(words):
         return
     for word in _sweeping(words):
         key, _, value = word.partition("=")
@@ -148,6 +152,25 @@ def where_known(words: list[str], partly: list[str]) -> list[str]:
     if not partly:
         return words
     return [*(word for word in words if word not in partly), f"study.where_known=[{','.join(map(_in_quotes, partly))}]"]
+
+
+def _asks_for_several(words: list[str]) -> bool:
+    return any(word.startswith(SEVERAL_RUNS) for word in words)
+
+
+def own_recipe(composed: DictConfig, words: list[str]) -> list[str]:
+    """Return the word that makes a composed training take the recipe of its own source, none where it does or a recipe was chosen.
+
+    Hydra takes the recipe of the model and the data's name, whatever source was given: one found on IMDB for anybody's texts.
+    """
+    choices = composed.hydra.runtime.choices
+    model, data, taken = (choices.get(group) for group in ("model", "data", "tuned"))
+    if taken is None or taken != f"{model}_{data}" or any(re.match(r"[+~]*tuned\b", word) for word in words):
+        return []
+    found = recipe_for(model, data, composed.data.get("source"))
+    if found == taken or (found is None and not (CONF / "tuned" / f"{taken}.yaml").is_file()):
+        return []
+    return [f"tuned={found}" if found else "~tuned"]
 
 
 def options_first(words: list[str]) -> list[str]:
@@ -182,6 +205,7 @@ def _run_hydra(config_name: str, run: Command) -> None:
             gc.collect()  # a trainer, its model and its optimizer point at each other: the next job needs their memory
 
     with warnings.catch_warnings():
+        warnings.showwarning = say_warning
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
 
 
@@ -189,6 +213,7 @@ def _run(run: Command, composed: Composed) -> float | None:
     """Run one command; exit with a line instead of a traceback where the user has something to mend."""
     try:
         with warnings.catch_warnings():
+            warnings.showwarning = say_warning
             return run(composed)
     except ValueError as error:
         if os.environ.get("RNNLAB_TRACEBACK"):
@@ -290,6 +315,8 @@ def _compose(config_name: str, words: list[str]) -> DictConfig:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             composed = compose(config_name, words, return_hydra_config=True)
+            if own := own_recipe(composed, words):
+                composed = compose(config_name, [*words, *own], return_hydra_config=True)
         if any(word.startswith(OPTIONAL_GROUP) for word in words):  # a file that is not there is left out without a word
             check_words(config_name, words)
         return composed
@@ -412,6 +439,12 @@ def _prefixes(flat: dict[str, Any]) -> set[str]:
         parts = key.split(".")
         names |= {".".join(parts[: index + 1]) for index in range(len(parts))}
     return names
+
+
+def say_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    """Print a library's warning as one line: where in its code it arose tells a user nothing."""
+    text = " ".join(str(message).split())
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> NoReturn:

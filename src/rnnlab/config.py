@@ -9,6 +9,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import itertools
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +20,16 @@ from typing import Annotated, Any
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from rnnlab.paths import CONF
+from rnnlab.paths import CONF, file_name
 
 Config = dict[str, Any]
 """Composed values: what YAML can hold, by key."""
 TARGET = "_target_"
 OWN_GROUPS = ("cell", "frontend", "baseline")
 """Nodes of a model that the command line knows by a name of their own: messages take it."""
+
+FOR_ANY = "For any source"
+"""What the comment of a recipe says that was not found on one source, but follows from the method."""
 
 
 class ConfigError(ValueError):
@@ -214,6 +218,41 @@ class Node:
     def without(self, *keys: str) -> Config:
         """Return the values but for some keys."""
         return {key: value for key, value in self.values.items() if key not in keys}
+
+
+def recipe_for(model: str, data: str, source: str | None) -> str | None:
+    """Name the recipe that a model takes for a source by itself: the one that was found on it, or is for any; None where there is none.
+
+    The recipe of `data=NAME` was found on the source that `conf/data/NAME.yaml` names; another named source has one under its own name.
+    """
+    name = f"{model}_{data}"
+    if source is not None and FOR_ANY not in said_of_recipe(name):
+        name = recipe_name(model, data, source)
+    return name if (CONF / "tuned" / f"{name}.yaml").is_file() and not name.startswith(f"{model}_{data}-") else None
+
+
+def recipe_name(model: str, data: str, source: str | None, conf: Path = CONF) -> str:
+    """Name a recipe by the source it was found on: of the data's own source after the data, of another named one after that.
+
+    Of one's own files, and of the bundled sample, the name has a dash and the file's: such a recipe is taken by its name alone.
+    """
+    home = yaml.safe_load((conf / "data" / f"{data}.yaml").read_text(encoding="utf-8")).get("source")
+    if source is None or source == home:
+        return f"{model}_{data}"
+    is_named = source.isidentifier() and source != "sample"
+    return f"{model}_{source}" if is_named else f"{model}_{data}-{file_name(Path(source).stem)}"
+
+
+def said_of_recipe(name: str) -> str:
+    """Return the comment at the top of a recipe, which says where it was found, with that of the recipe it builds on; "" without a file."""
+    file = CONF / "tuned" / f"{name}.yaml"
+    if not file.is_file():
+        return ""
+    text = file.read_text(encoding="utf-8")
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines()[1:])
+    said = " ".join(line.removeprefix("# ") for line in lines)
+    inherited = (said_of_recipe(other) for other in (yaml.safe_load(text) or {}).get("defaults", []) if isinstance(other, str))
+    return " ".join(filter(None, [said, *inherited]))
 
 
 @contextmanager

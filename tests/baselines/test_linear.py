@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from rnnlab.baselines import linear
 from rnnlab.baselines.base import BaselineSettings
-from rnnlab.baselines.linear import ALPHAS, HAR, INVERSE_STRENGTHS, Pooled, Window
+from rnnlab.baselines.linear import ALPHAS, HAR, INVERSE_STRENGTHS, Pooled, Window, fitted
 from rnnlab.contracts import Batch, DataSpec, Link, Reference
 
 SETTINGS = BaselineSettings("ridge", None, 2)
@@ -245,3 +245,9 @@ def test_windows_shorter_than_a_month_are_refused_with_what_to_give() -> None:
     message = r"baseline.kind=har needs windows of 22 days, these have 10: give data.window_days=22 or more"
     with pytest.raises(ValueError, match=message):
         HAR(HAR_SPEC, SETTINGS).fit([short], [short])
+
+
+def test_a_fit_that_stops_before_it_has_converged_says_so_in_one_sentence() -> None:
+    inputs, targets = np.random.default_rng(0).normal(size=(60, 8)) * 1e3, np.arange(60) % 2
+    with pytest.warns(UserWarning, match=r"^LogisticRegression with C=10 stopped after 1 iterations, before it had converged$"):
+        fitted(LogisticRegression(C=10.0, max_iter=1), inputs, targets)

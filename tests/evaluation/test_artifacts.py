@@ -59,18 +59,44 @@ def test_without_a_baseline_the_command_that_makes_one_is_given(said: Said) -> N
 
 @pytest.mark.parametrize(
     ("ours", "verdict"),
-    [(0.71, "better than the best tracked baseline: "), (0.7, "did not beat"), (0.69, "did not beat")],
+    [(0.71, "better than the best tracked baseline: "), (0.7, "equal to the best tracked baseline: "), (0.69, "did not beat")],
 )
-def test_more_accuracy_is_better_and_as_much_is_not(ours: float, verdict: str, said: Said) -> None:
+def test_more_accuracy_is_better_and_as_much_is_equal(ours: float, verdict: str, said: Said) -> None:
     found = said(network(CLASSES), {"accuracy": ours}, tracked("tfidf", "accuracy", 0.8, 0.7))
     assert verdict in found
     assert f"accuracy {100 * ours:.2f} % against 70.00 % of tfidf (tfidf-01)" in found
 
 
-@pytest.mark.parametrize(("ours", "verdict"), [(0.9, "better than"), (1.0, "did not beat"), (1.1, "did not beat")])
+@pytest.mark.parametrize(("ours", "verdict"), [(0.9, "better than"), (1.0, "equal to"), (1.1, "did not beat")])
 @pytest.mark.parametrize(("spec", "metric"), [(REAL, "mse"), (VARIANCE, "qlike")])
 def test_less_error_is_better(ours: float, verdict: str, spec: DataSpec, metric: str, said: Said) -> None:
     assert verdict in said(network(spec), {metric: ours}, tracked("ridge", metric, 2.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("ours", "low", "high", "verdict"),
+    [
+        (0.975, 0.943, 0.989, "above the best tracked baseline, within noise: accuracy 97.50 % against 97.00 %"),  # one example of 200
+        (0.995, 0.972, 0.999, "better than the best tracked baseline: "),
+        (0.965, 0.930, 0.983, "below the best tracked baseline, within noise: "),
+        (0.9, 0.851, 0.934, "did not beat the best tracked baseline:"),
+        (0.97004, 0.935, 0.986, "equal to the best tracked baseline: "),  # as far as it is written
+    ],
+)
+def test_a_difference_within_the_result_s_interval_is_called_noise(ours: float, low: float, high: float, verdict: str, said: Said) -> None:
+    test = {"accuracy": ours, "accuracy_low": low, "accuracy_high": high}
+    assert verdict in said(network(CLASSES), test, tracked("tfidf", "accuracy", 0.8, 0.97))
+
+
+def test_where_less_is_better_noise_is_told_without_above_and_below(said: Said) -> None:
+    runs = [tracked("nearest", "nll", 9.0, 8.0)]
+    sets = DataSpec("toy", "features", 2, "labels_per_step", 2, ("a", "b"))
+    assert said(network(sets), {"nll": 7.9, "nll_low": 7.0, "nll_high": 8.5}, *runs).startswith(
+        "better than the best tracked baseline, within"
+    )
+    assert said(network(sets), {"nll": 8.1, "nll_low": 7.0, "nll_high": 8.5}, *runs).startswith(
+        "worse than the best tracked baseline, within"
+    )
 
 
 def test_quantiles_are_compared_by_their_point_forecast(said: Said) -> None:

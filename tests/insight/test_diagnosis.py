@@ -130,3 +130,77 @@ def test_what_is_at_its_end_already_is_not_advised() -> None:
 def test_losses_without_classes_are_judged_too(settings: TrainSettings) -> None:
     assert diagnose(history(falling(1, 0.8), falling(1, 0.8)), REAL, settings).verdict == "underfitting"
     assert diagnose(history(falling(0.6, 0.02), OVER), REAL, settings).verdict == "overfitting"
+
+
+# Curves of known kinds: ten classes, of which guessing has a loss of ln 10 = 2.303; the schedule is a cosine over 20 epochs
+
+
+TEN = DataSpec("toy", "features", 3, "class", 10, tuple("abcdefghij"), (50,) * 10)
+CUT_SHORT = [2.2, 2.1, 2.0, 1.9, 1.8, 1.72, 1.65, 1.58, 1.52, 1.45, 1.38, 1.25, 1.12, 1.04, 1.0, 0.99, 0.985, 0.983, 0.981, 0.98]
+TOO_SMALL = [2.0, 1.6, 1.4, 1.33, 1.31, *[1.3] * 15]
+AT_CHANCE = [2.31, *[2.303] * 19]
+
+
+def lower(losses: list[float], by: float) -> list[float]:
+    return [loss - by for loss in losses]
+
+
+def test_a_flat_end_of_a_schedule_is_no_convergence(compose: Callable[..., TrainSettings]) -> None:
+    cosine = compose("trainer.max_epochs=20", "scheduler=cosine")
+    told = diagnose(history(lower(CUT_SHORT, 0.02), CUT_SHORT), TEN, cosine)
+    assert told.verdict == "still learning" and told.remedies[0] == "trainer.max_epochs=40"
+    assert "fell by 35.5% in the second half" in told.words and "no convergence" in told.words  # from 1.52 to 0.981, medians
+    for other in (("scheduler=none",), ("scheduler.final_fraction=0.5",), ("trainer.max_epochs=40",)):  # the rate was still high
+        settings = compose(*{"trainer.max_epochs": "trainer.max_epochs=20", **{word.partition("=")[0]: word for word in other}}.values())
+        assert diagnose(history(lower(CUT_SHORT, 0.02), CUT_SHORT), TEN, settings).verdict == "underfitting", other
+    for scheduler in ("onecycle", "step"):
+        settings = compose("trainer.max_epochs=20", f"scheduler={scheduler}")
+        assert diagnose(history(lower(CUT_SHORT, 0.02), CUT_SHORT), TEN, settings).verdict == "still learning"
+
+
+def test_a_curve_that_was_flat_while_the_rate_was_high_is_one_of_underfitting_and_causes_are_named_as_possible(
+    compose: Callable[..., TrainSettings],
+) -> None:
+    told = diagnose(history(lower(TOO_SMALL, 0.02), TOO_SMALL), TEN, compose("trainer.max_epochs=20"))
+    assert told.verdict == "underfitting"
+    assert "44% below that of guessing (2.303)" in told.words and "may go lower, or what is left is noise" in told.words
+
+
+@pytest.mark.parametrize("spec", [TEN, REAL])
+def test_where_validation_stays_at_guessing_nothing_was_learned_whatever_training_does(spec: DataSpec, settings: TrainSettings) -> None:
+    told = diagnose(history(falling(2.3, 0.1), AT_CHANCE), spec, settings, guessing=math.log(10))
+    assert told.verdict == "learned nothing"
+    assert "the training loss fell to 0.1" in told.words and "the inputs say nothing" in told.words
+    assert "model.head.dropout=0.4" in told.remedies
+    flat = diagnose(history(AT_CHANCE, AT_CHANCE), spec, settings, guessing=math.log(10))
+    assert flat.verdict == "learned nothing" and "model.head.dropout=0.4" not in flat.remedies
+
+
+def test_a_training_that_has_yet_to_reach_guessing_and_still_falls_is_told_to_go_on(settings: TrainSettings) -> None:
+    above = np.linspace(5, 2.5, EPOCHS).tolist()
+    assert diagnose(history(above, above), TEN, settings).verdict == "still learning"
+
+
+def test_a_loss_close_to_nothing_is_done_though_it_falls_and_though_training_is_lower(settings: TrainSettings) -> None:
+    val = np.linspace(0.2, 0.05, EPOCHS).tolist()
+    told = diagnose(history([loss / 3 for loss in val], val), TEN, settings)
+    assert told.verdict == "fitting" and not told.remedies and "The gap" not in told.words
+    rising = [0.4, 0.1, 0.03, 0.01, *np.linspace(0.01, 0.02, EPOCHS - 4).tolist()]  # twice the lowest, and nothing beside 2.3
+    assert diagnose(history(falling(0.3, 0.001), rising), TEN, settings).verdict == "fitting"
+
+
+def test_a_loss_that_is_lowest_at_the_end_is_not_said_to_have_stopped(settings: TrainSettings) -> None:
+    val = [1.6, 1.2, 1.05, *np.linspace(1.0, 0.96, EPOCHS - 3).tolist()]
+    told = diagnose(history([loss / 4 for loss in val], val), TEN, settings)
+    assert told.verdict == "memorising" and "lowest at the end (0.96)" in told.words and "no longer" not in str(told)
+
+
+def test_overfitting_is_told_of_forecasts_beside_the_mean(settings: TrainSettings) -> None:
+    val = [0.9, 0.7, 0.6, 0.58, *np.linspace(0.6, 0.95, EPOCHS - 4).tolist()]
+    assert diagnose(history(falling(0.9, 0.1), val), REAL, settings, guessing=1.0).verdict == "overfitting"
+    assert diagnose(history(falling(0.9, 0.1), val), REAL, settings, guessing=0.55).verdict == "learned nothing"
+
+
+def test_of_a_few_noisy_validations_no_fall_is_told(settings: TrainSettings) -> None:
+    noisy = [1.30, 1.22, 1.31, 1.21, 1.29, 1.20]  # the last three fall by 7 % on a line; so did those before, and rose again
+    assert diagnose(history(lower(noisy, 0.02), noisy), TEN, settings).verdict == "underfitting"

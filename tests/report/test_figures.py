@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,6 +13,7 @@ from tests.report.example import comparison
 from rnnlab.report import figures, search_figures
 from rnnlab.report.comparison import Comparison, Group
 from rnnlab.report.figures import differences, label, learning_curves, log_ticks, pareto_front, quality_against, spread, won_by_one
+from rnnlab.report.static_figures import write_pictures
 from rnnlab.report.style import looks
 from rnnlab.tasks import Metric
 
@@ -168,3 +170,15 @@ def test_a_metric_with_a_unit_is_drawn_as_it_is() -> None:
     assert list(point.y) == [0.9433]
     assert figure is not None
     assert figure.layout.yaxis.title.text == "test accuracy (km)"
+
+
+@pytest.mark.parametrize(("sizes", "is_drawn"), [((10_000.0, 10_100.0), False), ((10_000.0, 10_500.0), True)])
+def test_groups_of_one_size_have_no_axis_of_sizes(sizes: tuple[float, float], is_drawn: bool, tmp_path: Path) -> None:
+    found = comparison(False)
+    summaries = {
+        name: replace(summary, num_parameters=sizes[place % 2] if summary.num_parameters else None)
+        for place, (name, summary) in enumerate(found.summaries.items())
+    }
+    alike = replace(found, summaries=summaries)
+    assert (quality_against(alike, "num_parameters") is not None) == is_drawn
+    assert ("quality_against_parameters.png" in write_pictures(alike, tmp_path)) == is_drawn

@@ -348,3 +348,14 @@ def test_forecasts_that_are_alike_rarely_win_though_losses_of_neighbours_are_ali
         found = difference(runs(losses[0], days(120)), runs(losses[1], days(120)), MSE)
         num_wins += found.p is not None and found.p < 0.05
     assert num_wins <= stats.binom.ppf(0.999, 200, 0.05)
+
+
+@pytest.mark.parametrize(("metric", "ends"), [("qlike", (0.0, 5.0)), ("wer", (0.0, 5.0)), ("skill", (-5.0, 1.0)), ("ic", (-1.0, 1.0))])
+def test_no_bound_is_beyond_what_the_metric_can_be(metric: str, ends: tuple[float, float]) -> None:
+    assert Metric.named(metric).within(-5.0, 5.0) == ends
+
+
+def test_the_interval_of_an_error_begins_at_zero() -> None:
+    sample = take(runs([[0.1, 9.0, 0.2], [0.1, 0.1, 0.2]]), Metric("mse", "min", ""))
+    low, high = interval_of(sample, Metric("mse", "min", "")) or (1, 1)
+    assert low == 0 < sample.mean < high

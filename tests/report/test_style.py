@@ -111,3 +111,18 @@ def test_the_best_is_chosen_by_validation_in_the_direction_of_the_metric() -> No
 def test_a_long_name_keeps_its_ends() -> None:
     assert shortened("gru lr=0.003", 12) == "gru lr=0.003"
     assert shortened("gru hidden_size=256 lr=0.003", 12) == "gru hid\N{HORIZONTAL ELLIPSIS}.003"
+
+
+@pytest.mark.parametrize(
+    ("metric", "means", "written"),
+    [
+        ("qlike", (2041.3, 0.2513, 0.2544), ["2041.300", "0.251", "0.254"]),  # one that diverged hides no others
+        ("mse", (0.98, 1.02), ["0.980", "1.020"]),
+        ("skill", (0.5, 0.000012), ["0.5000", "0.0000"]),  # near 0 only the difference matters
+    ],
+)
+def test_one_extreme_group_leaves_the_others_their_digits(metric: str, means: tuple[float, ...], written: list[str]) -> None:
+    names = "abc"[: len(means)]
+    summaries = {name: replace(summary("gru"), mean=mean) for name, mean in zip(names, means, strict=True)}
+    found = replace(of_groups(*names), metric=Metric.named(metric), summaries=summaries)
+    assert [scale_of(found).value(mean) for mean in means] == written

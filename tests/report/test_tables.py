@@ -9,7 +9,7 @@ from rich.console import Console
 from tests.report.example import HOSTILE, comparison
 
 from rnnlab.report.comparison import Comparison, Group
-from rnnlab.report.tables import latex, markdown, print_table, results_frame
+from rnnlab.report.tables import headings, latex, markdown, print_table, results_frame
 
 NASTY = "a|b*c_d`e~$#{}[x](http://x.y)<b>\\&%^ \n1"
 
@@ -63,6 +63,20 @@ def test_the_screen_shows_every_number_then_what_follows() -> None:
         < text.index("Verdicts")
         < text.index("- gru is better than srnn")
     )
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_a_narrow_window_breaks_no_heading_and_no_number(width: int) -> None:
+    found = comparison(False)
+    lines = printed(found, width).splitlines()
+    shown = [heading for heading in headings(found) if heading in ("group", "n") or any(heading.split()[0] in line for line in lines[:5])]
+    words = {word for line in lines[1:12] for word in re.split(r"[\s│┃]+", line)}
+    assert {word for heading in shown for word in heading.split()} <= words
+    assert {"95.10", "[93.1,", "95.5]", "94.33", "0.41"} <= words
+    told = next((line for line in lines if line.startswith("For ")), "For  widen")
+    left = told.removeprefix("For ").partition(" widen")[0].split(", ") if len(told) > 10 else []
+    assert [*shown, *left] == headings(found)
+    assert all(len(line) <= width for line in lines[:6])
 
 
 def test_markup_of_the_screen_stays_text() -> None:

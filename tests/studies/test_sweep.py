@@ -23,7 +23,8 @@ from rnnlab import cli
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError
 from rnnlab.paths import HOME
-from rnnlab.settings import TrainSettings
+from rnnlab.settings import Choices, TrainSettings
+from rnnlab.studies.search import write_tuned
 from rnnlab.studies.sweep import read_axes, study_name
 from rnnlab.tracking.parents import means_of, read_plan
 from rnnlab.tracking.store import Run, connect, find_runs
@@ -479,6 +480,22 @@ def test_joblib_runs_the_jobs_of_a_study(place: Place) -> None:
 
 
 @pytest.mark.slow
+def test_a_search_by_joblib_runs_trials_beside_each_other(place: Place) -> None:
+    line = f"{SEARCH.replace('searching', 'at-once')} optimizer.weight_decay=0.002 hydra/launcher=joblib hydra.launcher.n_jobs=2"
+    dry = place.typed(f"{line} study.dry_run=true")
+    assert "first a search: 2 trials of 1 seed for each of 1 network" in dry.text
+    planned = ["seed=4 study.setting=default", "seed=5 study.setting=default", "seed=4 study.setting=tuned", "seed=5 study.setting=tuned"]
+    assert shown(dry) == planned and "4 jobs by hydra/launcher=joblib" in dry.text and not dry.new
+    said = place.typed(line)
+    assert said.code == 0, said.text
+    first, second = (run.info for run in said.new if "trial" in run.data.tags)
+    assert first.start_time < second.end_time and second.start_time < first.end_time
+    assert "best of 2 trials" in said.text
+    run = [job["words"] for job in place.plan(said.parent)["jobs"]]
+    assert len(run) == len(planned)
+
+
+@pytest.mark.slow
 def test_of_two_processes_that_start_the_same_study_at_once_each_job_is_run_by_one(root: Path, tmp_path: Path) -> None:
     alone = Place(tmp_path, root / "data")
     line = "-m model=gru,baseline seed=0,1"
@@ -592,6 +609,26 @@ def test_a_study_without_a_name_is_called_by_what_it_sweeps() -> None:
     assert name(None, {"model": ["gru"], "model.recurrence.hidden_size": ["3"]}) == "sweep-model-hidden_size"
     assert name(None, {"cell@decoder_cell": ["gru"]}) == "sweep-cell_decoder_cell"
     assert name("mine", {"model": ["gru"]}) == "mine"
+    assert name(None, {}) == "sweep"
     for wrong in ("../x", "Mine", "a b", "a/b", "."):
         with pytest.raises(ConfigError, match=r"^study.name='.*' is not allowed: small letters, digits, - and _ only$"):
             name(wrong, {})
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("imdb", "gru_text"),
+        (None, "gru_text"),
+        ("sst2", "gru_sst2"),
+        ("sample", "gru_text-sample"),
+        ("/tmp/my reviews.csv", "gru_text-my_reviews"),
+    ],
+)
+def test_a_setting_that_was_found_is_written_for_the_source_it_was_found_on(source: str | None, name: str, tmp_path: Path) -> None:
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/text.yaml").write_text("source: imdb\n", encoding="utf-8")
+    file = write_tuned(tmp_path, Choices({"model": "gru", "data": "text"}), {"optimizer.lr": 0.01}, "Best of 2 trials.", source)
+    assert file == tmp_path / "tuned" / f"{name}.yaml"
+    assert file.read_text(encoding="utf-8") == "# @package _global_\n# Best of 2 trials.\noptimizer:\n  lr: 0.01\n"

@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from rnnlab.contracts import SPECIALS, DataSpec
 from rnnlab.tasks import Regularisation, make_task, text_metrics
-from rnnlab.tasks.table_metrics import direction, information, of_classes, of_forecasts, of_texts, resampled_sums
+from rnnlab.tasks.table_metrics import direction, information, of_classes, of_forecasts, of_sets, of_texts, resampled_sums
 
 NONE = Regularisation(0.0, "none", 0.0)
 
@@ -249,3 +249,93 @@ def test_a_task_of_summaries_is_measured_by_its_table() -> None:
     found = make_task(spec, NONE).table_metrics(table)
     assert set(found) == {"sacrebleu_low", "sacrebleu_high", "rougeL_low", "rougeL_high"}
     assert 0 <= found["rougeL_low"] < text_metrics.rouge(said, right)["rougeL"] < found["rougeL_high"] <= 1
+
+
+# Units that may leak
+
+
+def by_scipy(right: list[float], answers: list[float]) -> tuple[float, float]:
+    """Return the percentile interval of sums of right answers over answers, by resampling units, from SciPy."""
+    found = bootstrap(
+        (np.array(right), np.array(answers)),
+        lambda top, bottom, axis: top.sum(axis) / bottom.sum(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=9999,
+        rng=np.random.default_rng(3),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def alike(num_units: int = 40, largest: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """Return units of unequal size, and answers that are nearly all right or nearly all wrong within one."""
+    random = np.random.default_rng(5)
+    sizes = random.integers(1, largest, num_units)
+    chance = np.repeat(np.where(random.random(num_units) < 0.6, 0.95, 0.1), sizes)
+    return np.repeat(np.arange(num_units), sizes), random.random(len(chance)) < chance
+
+
+def summed(units: np.ndarray, values: np.ndarray) -> list[float]:
+    return [float(values[units == unit].sum()) for unit in range(units.max() + 1)]
+
+
+def test_the_interval_of_direction_draws_whole_dates() -> None:
+    units, is_right = alike()
+    days = pd.date_range("2024-01-01", periods=units.max() + 1, freq="D")
+    table = forecasts(np.where(is_right, 1.0, -1.0).tolist(), [1.0] * len(units), [0.0] * len(units)).assign(
+        date=days[units], group=[f"ticker {place % 7}" for place in range(len(units))]
+    )
+    shuffled = table.sample(frac=1, random_state=1).reset_index(drop=True)
+    found = of_forecasts(shuffled, "x", False, ())
+    low, high = by_scipy(summed(units, is_right), summed(units, np.ones(len(units))))
+    assert (found["direction_low"], found["direction_high"]) == pytest.approx((low, high), abs=0.02)
+    narrow = proportion_confint(is_right.sum(), len(is_right), method="wilson")
+    assert high - low > 2.5 * (narrow[1] - narrow[0])  # what examples alone would say
+    assert found == of_forecasts(shuffled, "x", False, ())
+
+
+def test_the_interval_of_accuracy_draws_whole_speakers_and_those_unknown_are_units_of_their_own() -> None:
+    units, is_right = alike()
+    names = [f"speaker {unit}" if unit else "" for unit in units]  # of the first unit nobody knows who spoke
+    table = classes("a" * len(units), "".join("a" if right else "b" for right in is_right), [0.9] * len(units))
+    found = of_classes(table.assign(group=names, example_id=[str(place) for place in range(len(units))]), ("a", "b"))
+    first, answers = units == 0, np.ones(len(units))
+    low, high = by_scipy([*is_right[first].astype(float), *summed(units, is_right)[1:]], [*answers[first], *summed(units, answers)[1:]])
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((low, high), abs=0.02)
+
+
+def test_where_each_example_is_a_unit_the_interval_is_wilsons_still() -> None:
+    table = classes("aaaaa", "aabab", [0.9] * 5).assign(group=list("vwxyz"))
+    found = of_classes(table, ("a", "b"))
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx(proportion_confint(3, 5, method="wilson"))
+
+
+def test_where_all_are_right_a_unit_counts_for_an_answer_and_one_unit_has_no_interval() -> None:
+    table = classes("a" * 12, "a" * 12, [0.9] * 12).assign(group=list("xxxxyyyyzzzz"))
+    found = of_classes(table, ("a", "b"))
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx(proportion_confint(3, 3, method="wilson"))
+    assert set(of_classes(table.assign(group="x"), ("a", "b"))) == {"ece"}
+
+
+def test_the_intervals_of_texts_and_of_sets_draw_units_too() -> None:
+    units, _ = alike()
+    random = np.random.default_rng(6)
+    rate = np.repeat(random.uniform(0, 0.6, units.max() + 1), np.bincount(units))
+    words = random.integers(1, 30, len(units))
+    errors = random.binomial(words, rate)
+    table = pd.DataFrame({"word_errors": errors, "num_words": words, "char_errors": errors, "num_chars": words, "group": units})
+    found = of_texts(table, "transcribe", "en")
+    expected = by_scipy(summed(units, errors), summed(units, words))
+    assert (found["wer_low"], found["wer_high"]) == pytest.approx(expected, abs=0.01)
+    assert "wer_low" not in of_texts(table.assign(group="one"), "transcribe", "en")
+    sets = of_sets(pd.DataFrame({"nll": errors / words, "num_targets": words, "group": units}))
+    assert (sets["nll_low"], sets["nll_high"]) == pytest.approx(expected, abs=0.01)
+
+
+def test_units_that_happen_to_be_alike_make_no_interval_narrower_than_that_of_examples() -> None:
+    table = classes("ab" * 20, "a" * 40, [0.9] * 40).assign(group=[place // 10 for place in range(40)])  # each speaker has 5 of 10 right
+    found = of_classes(table, ("a", "b"))
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx(proportion_confint(20, 40, method="wilson"))
+    errors = pd.DataFrame({"word_errors": [0, 2] * 20, "num_words": 4, "char_errors": 0, "num_chars": 9, "group": np.arange(40) // 10})
+    alone = of_texts(errors.drop(columns="group"), "transcribe", "en")
+    assert of_texts(errors, "transcribe", "en") == alone and alone["wer_low"] < 0.25 < alone["wer_high"]

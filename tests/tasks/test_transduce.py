@@ -156,3 +156,13 @@ def test_the_signature_of_a_table_names_how_many_references_it_has() -> None:
     assert task_of("translate").signature(np.array([2, 2]))["sacrebleu"].startswith("nrefs:2|")
     assert task_of("translate").signature(np.array([1, 2]))["chrf"].startswith("nrefs:var|")
     assert task_of("transcribe").signature(np.array([1])) == {}
+
+
+def test_of_answers_that_read_the_same_the_best_alone_is_kept() -> None:
+    spec = DataSpec("toy", "features", 4, "tokens", 7, (*SPECIALS, "▁a", "b", "▁ab"), goal="transcribe", joined="pieces")
+    task = make_task(spec, NONE)
+    apart, whole, b = [4, 5], [6], [5]  # both are written "ab"
+    table = pd.DataFrame(task.columns(decoded([apart, whole, b], [b]), batch_of(("a",), ("b",), is_training=True)))
+    assert table[["prediction", "prediction_2"]].to_numpy().tolist() == [["ab", "b"], ["b", ""]]
+    np.testing.assert_array_equal(table[["score", "score_2"]], [[-1, -3], [-1, np.nan]])
+    assert "prediction_3" not in table and table["num_tokens"].tolist() == [2, 1]

@@ -341,6 +341,7 @@ def test_a_worker_launches_nothing_and_a_baseline_stays_in_one_process(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("trainer.accelerator=tpu", r"trainer.accelerator=tpu is not allowed. Allowed: auto, cpu, gpu, cuda, mps"),
         ("trainer=ddp trainer.devices=0", r"trainer.devices=0 is not allowed: a whole number from 1"),
         ("trainer.devices=auto", r"trainer.devices=auto is not allowed"),
         ("trainer.devices=2", r"trainer.devices=2 needs trainer=ddp"),
@@ -370,3 +371,18 @@ def test_one_process_of_several_hosts_with_other_data_ends_all(monkeypatch: pyte
     monkeypatch.setattr(dist, "all_gather_object", gathered)
     with pytest.raises(ValueError, match=r"process 1 has other data than process 0 \(test_hash b and a\)"):
         distributed.refuse_different(Data())  # type: ignore[arg-type]  # a stand-in
+
+
+@pytest.mark.parametrize(
+    ("given", "has_cuda", "is_there"), [("gpu", False, False), ("cuda", False, False), ("gpu", True, True), ("auto", False, True)]
+)
+def test_an_accelerator_that_this_machine_lacks_is_refused_with_what_to_set(
+    given: str, has_cuda: bool, is_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    if is_there:
+        distributed.refuse_missing(given)
+        return
+    with pytest.raises(ConfigError, match=rf"^trainer.accelerator={given}: this machine has none .*; set cpu or auto$"):
+        distributed.refuse_missing(given)

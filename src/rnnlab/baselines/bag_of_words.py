@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from rnnlab.baselines.base import Arrays, Method, classes
-from rnnlab.baselines.linear import NEVER, every_class
+from rnnlab.baselines.linear import NEVER, every_class, fitted
 from rnnlab.contracts import Batch, InputKind, TargetKind
 
 INVERSE_STRENGTHS = (1.0, 4.0, 16.0, 64.0)
@@ -91,7 +91,7 @@ class TfIdf(Bag):
         inputs, val_inputs = transformer.transform(counts), transformer.transform(self.counts(val, columns))
         best: tuple[float, float, LogisticRegression] | None = None
         for strength in INVERSE_STRENGTHS:
-            found = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(inputs, classes(train))
+            found = fitted(LogisticRegression(C=strength, max_iter=300, tol=1e-3), inputs, classes(train))
             accuracy = float(found.score(val_inputs, classes(val)))
             if best is None or accuracy > best[0]:
                 best = (accuracy, strength, found)
@@ -152,7 +152,7 @@ def _machine(present: csr_matrix, is_class: np.ndarray, strength: float) -> tupl
     inside = 1 + np.asarray(present[is_class].sum(0)).ravel()
     outside = 1 + np.asarray(present[~is_class].sum(0)).ravel()
     ratio = np.log((inside / inside.sum()) / (outside / outside.sum()))
-    machine = LinearSVC(C=strength, max_iter=2000, random_state=0).fit(present @ diags(ratio), is_class)
+    machine = fitted(LinearSVC(C=strength, max_iter=2000, random_state=0), present @ diags(ratio), is_class)
     weights = machine.coef_[0]
     mixed = (1 - INTERPOLATION) * np.abs(weights).mean() + INTERPOLATION * weights
     return (mixed * ratio).astype(np.float32), float(machine.intercept_[0])

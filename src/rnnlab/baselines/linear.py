@@ -1,11 +1,15 @@
 """Linear methods on numbers: ridge or logistic regression on the whole window, HAR, and logistic regression on pooled features."""
 
+import warnings
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import statsmodels.api
+from scipy.sparse import csr_matrix
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.svm import LinearSVC
 
 from rnnlab.baselines.base import Arrays, Method, classes, standardised_targets
 from rnnlab.contracts import Batch, InputKind, TargetKind
@@ -15,6 +19,8 @@ INVERSE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 HAR_DAYS = (1, 5, 22)
 NEVER = -1e4
 """Log-odds of a class that training lacks."""
+
+Machine = TypeVar("Machine", LogisticRegression, LinearSVC)
 
 
 class Window(Method):
@@ -116,13 +122,26 @@ def logistic(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, va
     """Fit logistic regression, the penalty chosen by accuracy on validation; weights for every class, of two the first zero."""
     best: tuple[float, float, LogisticRegression] | None = None
     for strength in INVERSE_STRENGTHS:
-        found = LogisticRegression(C=strength, max_iter=2000).fit(inputs, targets)
+        found = fitted(LogisticRegression(C=strength, max_iter=2000), inputs, targets)
         accuracy = float(found.score(val_inputs, val_targets))
         if best is None or accuracy > best[0]:
             best = (accuracy, strength, found)
     assert best is not None
     weights, intercept = every_class(best[2], num_classes)
     return {"weights": weights, "intercept": intercept, "inverse_strength": np.array([best[1]])}
+
+
+def fitted(machine: Machine, inputs: np.ndarray | csr_matrix, targets: np.ndarray) -> Machine:
+    """Fit a classifier and return it; where it stops before it has converged, warn in one sentence."""
+    with warnings.catch_warnings(record=True) as caught:
+        machine.fit(inputs, targets)
+    for each in caught:
+        if not issubclass(each.category, ConvergenceWarning):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if any(issubclass(each.category, ConvergenceWarning) for each in caught):
+        name, strength, most = type(machine).__name__, machine.C, machine.max_iter
+        warnings.warn(f"{name} with C={strength:g} stopped after {most} iterations, before it had converged", stacklevel=2)
+    return machine
 
 
 def every_class(found: LogisticRegression, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

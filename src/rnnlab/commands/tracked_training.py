@@ -33,7 +33,7 @@ from rnnlab.training.fitting import evaluate_both, fit, make_model
 from rnnlab.training.identity import identity
 from rnnlab.training.launching import is_leader, is_worker
 from rnnlab.training.process import quieten, tune_process
-from rnnlab.training.recipes import Recipes, check, experiment_of, find_data
+from rnnlab.training.recipes import Recipes, check, experiment_of, find_data, say_recipe
 from rnnlab.training.recording import record, run_name
 from rnnlab.training.trainer import chosen_by
 
@@ -56,10 +56,13 @@ def train_here(settings: TrainSettings) -> float | None:
             asked = settings
             settings = distributed.from_leader(lambda: resumed(asked))
         recipes = check(settings)
+        distributed.refuse_missing(settings.trainer.accelerator)
         if settings.is_baseline and not is_leader():
             return None
         client = distributed.leaders(lambda: connect(settings.tracking.uri, settings.paths.root))
         tune_process(settings.trainer.num_threads)
+        if is_leader() and not settings.study.job.parent and not settings.run.resume:
+            say_recipe(settings)
         data = distributed.one_first(lambda: find_data(settings))
         distributed.refuse_different(data)
         job = identity(settings, data.hashes["source_hash"])

@@ -45,6 +45,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     """The folder of the bundled sample, below `paths.samples`."""
     sample_settings: ClassVar[Mapping[str, str | None]] = {}
     """Keys that the bundled sample needs whatever was asked of the named source it stands in for."""
+    has_unordered_targets: ClassVar[bool] = False
+    """Whether targets are sequences that don't come in the order of the inputs, as those of translation don't."""
     rank, num_processes = 0, 1
     """Which part of each training batch this process takes."""
 

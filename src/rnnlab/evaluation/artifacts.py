@@ -24,6 +24,7 @@ from rnnlab.insight.attribution import refusal
 from rnnlab.insight.continuation import draw_continuation
 from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explanations import explain_examples
+from rnnlab.insight.guessing import loss_of_guessing
 from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE, as_typed, file_name, in_markup
@@ -70,7 +71,7 @@ def write_artifacts(
     if settings.callbacks.insight is not None and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
     is_solved = found["val"].numbers.get("solved") == 1
-    diagnosis = _diagnosed(tracker, model, settings, folder, is_solved=is_solved) if isinstance(model, Network) else None
+    diagnosis = _diagnosed(tracker, model, data, settings, folder, is_solved=is_solved) if isinstance(model, Network) else None
     if isinstance(model.task, Transduce):
         signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
@@ -89,10 +90,13 @@ def write_artifacts(
     return diagnosis
 
 
-def _diagnosed(tracker: Tracker, model: Network, settings: TrainSettings, folder: Path, *, is_solved: bool) -> Diagnosis:
+def _diagnosed(
+    tracker: Tracker, model: Network, data: SequenceDataModule, settings: TrainSettings, folder: Path, *, is_solved: bool
+) -> Diagnosis:
     """Say from the logged curves how the training went; the verdict is a tag, the words are an artifact."""
     curves = {name: tracker.history(name) for name in ("train/loss", "val/loss")}
-    diagnosis = diagnose(curves, model.spec, settings, is_solved=is_solved)
+    guessing = loss_of_guessing(model.task, data.plain_dataloader("val"))
+    diagnosis = diagnose(curves, model.spec, settings, guessing=guessing, is_solved=is_solved)
     tracker.set_tags({"diagnosis": diagnosis.verdict})
     (folder / "diagnosis.txt").write_text(f"{diagnosis}\n", encoding="utf-8")
     return diagnosis
@@ -299,10 +303,20 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
         return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {escape(asked)}".rstrip()
     best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])
     theirs, ours = best.data.metrics[f"test/{key}"], test[key]
-    beside = (compared.shown(ours), compared.shown(theirs)) if compared.is_fraction else written(ours, theirs)
-    numbers = "{} {} against {} of {} ({})".format(key, *beside, best.info.run_name, best.info.run_id[:8])
+    first, second = (compared.shown(ours), compared.shown(theirs)) if compared.is_fraction else written(ours, theirs)
+    numbers = f"{key} {first} against {second} of {best.info.run_name} ({best.info.run_id[:8]})"
     if not isinstance(model, Network):
         return f"best other baseline: {numbers}"
-    if sign * (ours - theirs) > 0:
-        return f"better than the best tracked baseline: {numbers}"
-    return f"[bold yellow]did not beat the best tracked baseline:[/] {numbers}"
+    return f"{_standing(compared, ours, theirs, (first, second), interval_of(key, test))} {numbers}"
+
+
+def _standing(compared: Metric, ours: float, theirs: float, shown: tuple[str, str], interval: tuple[float, float] | None) -> str:
+    """Say how a result stands to the best tracked baseline's: beyond the result's own interval or within it, where it has one."""
+    baseline = "the best tracked baseline"
+    if shown[0] == shown[1]:
+        return f"equal to {baseline}:"
+    is_better = (ours > theirs) == (compared.direction == "max")
+    if interval is not None and interval[0] <= theirs <= interval[1]:
+        words = ("above", "below") if compared.direction == "max" else ("better than", "worse than")
+        return f"{words[0] if is_better else words[1]} {baseline}, within noise:"
+    return f"better than {baseline}:" if is_better else f"[bold yellow]did not beat {baseline}:[/]"

@@ -7,10 +7,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import binomtest
 
 from rnnlab.insight.diagnosis import Points
-from rnnlab.tasks.table_metrics import resampled_sums
+from rnnlab.tasks.table_metrics import interval_of_fraction, resampled_sums, unit_codes
 from rnnlab.tasks.text_metrics import row_sums
 
 matplotlib.use("Agg")
@@ -82,14 +81,13 @@ def reliability(table: pd.DataFrame, file: Path, num_bins: int = 15) -> None:
 
 
 def accuracy_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
-    """Draw accuracy in groups, of about equal size, of examples of like `num_steps`, with 95 % intervals (Wilson)."""
+    """Draw accuracy in groups, of about equal size, of examples of like `num_steps`, with 95 % intervals (see `interval_of_fraction`)."""
     groups = pd.qcut(table["num_steps"], num_bins, duplicates="drop")
-    right = (table["target"] == table["prediction"]).groupby(groups, observed=True)
-    num_right, counts = right.sum(), right.size()
-    fractions = num_right / counts
-    intervals = [binomtest(int(k), int(n)).proportion_ci(method="wilson") for k, n in zip(num_right, counts, strict=True)]
-    below = [fraction - interval.low for fraction, interval in zip(fractions, intervals, strict=True)]
-    above = [interval.high - fraction for fraction, interval in zip(fractions, intervals, strict=True)]
+    answers = pd.DataFrame({"is_right": table["target"] == table["prediction"], "code": unit_codes(table)}).groupby(groups, observed=True)
+    fractions, counts = answers["is_right"].mean(), answers.size()
+    intervals = [interval_of_fraction(part["is_right"].to_numpy(), part["code"].to_numpy()) for _, part in answers]
+    ends_G2 = np.array([interval or (fraction, fraction) for interval, fraction in zip(intervals, fractions, strict=True)])
+    below, above = fractions.to_numpy() - ends_G2[:, 0], ends_G2[:, 1] - fractions.to_numpy()
     ends = [(int(np.floor(i.left)) + 1, int(i.right)) for i in fractions.index]
     names = [str(high) if low == high else f"{low}-{high}" for low, high in ends]
     figure = Figure(figsize=(6, 3.2), layout="constrained")
@@ -101,7 +99,7 @@ def accuracy_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> No
 
 
 def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
-    """Draw error rate or score in groups of examples of like `num_steps`, with 95 % intervals (bootstrap over examples).
+    """Draw error rate or score in groups of examples of like `num_steps`, with 95 % intervals (bootstrap over units).
 
     Raises:
         ValueError: where the table has nothing that `row_sums` reads.
@@ -109,7 +107,8 @@ def score_by_length(table: pd.DataFrame, file: Path, num_bins: int = 8) -> None:
     values, score, _ = row_sums(table)
     groups = _by_length(table["num_steps"].to_numpy(), num_bins)
     names = [f"{name}\n{int(is_in_N.sum())}" for name, is_in_N in groups.items()]
-    found = np.array([_with_interval(values[is_in_N]) for is_in_N in groups.values()])
+    codes = unit_codes(table)
+    found = np.array([_with_interval(values[is_in_N], codes[is_in_N]) for is_in_N in groups.values()])
     means, around = found[:, 0], np.maximum((found[:, 1:] - found[:, :1]) * (-1, 1), 0)
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -132,8 +131,8 @@ def _by_length(num_steps: np.ndarray, num_bins: int) -> dict[str, np.ndarray]:
     return groups
 
 
-def _with_interval(sums: np.ndarray) -> tuple[float, float, float]:
-    resampled = resampled_sums(sums, NUM_RESAMPLES)
+def _with_interval(sums: np.ndarray, codes: np.ndarray) -> tuple[float, float, float]:
+    resampled = resampled_sums(sums, codes, NUM_RESAMPLES)
     total = sums.sum(0)
     low, high = np.quantile(resampled[:, 0] / np.maximum(resampled[:, 1], 1), [0.025, 0.975])
     return float(total[0] / max(total[1], 1)), float(low), float(high)

@@ -298,13 +298,18 @@ class RecurrentModule(SequenceModule, ABC):
         super().__init__(spec, make_layer, frontend, head, regularisation, decoding, loss)
 
 
+def unordered_targets(name: str) -> str:
+    """Say why CTC cannot train on these data, and what can."""
+    return (
+        f"data={name} has targets that don't come in the order of the inputs: CTC, by which all networks but seq2seq give sequences, "
+        "cannot train them; choose model=seq2seq"
+    )
+
+
 def _refuse_without_ctc(spec: DataSpec, regularisation: Regularisation) -> None:
     """Raise ValueError where CTC cannot train such targets, or not so."""
     if not spec.is_monotonic:
-        raise ValueError(
-            f"data={spec.name} has targets that don't come in the order of the inputs: CTC, by which all networks but seq2seq give "
-            "sequences, cannot train them; choose model=seq2seq"
-        )
+        raise ValueError(unordered_targets(spec.name))
     if regularisation.label_smoothing:
         raise ValueError("model.regularisation.label_smoothing means nothing to CTC: leave it out, or choose model=seq2seq")
 

@@ -20,6 +20,7 @@ from rnnlab.report.style import Look, Scale, count, duration, in_unit, looks, p_
 GREY = "#8A8A8A"  # reads on light and on dark
 SHOWN = "#0072B2"
 LONGEST_LABEL = 22
+ALIKE = 0.02  # of a cost
 MOST_THIN_POINTS = 2000  # of all runs of a group
 COSTS = {"num_parameters": "parameters", "seconds": "training time (s)"}
 
@@ -107,11 +108,14 @@ def _add_curves(figure: go.Figure, name: str, found: Curves, look: Look, factor:
 
 
 def quality_against(comparison: Comparison, cost: Literal["num_parameters", "seconds"]) -> go.Figure | None:
-    """Draw each group's metric on test against what it costs, and the Pareto front; a group without a cost above 0 is a level line."""
+    """Draw each group's metric on test against what it costs, and the Pareto front; a group without a cost above 0 is a level line.
+
+    There is none where all groups cost the same, as networks of one budget have as many parameters: an axis without a difference.
+    """
     scale, styles = scale_of(comparison), looks(comparison)
     known = {g.name: (getattr(comparison.summaries[g.name], cost) or 0.0, comparison.summaries[g.name]) for g in comparison.groups}
     placed = {name: (x, summary) for name, (x, summary) in known.items() if x > 0}
-    if not placed:
+    if not placed or cost_alike([x for x, _ in placed.values()]):
         return None
     figure = blank(380 + 8 * len(known))
     front = pareto_front({name: (x, summary.mean) for name, (x, summary) in placed.items()}, comparison.metric.direction == "max")
@@ -145,6 +149,11 @@ def compact(value: float) -> str:
         if value >= size:
             return f"{value / size:g}{letter}"
     return f"{value:g}"
+
+
+def cost_alike(costs: list[float]) -> bool:
+    """Say whether several groups cost the same, up to what a budget leaves to each."""
+    return len(costs) > 1 and max(costs) <= (1 + ALIKE) * min(costs)
 
 
 def pareto_front(points: dict[str, tuple[float, float]], is_max: bool) -> list[str]:

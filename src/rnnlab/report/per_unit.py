@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.report.comparison import UnitSums
-from rnnlab.tasks.table_metrics import forecast_change
+from rnnlab.tasks.table_metrics import forecast_change, units_of
 from rnnlab.tasks.text_metrics import MAX_NGRAM, UNITS, bleu_of, bleu_statistics
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -93,7 +93,7 @@ def unit_sums(table: pd.DataFrame, metric: str, language: str = "") -> UnitSums:
         ValueError: where this metric cannot be taken apart; names those that can.
     """
     decomposition, asked = _asked(table, metric, language)
-    units, number_N = np.unique(_units(table), return_inverse=True)
+    units, number_N = np.unique(units_of(table), return_inverse=True)
     parts_NK = decomposition.parts(asked)
     sums_UK = np.zeros((len(units), parts_NK.shape[1]))
     np.add.at(sums_UK, number_N, parts_NK)
@@ -170,13 +170,6 @@ def _horizon(names: tuple[str, ...]) -> int:
     """Return how many steps the farthest of these targets lies ahead, by the number in its name (`return_5d`); 1 if none has one."""
     found = [re.search(r"_(\d+)d?$", name) for name in names]
     return max((int(match[1]) for match in found if match), default=1)
-
-
-def _units(table: pd.DataFrame) -> np.ndarray:
-    if "date" in table:
-        return pd.to_datetime(table["date"]).to_numpy("datetime64[us]")
-    groups, ids = (table[column].astype(str).to_numpy(str) for column in ("group", "example_id"))
-    return np.where(groups == "", ids, groups)
 
 
 # What each example adds -----------------------------------------------------------------------------------------------------------

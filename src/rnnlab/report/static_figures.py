@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from rnnlab.report.comparison import Comparison
 from rnnlab.report.curves import curves
-from rnnlab.report.figures import GREY, LONGEST_LABEL, SHOWN, compact, log_ticks, pareto_front
+from rnnlab.report.figures import GREY, LONGEST_LABEL, SHOWN, compact, cost_alike, log_ticks, pareto_front
 from rnnlab.report.ranks import Ranking
 from rnnlab.report.style import Look, in_unit, looks, scale_of, shortened, wish
 
@@ -77,7 +77,7 @@ def _differences(comparison: Comparison) -> Figure | None:
 def _quality_against_parameters(comparison: Comparison) -> Figure | None:
     scale, styles = scale_of(comparison), looks(comparison)
     placed = {name: s for name, s in comparison.summaries.items() if s.num_parameters}
-    if not placed:
+    if not placed or cost_alike([s.num_parameters or 0.0 for s in placed.values()]):
         return None
     figure = Figure(figsize=(7.2, 4), layout="constrained")
     axes = figure.subplots()

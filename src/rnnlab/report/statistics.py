@@ -134,10 +134,7 @@ def interval_of(sample: Sample, metric: Metric) -> tuple[float, float] | None:
         found = stats.binomtest(round(sample.mean * num_units), num_units).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
     margin = float(stdtrit(spread.freedom, (1 + LEVEL) / 2)) * sqrt(spread.variance)
-    low, high = sample.mean - margin, sample.mean + margin
-    if not metric.is_fraction:
-        return low, high
-    return max(low, 0.0), min(high, 1.0) if metric.direction == "max" else high  # an error rate may be above 1
+    return metric.within(sample.mean - margin, sample.mean + margin)
 
 
 def difference(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rnnlab.report.comparison import Comparison, Summary
 from rnnlab.tasks import Metric
+from rnnlab.tasks.metrics import entry_of
 
 # Okabe & Ito (2008), "Color Universal Design", without black and yellow, which vanish on a dark or a light page.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -97,12 +98,18 @@ class Scale:
 
 
 def scale_of(comparison: Comparison) -> Scale:
-    """Return how a comparison's metric is written: fractions in percent with two decimals, others with four digits of the largest mean."""
+    """Return how a comparison's metric is written: fractions in percent with two decimals, others with four digits of the largest mean.
+
+    Where the smallest would then have fewer than three, it has three: one group that failed hides no others. Of metrics like a skill, whose
+    size is one, only the largest counts: near 0 the difference matters.
+    """
     metric = comparison.metric
     if metric.is_fraction:
         return Scale(metric.factor, 2, "%", "points")
-    largest = max((abs(summary.mean) for summary in comparison.summaries.values() if math.isfinite(summary.mean)), default=0.0)
-    places = 3 - math.floor(math.log10(largest)) if largest else 3
+    sizes = [abs(summary.mean) for summary in comparison.summaries.values() if math.isfinite(summary.mean) and summary.mean] or [1.0]
+    places = 3 - math.floor(math.log10(max(sizes)))
+    if not entry_of(metric.name).is_of_size_one:
+        places = max(places, 2 - math.floor(math.log10(min(sizes))))
     return Scale(1.0, min(max(places, 0), 9), metric.unit, metric.unit)
 
 

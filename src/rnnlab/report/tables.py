@@ -12,6 +12,8 @@ from rnnlab.report.comparison import Comparison, Group, RunResult, Verdict
 from rnnlab.report.style import NO_NUMBER, best_by_validation, count, duration, in_unit, num_runs, p_value, scale_of, wish
 
 NUM_LATEX_COLUMNS = 7  # what fits across a page
+NUM_NEEDED, LEAST_NAME, GUTTER = 5, 8, 3
+"""Columns that are always printed, the narrowest name of a group, and the room between columns."""
 VERDICT_HEADINGS = ("compared", "gain", "95 % interval", "p", "p corrected", "effect size", "seeds", "difference")
 
 
@@ -110,21 +112,42 @@ def legend(comparison: Comparison) -> str:
 
 
 def print_table(comparison: Comparison, console: Console) -> None:
-    """Print the table of groups, then what may be concluded; markup in names stays text."""
+    """Print the table of groups, then what may be concluded; markup in names stays text.
+
+    Columns of costs that a narrow window has no room for are left out: no word or number is broken but a group's long name.
+    """
     table = Table(title=Text(title(comparison)), title_justify="left", show_edge=False, pad_edge=False)
-    best = best_by_validation(comparison)
-    for place, heading in enumerate(headings(comparison)):
-        table.add_column(Text(heading), justify="right" if place else "left", overflow="fold")
-    for group in comparison.groups:
+    best, names, rows = best_by_validation(comparison), headings(comparison), [row(comparison, group) for group in comparison.groups]
+    widths = _widths(names, rows, console.width)
+    for place, (heading, width) in enumerate(zip(names, widths, strict=False)):
+        table.add_column(Text(heading), justify="right" if place else "left", overflow="fold", width=width)
+    for group, cells in zip(comparison.groups, rows, strict=True):
         style = "bold" if group.name == best else "dim" if group.is_baseline else ""
-        table.add_row(*(Text(cell, style) for cell in row(comparison, group)))
+        table.add_row(*(Text(cell, style) for cell in cells[: len(widths)]))
     console.print(table)
+    if left := names[len(widths) :]:
+        console.print(Text(f"For {', '.join(left)} widen the window, or see the report.", "dim"), soft_wrap=True)
     console.print(Text(legend(comparison), "dim"), soft_wrap=True)
     for heading, sentences in (("Conclusions", comparison.conclusions), ("Verdicts", [v.sentence for v in comparison.verdicts])):
         if sentences:
             console.print(Text(f"\n{heading}", "bold"))
         for sentence in sentences:
             console.print(Text(f"- {sentence}"), soft_wrap=True)
+
+
+def _widths(names: list[str], rows: list[list[str]], most: int) -> list[int]:
+    """Return the widths of the columns that fit into a window: first headings are wrapped, then the group's name, then costs left out."""
+    cells = [max(len(cells[place]) for cells in rows) if rows else 0 for place in range(len(names))]
+    widths = [max(cell, len(name)) for cell, name in zip(cells, names, strict=True)]
+    if _total(widths) > most:
+        widths = [max(cell, *map(len, name.split())) for cell, name in zip(cells, names, strict=True)]
+    widths[0] = max(min(widths[0], LEAST_NAME), widths[0] - max(_total(widths) - most, 0))
+    num_shown = max((num for num in range(len(names) + 1) if _total(widths[:num]) <= most), default=0)
+    return widths[: max(num_shown, NUM_NEEDED)]
+
+
+def _total(widths: list[int]) -> int:
+    return sum(widths) + GUTTER * (len(widths) - 1)
 
 
 def title(comparison: Comparison) -> str:

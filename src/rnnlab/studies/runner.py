@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from collections.abc import Sequence
 
 from hydra.core.plugins import Plugins
@@ -11,7 +12,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from rnnlab.cli import FLAGS, as_composed, quoted
+from rnnlab.cli import FLAGS, as_composed, own_recipe, quoted
 from rnnlab.config import ConfigError, flatten
 from rnnlab.contracts import DataSpec
 from rnnlab.settings import TrainSettings, TrialId
@@ -19,7 +20,7 @@ from rnnlab.studies.jobs import Job, State, counted, state_of
 from rnnlab.tracking.parents import REPEATED, Parent
 from rnnlab.tracking.store import Client, find_runs
 from rnnlab.training.identity import identity
-from rnnlab.training.recipes import check, find_data
+from rnnlab.training.recipes import check, find_data, say_recipe
 
 NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
 
@@ -38,13 +39,16 @@ class Runner:
         self.axes, self.fixed = axes, list(fixed)
         self.launcher = str(config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         self.known: dict[str, tuple[str, DataSpec]] = {}
+        self.recipes: set[str | None] = set()
 
     def compose(self, words: list[str], fixed: list[str] | None = None) -> TrainSettings:
         """Compose the configuration of a job; `fixed` are the words before its own, by default those of all jobs."""
+        load = self.context.config_loader.load_sweep_config
         try:
-            composed = self.context.config_loader.load_sweep_config(
-                self.hydra_config, [FLAGS.get(word, word) for word in (*(self.fixed if fixed is None else fixed), *words)]
-            )
+            given = [FLAGS.get(word, word) for word in (*(self.fixed if fixed is None else fixed), *words)]
+            composed = load(self.hydra_config, given)
+            if own := own_recipe(composed, given):
+                composed = load(self.hydra_config, [*given, *own])
         except HydraException as error:
             raise ConfigError(" ".join(str(error).split())) from None
         return TrainSettings.of(as_composed(composed, composed.hydra.runtime.choices, list(composed.hydra.overrides.task)))
@@ -71,7 +75,14 @@ class Runner:
         if extra := [word for word in settings.study.where_known if word.partition("=")[0] in known]:
             settings, kept = self.compose([*kept, *extra], fixed), [*kept, *extra]
         check(settings)
-        return Job((*fixed, *kept), settings, identity(settings, self._data(settings)[0]))
+        own, recipe = [*fixed, *kept], settings.choices.recipe
+        if recipe not in self.recipes:
+            self.recipes.add(recipe)
+            say_recipe(settings)
+        is_chosen = any("tuned" in word.partition("=")[0] for word in own)
+        if not is_chosen and recipe != f"{settings.choices.model}_{settings.choices.data}":  # the launcher composes from the words alone
+            own = [*own, f"tuned={recipe}" if recipe else "~tuned"]
+        return Job(tuple(own), settings, identity(settings, self._data(settings)[0]))
 
     def _data(self, settings: TrainSettings) -> tuple[str, DataSpec]:
         """Return the hash of the data's content and what they are; the first time data are asked for, they are fetched and prepared."""
@@ -99,9 +110,17 @@ class Runner:
         own = [f"study.parent={self.parent.run_id}", f"study.name={self.parent.plan.name}"]
         return [*job.words, *experiment, *own, *([f"study.trial={trial}"] if trial else [])]
 
-    def run_trial(self, job: Job, trial: TrialId) -> str:
-        """Run one job as a trial of a search; return why it failed, or nothing."""
-        return error_of(self.start([(job, trial)], trial.number)[0])
+    def run_trials(self, trials: list[tuple[Job, TrialId]]) -> list[str]:
+        """Run jobs as trials of a search, beside each other where the launcher can; return why each failed, or nothing."""
+        return [error_of(result) for result in self.start(list(trials), trials[0][1].number)] if trials else []
+
+    @property
+    def num_at_once(self) -> int:
+        """How many jobs the launcher runs beside each other: its `n_jobs`, or as many as this machine has cores."""
+        if self.launcher == "basic":
+            return 1
+        asked = self.hydra_config.hydra.launcher.get("n_jobs")
+        return int(asked) if asked is not None and int(asked) > 0 else os.cpu_count() or 1
 
     def given_to(self, job: Job) -> list[str]:
         """Return the words of a job that the study's axes gave it."""

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from rnnlab.config import ConfigError, Failed, flatten
+from rnnlab.config import ConfigError, Failed, flatten, recipe_for, recipe_name
 from rnnlab.paths import CONF, in_markup
 from rnnlab.settings import Choices, Study, TrialId
 from rnnlab.studies.jobs import Job, counted, state_of
@@ -42,6 +42,21 @@ class Tuning:
             found += [self._set(job, "tuned", best) for job in group]
         return found
 
+    def planned(self, jobs: list[Job]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+        """Return the networks that would be searched, and the jobs after that, each with its state and what varies, for a dry run."""
+        networks, rows = [], list[tuple[str, list[str]]]()
+        for group in _groups(jobs):
+            if not group[0].settings.model.sized_parts:
+                rows += [(self.runner.state(job), self.runner.varying(job)) for job in group]
+                continue
+            networks.append(self._label(group[0]))
+            for name in ("default", "tuned") if self.study.search.with_default else ("tuned",):
+                rows += [
+                    (self.runner.state(job) if name == "default" else "left", [*self.runner.varying(job), f"study.setting={name}"])
+                    for job in group
+                ]
+        return networks, rows
+
     def check(self, jobs: list[Job]) -> None:
         """Refuse what cannot be searched, before any trial.
 
@@ -58,8 +73,11 @@ class Tuning:
         for network, best, where in self.found:
             choices = network.settings.choices
             lasting = {"epochs": network.settings.composed.values["epochs"], **best}  # a setting belongs to how long it was tried
-            file = write_tuned(CONF, choices, lasting, where)
-            console.print(f"written to {file}: model={choices.model} data={choices.data} takes it from now on", highlight=False)
+            source = network.settings.data.values.get("source")
+            file = write_tuned(CONF, choices, lasting, where, source)
+            is_taken = recipe_for(choices.model, choices.data, source) == file.stem
+            how = f"model={choices.model} data={choices.data} takes it from now on" if is_taken else f"tuned={file.stem} takes it"
+            console.print(f"written to {file}: {how}", highlight=False)
 
     def _set(self, job: Job, name: str, setting: Setting) -> Job:
         """Return a job with another setting."""
@@ -77,11 +95,12 @@ class Tuning:
         start = {key: as_choice(flat[key]) for key in space}
         search = Search(self.folder, name, measure.direction, read_space(space), start)
         self.runner.parent.note_search(label, name)
-        for number, setting in search.unfinished():
-            self._trial(search, network, number, setting, seeds, measure)
-        while search.num_done < self.study.search.tuning_trials:
-            number, setting = search.ask()
-            self._trial(search, network, number, setting, seeds, measure)
+        asked, most = search.unfinished(), self.runner.num_at_once
+        while asked or search.num_done < self.study.search.tuning_trials:
+            wanted = min(most, self.study.search.tuning_trials - search.num_done)
+            asked += [search.ask() for _ in range(wanted - len(asked))]
+            self._run_trials(search, network, asked[:most], seeds, measure)
+            asked = asked[most:]
         number, value, best = search.best()
         words = f"{measure.name} {value:.4f} on validation with {_shown(best)} (trial {number + 1})"
         console.print(f"[bold]best of {search.num_done} trials[/] of {label}: {words}", highlight=False)
@@ -89,34 +108,47 @@ class Tuning:
         self.found.append((network, best, where))
         return best
 
-    def _trial(self, search: Search, network: Job, number: int, setting: Setting, seeds: list[int], measure: Metric) -> None:
-        """Run one trial, its seeds one after another, and tell the search.
+    def _run_trials(self, search: Search, network: Job, asked: list[tuple[int, Setting]], seeds: list[int], measure: Metric) -> None:
+        """Run trials beside each other, the seeds of each one after another, and tell the search.
 
         Raises:
-            Failed: where another process is running it.
+            Failed: where another process is running one.
         """
         total = self.study.search.tuning_trials
-        console.print(f"\n[bold]trial {number + 1} of {total}[/] of {self._label(network)}: {in_markup(_shown(setting))}", highlight=False)
-        values = []
+        for number, setting in asked:
+            console.print(
+                f"\n[bold]trial {number + 1} of {total}[/] of {self._label(network)}: {in_markup(_shown(setting))}", highlight=False
+            )
         words = [word for word in self.runner.given_to(network) if not word.startswith("seed=")]
+        values: dict[int, list[float]] = {number: [] for number, _ in asked}
         for seed in seeds:
-            job = self.runner.make_job([*words, f"seed={seed}", *_words(setting)])
-            if error := self.runner.run_trial(job, TrialId(search.name, number)):
-                console.print(f"  trial {number + 1} failed: {in_markup(error)}", highlight=False)
-                search.tell(number, None, "failed")
-                return
-            tried = counted(find_runs(self.runner.client, f"tags.identity = '{job.identity}'"), search.name)
-            finished = [run for run in tried if run.info.status == "FINISHED"]
-            if not finished and state_of(tried) == "pruned":
-                search.tell(number, None, "pruned")
-                return
-            if not finished and state_of(tried) == "failed":  # the same setting failed before
-                search.tell(number, None, "failed")
-                return
-            if not finished:
-                raise Failed(f"trial {number + 1} is {state_of(tried)} elsewhere: run the study again when it has ended")
-            values.append(finished[0].data.metrics[f"best/{measure.name}"])
-        search.tell(number, sum(values) / len(values), "complete")
+            left = [(number, setting) for number, setting in asked if number in values]
+            jobs = {number: self.runner.make_job([*words, f"seed={seed}", *_words(setting)]) for number, setting in left}
+            errors = self.runner.run_trials([(job, TrialId(search.name, number)) for number, job in jobs.items()])
+            for (number, job), error in zip(jobs.items(), errors, strict=True):
+                value = self._came_of(job, error, search, number, measure)
+                if value is None:
+                    del values[number]
+                else:
+                    values[number].append(value)
+        for number, found in values.items():
+            search.tell(number, sum(found) / len(found), "complete")
+
+    def _came_of(self, job: Job, error: str, search: Search, number: int, measure: Metric) -> float | None:
+        """Return the value of one job of a trial; None where it failed or was pruned, which the search is told."""
+        if error:
+            console.print(f"  trial {number + 1} failed: {in_markup(error)}", highlight=False)
+            search.tell(number, None, "failed")
+            return None
+        tried = counted(find_runs(self.runner.client, f"tags.identity = '{job.identity}'"), search.name)
+        finished = [run for run in tried if run.info.status == "FINISHED"]
+        if finished:
+            return float(finished[0].data.metrics[f"best/{measure.name}"])
+        state = state_of(tried)
+        if state not in ("pruned", "failed"):  # failed: the same setting did before
+            raise Failed(f"trial {number + 1} is {state} elsewhere: run the study again when it has ended")
+        search.tell(number, None, state)
+        return None
 
     def _space(self, network: Job) -> dict[str, Any]:
         """Return what may be chosen for each key that a network has."""
@@ -153,9 +185,12 @@ def _shown(setting: Setting) -> str:
     return "  ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in setting.items())
 
 
-def write_tuned(conf: Path, choices: Choices, setting: Setting, where: str) -> Path:
-    """Write a setting as what `model=M data=D` takes from now on, over what was there; `where` it came from is one sentence."""
-    file = conf / "tuned" / f"{choices.model}_{choices.data}.yaml"
+def write_tuned(conf: Path, choices: Choices, setting: Setting, where: str, source: str | None = None) -> Path:
+    """Write a setting as a recipe, over what was there; `where` it came from is one sentence.
+
+    `model=M data=D` takes it where it was found on the data's own source, or on another named one; of one's own files it has their name.
+    """
+    file = conf / "tuned" / f"{recipe_name(choices.model, choices.data, source, conf)}.yaml"
     old = file.read_text(encoding="utf-8") if file.is_file() else "# @package _global_\n"
     content: dict[str, Any] = yaml.safe_load(old) or {}
     for key, value in setting.items():

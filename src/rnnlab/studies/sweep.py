@@ -76,7 +76,7 @@ class Sweep:
         if study.search.tuning_trials:
             tuning.check(jobs)
         if study.dry_run:
-            self.show(jobs)
+            self.show(jobs, tuning)
             return
         kept = [word for word in runner.fixed if not word.startswith(("study.", "hydra", "tracking.", "paths."))]
         plan = Plan(name, runner.axes, kept, study, f"python src/train.py {as_typed(sys.argv[1:])}")
@@ -120,11 +120,19 @@ class Sweep:
                 break
         self._report(jobs, left, results)
 
-    def show(self, jobs: list[Job]) -> None:
+    def show(self, jobs: list[Job], tuning: Tuning) -> None:
         """Say what would be run, and nothing more; of SLURM the script, too."""
-        for job in jobs:
-            console.print(f"  {self.runner.state(job):9} {in_markup(' '.join(self.runner.varying(job)))}", highlight=False)
-        console.print(f"{len(jobs)} jobs by hydra/launcher={self.runner.launcher}; nothing was run (study.dry_run=true)", highlight=False)
+        rows: list[tuple[str, list[str]]] = [(self.runner.state(job), self.runner.varying(job)) for job in jobs]
+        if self.study.search.tuning_trials:
+            networks, rows = tuning.planned(jobs)
+            trials, seeds = counted("trial", self.study.search.tuning_trials), counted("seed", len(self.study.search.search_seeds))
+            console.print(f"first a search: {trials} of {seeds} for each of {counted('network', len(networks))}", highlight=False)
+            console.print("".join(f"  search    {in_markup(network)}\n" for network in networks), end="", highlight=False)
+        for state, words in rows:
+            console.print(f"  {state:9} {in_markup(' '.join(words))}", highlight=False)
+        console.print(
+            f"{counted('job', len(rows))} by hydra/launcher={self.runner.launcher}; nothing was run (study.dry_run=true)", highlight=False
+        )
         if self.runner.launcher == "submitit_slurm":
             settings = OmegaConf.to_container(self.runner.hydra_config.hydra.launcher, resolve=False)
             print(slurm_script(settings, self.outputs / ".submitit" / "%j"))  # type: ignore[arg-type]  # a mapping, as composed
@@ -134,8 +142,8 @@ class Sweep:
         words = {"finished": "finished before", "cut off": "cut off, to go on", "running": "running elsewhere", "failed": "failed before"}
         done = ", ".join(f"{count} {words[state]}" for state, count in counts.items() if count)
         console.print(
-            f"[bold]study[/] {self.runner.parent.plan.name}: {len(states)} jobs{f' ({done})' if done else ''}, {num_left} to run; "
-            f"parent run {self.runner.parent.run_id}",
+            f"[bold]study[/] {self.runner.parent.plan.name}: {counted('job', len(states))}{f' ({done})' if done else ''}, {num_left} to "
+            f"run; parent run {self.runner.parent.run_id}",
             highlight=False,
         )
 
@@ -152,14 +160,14 @@ class Sweep:
         failed += [f"{' '.join(self.runner.varying(job))}: failed before" for job in before]
         elsewhere = sum(state == "running" for state in states.values())
         if elsewhere:
-            console.print(f"{elsewhere} jobs are running in other processes", highlight=False)
+            console.print(f"{counted('job', elsewhere)} running in other processes", highlight=False)
         num_done = sum(states[job.identity] == "finished" for job in jobs)
-        console.print(f"\n{num_done} of {len(jobs)} jobs are finished", highlight=False)
+        console.print(f"\n{num_done} of {counted('job', len(jobs))} finished", highlight=False)
         if num_done:
             console.print(f"compare:  python src/compare.py parent={self.runner.parent.run_id}", highlight=False)
         if failed:
             rest = len(left) - len(results)
-            stopped = f"\n{rest} jobs were not begun (study.on_failure=stop)" if rest else ""
+            stopped = f"\n{counted('job', rest)} not begun (study.on_failure=stop)" if rest else ""
             again = "\nRun the study again with study.retry_failed=true to repeat them; what is finished is not repeated."
             raise Failed("these jobs failed:\n  " + "\n  ".join(failed) + stopped + again)
 
@@ -237,10 +245,15 @@ def study_name(given: str | None, axes: dict[str, list[str]]) -> str:
     Raises:
         ConfigError: where the name is not allowed.
     """
-    name = given or "sweep-" + "-".join(re.sub(r"[^a-z0-9]+", "_", key.rpartition(".")[2].lower()) for key in axes)
+    name = given or "-".join(["sweep", *(re.sub(r"[^a-z0-9]+", "_", key.rpartition(".")[2].lower()) for key in axes)])
     if not NAME_PATTERN.fullmatch(name):
         raise ConfigError(f"study.name={name!r} is not allowed: small letters, digits, - and _ only")
     return name
+
+
+def counted(what: str, number: int) -> str:
+    """Write a number of things, one in the singular."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _check_study(study: Study) -> None:

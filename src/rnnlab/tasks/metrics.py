@@ -33,6 +33,7 @@ class Entry:
         listed: which of its metrics the summary of a run lists, in this order.
         is_of_size_one: whether its values are fractions or differences and ratios of such, so that near 0 only the absolute difference of
             two values says how far apart they are.
+        least, most: what a value can be at least and at most.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Entry:
     unit: str
     listed: tuple[str, ...] = ()
     is_of_size_one: bool = False
+    least: float = 0.0
+    most: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,19 @@ class Metric:
         """By what a value is multiplied before it is written."""
         return 100.0 if self.is_fraction else 1.0
 
+    def within(self, low: float, high: float) -> tuple[float, float]:
+        """Return an interval without what the metric cannot be."""
+        entry = entry_of(self.name)
+        return max(low, entry.least), min(high, entry.most)
+
     def shown(self, value: float) -> str:
         """Write a value as people read it."""
         return f"{100 * value:.2f} %" if self.is_fraction else f"{written(value)[0]}{' ' + self.unit if self.unit else ''}"
 
 
 def _fraction(name: str, direction: Direction | None, *listed: str) -> Entry:
-    return Entry(name, direction, FRACTION, listed, is_of_size_one=True)
+    """Return an entry of a fraction; an error rate may be above 1."""
+    return Entry(name, direction, FRACTION, listed, is_of_size_one=True, most=math.inf if direction == "min" else 1.0)
 
 
 ENTRIES = (
@@ -86,14 +95,14 @@ ENTRIES = (
     _fraction("f1", "max", "f1_macro"),
     _fraction("precision", "max", "precision_macro"),
     _fraction("recall", "max", "recall_macro"),
-    Entry("ece", "min", "", ("ece",), is_of_size_one=True),
+    Entry("ece", "min", "", ("ece",), is_of_size_one=True, most=1.0),
     _fraction("wer", "min", "wer", "wer_new"),
     _fraction("per", "min", "per"),
     _fraction("cer", "min", "cer", "cer_new"),
     _fraction("sentence_error", "min", "sentence_error"),
-    Entry("sacrebleu", "max", "", ("sacrebleu",)),
-    Entry("bleu", "max", "", ("bleu_tok_lc",)),
-    Entry("chrf", "max", "", ("chrf",)),
+    Entry("sacrebleu", "max", "", ("sacrebleu",), most=100.0),
+    Entry("bleu", "max", "", ("bleu_tok_lc",), most=100.0),
+    Entry("chrf", "max", "", ("chrf",), most=100.0),
     _fraction("rouge", "max", "rougeL", "rouge1", "rouge2"),
     Entry("nll", "min", "nats", ("nll", "nll_per_sequence")),
     _fraction("frame_accuracy", "max", "frame_accuracy"),
@@ -103,10 +112,10 @@ ENTRIES = (
     Entry("rmse", "min", TARGET_UNIT, ("rmse",)),
     Entry("mae", "min", TARGET_UNIT, ("mae",)),
     Entry("pinball", "min", TARGET_UNIT, ("pinball",)),
-    Entry("skill", "max", "", ("skill",), is_of_size_one=True),
+    Entry("skill", "max", "", ("skill",), is_of_size_one=True, least=-math.inf, most=1.0),
     _fraction("direction", "max", "direction_accuracy"),
-    Entry("ic", "max", "", ("ic",), is_of_size_one=True),
-    Entry("rank_ic", "max", "", ("rank_ic",), is_of_size_one=True),
+    Entry("ic", "max", "", ("ic",), is_of_size_one=True, least=-1.0, most=1.0),
+    Entry("rank_ic", "max", "", ("rank_ic",), is_of_size_one=True, least=-1.0, most=1.0),
     _fraction("coverage", None, "coverage/90", "coverage/50"),
     Entry("width", None, TARGET_UNIT),
     Entry("loss", "min", "", ("loss",)),
@@ -114,7 +123,7 @@ ENTRIES = (
 """In the order of tables."""
 LISTED = tuple(name for entry in ENTRIES for name in entry.listed)
 """The metrics that the summary of a run lists."""
-UNKNOWN = Entry("", None, "")
+UNKNOWN = Entry("", None, "", least=-math.inf)
 
 
 def written(*values: float) -> list[str]:

@@ -1,4 +1,11 @@
-"""Metrics of a whole table of predictions: intervals, calibration, and what needs dates or tickers."""
+"""Metrics of a whole table of predictions: intervals, calibration, and what needs dates or tickers.
+
+Every interval is one of 95 % that draws whole units that may leak anew (see `units_of`): all tickers of a date, all recordings of a
+speaker, all copies of a text. Examples of one unit are alike, so an interval that took them for independent would be too narrow.
+Where units happen to be more alike than chance would have them, as a few can be, the interval is that of independent examples.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -12,13 +19,13 @@ from rnnlab.tasks.text_metrics import UNITS, bleu_of, bleu_statistics
 NUM_BINS = 15
 MIN_PER_DATE = 3
 NUM_RESAMPLES = 1000
+LEVELS = (0.025, 0.975)
 
 
 def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]:
     """Return 95 % intervals of what texts score, and error rates of examples whose right text never occurs in training.
 
-    wer_*, cer_*, per_*   `low` and `high`, by resampling examples (bootstrap, 1,000 times, percentiles): as if they were independent,
-                          which those of one speaker are not, so that the true interval is wider
+    wer_*, cer_*, per_*   `low` and `high`, by resampling units (bootstrap, 1,000 times, percentiles); none where there is one unit
     sacrebleu_*, rougeL_* likewise
     wer_new, cer_new      over examples where the column `is_new` is true, whose number is num_new
 
@@ -28,12 +35,12 @@ def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]
         language: of the texts.
     """
     numbers: dict[str, float] = {}
+    codes = unit_codes(table)
     for name, unit in UNITS.items():
         if f"{unit}_errors" not in table:
             continue
         counts = table[[f"{unit}_errors", f"num_{unit}s"]].to_numpy(np.int64)
-        sums = resampled_sums(counts)
-        numbers |= _interval(name, sums[:, 0] / np.maximum(sums[:, 1], 1))
+        numbers |= _interval(name, counts, codes, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
         if "is_new" in table:
             edits_new, length_new = counts[table["is_new"].to_numpy(bool)].sum(0)
             if length_new:
@@ -42,41 +49,100 @@ def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]
         numbers["num_new"] = int(table["is_new"].sum())
     if goal in ("translate", "summarise"):
         statistics = bleu_statistics(list(table["prediction"]), [list(texts) for texts in table["references"]], language)
-        numbers |= _interval("sacrebleu", np.array([bleu_of(sums) for sums in resampled_sums(statistics)]))
+        numbers |= _interval("sacrebleu", statistics, codes, lambda sums: np.array([bleu_of(row) for row in sums]))
     if "rougeL" in table:
-        numbers |= _interval("rougeL", resampled_sums(table[["rougeL"]].to_numpy(float))[:, 0] / len(table))
+        numbers |= _interval("rougeL", _and_count(table["rougeL"].to_numpy(float)), codes, _ratio)
     return numbers
 
 
-def resampled_sums(values_NK: np.ndarray, num_resamples: int = NUM_RESAMPLES) -> np.ndarray:
-    """Return sums over examples drawn with replacement (Efron 1979), as many as there are, (num_resamples, K)."""
+def units_of(table: pd.DataFrame) -> np.ndarray:
+    """Return of each example the unit that may leak, (N,).
+
+    Dates (datetime64) where examples have one, so that all tickers of a day are one unit; else groups (speakers, documents) as text, and
+    where a group is unknown or not told, the example itself.
+    """
+    if "date" in table:
+        return pd.to_datetime(table["date"]).to_numpy("datetime64[us]")
+    ids = (table["example_id"] if "example_id" in table else table.index.to_series()).astype(str).to_numpy(str)
+    groups = table["group"].astype(str).to_numpy(str) if "group" in table else np.full(len(table), "")
+    return np.where(groups == "", ids, groups)
+
+
+def unit_codes(table: pd.DataFrame) -> np.ndarray:
+    """Return the number of each example's unit, (N,), from 0; examples that are all units of their own keep their order."""
+    names, codes_N = np.unique(units_of(table), return_inverse=True)
+    return np.arange(len(table)) if len(names) == len(table) else codes_N
+
+
+def resampled_sums(values_NK: np.ndarray, codes_N: np.ndarray | None = None, num_resamples: int = NUM_RESAMPLES) -> np.ndarray:
+    """Return sums over units drawn with replacement, as many as there are (Efron 1979), (num_resamples, K).
+
+    Args:
+        values_NK: what each example adds.
+        codes_N: the number of each example's unit, see `unit_codes`; None: each is one.
+        num_resamples: how often.
+    """
+    if codes_N is not None and len(np.unique(codes_N)) < len(codes_N):
+        _, codes_N = np.unique(codes_N, return_inverse=True)
+        values_NK = np.stack([np.bincount(codes_N, column) for column in values_NK.T], axis=1)
     random = np.random.default_rng(0)
     count = len(values_NK)
     drawn = (np.bincount(random.integers(count, size=count), minlength=count) for _ in range(num_resamples))
     return np.stack([times_N @ values_NK for times_N in drawn])
 
 
-def _interval(name: str, resampled: np.ndarray) -> dict[str, float]:
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return {f"{name}_low": float(low), f"{name}_high": float(high)}
+def interval_of_fraction(is_right_N: np.ndarray, codes_N: np.ndarray) -> tuple[float, float] | None:
+    """Return the 95 % interval of the fraction of right answers; None where all are of one unit, which says nothing about others.
+
+    Wilson's (1927) where each example is a unit, and, with a unit for an answer, where all are right or all wrong; else a bootstrap.
+    """
+    num_right, num_answers, num_units = int(is_right_N.sum()), len(is_right_N), len(np.unique(codes_N))
+    if num_units == 1 < num_answers:
+        return None
+    is_sure = num_right in (0, num_answers)
+    num_trials = num_units if is_sure else num_answers
+    wilson = binomtest(round(num_right * num_trials / num_answers), num_trials).proportion_ci(method="wilson")
+    if is_sure or num_units == num_answers:
+        return float(wilson.low), float(wilson.high)
+    low, high = np.quantile(_ratio(resampled_sums(_and_count(is_right_N), codes_N)), LEVELS)
+    return min(float(low), float(wilson.low)), max(float(high), float(wilson.high))
+
+
+def _and_count(values_N: np.ndarray) -> np.ndarray:
+    return np.stack([values_N, np.ones(len(values_N))], axis=1)
+
+
+def _ratio(sums_R2: np.ndarray) -> np.ndarray:
+    return sums_R2[:, 0] / sums_R2[:, 1]
+
+
+def _interval(name: str, values_NK: np.ndarray, codes_N: np.ndarray, metric: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+    """Return the ends of a metric's interval; nothing where all examples are of one unit."""
+    if len(np.unique(codes_N)) == 1 < len(codes_N):
+        return {}
+    drawn = [codes_N] if len(np.unique(codes_N)) == len(codes_N) else [codes_N, np.arange(len(codes_N))]
+    ends = np.array([np.quantile(metric(resampled_sums(values_NK, codes)), LEVELS) for codes in drawn])
+    return _ends(name, (float(ends[:, 0].min()), float(ends[:, 1].max())))
+
+
+def _ends(name: str, interval: tuple[float, float] | None) -> dict[str, float]:
+    return {} if interval is None else {f"{name}_low": interval[0], f"{name}_high": interval[1]}
 
 
 def of_sets(table: pd.DataFrame) -> dict[str, float]:
-    """Return the 95 % interval of the negative log-likelihood per step, by resampling whole sequences (bootstrap, 1,000 times)."""
+    """Return the 95 % interval of the negative log-likelihood per step, by resampling units (bootstrap, 1,000 times)."""
     known = table[table["num_targets"] > 0]
     counts = known["num_targets"].to_numpy(float)
-    sums = resampled_sums(np.stack([known["nll"].to_numpy(float) * counts, counts], axis=1))
-    return _interval("nll", sums[:, 0] / sums[:, 1])
+    return _interval("nll", np.stack([known["nll"].to_numpy(float) * counts, counts], axis=1), unit_codes(known), _ratio)
 
 
 def of_classes(table: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:
-    """Return accuracy's 95 % interval (Wilson 1927) and the expected calibration error (15 bins, Guo et al. 2017)."""
-    num_right = int((table["target"] == table["prediction"]).sum())
-    interval = binomtest(num_right, len(table)).proportion_ci(method="wilson")
+    """Return accuracy's interval (see `interval_of_fraction`) and the expected calibration error (15 bins, Guo et al. 2017)."""
+    interval = interval_of_fraction((table["target"] == table["prediction"]).to_numpy(), unit_codes(table))
     scores = torch.tensor(table[[f"score/{label}" for label in labels]].to_numpy(np.float32))
     targets = torch.tensor(table["target"].map({label: number for number, label in enumerate(labels)}).to_numpy(np.int64))
     error = multiclass_calibration_error(scores, targets, len(labels), n_bins=NUM_BINS, norm="l1")
-    return {"accuracy_low": float(interval.low), "accuracy_high": float(interval.high), "ece": float(error)}
+    return _ends("accuracy", interval) | {"ece": float(error)}
 
 
 def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: tuple[float, ...]) -> dict[str, float]:
@@ -84,8 +150,7 @@ def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: t
 
     mse, skill       per dimension (skill against persistence, where that makes an error)
     scaled_mse       of series with scales of their own, in which skill is measured then, too
-    direction_*      fraction of forecasts on the right side of persistence, and its 95 % interval (Wilson) as if examples were
-                     independent: tickers of one day are not, so the true interval is wider
+    direction_*      fraction of forecasts on the right side of persistence, and its interval (see `interval_of_fraction`)
     ic, rank_ic      correlation of forecast and truth across tickers, per date, averaged over dates (as Qlib defines them)
     qlike            of positive targets
     coverage/90, ... fraction of targets within the central interval, and its mean width
@@ -101,7 +166,7 @@ def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: t
         persistence = table[f"persistence/{name}"].to_numpy(float)
         if (error_of_persistence := float(np.square((persistence - target) / scale).mean())) > 0:
             numbers["skill"] = 1 - scaled_error / error_of_persistence
-        numbers |= direction(forecast_change(forecast, persistence, target, scale), target - persistence)
+        numbers |= direction(forecast_change(forecast, persistence, target, scale), target - persistence, unit_codes(table))
     if is_positive:
         numbers["qlike"] = float((target / forecast - np.log(target / forecast) - 1).mean())
     if "date" in table:
@@ -121,18 +186,19 @@ def forecast_change(forecast: np.ndarray, persistence: np.ndarray, target: np.nd
     return np.where(np.abs(change) <= 1e-5 * usual * scale, 0.0, change)
 
 
-def direction(forecast_change: np.ndarray, true_change: np.ndarray) -> dict[str, float]:
-    """Return how often the sign of a change was right, where something changed and a change was forecast."""
+def direction(forecast_change: np.ndarray, true_change: np.ndarray, codes_N: np.ndarray | None = None) -> dict[str, float]:
+    """Return how often the sign of a change was right, where something changed and a change was forecast.
+
+    Args:
+        forecast_change, true_change: (N,).
+        codes_N: the number of each example's unit, see `unit_codes`; None: each is one.
+    """
     is_counted = (forecast_change != 0) & (true_change != 0)
+    codes_N = np.arange(len(is_counted)) if codes_N is None else codes_N
     if not is_counted.any():
         return {}
-    num_right = int((np.sign(forecast_change) == np.sign(true_change))[is_counted].sum())
-    interval = binomtest(num_right, int(is_counted.sum())).proportion_ci(method="wilson")
-    return {
-        "direction_accuracy": num_right / int(is_counted.sum()),
-        "direction_low": float(interval.low),
-        "direction_high": float(interval.high),
-    }
+    is_right = (np.sign(forecast_change) == np.sign(true_change))[is_counted]
+    return {"direction_accuracy": float(is_right.mean())} | _ends("direction", interval_of_fraction(is_right, codes_N[is_counted]))
 
 
 def information(dates: np.ndarray, forecast: np.ndarray, target: np.ndarray) -> dict[str, float]:

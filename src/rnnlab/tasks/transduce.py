@@ -7,7 +7,7 @@ import torchmetrics
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Decoded, Goal
+from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec, Decoded, Goal, Hypothesis
 from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Regularisation, Task, object_array
 from rnnlab.tasks.metrics import Metric
 from rnnlab.tasks.table_metrics import of_texts
@@ -84,23 +84,30 @@ class Transduce(Task[Decoded]):
     def columns(self, outputs: Decoded, batch: Batch) -> Columns:
         """Return text, score and number of tokens of the best hypothesis, text and score of the others (`prediction_2`, ...).
 
-        Where references are known, `text_metrics.row_scores` are added. A batch has as many others as its longest list; where an example
-        has fewer they are "" and NaN.
+        Hypotheses that read the same are one answer, with the score of the best. Where references are known, `text_metrics.row_scores`
+        are added. A batch has as many others as its longest list; where an example has fewer they are "" and NaN.
         """
-        best = [found[0] for found in outputs.hypotheses]
-        texts = [self.text(hypothesis.tokens) for hypothesis in best]
+        answers = [self._different(hypotheses) for hypotheses in outputs.hypotheses]
+        texts = [row[0][0] for row in answers]
         found: Columns = {
             "prediction": object_array(texts),
-            "score": np.array([hypothesis.score for hypothesis in best], dtype=float),
-            "num_tokens": np.array([len(hypothesis.tokens) for hypothesis in best], dtype=np.int64),
+            "score": np.array([row[0][1].score for row in answers], dtype=float),
+            "num_tokens": np.array([len(row[0][1].tokens) for row in answers], dtype=np.int64),
         }
-        for place in range(1, max(map(len, outputs.hypotheses))):
-            others = [row[place] if place < len(row) else None for row in outputs.hypotheses]
-            found[f"prediction_{place + 1}"] = object_array(["" if other is None else self.text(other.tokens) for other in others])
-            found[f"score_{place + 1}"] = np.array([np.nan if other is None else other.score for other in others], dtype=float)
+        for place in range(1, max(map(len, answers))):
+            others = [row[place] if place < len(row) else None for row in answers]
+            found[f"prediction_{place + 1}"] = object_array(["" if other is None else other[0] for other in others])
+            found[f"score_{place + 1}"] = np.array([np.nan if other is None else other[1].score for other in others], dtype=float)
         if batch.references is not None:
             found |= row_scores(self.goal, texts, batch.references, self.has_rouge)
         return found
+
+    def _different(self, hypotheses: list[Hypothesis]) -> list[tuple[str, Hypothesis]]:
+        """Return hypotheses with their texts, best first, of those that read the same the best alone."""
+        kept: dict[str, Hypothesis] = {}
+        for hypothesis in hypotheses:
+            kept.setdefault(self.text(hypothesis.tokens), hypothesis)
+        return list(kept.items())
 
     def target_columns(self, batch: Batch) -> Columns:
         """Return the first reference, all of them as a list, and their number; nothing where references are unknown."""

@@ -181,6 +181,9 @@ def refuse_different(data: SequenceDataModule) -> None:
 # The trainer ----------------------------------------------------------------------------------------------------------------------
 
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+
+
 def check(trainer: TrainerSettings) -> None:
     """Refuse devices that there are not, and ways to use several that are not ours.
 
@@ -188,6 +191,8 @@ def check(trainer: TrainerSettings) -> None:
         ConfigError: says what is allowed.
     """
     devices, strategy, accelerator = trainer.devices, trainer.strategy, trainer.accelerator
+    if accelerator not in ACCELERATORS:
+        raise ConfigError(f"trainer.accelerator={accelerator} is not allowed. Allowed: {', '.join(ACCELERATORS)}")
     if strategy not in ("auto", "ddp"):
         raise ConfigError(f"trainer.strategy={strategy} is not allowed. Allowed: auto, ddp (that is trainer=ddp)")
     if isinstance(devices, list) and len(devices) == 1 and strategy == "auto":
@@ -227,6 +232,17 @@ def placed(trainer: "functools.partial[pl.Trainer]") -> "functools.partial[pl.Tr
 def alone() -> list[LightningEnvironment]:
     """Return what tells Lightning that one process trains, whatever the shell's variables of SLURM or MPI say."""
     return [LightningEnvironment()] if num_processes() == 1 else []
+
+
+def refuse_missing(accelerator: str) -> None:
+    """Refuse an accelerator that this machine does not have; a study's jobs may run on another that has it.
+
+    Raises:
+        ConfigError: says what to set.
+    """
+    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if not {"gpu": has_cuda or has_mps, "cuda": has_cuda, "mps": has_mps}.get(accelerator, True):
+        raise ConfigError(f"trainer.accelerator={accelerator}: this machine has none that PyTorch can use; set cpu or auto")
 
 
 def _is_on_cuda(accelerator: str) -> bool:

@@ -7,11 +7,12 @@ from typing import cast
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
+from rich.markup import escape
 
-from rnnlab.config import ConfigError, naming_recipe
+from rnnlab.config import ConfigError, naming_recipe, said_of_recipe
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources.fetching import SourceUnavailable
-from rnnlab.models.base import Optimization, Predictor
+from rnnlab.models.base import Optimization, Predictor, SequenceModule, unordered_targets
 from rnnlab.paths import in_markup
 from rnnlab.settings import Choices, TrainSettings
 from rnnlab.training import distributed
@@ -47,7 +48,9 @@ def check(settings: TrainSettings) -> Recipes:
         optimization = Optimization(optimizer, settings.scheduler.recipe())
         if settings.callbacks.insight is not None:
             settings.callbacks.insight.recipe()
-        return Recipes(model, settings.data.recipe(), optimization, distributed.placed(settings.trainer.node.recipe()))
+        data = settings.data.recipe()
+        _refuse_unordered(model, data, settings.data.name)
+        return Recipes(model, data, optimization, distributed.placed(settings.trainer.node.recipe()))
 
 
 def _refuse_foreign_cell(model: "functools.partial[Predictor]", choices: Choices) -> None:
@@ -60,6 +63,13 @@ def _refuse_foreign_cell(model: "functools.partial[Predictor]", choices: Choices
     raise ConfigError(f"model={choices.model} does not take {given}, but: {names}. For both directions of any cell: model=birnn cell=...")
 
 
+def _refuse_unordered(model: "functools.partial[Predictor]", data: "functools.partial[SequenceDataModule]", name: str) -> None:
+    """Refuse data that CTC cannot train on before they are prepared."""
+    is_sequential = isinstance(model.func, type) and issubclass(model.func, SequenceModule)
+    if is_sequential and cast(type[SequenceDataModule], data.func).has_unordered_targets:
+        raise ConfigError(unordered_targets(name))
+
+
 def find_data(settings: TrainSettings) -> SequenceDataModule:
     """Open the data, prepared first where they are not; where a named set is unavailable, take the bundled sample and say so loudly."""
     make_data = settings.data.recipe()
@@ -67,13 +77,20 @@ def find_data(settings: TrainSettings) -> SequenceDataModule:
     try:
         data.setup()
     except SourceUnavailable as error:
-        console.print(f"\n[bold red]{in_markup(data.source)} cannot be had:[/] {in_markup(error)}", highlight=False)
+        console.print(f"\n[bold red]unavailable:[/] {in_markup(error)}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
         data = make_data(settings.paths, settings.seed, source="sample", **data.sample_settings)
         data.setup()
     if not settings.study.job.parent:  # a study has described its data before its jobs
         describe(data)
     return data
+
+
+def say_recipe(settings: TrainSettings) -> None:
+    """Print which recipe applies, where it was found, and how to leave it out; nothing where none does."""
+    if settings.choices.recipe and (said := said_of_recipe(settings.choices.recipe)):
+        words = f"conf/tuned/{settings.choices.recipe}.yaml applies. {said} Leave it out: tuned=null"
+        console.print(f"[bold]recipe[/] {escape(words)}", highlight=False)
 
 
 def experiment_of(settings: TrainSettings) -> str:

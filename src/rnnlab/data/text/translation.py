@@ -231,6 +231,7 @@ class TranslationData(SplitData, TokenTargets):
     group_column = "group"
     upstreams = PAIRS
     sample = "translation"
+    has_unordered_targets = True
     sample_settings: ClassVar[Mapping[str, str | None]] = {"split": "auto", "source_language": "en", "target_language": "de"}
 
     source_language: str
