@@ -18,6 +18,7 @@ import torch
 import yaml
 from safetensors.torch import save
 from scipy.io import savemat
+from tests.fuzz.mutator import BYTES, MOST_BYTES, TEXTS, Mutation, change_values, in_gzip, in_zip
 
 from rnnlab.data.music.piano_rolls import find_rolls
 from rnnlab.data.series.prices import clean, find_prices
@@ -33,7 +34,6 @@ from rnnlab.paths import SAMPLES
 from rnnlab.settings import TrainSettings
 from rnnlab.tracking.recorded import read_config
 from rnnlab.training.checkpoints import read_checkpoint
-from tests.fuzz.mutator import BYTES, MOST_BYTES, TEXTS, Mutation, change_values, in_gzip, in_zip
 
 PAYLOAD = 'touch "$RNNLAB_FUZZ_PAYLOAD"'
 """What hostile files try to run."""
@@ -117,9 +117,8 @@ YAHOO = "Price,Close,High,Low,Open,Volume\nTicker,AAA,AAA,AAA,AAA,AAA\nDate,,,,,
 )
 GERMAN = "Date;Time;wert;rest\n" + "".join(f"{day:02d}.01.2021;{day % 24:02d}:00;1.{day:03d}.500;{day} %\n" for day in range(1, 29))
 DRESSED = "Date,Price,Vol.,Change %\n" + "".join(f'"Aug {day:02d}, 2022","1,{day:03d}.50",{day}.5K,-0.{day}%\n' for day in range(1, 28))
-EPOCHS = "".join(
-    json.dumps({"timestamp": 1_600_000_000_000 + 86_400_000 * row, "close": 100 + row, "volume": None, "open": "?"}) + "\n" for row in range(30)
-)
+DAYS = range(1_600_000_000_000, 1_602_500_000_000, 86_400_000)
+EPOCHS = "".join(json.dumps({"timestamp": day, "close": 100 + day % 7, "volume": None, "open": "?"}) + "\n" for day in DAYS)
 LONG = "ticker,date,close\n" + "".join(f"{name},2020-02-{day:02d},{day}\n" for name in ("AAA", "BBB") for day in range(1, 20))
 
 
@@ -128,9 +127,9 @@ def tables() -> list[Base]:
     load, prices = head(SAMPLES / "series/hourly_load.csv", 40), head(SAMPLES / "stock/ALFA.csv", 40)
     texts = {"yahoo.csv": YAHOO, "german.csv": GERMAN, "dressed.csv": DRESSED, "epochs.jsonl": EPOCHS, "long.csv": LONG}
     contents = {"load.csv": load, "ALFA_x.csv": prices, **{name: text.encode() for name, text in texts.items()}}
-    only = {"load.csv": (read_as_series,), "german.csv": (read_as_series,), "yahoo.csv": (read_as_prices,), "dressed.csv": (read_as_prices,)}
-    both = (read_as_series, read_as_prices)
-    plain = [Base(name, content, LINES, read) for name, content in contents.items() for read in only.get(name, both)]
+    readers = {"load.csv": [read_as_series], "german.csv": [read_as_series], "yahoo.csv": [read_as_prices], "dressed.csv": [read_as_prices]}
+    both = [read_as_series, read_as_prices]
+    plain = [Base(name, content, LINES, read) for name, content in contents.items() for read in readers.get(name, both)]
     packed = [
         Base("load.csv.gz", gzip.compress(load, mtime=0), (*BYTES, in_gzip(LINES)), read_as_series),
         Base("load.zip", zipped("load.csv", load), (*BYTES, in_zip(LINES)), read_as_series),
@@ -226,7 +225,8 @@ def read_audio(folder: Path, file: Path) -> None:
 def audio() -> list[Base]:
     """Return a recording of each format."""
     found = [Base(f"x.{kind}", recording(kind), BYTES, read_audio) for kind in CONTAINERS]
-    return [*found, Base("two.wav", recording("wav", 44_100, 2), BYTES, read_audio), Base("two.flac", recording("flac", 16_000, 2), BYTES, read_audio)]
+    two = {"two.wav": recording("wav", 44_100, 2), "two.flac": recording("flac", 16_000, 2)}
+    return found + [Base(name, content, BYTES, read_audio) for name, content in two.items()]
 
 
 def read_labelled(folder: Path, file: Path) -> None:
@@ -317,14 +317,19 @@ def nested_json(values: Any) -> bytes:
 def in_yaml(data: bytes, random: Random) -> bytes:
     """Change one value of YAML, or put a tag of Python in place of one."""
     try:
-        values = yaml.safe_load(data)
+        values = yaml.load(data, yaml.CSafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return data
+    if random.random() < 0.02:
+        return (
+            data + b"x0: &x0 [1, 1]\n" + b"".join(b"x%d: &x%d [%s]\n" % (n, n, b", ".join([b"*x%d" % (n - 1)] * 9)) for n in range(1, 30))
+        )
     if random.random() < 0.15:
-        tags = (f"!!python/object/apply:os.system ['{PAYLOAD}']", "!!python/name:os.system", f"!!python/object/new:os.system ['{PAYLOAD}']", "&a [*a]")
+        calls = [f"!!python/object/{how}:os.system ['{PAYLOAD}']" for how in ("apply", "new")]
+        tags = (*calls, "!!python/name:os.system", "&a [*a]")
         return data.replace(random.choice((b": null", b": 1", b": 0.5", b": gru")), f": {random.choice(tags)}".encode(), 1)
     try:
-        return yaml.safe_dump(change_values(values, random), sort_keys=False).encode()
+        return yaml.dump(change_values(values, random), Dumper=yaml.CSafeDumper, sort_keys=False).encode()
     except RecursionError:
         return b"x: " + b"[" * 5000 + b"]" * 5000
 
@@ -408,5 +413,3 @@ def read_recorded(folder: Path, file: Path) -> None:
 def configs(made: bytes) -> list[Base]:
     """Return a recorded configuration."""
     return [Base("config.yaml", made, (*LINES, *[in_yaml] * 36), read_recorded)]
-
-

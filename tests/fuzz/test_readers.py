@@ -1,4 +1,4 @@
-"""Each reader of files, on 1,000 hostile variants: a ValueError or an answer, within 30 s and 2 GiB; nothing run, nothing written elsewhere."""
+"""Each reader of files on 1,000 hostile variants: a ValueError or an answer, within 30 s and 2 GiB; nothing run or written elsewhere."""
 
 import os
 import shutil
@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, configuration, given, seed, settings
 from hypothesis import strategies as st
-
-from rnnlab.commands import train as run
 from tests.conftest import untracked
 from tests.fuzz import targets
 from tests.fuzz.guard import limited_memory, watched
 from tests.fuzz.targets import Base
+
+from rnnlab.commands import train as run
 
 NUM_INPUTS = 1000
 SEED = 15
@@ -33,7 +33,8 @@ def made(compose: Callable[..., Any], root: Path) -> tuple[list[Path], bytes, by
         before = set((root / "outputs").glob("*"))
         run.train(compose(*words))
         folders += set((root / "outputs").glob("*")) - before
-    return [folder / "artifacts/bundle" for folder in folders], *(next(folders[0].rglob(n)).read_bytes() for n in ("last.ckpt", "config.yaml"))
+    checkpoint, config = (next(folders[0].rglob(name)).read_bytes() for name in ("last.ckpt", "config.yaml"))
+    return [folder / "artifacts/bundle" for folder in folders], checkpoint, config
 
 
 @pytest.fixture
