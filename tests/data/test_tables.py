@@ -168,6 +168,8 @@ def test_what_cannot_be_opened_is_named(write: Write, tmp_path: Path, monkeypatc
     with pytest.raises(ValueError, match=r"t\.csv\.gz of .* bytes unpacks to more than .* if it is one, unpack it"):
         read_table(write(gzip.compress(b"a\n" * 2**20), "t.csv.gz"))
 
+    write(b"a\n1\n", "t.csv")
+
     def refused(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 

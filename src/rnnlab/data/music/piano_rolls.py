@@ -198,7 +198,7 @@ def _array(file: Path, place: str) -> np.ndarray:
         read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(data)
         if dtype.hasobject:
-            raise ValueError("it holds Python objects, which are not read")
+            raise ValueError("Object arrays cannot be loaded: they may carry code")
         wanted, there = math.prod(shape) * dtype.itemsize, len(data.getvalue()) - data.tell()
         if min(shape, default=0) < 0 or wanted != there:
             raise ValueError(f"its header promises {wanted:,} bytes of shape {shape}, it has {there:,}")
@@ -270,7 +270,8 @@ def _matlab(file: Path) -> tuple[Roll, ...]:
     for name, split in PARTS.items():
         found = content[name]
         if found.what != "a cell array":
-            raise ValueError(f"{file}: {name} is {found.what} {found.shape}, wanted a cell array with one matrix of numbers a piece")
+            numbers = f" of {found.cells[0].dtype}" if found.cells else ""
+            raise ValueError(f"{file}: {name} is {found.what} {found.shape}{numbers}, wanted a cell array with one matrix a piece")
         for number, values in enumerate(found.cells, start=1):
             place = f"{file}, {name}{{{number}}}"
             rolls.append(Roll(f"{split}-{number:04d}", place, check_roll(values, place), split=split))
