@@ -360,6 +360,7 @@ class TrainSettings:
             ConfigError: names the key, what was given, what is allowed.
         """
         values, budget = composed.values, composed.values.get("budget")
+        name, resume, init_from = (needed(values, key) for key in ("name", "resume", "init_from"))
         if budget is not None:
             whole(budget, 1, "model.budget", " of parameters", ", or null")
         trainer = TrainerSettings.of(section(values, "trainer"), values.get("epochs"))
@@ -378,7 +379,7 @@ class TrainSettings:
             study=Study.of(section(values, "study")),
             paths=checked(section(values, "paths"), Paths, "paths"),
             seed=whole(needed(values, "seed"), 0, "seed"),
-            run=RunSettings(*(needed(values, key) for key in ("name", "resume", "init_from")), values.get("reproduces")),
+            run=RunSettings(name, resume, init_from, values.get("reproduces")),
             budget=budget,
             composed=composed,
         )

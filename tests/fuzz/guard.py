@@ -12,8 +12,10 @@ from typing import Any
 
 MOST_SECONDS = 30
 MOST_BYTES_MORE = 2 * 2**30  # of address space, beyond what the process has when it begins to read
-STARTS = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn")
-STARTS += ("os.startfile", "socket.connect", "socket.bind", "pickle.find_class", "os.kill", "webbrowser.open")
+STARTS = (
+    *("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "os.startfile"),
+    *("socket.connect", "socket.bind", "pickle.find_class", "os.kill", "webbrowser.open"),
+)
 CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _watched: list["Watch"] = []

@@ -197,7 +197,8 @@ def change_values(values: Any, random: Random) -> Any:
 
 def _places(values: Any) -> list[tuple[Any, Any]]:
     """List every place of nested values, as its holder and key, without recursion."""
-    found, todo = [], [values]
+    found: list[tuple[Any, Any]] = []
+    todo = [values]
     while todo and len(found) < MOST_PLACES:
         holder = todo.pop()
         keys = list(holder) if isinstance(holder, dict) else range(min(len(holder), 20)) if isinstance(holder, list) else ()

@@ -56,6 +56,7 @@ class Base:
         name: the path of the file that is changed.
         content: what it holds.
         beside: the other files.
+        is_refused: whether it is refused as it is.
         mutations: how it is changed.
         read: what reads it; takes the folder and the file.
     """
@@ -65,6 +66,7 @@ class Base:
     mutations: tuple[Mutation, ...]
     read: Callable[[Path, Path], object]
     beside: dict[str, bytes] = field(default_factory=dict)
+    is_refused: bool = False
 
     def changed(self, steps: Sequence[tuple[int, int]]) -> bytes:
         """Return the content after some mutations, each given by two numbers: which one, and its seed."""
@@ -115,7 +117,7 @@ def read_as_prices(folder: Path, file: Path) -> None:
 YAHOO = "Price,Close,High,Low,Open,Volume\nTicker,AAA,AAA,AAA,AAA,AAA\nDate,,,,,\n" + "".join(
     f"2020-01-{day:02d},{day + 10}.5,{day + 12}.0,{day + 9}.25,{day + 10}.0,{day}00\n" for day in range(1, 25)
 )
-GERMAN = "Date;Time;wert;rest\n" + "".join(f"{day:02d}.01.2021;{day % 24:02d}:00;1.{day:03d}.500;{day} %\n" for day in range(1, 29))
+GERMAN = "Date;Time;wert;rest\n" + "".join(f"{day:02d}.01.2021;{day % 24:02d}:00;10{day:02d}.50;{day} %\n" for day in range(1, 29))
 DRESSED = "Date,Price,Vol.,Change %\n" + "".join(f'"Aug {day:02d}, 2022","1,{day:03d}.50",{day}.5K,-0.{day}%\n' for day in range(1, 28))
 DAYS = range(1_600_000_000_000, 1_602_500_000_000, 86_400_000)
 EPOCHS = "".join(json.dumps({"timestamp": day, "close": 100 + day % 7, "volume": None, "open": "?"}) + "\n" for day in DAYS)
@@ -142,12 +144,8 @@ def tables() -> list[Base]:
 
 def read_texts(folder: Path, file: Path) -> None:
     """Read texts and cut them into tokens."""
-    for source in (file, folder):
-        try:
-            find_texts(str(source), source, TextColumns(), "skip")
-        except ValueError:
-            if source == folder:
-                raise
+    source = folder if file.name in ("train.csv", "0.txt") else file
+    find_texts(str(source), source, TextColumns(), "skip")
 
 
 def texts() -> list[Base]:
@@ -321,9 +319,8 @@ def in_yaml(data: bytes, random: Random) -> bytes:
     except (yaml.YAMLError, ValueError, RecursionError):
         return data
     if random.random() < 0.02:
-        return (
-            data + b"x0: &x0 [1, 1]\n" + b"".join(b"x%d: &x%d [%s]\n" % (n, n, b", ".join([b"*x%d" % (n - 1)] * 9)) for n in range(1, 30))
-        )
+        doubled = (b"x%d: &x%d [*x%d, *x%d, *x%d]\n" % (n, n, n - 1, n - 1, n - 1) for n in range(1, 40))
+        return data + b"\nx0: &x0 [1, 1]\n" + b"".join(doubled)
     if random.random() < 0.15:
         calls = [f"!!python/object/{how}:os.system ['{PAYLOAD}']" for how in ("apply", "new")]
         tags = (*calls, "!!python/name:os.system", "&a [*a]")
@@ -388,8 +385,8 @@ def checkpoints(made: bytes) -> list[Base]:
     mutations = (*BYTES, *[in_zip(BYTES)] * 8, *[in_checkpoint] * 6, instead(attack))
     return [
         Base("last.ckpt", made, mutations, read_weights),
-        Base("old.ckpt", plain.getvalue(), (*BYTES, instead(attack)), read_weights),
-        Base("other.ckpt", save({"x": torch.ones(2)}), BYTES, read_weights),
+        Base("old.ckpt", plain.getvalue(), (*BYTES, instead(attack)), read_weights, is_refused=True),
+        Base("other.ckpt", save({"x": torch.ones(2)}), BYTES, read_weights, is_refused=True),
     ]
 
 
@@ -406,7 +403,7 @@ class OneFile:
 
 def read_recorded(folder: Path, file: Path) -> None:
     """Read a recorded configuration, as resuming and reproducing do, up to typed settings."""
-    composed = read_config(OneFile(file), "0123", folder)  # type: ignore[arg-type]
+    composed = read_config(OneFile(file), "0123", folder)
     TrainSettings.of(composed)
 
 

@@ -33,7 +33,7 @@ def test_what_is_no_configuration_is_told_and_nothing_is_run(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
-        read_config(OneFile(tmp_path / "config.yaml"), "r", tmp_path)  # type: ignore[arg-type]
+        read_config(OneFile(tmp_path / "config.yaml"), "r", tmp_path)
     assert not (tmp_path / "executed").exists()
 
 

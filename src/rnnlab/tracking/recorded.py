@@ -43,7 +43,7 @@ def read_config(client: Client, run_id: str, into: Path) -> Composed:
     refuse_foreign_targets(recorded)
     choices, words = recorded.pop("choices"), recorded.pop("words", [])
     place = f"of the recorded configuration of run {run_id}"
-    by_group: dict[str, str | None] = checked(choices, dict[str, str | None], f"choices {place}")
+    by_group = checked(choices, dict[str, str | None], f"choices {place}")
     return Composed(recorded, Choices(by_group), tuple(checked(words, list[str], f"words {place}")))
 
 

@@ -50,9 +50,10 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         _ = content["state_dict"].keys()
         return content
     except pickle.UnpicklingError as error:
-        reason = "it carries code, which is not run" if "unsupported global" in str(error).lower() else "it is damaged or no checkpoint at all"
+        is_code = "unsupported global" in str(error).lower()
+        reason = "it carries code, which is not run" if is_code else "it is damaged or no checkpoint at all"
         raise ConfigError(f"{file} cannot be loaded: {reason}") from None
-    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # what torch says of damage is of many kinds: struct.error, AssertionError, ...
         raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({_first_line(error)})") from None
 
 

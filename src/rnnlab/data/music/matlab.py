@@ -106,7 +106,7 @@ class _Reader:
 
     def _numbers(self, name: str, shape: tuple[int, ...], parts: list[tuple[int, memoryview]]) -> np.ndarray:
         kind, content = parts[0] if parts else (9, memoryview(b""))
-        dtype = np.dtype(_DTYPES.get(kind, "V1")).newbyteorder(self.order)
+        dtype = np.dtype(self.order + _DTYPES.get(kind, "V1"))
         is_whole = kind in _DTYPES and min(shape) >= 0 and len(shape) <= 32 and math.prod(shape) * dtype.itemsize == len(content)
         if not is_whole:
             raise ValueError(f"it is damaged: the matrix {name!r} of shape {shape} has {len(content)} bytes of type {kind}")
