@@ -163,6 +163,27 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def needed(values: Mapping[str, Any], key: str, where: str = "") -> Any:
+    """Return a value that must be there; `where` is the place of all, for messages.
+
+    Raises:
+        ConfigError: where it is missing.
+    """
+    if key not in values:
+        raise ConfigError(f"{where}{'.' if where else ''}{key} is missing: give it a value")
+    return values[key]
+
+
+def section(values: Mapping[str, Any], key: str) -> Config:
+    """Return a section.
+
+    Raises:
+        ConfigError: where it is missing, or has no keys that are words.
+    """
+    found: Config = checked(needed(values, key), dict[str, Any], key)
+    return found
+
+
 def whole(value: object, least: int, key: str, what: str = "", otherwise: str = "", most: int | None = None) -> int:
     """Return a whole number of `least` or more; `what` it counts (after a blank) and `otherwise` (after a comma) are for the message.
 

@@ -18,6 +18,8 @@ from rnnlab.config import (
     PositiveInt,
     checked,
     naming_recipe,
+    needed,
+    section,
     whole,
 )
 from rnnlab.paths import HOME, SAMPLES
@@ -205,7 +207,9 @@ class Study:
         Raises:
             ConfigError: names the key, what was given, what is allowed.
         """
-        search, job = ({field.name: values[field.name] for field in fields(part)} for part in (SearchSettings, JobSettings))
+        search, job = (
+            {field.name: values[field.name] for field in fields(part) if field.name in values} for part in (SearchSettings, JobSettings)
+        )
         grouped = {key: value for key, value in values.items() if key not in search | job} | {
             "search": checked(search, SearchSettings, "study"),
             "job": checked(job, JobSettings, "study"),
@@ -245,7 +249,7 @@ class TrainerSettings:
         Raises:
             ConfigError: names the key, what was given, what is allowed.
         """
-        threads, last = values["num_threads"], values.get("max_epochs")
+        threads, last = needed(values, "num_threads", "trainer"), values.get("max_epochs")
         if threads is not None:
             whole(threads, 1, "trainer.num_threads", otherwise=", or null for all cores")
         _refuse_out_of_range(values, "trainer", _TRAINER_RANGES)
@@ -258,7 +262,7 @@ class TrainerSettings:
             node=Node("trainer", {key: value for key, value in values.items() if key != "num_threads"}),
             num_threads=threads,
             max_epochs=last,
-            limits={split: values[f"limit_{split}_batches"] for split in ("train", "val", "test")},
+            limits={split: needed(values, f"limit_{split}_batches", "trainer") for split in ("train", "val", "test")},
             devices=values.get("devices", 1),
             strategy=values.get("strategy", "auto"),
             accelerator=values.get("accelerator", "auto"),
@@ -359,25 +363,26 @@ class TrainSettings:
             ConfigError: names the key, what was given, what is allowed.
         """
         values, budget = composed.values, composed.values.get("budget")
+        name, resume, init_from = (needed(values, key) for key in ("name", "resume", "init_from"))
         if budget is not None:
             whole(budget, 1, "model.budget", " of parameters", ", or null")
-        trainer = TrainerSettings.of(values["trainer"], values.get("epochs"))
+        trainer = TrainerSettings.of(section(values, "trainer"), values.get("epochs"))
         with naming_recipe(composed.choices.recipe):
-            callbacks: Callbacks = checked(values["callbacks"], Callbacks, "callbacks")
-        _refuse_out_of_range(values["optimizer"], "optimizer", _OPTIMIZER_RANGES)
+            callbacks: Callbacks = checked(section(values, "callbacks"), Callbacks, "callbacks")
+        _refuse_out_of_range(section(values, "optimizer"), "optimizer", _OPTIMIZER_RANGES)
         _refuse_scaled_clipping(values["trainer"], values["optimizer"])
         return cls(
-            model=Node("model", values["model"]),
-            data=Node("data", values["data"]),
-            optimizer=Node("optimizer", values["optimizer"]),
-            scheduler=Node("scheduler", values["scheduler"]),
+            model=Node("model", section(values, "model")),
+            data=Node("data", section(values, "data")),
+            optimizer=Node("optimizer", section(values, "optimizer")),
+            scheduler=Node("scheduler", section(values, "scheduler")),
             trainer=trainer,
             callbacks=callbacks,
-            tracking=checked(values["tracking"], Tracking, "tracking"),
-            study=Study.of(values["study"]),
-            paths=checked(values["paths"], Paths, "paths"),
-            seed=whole(values["seed"], 0, "seed", most=LARGEST_SEED),
-            run=RunSettings(values["name"], values["resume"], values["init_from"], values.get("reproduces")),
+            tracking=checked(section(values, "tracking"), Tracking, "tracking"),
+            study=Study.of(section(values, "study")),
+            paths=checked(section(values, "paths"), Paths, "paths"),
+            seed=whole(needed(values, "seed"), 0, "seed", most=LARGEST_SEED),
+            run=RunSettings(name, resume, init_from, values.get("reproduces")),
             budget=budget,
             composed=composed,
         )

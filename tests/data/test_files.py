@@ -1,10 +1,23 @@
 """Claims about the files of a folder: which are read, which are passed over, and what is said of these."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from rnnlab.data.files import Broken, labelled_files, passed_over, refuse_lost_labels, visible_files
+from rnnlab.data.files import (
+    Broken,
+    home_of,
+    is_file,
+    is_folder,
+    is_there,
+    labelled_files,
+    names_in,
+    passed_over,
+    read_whole,
+    refuse_lost_labels,
+    visible_files,
+)
 
 SIDE = ("yes/._a.wav", "__MACOSX/yes/._a.wav", ".DS_Store", "yes/Thumbs.db", "yes/desktop.ini", ".git/config", "~$list.csv")
 
@@ -92,3 +105,20 @@ def test_what_may_be_left_out_is_counted_with_its_first_place() -> None:
     refuse_lost_labels(["a", "b"], ["b", "a"], "t.csv")
     with pytest.raises(ValueError, match=r"t\.csv: all examples of the label 'a' are broken"):
         refuse_lost_labels(["a", "b"], ["b"], "t.csv")
+
+
+def test_names_that_no_file_can_have_are_no_files(tmp_path: Path) -> None:
+    for name in ("a" * 300, "/".join("a" * 3000), "a\0b", "~no_such_user/x"):
+        assert not (is_file(tmp_path / name) or is_folder(tmp_path / name) or is_there(tmp_path / name) or names_in(tmp_path / name))
+    assert home_of("~no_such_user/x") == Path("~no_such_user/x")
+
+
+def test_pipes_devices_and_files_that_are_too_large_are_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ValueError, match=r"is no regular file but a pipe or a device: write its content to a file first"):
+            read_whole(path)
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ValueError, match=r"large holds 1,099,511,627,776 bytes, more than the 4,294,967,296 that are read: divide it"):
+        read_whole(tmp_path / "large")

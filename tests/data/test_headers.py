@@ -67,3 +67,11 @@ def test_a_ticker_has_no_row_on_a_day_without_any_of_its_prices(tmp_path: Path) 
 def test_other_tables_keep_their_first_rows(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     assert len(read_table(tmp_path / "t.csv").frame) == text.count("\n") - 1
+
+
+@pytest.mark.parametrize("line", ["2020-01-09,1", "2020-01-09,1,2,3,4,5,6"])
+def test_below_a_header_of_three_lines_a_record_of_another_length_is_named(tmp_path: Path, line: str) -> None:
+    header = "Price,Close,High,Low,Open,Volume\nTicker,A,A,A,A,A\nDate,,,,,\n"
+    (tmp_path / "t.csv").write_text(f"{header}2020-01-08,1,2,3,4,5\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"t\.csv, line 5: found \d of 6 fields"):
+        read_table(tmp_path / "t.csv")

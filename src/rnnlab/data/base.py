@@ -15,6 +15,7 @@ from rich.console import Console
 from rnnlab.config import Fraction
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.batches import BatchLoader, EpochOrder
+from rnnlab.data.files import home_of, is_folder, is_there
 from rnnlab.data.hashing import digest
 from rnnlab.data.inputs import InputReader
 from rnnlab.data.prepared import Json, Prepared, open_prepared, prepare_once, read_meta
@@ -89,8 +90,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
         """Return the name of one's own file or folder without its ending; nothing of a named source and of the sample."""
         if source in ("sample", "generated") or source in cls.upstreams:
             return ""
-        path = Path(source).expanduser().absolute()
-        stem = path.name if path.is_dir() else path.name.partition(".")[0] or path.name
+        path = home_of(source).absolute()
+        stem = path.name if is_folder(path) else path.name.partition(".")[0] or path.name
         return re.sub(r"[^\w-]", "_", stem.lower())[:MOST_CHARACTERS]
 
     # -- where the data are --------------------------------------------------------------------------------------------
@@ -124,8 +125,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
             provenance = fetch(self.upstreams[self.source], folder, mirror_folder(self.mirror), self.offline)
             self.provenance = f"{provenance.kind}: {provenance.where}"
             return folder
-        path = Path(self.source).expanduser().absolute()
-        if not path.exists():
+        path = home_of(self.source).absolute()
+        if not is_there(path):
             named = ", ".join([*self.upstreams, "sample"])
             raise SourceError(f"data.source={self.source}: no such folder or file, nor a named source ({named})")
         if not (path.is_file() or path.is_dir()):

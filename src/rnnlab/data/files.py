@@ -4,6 +4,7 @@ Files that systems and archives leave beside data (hidden ones, `__MACOSX`, `Thu
 """
 
 import os
+import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,68 @@ from typing import Literal, NamedTuple
 from rnnlab.data.splits import SPLIT_WORDS
 
 OnBroken = Literal["raise", "skip"]
+MOST_BYTES = 4 * 2**30
+"""Of a file that is read as a whole."""
 SIDE_NAMES = {
     *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__pycache__"),
     *("$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle"),
 }
 SKIP = "data.prepare.on_broken=skip"
+
+
+def home_of(path: str) -> Path:
+    """Return a path with `~` written out; where there is no such user, it is the name of a file."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is anything of this name."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file; a name that no file can have (too long, a NUL in it) and folders that may not be read are none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Tell likewise whether there is a folder."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder, none where there is none that can be read."""
+    try:
+        return [found.name for found in folder.iterdir()]
+    except (OSError, ValueError):
+        return []
+
+
+def read_whole(file: Path, most: int = MOST_BYTES) -> bytes:
+    """Read a file into memory.
+
+    Raises:
+        OSError: where it cannot be read.
+        ValueError: where it is a pipe or a device, which may have no end, or larger than `most` bytes.
+    """
+    found = file.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # of a folder, reading says that it is one
+        raise ValueError(f"{file} is no regular file but a pipe or a device: write its content to a file first")
+    if found.st_size > most:
+        raise ValueError(f"{file} holds {found.st_size:,} bytes, more than the {most:,} that are read: divide it")
+    return file.read_bytes()
 
 
 def is_side(name: str) -> bool:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from rnnlab.contracts import Batch
-from rnnlab.data.files import ending, passed_over, select, visible_files
+from rnnlab.data.files import ending, home_of, is_file, is_folder, passed_over, select, visible_files
 from rnnlab.data.prepared import Json
 from rnnlab.data.tables import TABLE_SUFFIXES, Quoting, Table, match_column, read_table
 from rnnlab.data.text_files import read_text
@@ -172,8 +172,8 @@ def existing(item: str) -> Path:
     Raises:
         ValueError: if there is none.
     """
-    path = Path(item).expanduser()
-    if not (path.is_dir() or path.is_file()):
+    path = home_of(item)
+    if not (is_folder(path) or is_file(path)):
         raise ValueError(f"input={item}: no such file or folder")
     return path
 

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.headers import unstack
+from rnnlab.data.headers import Unstacked, unstack
 from rnnlab.data.text_files import LINE_END, read_text
 
 Quoting = Literal["none", "csv"]
@@ -188,7 +188,7 @@ def _split_records(
     odd = {"fields that begin with a quote, read as text": num_quotes} if is_text else {}
     if not has_header:
         names = [str(number) for number in range(len(records.rows[0]))]
-    elif (table := unstack(records.rows)) is not None:
+    elif (table := _unstacked(file, text, records, delimiter)) is not None:
         odd[f"header of {table.num_lines} lines, as programs that download prices write it"] = 1
         names = _check_names(file, table.names, records.begins[0])
         begins, ends = ([lines[origin] for origin in table.origins] for lines in (records.begins, records.ends))
@@ -200,6 +200,13 @@ def _split_records(
         _refuse_unclosed_quotes(file, text, records, len(names), delimiter)
     _check_widths(file, text, records, names, delimiter)
     return names, records, odd
+
+
+def _unstacked(file: Path, text: str, records: _Records, delimiter: str) -> Unstacked | None:
+    """Take a header of several lines apart, below which all records must be equally long; None for any other table."""
+    if unstack(records.rows[:3]) is not None:
+        _check_widths(file, text, records, records.rows[0], delimiter)
+    return unstack(records.rows)
 
 
 def _records(file: Path, text: str, delimiter: str, quoting: int) -> _Records:

@@ -6,9 +6,12 @@ import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-MOST_UNPACKED_BYTES = 4 * 2**30
+from rnnlab.data.files import MOST_BYTES, read_whole
+
+UNPACKED_FREELY, MOST_TIMES = 2**28, 300
+"""What a packed file may hold in any case, in bytes, and beyond that how many times its own size: texts pack to a third or a tenth."""
 MOST_INVALID = 0.5  # share of lines with other than ASCII that may be invalid in a file that still counts as UTF-8
 MOST_ADJACENT = 0.5  # share of letters beyond ASCII that may stand beside another one in a file that still counts as windows-1252
 
@@ -52,9 +55,9 @@ def read_text(file: Path, encoding: str | None = None) -> TextFile:
 def _read_bytes(file: Path) -> tuple[str, bytes]:
     name = file.name
     try:
-        data = file.read_bytes()
+        data = read_whole(file)
         if file.suffix.lower() == ".gz":
-            data, name = gzip.GzipFile(fileobj=io.BytesIO(data)).read(MOST_UNPACKED_BYTES + 1), file.stem
+            data, name = gunzipped(file, data), file.stem
         elif data.startswith(b"PK\x03\x04"):
             data, name = _unzipped(file, data)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # of zip: damage, a password
@@ -64,8 +67,6 @@ def _read_bytes(file: Path) -> tuple[str, bytes]:
             PermissionError: "may not be read by this user: change its permissions",
         }
         raise ValueError(f"{file} {words.get(type(error), f'cannot be read ({error}): get it anew')}") from error
-    if len(data) > MOST_UNPACKED_BYTES:
-        raise ValueError(f"{file} holds more than {MOST_UNPACKED_BYTES} bytes: split it into smaller tables")
     if not data:
         raise ValueError(f"{file} is empty (0 bytes)")
     if what := [words for marks, words in _FOREIGN.items() if data.startswith(marks)]:
@@ -83,7 +84,29 @@ def _unzipped(file: Path, data: bytes) -> tuple[bytes, str]:
         if len(names) != 1:
             raise ValueError(f"{file} is a zip archive of {len(names)} files ({', '.join(names[:5])}): unpack it and name one of them")
         with archive.open(names[0]) as packed:
-            return packed.read(MOST_UNPACKED_BYTES + 1), Path(names[0]).name
+            return _unpacked(file, packed, len(data)), Path(names[0]).name
+
+
+def gunzipped(file: Path, data: bytes) -> bytes:
+    """Unpack what gzip packed.
+
+    Raises:
+        ValueError: where it unpacks to much more than texts do; nothing beyond that is held in memory.
+        OSError, EOFError, zlib.error: where it is damaged.
+    """
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+        return _unpacked(file, packed, len(data))
+
+
+def _unpacked(file: Path, packed: IO[bytes] | gzip.GzipFile, num_packed: int) -> bytes:
+    most, parts = min(MOST_BYTES, max(UNPACKED_FREELY, MOST_TIMES * num_packed)), io.BytesIO()
+    while part := packed.read(2**20):
+        parts.write(part)
+        if parts.tell() > most:
+            raise ValueError(
+                f"{file} of {num_packed:,} bytes unpacks to more than {most:,}, as no text or table does: if it is one, unpack it"
+            )
+    return parts.getvalue()
 
 
 def _decode(file: Path, data: bytes, encoding: str | None) -> tuple[str, dict[str, int]]:

@@ -11,16 +11,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import torch
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from rnnlab.config import ConfigError, Node, whole
+from rnnlab.config import Config, ConfigError, Node, whole
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.hashing import checksum, digest
 from rnnlab.data.inputs import InputReader, as_json, from_json, tell
 from rnnlab.evaluation.evaluate import answer
-from rnnlab.models.base import Network, Predictor
+from rnnlab.models.base import FittedOnce, Network, Predictor
 
 FORMAT = 4
 BATCH_SIZE = 64
@@ -125,8 +127,7 @@ def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
         weights = load_file(folder / "weights.safetensors")
     except Exception as error:
         raise ConfigError(f"{folder} is not a bundle that can be read ({error})") from error
-    if content.get("format") != FORMAT:
-        raise ConfigError(f"{folder}: format {content.get('format')} is not {FORMAT}: use the version that wrote it")
+    _refuse_other_content(folder, content)
     if is_checked:
         from rnnlab.tracking.recorded import refuse_foreign_targets
 
@@ -135,19 +136,56 @@ def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
         raise ConfigError(f"{folder} is damaged or was changed: bundle.json is not as the run wrote it")
     if content.get("checksum", found := checksum(folder / "weights.safetensors")) != found:
         raise ConfigError(f"{folder} is damaged or was changed: weights.safetensors is not as the run wrote it")
-    spec = TypeAdapter(DataSpec).validate_python(content["spec"])
-    model: Predictor = Node("model", content["model"]).recipe()(spec)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError:
-        ours, theirs = ({name: value.shape for name, value in each.items()} for each in (model.state_dict(), weights))
-        odd = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
-        raise ConfigError(
-            f"{folder} was written by another version of this model: {len(odd)} of {len(ours)} weights differ in name or shape, "
-            f"{odd[0]} first. Score and predict with the commit that the run's tag git_commit names, or train anew"
-        ) from None
+    model = _made(folder, content, weights)
     model.eval()
     try:
         return Bundle(model, from_json(content["data"]), content["run_id"])
     except ValueError as error:
         raise ConfigError(f"{folder}: {error}") from None
+
+
+def _refuse_other_content(folder: Path, content: object) -> None:
+    """Refuse JSON that is no bundle's."""
+    if not isinstance(content, dict):
+        raise ConfigError(f"{folder} is not a bundle that can be read (bundle.json is no object): get it anew")
+    if content.get("format") != FORMAT:
+        raise ConfigError(f"{folder}: format {content.get('format')} is not {FORMAT}: use the version that wrote it")
+    wanted = {"run_id": str, "model": dict, "spec": dict, "data": dict}
+    if odd := [name for name, kind in wanted.items() if not isinstance(content.get(name), kind)]:
+        raise ConfigError(f"{folder} is damaged: bundle.json has no {odd[0]} that can be read: get it anew")
+
+
+def _made(folder: Path, content: Config, weights: dict[str, Tensor]) -> Predictor:
+    """Make the model that JSON describes, with its weights.
+
+    It is made without memory for its numbers first: sizes that the weights do not have would be damage, and might fill the memory.
+    """
+    try:
+        spec = TypeAdapter(DataSpec).validate_python(content["spec"])
+        recipe = Node("model", content["model"]).recipe()
+        with torch.device("meta"):
+            sketch: Predictor = recipe(spec)
+        _refuse_other_weights(folder, sketch, weights)
+        model: Predictor = recipe(spec)
+        model.load_state_dict(weights)
+    except ConfigError:
+        raise
+    except (ValueError, RuntimeError, LookupError, TypeError, ArithmeticError) as error:
+        raise ConfigError(f"{folder} is damaged: its model cannot be made ({_first_line(error)}): get it anew") from None
+    return model
+
+
+def _refuse_other_weights(folder: Path, model: Predictor, weights: dict[str, Tensor]) -> None:
+    """Refuse weights of other names and shapes; a baseline takes what was fitted, whatever its size."""
+    if isinstance(model, FittedOnce):
+        return
+    ours, theirs = ({name: value.shape for name, value in each.items()} for each in (model.state_dict(), weights))
+    if odd := sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name)):
+        raise ConfigError(
+            f"{folder} was written by another version of this model: {len(odd)} of {len(ours)} weights differ in name or shape, "
+            f"{odd[0]} first. Score and predict with the commit that the run's tag git_commit names, or train anew"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -2,18 +2,22 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rnnlab.config import TARGET, ConfigError
+from rnnlab.config import TARGET, ConfigError, checked
 from rnnlab.paths import CONF
 from rnnlab.settings import Choices, Composed, Paths
 from rnnlab.tracking.store import Client, TrackingError, get_run, read_artifact
 
 FILE = "config.yaml"
 CONFIG_HASH = "config_hash"
+NEEDED = {"model", "data", "trainer", "seed", "choices"}
+"""Keys without which it is no configuration of a training."""
+MOST_LEVELS, MOST_VALUES = 50, 100_000
 
 
 def write_config(composed: Composed, folder: Path) -> Path:
@@ -58,9 +62,9 @@ def load_config(file: Path, run_id: str, paths: Paths | None = None) -> Composed
     """
     try:
         recorded = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise ConfigError(f"the recorded configuration of run {run_id} cannot be read ({file}): {' '.join(str(error).split())}") from None
-    if not isinstance(recorded, dict) or not {"model", "data", "trainer", "seed", "choices"} <= recorded.keys():
+    if not isinstance(recorded, dict) or not recorded.keys() >= NEEDED:
         raise ConfigError(f"the recorded configuration of run {run_id} is no configuration of a training ({file})")
     refuse_foreign_targets(recorded)
     if not all(isinstance(recorded[key], Mapping) for key in ("model", "data", "trainer", "choices")):
@@ -69,7 +73,9 @@ def load_config(file: Path, run_id: str, paths: Paths | None = None) -> Composed
     if paths is not None and isinstance(before, Mapping):
         recorded = _moved(recorded, str(before.get("root", "")), str(paths.root))
     choices, words = recorded.pop("choices"), recorded.pop("words", [])
-    return Composed(recorded, Choices(choices), tuple(words))
+    place = f"of the recorded configuration of run {run_id}"
+    by_group = checked(choices, dict[str, str | None], f"choices {place}")
+    return Composed(recorded, Choices(by_group), tuple(checked(words, list[str], f"words {place}")))
 
 
 def _moved(node: Any, before: str, now: str) -> Any:
@@ -84,18 +90,28 @@ def _moved(node: Any, before: str, now: str) -> Any:
 
 def refuse_foreign_targets(config: object) -> None:
     """Refuse a recorded configuration that names code which our own conf/ does not."""
-    known = {target for file in CONF.rglob("*.yaml") for target in _targets(yaml.safe_load(file.read_text(encoding="utf-8")))}
     for target in _targets(config):
-        if target not in known:
+        if target not in _known():
             raise ConfigError(f"the recorded configuration names {target!r}, which no file in conf/ does: it is not run")
 
 
-def _targets(node: object) -> Iterable[str]:
-    if isinstance(node, Mapping):
-        if TARGET in node:
-            yield str(node[TARGET])
-        for value in node.values():
-            yield from _targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _targets(value)
+@cache
+def _known() -> frozenset[str]:
+    files = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in CONF.rglob("*.yaml"))
+    return frozenset(target for content in files for target in _targets(content))
+
+
+def _targets(config: object) -> Iterable[str]:
+    """Walk all values; what is nested without end, or unfolds to millions, is damage or worse."""
+    nodes, num_nodes = [(config, 0)], 0
+    while nodes:
+        node, depth = nodes.pop()
+        num_nodes += 1
+        if depth > MOST_LEVELS or num_nodes > MOST_VALUES:
+            raise ConfigError(f"the recorded configuration has more than {MOST_LEVELS} levels or {MOST_VALUES} values: it is damaged")
+        if isinstance(node, Mapping):
+            if TARGET in node:
+                yield str(node[TARGET])
+            nodes += [(value, depth + 1) for value in node.values()]
+        elif isinstance(node, list):
+            nodes += [(value, depth + 1) for value in node]

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     Raises:
         ConfigError: where it is no checkpoint, is damaged, or carries code.
     """
+    _refuse_other_formats(file)
     try:
         if zipfile.is_zipfile(file) and (part := zipfile.ZipFile(file).testzip()):  # torch looks at no checksum
             raise ConfigError(f"{file} cannot be loaded: it is damaged ({part} is not as it was written)")
@@ -50,13 +52,30 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         _ = content["state_dict"].keys()
         return content
     except pickle.UnpicklingError as error:
-        reason = "it carries code, which is not run" if "Unsupported global" in str(error) else "it is damaged or no checkpoint at all"
+        is_code = "unsupported global" in str(error).lower()
+        reason = "it carries code, which is not run" if is_code else "it is damaged or no checkpoint at all"
         raise ConfigError(f"{file} cannot be loaded: {reason}") from None
     except ConfigError:
         raise
-    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError, MemoryError, zipfile.BadZipFile) as error:
-        reason = next(iter(str(error).splitlines()), "") or "it ends too soon"
-        raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({reason})") from None
+    except Exception as error:  # what torch says of damage is of many kinds: struct.error, AssertionError, ...
+        raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint ({_first_line(error)})") from None
+
+
+def _refuse_other_formats(file: Path) -> None:
+    """Refuse what torch.save has not written since version 1.6: on damaged files of older formats torch may hang, or fill the memory."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            is_ours = all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
+        is_ours = False
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be loaded: {error.strerror or error}") from None
+    if not is_ours:
+        raise ConfigError(f"{file} cannot be loaded: it is damaged or no checkpoint that torch.save wrote")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def load_weights(model: Network, checkpoint: Path) -> Path:

@@ -159,7 +159,7 @@ def test_an_archive_of_arrays_is_told_to_be_taken_apart(tmp_path: Path) -> None:
         (b"", r"x.mat is no MATLAB file of piano rolls, with the cell arrays traindata"),
         (
             b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF" * 100,
-            r"x.mat is of MATLAB's version 7.3 \(HDF5\).*save it with -v7",
+            r"x.mat is no MATLAB file.*: it is of MATLAB's version 7.3 \(HDF5\).*save it with -v7",
         ),
     ],
 )
@@ -202,3 +202,11 @@ def test_files_that_are_no_rolls_are_left_out_where_asked_for(place: Place, tmp_
     table, _, remarks = find_rolls(tmp_path, "skip")
     assert table["id"].tolist() == ["a", "d"] and remarks[0] == "files passed over: 1 of .mid (first e.mid)"
     assert remarks[1].startswith(f"left out, since it is no piano roll that can be used: 2 (first {tmp_path}/b.csv is not binary")
+
+
+def test_an_array_whose_header_promises_36_terabytes_is_refused_before_room_is_made(place: Place) -> None:
+    file = place("a.npy", ROLL)
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"(4, 3), }" + b" " * 12, b"(6000000000000, 6), }"))
+    with pytest.raises(ValueError, match=r"its header promises 36,000,000,000,000 bytes of shape \(6000000000000, 6\), it has 12"):
+        read_roll(file)

@@ -3,6 +3,7 @@
 import importlib
 import io
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,40 @@ def test_only_a_missing_native_library_is_forgiven_when_torchaudio_is_imported(m
     monkeypatch.setattr(importlib, "import_module", fail)
     with pytest.raises(OSError, match="the disk is on fire"):
         audio._import_torchaudio()
+
+
+def test_a_header_that_promises_a_quarter_of_a_terabyte_costs_what_is_there(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", noise(800), RATE)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] |= 0x0F  # the number of samples, 36 bits
+    data[22:26] = b"\xff" * 4
+    (tmp_path / "a.flac").write_bytes(bytes(data))
+    assert soundfile.info(tmp_path / "a.flac").frames == 2**36 - 1
+    with suppress(BrokenRecording):  # libsndfile's version decides whether it reads up to where a file ends
+        assert len(read_recording(tmp_path / "a.flac", RATE).samples) == 800
+
+
+def test_recordings_that_are_too_long_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "MOST_SAMPLES", 1000)
+    written = io.BytesIO()
+    soundfile.write(written, noise(900), RATE, format="WAV")
+    assert len(read_recording(io.BytesIO(written.getvalue()), RATE).samples) == 900
+    with pytest.raises(BrokenRecording, match=r"900 samples at 8000 Hz are too many at 16000 Hz: is its rate right\?"):
+        read_recording(io.BytesIO(written.getvalue()), 2 * RATE)
+    written = io.BytesIO()
+    soundfile.write(written, noise(1100), RATE, format="WAV")
+    with pytest.raises(BrokenRecording, match=r"longer than the 1,000 samples that are read: cut it into parts"):
+        read_recording(io.BytesIO(written.getvalue()), RATE)
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(441, 160), (441, 161), (160, 441), (3, 7), (1000, 1)])
+def test_rates_with_little_in_common_are_resampled_alike_without_a_table_of_weights(rate: int, wanted: int) -> None:
+    values = torch.from_numpy(noise(3001))
+    ours, theirs = audio._resampled_apart(values, rate, wanted), audio.torchaudio.functional.resample(values, rate, wanted)
+    assert len(ours) == len(theirs)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
+
+
+def test_a_rate_of_44101_hz_takes_no_more_memory_than_44100(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "_resampler", lambda *rates: pytest.fail("a table of 700 million weights"))
+    assert len(audio.resample(torch.from_numpy(noise(4410)), 44_101, 16_000)) == 1600

@@ -333,3 +333,8 @@ def test_the_hash_follows_content_and_every_column_but_not_the_place(tmp_path: P
 )
 def test_labels_are_sorted_with_numbers_as_numbers(ordered: list[str]) -> None:
     assert sorted(reversed(ordered), key=natural_order) == ordered
+
+
+def test_a_path_that_no_file_can_have_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"line 3: .*no such file"):
+        find_recordings(str(tmp_path), manifest(tmp_path, f"path,label\na.wav,x\n{'a' * 300},y\n"))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rnnlab.data import text_files
 from rnnlab.data.text.pairs import (
     Languages,
     PairColumns,
@@ -350,3 +351,11 @@ def test_the_pairs_of_tatoeba_are_read_without_their_attribution() -> None:
     split, _ = split_pairs(with_groups(table), "auto", 0, 0.04)
     parts = [set(table["source"].iloc[split[part]].str.casefold()) for part in ("train", "val", "test")]
     assert sum(map(len, parts)) == len(set.union(*parts)) and len(split["test"]) == len(parts[2])
+
+
+def test_a_packed_file_that_unpacks_to_much_more_than_texts_do_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "UNPACKED_FREELY", 10)
+    for language in ("en", "de"):
+        (tmp_path / f"train.{language}.gz").write_bytes(gzip.compress(b"a\n" * 2**20))
+    with pytest.raises(ValueError, match=r"train\.en\.gz of .* bytes unpacks to more than"):
+        find_pairs(str(tmp_path), tmp_path, Languages("en", "de"), PairColumns())

@@ -21,7 +21,7 @@ from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import FileReader, InputReader
 from rnnlab.data.labelled import shortened
-from rnnlab.data.music import piano_rolls
+from rnnlab.data.music import matlab, piano_rolls
 from rnnlab.data.music.piano_rolls import Roll, find_rolls, hash_rolls, pieces_of, refuse_other_keys, roll_files, roll_of, write_roll
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sources.catalogue import PIANO_ROLLS
@@ -173,7 +173,7 @@ class MusicData(SplitData):
         return hash_rolls(table, self.found_keys)
 
     def prepared_key(self, source_hash: str) -> str:
-        return digest([source_hash, code_hash(Path(str(piano_rolls.__file__)), Path(__file__))])
+        return digest([source_hash, code_hash(Path(str(piano_rolls.__file__)), Path(str(matlab.__file__)), Path(__file__))])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         prepare(table, self.found_keys, folder, meta)

@@ -7,9 +7,9 @@ file whose cell arrays `traindata`, `validdata` and `testdata` hold a split each
 import csv
 import hashlib
 import io
+import math
 import re
 import tempfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,12 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat, whosmat
-from scipy.io.matlab import MatReadError
 
-from rnnlab.data.files import Broken, OnBroken, by_kind, ending, passed_over, select, visible_files
+from rnnlab.data.files import Broken, OnBroken, by_kind, ending, home_of, passed_over, read_whole, select, visible_files
 from rnnlab.data.hashing import digest
 from rnnlab.data.labelled import natural_order
+from rnnlab.data.music.matlab import read_variables
 from rnnlab.data.splits import SPLIT_WORDS
 from rnnlab.data.tables import read_table
 
@@ -135,9 +134,9 @@ def read_roll(file: Path, shown: str = "") -> Roll:
 def roll_of(item: str, number: int) -> Roll:
     """Read a piece from a path, from a cell of a MATLAB file or, where it holds a line break, from the content of a CSV file."""
     if cell := _CELL.fullmatch(item):
-        return replace(next(roll for roll in _matlab(Path(cell[1]).expanduser()) if roll.id == cell[2]), place=item)
+        return replace(next(roll for roll in _matlab(home_of(cell[1])) if roll.id == cell[2]), place=item)
     if "\n" not in item:
-        return read_roll(Path(item).expanduser())
+        return read_roll(home_of(item))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "roll.csv"
         file.write_text(item, encoding="utf-8")
@@ -190,13 +189,32 @@ def check_roll(values: np.ndarray, place: str) -> np.ndarray:
 
 
 def _array(file: Path, place: str) -> np.ndarray:
-    try:
-        found = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError) as error:
-        raise ValueError(f"{place} cannot be read as an array that numpy.save wrote ({str(error).splitlines()[0]})") from None
-    if not isinstance(found, np.ndarray):
+    """Read an array, whose header is checked against the size of its file before anything is made room for."""
+    data = io.BytesIO(_content(file, place))
+    if data.getvalue().startswith(b"PK"):
         raise ValueError(f"{place} is an archive of arrays (npz): give one .npy a piece")
-    return found
+    try:
+        major, _ = np.lib.format.read_magic(data)
+        read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(data)
+        if dtype.hasobject:
+            raise ValueError("Object arrays cannot be loaded: they may carry code")
+        wanted, there = math.prod(shape) * dtype.itemsize, len(data.getvalue()) - data.tell()
+        if min(shape, default=0) < 0 or wanted != there:
+            raise ValueError(f"its header promises {wanted:,} bytes of shape {shape}, it has {there:,}")
+        data.seek(0)
+        found: np.ndarray = np.load(data, allow_pickle=False)
+        return found
+    except Exception as error:  # numpy reads the header as Python's literals, and fails in many ways
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{place} cannot be read as an array that numpy.save wrote ({reason})") from None
+
+
+def _content(file: Path, place: str) -> bytes:
+    try:
+        return read_whole(file)
+    except OSError as error:
+        raise ValueError(f"{place} cannot be read ({error.strerror})") from None
 
 
 def _table(file: Path, place: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -243,23 +261,20 @@ def _rolls_of(file: Path, source: Path) -> Iterable[Roll]:
 def _matlab(file: Path) -> tuple[Roll, ...]:
     """Read the cells of a MATLAB file, up to version 7."""
     try:
-        names = [name for name, _, _ in whosmat(str(file))]
-        if missing := [name for name in PARTS if name not in names]:
-            raise LookupError(f"it lacks {', '.join(missing)}; it has: {', '.join(names) or 'nothing'}")
-        content = loadmat(str(file), variable_names=list(PARTS))
-    except NotImplementedError:
-        raise ValueError(f"{file} is of MATLAB's version 7.3 (HDF5), which is not read: save it with -v7") from None
-    except (LookupError, ValueError, TypeError, OSError, MatReadError, zlib.error) as error:
-        reason = str(error.args[0] if error.args else error)
-        raise ValueError(f"{file} is no MATLAB file of piano rolls, with the cell arrays {', '.join(PARTS)}: {reason}") from None
+        content = read_variables(file)
+        if missing := [name for name in PARTS if name not in content]:
+            raise ValueError(f"it lacks {', '.join(missing)}; it has: {', '.join(content) or 'nothing'}")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} is no MATLAB file of piano rolls, with the cell arrays {', '.join(PARTS)}: {error}") from None
     rolls = []
     for name, split in PARTS.items():
-        cells = content[name]
-        if cells.dtype != object:
-            raise ValueError(f"{file}: {name} is a matrix {cells.shape} of {cells.dtype}, wanted a cell array with one matrix a piece")
-        for number, values in enumerate(cells.ravel(), start=1):
+        found = content[name]
+        if found.what != "a cell array":
+            numbers = f" of {found.cells[0].dtype}" if found.cells else ""
+            raise ValueError(f"{file}: {name} is {found.what} {found.shape}{numbers}, wanted a cell array with one matrix a piece")
+        for number, values in enumerate(found.cells, start=1):
             place = f"{file}, {name}{{{number}}}"
-            rolls.append(Roll(f"{split}-{number:04d}", place, check_roll(np.asarray(values), place), split=split))
+            rolls.append(Roll(f"{split}-{number:04d}", place, check_roll(values, place), split=split))
     return tuple(rolls)
 
 

@@ -16,6 +16,7 @@ from rnnlab.config import Fraction, NonNegativeInt, PositiveInt
 from rnnlab.contracts import Batch, DataSpec, Link, Reference
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
+from rnnlab.data.files import home_of
 from rnnlab.data.hashing import digest
 from rnnlab.data.inputs import FileReader, InputReader, warn
 from rnnlab.data.labelled import shortened
@@ -436,7 +437,7 @@ class WindowedData(SequenceDataModule, ABC):
 def _as_file(item: str) -> Iterator[tuple[Path, str]]:
     """Give a path as it is; content (it holds a line break) as a file."""
     if "\n" not in item:
-        yield Path(item).expanduser(), item
+        yield home_of(item), item
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "input.csv"

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import math
 import sys
 import types
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.config import NonNegativeInt, PositiveFloat, PositiveInt
+from rnnlab.data.files import is_file
 
 
 def _import_torchaudio() -> types.ModuleType:
@@ -51,6 +53,14 @@ def _import_torchaudio() -> types.ModuleType:
 torchaudio = _import_torchaudio()
 
 FeatureKind = Literal["logmel", "mfcc"]
+PART = 2**20
+"""Samples that are decoded or resampled at a time."""
+MOST_SAMPLES = 2**29
+"""Of a recording: nine hours at 16 kHz, two gigabytes."""
+MOST_WEIGHTS = 2**22
+"""Of a table for resampling."""
+SINC_WIDTH, ROLLOFF = 6, 0.99
+"""torchaudio's defaults: zero crossings on each side, and where the band ends, in parts of half the lower rate."""
 LOG_FLOOR = 1e-6
 """Added to mel power before the logarithm: about -60 dB for a full-scale tone."""
 
@@ -118,24 +128,70 @@ def read_recording(source: Path | io.BytesIO, sample_rate: int) -> Recording:
     Raises:
         BrokenRecording: no audio, truncated, empty, silent or not finite.
     """
+    if isinstance(source, Path) and not is_file(source):
+        raise BrokenRecording("no audio that can be read (it is no file)")
     try:
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+        with soundfile.SoundFile(source) as file:
+            rate, num_channels = int(file.samplerate), int(file.channels)
+            mono = _mixed_down(file)
+    except (soundfile.LibsndfileError, RuntimeError, OSError, TypeError) as error:  # TypeError: of raw samples, by its name
         raise BrokenRecording(f"no audio that can be read ({_reason(error)})") from None
     if missing := _missing_bytes(source):
         raise BrokenRecording(f"truncated: its header promises {missing:,} more bytes than the file has")
-    if samples.shape[0] == 0:
+    if len(mono) == 0:
         raise BrokenRecording("no samples in it (zero length)")
-    if not np.isfinite(samples).all():
+    if not np.isfinite(mono).all():
         raise BrokenRecording("holds samples that are not finite numbers")
-    mono = samples.mean(axis=1)
     peak = float(np.abs(mono).max())
     if peak == 0:
         raise BrokenRecording("silent: every sample is zero")
     values = torch.from_numpy(mono)
-    if rate != sample_rate:
-        values = _resampler(rate, sample_rate)(values)
-    return Recording(values, rate, samples.shape[1], samples.shape[0] / rate, peak)
+    return Recording(resample(values, rate, sample_rate), rate, num_channels, len(mono) / rate, peak)
+
+
+def _mixed_down(file: soundfile.SoundFile) -> np.ndarray:
+    """Return the mean of all channels, (N,) float32, read in parts: a damaged header may promise any number of samples."""
+    parts, num = [np.zeros(0, dtype=np.float32)], 0
+    while len(part := file.read(max(1, PART // file.channels), dtype="float32", always_2d=True)):
+        num += len(part)
+        if num > MOST_SAMPLES:
+            raise BrokenRecording(f"longer than the {MOST_SAMPLES:,} samples that are read: cut it into parts")
+        parts.append(part.mean(axis=1))
+    return np.concatenate(parts)
+
+
+def resample(values: Tensor, rate: int, wanted: int) -> Tensor:
+    """Resample (N,) samples by windowed sinc functions (torchaudio's defaults).
+
+    Raises:
+        BrokenRecording: where more than MOST_SAMPLES would come of it.
+    """
+    if rate == wanted:
+        return values
+    if len(values) * wanted > MOST_SAMPLES * rate:
+        raise BrokenRecording(f"{len(values):,} samples at {rate} Hz are too many at {wanted} Hz: is its rate right?")
+    common = math.gcd(rate, wanted)
+    num_weights = wanted // common * (rate // common + 2 * SINC_WIDTH * max(1.0, rate / wanted))
+    return _resampler(rate, wanted)(values) if num_weights <= MOST_WEIGHTS else _resampled_apart(values, rate // common, wanted // common)
+
+
+def _resampled_apart(values: Tensor, rate: int, wanted: int) -> Tensor:
+    """Resample where the two rates have so little in common (44,101 and 16,000 Hz) that a table of all weights would fill the memory.
+
+    Every new sample takes the weights of its own place, a part of the samples at a time.
+    """
+    base = min(rate, wanted) * ROLLOFF
+    width = math.ceil(SINC_WIDTH * rate / base)
+    num = -(-len(values) * wanted // rate)
+    padded = torch.nn.functional.pad(values, (width, width + 2))
+    offsets = torch.arange(-width, width + 2)
+    found = []
+    for places in torch.arange(num).split(max(1, PART // len(offsets))):
+        near, rest = places * rate // wanted, (places * rate % wanted).double() / wanted
+        times = ((offsets - rest[:, None]) * base / rate).clamp(-SINC_WIDTH, SINC_WIDTH)
+        weights = torch.cos(times * math.pi / SINC_WIDTH / 2) ** 2 * torch.sinc(times) * (base / rate)
+        found.append((padded[near[:, None] + offsets + width] * weights.float()).sum(1))
+    return torch.cat(found)
 
 
 def extract(samples: Tensor, settings: Features) -> Tensor:

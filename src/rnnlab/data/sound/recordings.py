@@ -16,8 +16,10 @@ from rnnlab.data.files import (
     Labelled,
     OnBroken,
     ending,
+    is_file,
     is_side,
     labelled_files,
+    names_in,
     passed_over,
     refuse_lost_labels,
     select,
@@ -169,7 +171,7 @@ class _Folder:
         """Return the file that is meant, or None if there is none, or several."""
         for written in dict.fromkeys([path, path.strip().replace("\\", "/")]):
             for home in ("", *SOUND_FOLDERS):
-                if written and (file := self.folder / home / written).is_file():
+                if written and is_file(file := self.folder / home / written):
                     return file
         for home in ("", *SOUND_FOLDERS):
             if path.strip() and (found := self._loosely(self.folder / home, path.strip().replace("\\", "/"))):
@@ -186,11 +188,11 @@ class _Folder:
                 return None
             place = place / exact
         alike = [there for there in self._names(place) if name.casefold() in (there.casefold(), _stem(there).casefold())]
-        return place / alike[0] if len(alike) == 1 and (place / alike[0]).is_file() else None
+        return place / alike[0] if len(alike) == 1 and is_file(place / alike[0]) else None
 
     def _names(self, folder: Path) -> list[str]:
         if folder not in self.listings:
-            self.listings[folder] = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+            self.listings[folder] = names_in(folder)
         return self.listings[folder]
 
 

@@ -3,7 +3,6 @@
 Texts stay as published, but for blanks: every run of them (no-break spaces too) is one, none at the ends; and Unicode's NFC.
 """
 
-import gzip
 import hashlib
 import unicodedata
 import zlib
@@ -16,9 +15,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.files import Broken, OnBroken, passed_over, visible_files
+from rnnlab.data.files import Broken, OnBroken, passed_over, read_whole, visible_files
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
 from rnnlab.data.tables import Quoting, match_column, read_table
+from rnnlab.data.text_files import gunzipped
 
 PairSplit = Literal["auto", "official", "random"]
 Rows = dict[Literal["train", "val", "test"], np.ndarray]
@@ -410,9 +410,9 @@ def _from_table(file: Path, languages: Languages, columns: PairColumns, counts: 
 def _lines(file: Path) -> list[str]:
     """Return a file's lines, packed by gzip or not; only a line feed ends one (text may hold U+2028 and the like)."""
     try:
-        content = file.read_bytes()
+        content = read_whole(file)
         if file.suffix.lower() == ".gz":
-            content = gzip.decompress(content)
+            content = gunzipped(file, content)
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

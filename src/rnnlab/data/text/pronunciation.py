@@ -20,7 +20,7 @@ from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.batches import BudgetOrder
-from rnnlab.data.files import Broken, OnBroken, ending
+from rnnlab.data.files import Broken, OnBroken, ending, read_whole
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, WrittenReader, tell, untold_batch
 from rnnlab.data.labelled import shortened
@@ -142,7 +142,7 @@ def _fault(raw: _Raw, word: str) -> tuple[str, str] | None:
 def _from_dictionary(file: Path) -> Iterator[_Raw]:
     """Read `word PH PH ... # comment`; lines that begin with `;;;` (as in older releases) or `#` and a blank are comments."""
     try:
-        data = file.read_bytes()
+        data = read_whole(file)
     except OSError as error:
         raise ValueError(f"{file} cannot be read as a pronouncing dictionary ({error.strerror or error})") from error
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from rnnlab.data.files import Broken, Labelled, OnBroken, ending, refuse_lost_labels, select, visible_files
+from rnnlab.data.files import Broken, Labelled, OnBroken, ending, read_whole, refuse_lost_labels, select, visible_files
 from rnnlab.data.labelled import natural_order
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
 from rnnlab.data.tables import JSON_SUFFIXES, TABLE_SUFFIXES, Quoting, Table, look_for_delimiter, match_column, read_table
@@ -398,7 +398,7 @@ def _txt_files(folder: Path) -> list[Path]:
 
 def _content(file: Path, encoding: str = "utf-8-sig") -> str:
     try:
-        return file.read_bytes().decode(encoding)
+        return read_whole(file).decode(encoding)
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(f"{_place(file, line)}: not UTF-8 ({error.reason}): save the file as UTF-8") from error

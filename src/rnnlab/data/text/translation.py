@@ -20,7 +20,7 @@ from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined
 from rnnlab.data import tokens
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import BudgetOrder
-from rnnlab.data.files import OnBroken
+from rnnlab.data.files import OnBroken, home_of
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, told, untold_batch, warn
 from rnnlab.data.prepared import Json, Prepared, write_flat
@@ -185,7 +185,7 @@ class TranslationReader(WrittenReader):
         return told(str(folder), texts, remarks, "sentences") if texts else super().read_folder(folder)
 
     def _texts(self, item: str) -> list[str]:
-        path = Path(item).expanduser()
+        path = home_of(item)
         is_prefix = item != "-" and not path.exists() and pairs.has_prefix(path)
         return source_sentences(path, self.languages)[0] if is_prefix else super()._texts(item)
 
@@ -254,7 +254,7 @@ class TranslationData(SplitData, TokenTargets):
 
     def fetch_raw(self) -> Path:
         """Bring raw data to this machine; two aligned files go by what their names begin with."""
-        path = Path(self.source).expanduser().absolute()
+        path = home_of(self.source).absolute()
         is_prefix = self.source not in ("sample", *self.upstreams) and not path.exists() and pairs.has_prefix(path)
         return path if is_prefix else super().fetch_raw()
 

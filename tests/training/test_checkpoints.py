@@ -1,0 +1,47 @@
+"""Claims about reading checkpoints: data, never code, and what is damaged is told."""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnlab.config import ConfigError
+from rnnlab.training.checkpoints import read_checkpoint
+
+
+class Attack:
+    """Stands for code: it would make a file where it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self.command,)
+
+
+def test_a_checkpoint_that_carries_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "more": Attack(f"touch {tmp_path / 'executed'}")}, tmp_path / "x.ckpt")
+    with pytest.raises(ConfigError, match=r"x\.ckpt cannot be loaded: it carries code, which is not run"):
+        read_checkpoint(tmp_path / "x.ckpt")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("name", ["old", "empty", "packed", "other"])
+def test_what_torch_has_not_written_since_version_1_6_is_refused_unread(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "x.ckpt"
+    torch.save({"state_dict": {}}, file, _use_new_zipfile_serialization=name != "old")  # damaged ones of the old format hang torch
+    if name in ("empty", "other"):
+        file.write_bytes(b"" if name == "empty" else b"rubbish")
+    elif name == "packed":  # a record may then unpack to any size
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("x/data.pkl", bytes(10_000))
+    with pytest.raises(ConfigError, match=r"cannot be loaded: it is damaged or no checkpoint that torch\.save wrote"):
+        read_checkpoint(file)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.ckpt cannot be loaded: No such file"):
+        read_checkpoint(tmp_path / "none.ckpt")
