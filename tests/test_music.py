@@ -136,8 +136,8 @@ def test_the_screen_names_the_keys_of_the_next_step(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("num_steps=0", r"^num_steps=0 is not allowed: a whole number from 1$"),
-        ("seed=-1", r"^seed=-1 is not allowed: a whole number from 0$"),
+        ("num_steps=0", r"^num_steps=0 is not allowed: a whole number from 1 to 100000$"),
+        ("seed=-1", r"^seed=-1 is not allowed: a whole number from 0 to 4294967295$"),
     ],
 )
 def test_steps_that_cannot_be_added_are_refused(

@@ -230,7 +230,7 @@ def test_a_checkpoint_that_carries_code_or_is_none_is_refused_and_no_code_run(
     MlflowClient(f"sqlite:///{root / 'mlflow.db'}").set_terminated(folder.name, "KILLED")
     for spoil, reason in (
         (lambda file: torch.save({"state_dict": Bomb(tmp_path / "boom")}, file), "it carries code, which is not run"),
-        (lambda file: file.write_bytes(b""), r"it is damaged or no checkpoint \(it ends too soon"),
+        (lambda file: file.write_bytes(b""), "it is damaged or no checkpoint"),
         (lambda file: file.write_bytes(b"not a checkpoint"), "it is damaged or no checkpoint"),
         (lambda file: file.write_bytes(file.read_bytes()[:20]), "it is damaged or no checkpoint"),
         (flip, r"it is damaged \(.* is not as it was written\)"),

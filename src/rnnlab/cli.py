@@ -177,9 +177,7 @@ def options_first(words: list[str]) -> list[str]:
     """Return the words with options before the others: Hydra takes them nowhere else."""
     given = list(zip(words, ["", *words], strict=False))
     is_option = [word.startswith("-") or before in TAKES_VALUE for word, before in given]
-    return [word for word, its in zip(words, is_option, strict=True) if its] + [
-        word for word, its in zip(words, is_option, strict=True) if not its
-    ]
+    return [words[place] for place in sorted(range(len(words)), key=lambda place: not is_option[place])]
 
 
 def _run_hydra(config_name: str, run: Command) -> None:

@@ -31,7 +31,7 @@ def test_a_folder_in_place_of_a_file_is_refused_with_a_file_in_it(tmp_path: Path
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(ConfigError, match=r"maps=.* is a file: give a folder"):
+    with pytest.raises(ConfigError, match=r"maps=.* cannot be made, since .*file is a file: give a folder"):
         output_folder(str(file), "maps")
     with pytest.raises(ConfigError, match=r"output=.*: its folder cannot be made"):
         output_file(str(file / "answers.csv"))

@@ -27,7 +27,8 @@ def bundle(compose: Callable[..., Any], root: Path) -> Path:
 
 def test_each_kind_of_damage_is_told(bundle: Path) -> None:
     file = bundle / "bundle.json"
-    whole = json.loads(file.read_text(encoding="utf-8"))
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    whole = {name: value for name, value in kept.items() if name not in ("digest", "checksum")}  # which would tell of all at once
     recurrence = {**whole["model"]["recurrence"], "hidden_size": 10**6}
     cases: list[tuple[object, str]] = [
         ([whole], "is not a bundle that can be read"),

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.fuzz.targets import OneFile
 
 from rnnlab.config import ConfigError
-from rnnlab.tracking.recorded import read_config, refuse_foreign_targets
+from rnnlab.tracking.recorded import load_config, refuse_foreign_targets
 
 WHOLE = "model: {_target_: rnnlab.models.gru.GRU}\ndata: {}\ntrainer: {}\nseed: 0\nchoices: {model: gru}\nwords: [model=gru]\n"
 UNFOLDING = "x0: &x0 [1, 1]\n" + "".join(f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}]\n" for n in range(1, 40))
@@ -33,7 +32,7 @@ def test_what_is_no_configuration_is_told_and_nothing_is_run(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
-        read_config(OneFile(tmp_path / "config.yaml"), "r", tmp_path)
+        load_config(tmp_path / "config.yaml", "r")
     assert not (tmp_path / "executed").exists()
 
 

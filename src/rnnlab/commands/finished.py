@@ -85,7 +85,7 @@ def output_file(output: str | None, key: str = "output") -> Path | None:
 
 
 def output_folder(output: str | None, key: str) -> Path | None:
-    """Return the folder that a key names, made before the work that fills it.
+    """Return the folder that a key names, before the work that makes and fills it.
 
     Raises:
         ConfigError: where it is a file, or cannot be made.
@@ -93,12 +93,11 @@ def output_folder(output: str | None, key: str) -> Path | None:
     if not output:
         return None
     folder = Path(output).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise ConfigError(f"{key}={output} is a file: give a folder") from None
-    except OSError as error:
-        raise ConfigError(f"{key}={output} cannot be made ({error.strerror}: {error.filename})") from None
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if not there.is_dir():
+        raise ConfigError(f"{key}={output} cannot be made, since {there} is a file: give a folder")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"{key}={output} cannot be made, since {there} may not be written: give another place")
     return folder
 
 

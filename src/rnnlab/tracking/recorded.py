@@ -67,7 +67,7 @@ def load_config(file: Path, run_id: str, paths: Paths | None = None) -> Composed
     if not isinstance(recorded, dict) or not recorded.keys() >= NEEDED:
         raise ConfigError(f"the recorded configuration of run {run_id} is no configuration of a training ({file})")
     refuse_foreign_targets(recorded)
-    if not all(isinstance(recorded[key], Mapping) for key in ("model", "data", "trainer", "choices")):
+    if not all(isinstance(recorded[key], Mapping) for key in ("model", "data", "trainer")):
         raise ConfigError(f"the recorded configuration of run {run_id} is damaged ({file}): a section of it is none")
     before = recorded.get("paths", {})
     if paths is not None and isinstance(before, Mapping):
