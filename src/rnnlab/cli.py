@@ -50,6 +50,7 @@ OTHER_WORDS = {"gpus": "devices", "gpu": "accelerator", "learning_rate": "lr", "
 OPTIONAL_GROUP = "tuned="
 SEVERAL_RUNS = ("-m", "--multirun", "study=", "hydra.mode=", "hydra/")
 """How words begin that ask for several runs."""
+ONE_RUN = "hydra.mode=RUN"  # as processes of one training are started
 TAKES_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
     *("--shell-completion", "-sc", "--experimental-rerun"),
@@ -127,9 +128,8 @@ def _is_for_hydra(words: list[str]) -> bool:
 def _sweeping(words: list[str]) -> list[str]:
     """Return the words that give a key several values."""
     try:
-        return [
-            override.input_line for override in OverridesParser.create().parse_overrides(_overrides(words)) if override.is_sweep_override()
-        ]
+        overrides = OverridesParser.create().parse_overrides(_overrides(words))
+        return [override.input_line for override in overrides if override.is_sweep_override()]
     except HydraException:
         return []  # composing says what is wrong
 
@@ -155,7 +155,7 @@ def where_known(words: list[str], partly: list[str]) -> list[str]:
 
 
 def _asks_for_several(words: list[str]) -> bool:
-    return any(word.startswith(SEVERAL_RUNS) for word in words)
+    return any(word.startswith(SEVERAL_RUNS) and word != ONE_RUN for word in words)
 
 
 def own_recipe(composed: DictConfig, words: list[str]) -> list[str]:
