@@ -253,8 +253,7 @@ def test_ctrl_c_saves_and_a_resume_ends_with_the_weights_of_one_uninterrupted_pr
         shown = parent.communicate(timeout=120)[1]
     folder = left[0].parent
     assert parent.returncode == 130, shown
-    assert shown.count("interrupted and saved; continue with:") == 1  # of the leader alone
-    assert shown.count("SIGINT: stopping") <= 1  # where another process saw it first, the leader learns of it from that
+    assert shown.count("interrupted and saved; continue with:") == shown.count("SIGINT: stopping after this step") == 1
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] < 90
     (found,) = [r for r in runs_of(root, "ddp") if r.info.run_name == "c"]
     assert found.info.status == "KILLED"

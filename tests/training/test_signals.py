@@ -178,3 +178,27 @@ def test_a_request_is_noted_and_raised_only_where_it_is_looked_at(capfd: pytest.
     assert signals.asked() is None
     assert "SIGTERM: stopping as soon as possible" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
+
+
+LONG_CALL = """
+import sys
+from rnnlab.training import signals
+with signals.listening(is_own_process=True), signals.at_end(lambda name: None), signals.patiently():
+    print("ready", flush=True)
+    sum(range(10**8))  # one call, in which no handler of Python runs
+    try:
+        signals.check()
+    except signals.Interrupted as stopped:
+        sys.exit(stopped.code)
+"""
+
+
+def test_a_request_in_a_long_call_is_told_once_whoever_sees_it_first() -> None:
+    environment = os.environ | {"PYTHONPATH": str(HOME / "src")}
+    line = [sys.executable, "-c", LONG_CALL]
+    with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        shown = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert shown.count("SIGINT: stopping after this step and saving") == 1

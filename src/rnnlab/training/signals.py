@@ -37,7 +37,7 @@ class _State:
     def __init__(self, is_own_process: bool = False) -> None:
         self.is_own_process = is_own_process
         self.asked: int | None = None
-        self.has_looked = self.is_patient = False
+        self.has_looked = self.is_patient = self.is_told = False
         self.ends: list[Callable[[str], None]] = []
         self.previous: dict[int, Any] = {}
         self.done = threading.Event()
@@ -150,11 +150,18 @@ def patiently() -> Iterator[None]:
 def _note(number: int, frame: FrameType | None) -> None:
     is_first = _state.asked is None
     _state.asked = _state.asked or number
-    if is_first and (_state.ends or not _state.is_own_process):
-        how = "after this step and saving; once more to stop at once" if _state.is_patient else "as soon as possible"
-        _say(f"\n{signal.Signals(number).name}: stopping {how}\n")
+    _tell(_state, number)
     if not is_first and not _state.is_own_process:
         raise KeyboardInterrupt
+
+
+def _tell(state: _State, number: int) -> None:
+    """Say once that the process is stopping: the handler does, or the thread where the handler waits for a long call to end."""
+    if state.is_told or (state.is_own_process and not state.ends):
+        return
+    state.is_told = True
+    how = "after this step and saving; once more to stop at once" if state.is_patient else "as soon as possible"
+    _say(f"\n{signal.Signals(number).name}: stopping {how}\n")
 
 
 def _watch(reader: int, state: _State) -> None:
@@ -164,6 +171,7 @@ def _watch(reader: int, state: _State) -> None:
         if byte[0] in CODES and state.is_own_process:
             num_asked += 1
             state.asked = state.asked or byte[0]
+            _tell(state, byte[0])
             if num_asked > 1 or not state.ends:
                 _leave(state)
             threading.Thread(target=_wait_and_leave, args=(state,), daemon=True).start()
