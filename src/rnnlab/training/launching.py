@@ -130,7 +130,7 @@ def _run(words: list[str], num: int, folder: Path) -> int:
     # A study's file may ask for a sweep: this is one job of it.
     command = [sys.executable, str(SCRIPT), *words, "hydra.mode=RUN"]
     workers: list[subprocess.Popen[bytes]] = []
-    with _passing_signals_on(workers), at_end(lambda name: None), patiently():
+    with _passing_signals_on(workers), at_end(lambda name: None), patiently(is_silent=True):
         for number in range(num):
             environment = os.environ | shared | {"RANK": str(number), "LOCAL_RANK": str(number)}
             # In a group of their own: Ctrl+C reaches them through us, once. What they read ends when we do.

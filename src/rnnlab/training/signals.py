@@ -138,13 +138,18 @@ def at_end(end: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def patiently() -> Iterator[None]:
-    """Leave the work in here all the time it needs until it looks: a training ends its step, and saves."""
-    before, _state.is_patient = _state.is_patient, True
+def patiently(is_silent: bool = False) -> Iterator[None]:
+    """Leave the work in here all the time it needs until it looks: a training ends its step, and saves.
+
+    Args:
+        is_silent: whether other processes, to which the signal is passed on, tell what happens.
+    """
+    before = (_state.is_patient, _state.is_told)
+    _state.is_patient, _state.is_told = True, _state.is_told or is_silent
     try:
         yield
     finally:
-        _state.is_patient = before
+        _state.is_patient, _state.is_told = before[0], before[1] if is_silent else _state.is_told
 
 
 def _note(number: int, frame: FrameType | None) -> None:
