@@ -17,8 +17,8 @@ from torch import Tensor
 
 InputKind = Literal["features", "tokens"]
 TargetKind = Literal["class", "class_per_step", "labels_per_step", "real", "tokens"]
-Goal = Literal["transcribe", "translate", "summarise", "pronounce"]
-Joined = Literal["words", "pieces", "moses"]
+Goal = Literal["transcribe", "translate", "summarise", "pronounce", "continue"]
+Joined = Literal["words", "pieces", "moses", "characters"]
 Link = Literal["identity", "exp"]
 
 
@@ -41,9 +41,10 @@ class DataSpec:
         feature_names: one name per input feature, where they have names.
         link: how a forecast is read (`real` only): `identity`, or `exp` for targets that are positive.
         unit: of the target, e.g. `%`.
-        goal: what sequences of tokens are asked for, which says how they are scored (`tokens` only).
-        joined: how tokens become text: `words` (a blank between), `pieces` (nothing between, `▁` is a blank) or `moses` (words put
-            together by the rules of `target_language`).
+        goal: what sequences of tokens are asked for, which says how they are scored (`tokens`; `continue` of a language model, whose
+            targets are a `class_per_step`: the token that follows).
+        joined: how tokens become text: `words` (a blank between), `pieces` (nothing between, `▁` is a blank), `characters` (nothing
+            between) or `moses` (words put together by the rules of `target_language`).
         target_language: as sacreBLEU and Moses name it (en, de, zh, ...); empty where it means nothing.
         max_target_length: tokens in the longest training target.
         is_monotonic: whether targets come in the order of the inputs, so that CTC can train them.
@@ -54,6 +55,7 @@ class DataSpec:
             step where there is one answer a sequence; an answer is D numbers or the probabilities of C classes.
         is_causal: whether a step's targets are inputs of later steps, so that only a model that never looks ahead can answer them.
         is_scaled_apart: whether several series of real targets have scales of their own, so that errors are compared in units of each.
+        is_stream: whether batches are parts of long streams, which a network reads on from the state that the last batch left.
         num_label_steps: of labels at every step, how many steps of training `class_counts` were counted on (0: they were not).
     """
 
@@ -79,6 +81,7 @@ class DataSpec:
     memoryless: tuple[tuple[int, tuple[float, ...]], ...] = ()
     is_causal: bool = False
     is_scaled_apart: bool = False
+    is_stream: bool = False
     num_label_steps: int = 0
 
 
@@ -112,6 +115,7 @@ class Batch:
         reference: of real targets, see `Reference`.
         references: of token targets, each example's right answers as text, one at least (None while training: nothing is scored).
         whole_size: number of sequences of the whole batch, where this is one process's share of it (None: this is the whole).
+        is_continued: of streams, whether each sequence goes on where the same row of the last batch ended.
     """
 
     inputs: Tensor
@@ -122,6 +126,7 @@ class Batch:
     reference: Reference | None = None
     references: tuple[tuple[str, ...], ...] | None = None
     whole_size: int | None = None
+    is_continued: bool = False
 
     @property
     def size(self) -> int:

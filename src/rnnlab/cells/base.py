@@ -18,8 +18,9 @@ written here (tests/cells). In float32 two paths that agree to the last bits dri
 orders of adding numbers do: compare their outputs and gradients, not their trained weights.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -92,6 +93,8 @@ class Cell(nn.Module, ABC):
         self.backend: Backend = "fused"
         self.recurrent_dropout = 0.0
         self.zoneout = 0.0
+        self.weight_dropout = 0.0
+        self._recurrent: Tensor | None = None  # W_h of the running pass, where some of its numbers are dropped
 
     # -- the equations -------------------------------------------------------------------------------------------------
 
@@ -148,6 +151,8 @@ class Cell(nn.Module, ABC):
 
     def weight(self, name: str) -> Tensor:
         """Return one of weight_ih, weight_hh, bias_ih, bias_hh."""
+        if name == "weight_hh" and self._recurrent is not None:
+            return self._recurrent
         return self.kernel.get_parameter(f"{name}_l0")
 
     # -- one step ------------------------------------------------------------------------------------------------------
@@ -182,22 +187,29 @@ class Cell(nn.Module, ABC):
         Returns:
             Hidden states of all steps, (B, T, H).
         """
-        is_fused = self.has_kernel and self.backend == "fused"
-        return self.run_fused(inputs_BTF, state) if is_fused else self.unroll(inputs_BTF, state)
+        return self.run(inputs_BTF, state)[0]
+
+    def run(self, inputs_BTF: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run a whole sequence as `forward` does; return also the state after its last step, from which another call goes on."""
+        with self._weights_dropped():
+            if self.has_kernel and self.backend == "fused":
+                return self.run_fused(inputs_BTF, state)
+            states = self.states(inputs_BTF, state)
+        return torch.stack([after[0] for after in states], 1), states[-1]
 
     @property
     def has_kernel(self) -> bool:
         """Whether a whole sequence can run at once."""
         return self.single_step is not None
 
-    def run_fused(self, inputs_BTF: Tensor, state: State | None) -> Tensor:
-        """Run a whole sequence on the fused kernel; see `forward`."""
+    def run_fused(self, inputs_BTF: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Run a whole sequence on the fused kernel; see `run`."""
         before = None
         if state is not None:
             parts = tuple(part[None].contiguous() for part in state)  # the kernel's state has a layer axis
             before = parts if self.num_states > 1 else parts[0]
-        outputs_BTH, _ = self.kernel(inputs_BTF, before)
-        return outputs_BTH
+        outputs_BTH, after = self.kernel(inputs_BTF, before)
+        return outputs_BTH, tuple(part[0] for part in after) if self.num_states > 1 else (after[0],)
 
     def unroll(self, inputs_BTF: Tensor, state: State | None = None) -> Tensor:
         """Run a whole sequence by `transition`: the same result as `run_fused`, slower, with nothing hidden."""
@@ -245,6 +257,26 @@ class Cell(nn.Module, ABC):
         states = tuple(torch.stack(parts[::-1], 1) for parts in zip(*totals, strict=True))
         return SequenceGradient(inputs, carry, of_projection | weights, states)
 
+    @contextlib.contextmanager
+    def _weights_dropped(self) -> Iterator[None]:
+        """Drop single numbers of W_h while training, the same at all steps of a pass."""
+        if not (self.training and self.weight_dropout):
+            yield
+            return
+        self._recurrent = F.dropout(self.kernel.get_parameter("weight_hh_l0"), self.weight_dropout)
+        whole = self.kernel._flat_weights if isinstance(self.kernel, nn.RNNBase) else []  # what PyTorch's kernel reads
+        try:
+            if isinstance(self.kernel, nn.RNNBase):
+                names = self.kernel._flat_weights_names
+                self.kernel._flat_weights = [
+                    self._recurrent if name == "weight_hh_l0" else part for name, part in zip(names, whole, strict=True)
+                ]
+            yield
+        finally:
+            self._recurrent = None
+            if isinstance(self.kernel, nn.RNNBase):
+                self.kernel._flat_weights = whole
+
     def _kept(self, hidden_BH: Tensor) -> Tensor | None:
         """Draw what recurrent dropout keeps, one mask for all steps of a sequence; None where it drops nothing."""
         is_dropping = self.training and self.recurrent_dropout > 0
@@ -265,7 +297,7 @@ class Cell(nn.Module, ABC):
 
     # -- before the first step -----------------------------------------------------------------------------------------
 
-    def run_with(self, backend: Backend, recurrent_dropout: float, zoneout: float) -> None:
+    def run_with(self, backend: Backend, recurrent_dropout: float, zoneout: float, weight_dropout: float = 0.0) -> None:
         """Choose how sequences are run.
 
         Args:
@@ -273,6 +305,8 @@ class Cell(nn.Module, ABC):
             recurrent_dropout: fraction of the hidden state that does not enter the products with W_h, the same at all steps of a sequence
                 (Gal and Ghahramani 2016, one mask for all gates).
             zoneout: probability that a number of the state keeps its value at a step (Krueger et al. 2017); the expectation while testing.
+            weight_dropout: fraction of the numbers of W_h that are dropped while training, the same at all steps of a pass (DropConnect,
+                Merity et al. 2018, section 2).
 
         Raises:
             ValueError: if a kernel would have to act within its steps, or there is nothing to drop.
@@ -284,12 +318,14 @@ class Cell(nn.Module, ABC):
                     f"model.recurrence.{key}={fraction} acts within each step, and cell={name} runs a whole sequence at once: set "
                     "model.recurrence.backend=reference, which goes step by step (slower)"
                 )
-        if recurrent_dropout and "weight_hh_l0" not in dict(self.kernel.named_parameters()):
-            raise ValueError(
-                f"model.recurrence.recurrent_dropout={recurrent_dropout}: in cell={name} the hidden state enters no product that could be "
-                "dropped: set it to 0, or use model.recurrence.zoneout"
-            )
+        for key, fraction in (("recurrent_dropout", recurrent_dropout), ("weight_dropout", weight_dropout)):
+            if fraction and "weight_hh_l0" not in dict(self.kernel.named_parameters()):
+                raise ValueError(
+                    f"model.recurrence.{key}={fraction}: in cell={name} the hidden state enters no product that could be "
+                    "dropped: set it to 0, or use model.recurrence.zoneout"
+                )
         self.backend, self.recurrent_dropout, self.zoneout = backend, recurrent_dropout, zoneout
+        self.weight_dropout = weight_dropout
 
     def initialise(self, initialisation: Initialisation) -> None:
         """Draw the weights anew; see `weights.draw`."""

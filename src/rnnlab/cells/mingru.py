@@ -52,10 +52,11 @@ class MinGRUCell(Cell):
     def has_kernel(self) -> bool:
         return True
 
-    def run_fused(self, inputs_BTF: Tensor, state: State | None) -> Tensor:
+    def run_fused(self, inputs_BTF: Tensor, state: State | None) -> tuple[Tensor, State]:
         update, candidate = self.project(inputs_BTF).chunk(2, -1)
         (first_BH,) = self.initial_state(inputs_BTF.shape[0]) if state is None else state
-        return scan(sigmoid(-update), sigmoid(update) * candidate, first_BH)
+        hidden_BTH = scan(sigmoid(-update), sigmoid(update) * candidate, first_BH)
+        return hidden_BTH, (hidden_BTH[:, -1],)
 
 
 def scan(keep_BTH: Tensor, value_BTH: Tensor, first_BH: Tensor) -> Tensor:

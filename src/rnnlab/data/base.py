@@ -48,6 +48,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     """Keys that the bundled sample needs whatever was asked of the named source it stands in for."""
     has_unordered_targets: ClassVar[bool] = False
     """Whether targets are sequences that don't come in the order of the inputs, as those of translation don't."""
+    is_stream: ClassVar[bool] = False
+    """Whether row r of each batch goes on where row r of the batch before ended."""
     rank, num_processes = 0, 1
     """Which part of each training batch this process takes."""
 
@@ -291,7 +293,8 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     def _loader(self, split: Split, is_training: bool) -> BatchLoader:
         order = self.make_order(self.rows[split], is_training)
         rank, num_processes = (self.rank, self.num_processes) if split == "train" and is_training else (0, 1)
-        return BatchLoader(order, lambda ids, epoch: self.collate(ids, epoch, is_training), rank, num_processes)
+        collate = lambda ids, epoch: self.collate(ids, epoch, is_training)  # noqa: E731
+        return BatchLoader(order, collate, rank, num_processes, is_stream=self.is_stream)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

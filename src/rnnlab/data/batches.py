@@ -153,12 +153,21 @@ class BatchLoader:
         collate: makes a padded batch of (examples, epoch).
         rank: number of this process.
         num_processes: how many share each batch.
+        is_stream: whether row r of each batch goes on where row r of the batch before ended.
     """
 
-    def __init__(self, order: EpochOrder, collate: Callable[[np.ndarray, int], Batch], rank: int = 0, num_processes: int = 1) -> None:
+    def __init__(
+        self,
+        order: EpochOrder,
+        collate: Callable[[np.ndarray, int], Batch],
+        rank: int = 0,
+        num_processes: int = 1,
+        *,
+        is_stream: bool = False,
+    ) -> None:
         self.sampler = self.batch_sampler = order  # Lightning calls `sampler.set_epoch`
         self.collate = collate
-        self.rank, self.num_processes = rank, num_processes
+        self.rank, self.num_processes, self.is_stream = rank, num_processes, is_stream
         self.start = 0
 
     def __len__(self) -> int:
@@ -166,11 +175,14 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         start, self.start = self.start, 0
-        for rows in self.sampler.batches()[start:]:
+        for number, rows in enumerate(self.sampler.batches()[start:], start=start):
+            is_continued = self.is_stream and number > 0
             if self.num_processes == 1:
-                yield self.collate(rows, self.sampler.epoch)
+                batch = self.collate(rows, self.sampler.epoch)
+                yield replace(batch, is_continued=True) if is_continued else batch
             else:
-                yield replace(self.collate(share(rows, self.rank, self.num_processes), self.sampler.epoch), whole_size=len(rows))
+                batch = self.collate(share(rows, self.rank, self.num_processes), self.sampler.epoch)
+                yield replace(batch, whole_size=len(rows), is_continued=is_continued)
 
     def skip_once(self, num_batches: int) -> None:
         """Begin the next epoch after this many batches (a resume within an epoch)."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rnnlab.config import Fraction, PositiveFloat, PositiveInt
 from rnnlab.contracts import Batch, InputKind, valid_mask, zero_padding
+from rnnlab.layers.dropout import VariationalDropout
 from rnnlab.layers.norms import MaskedBatchNorm
 
 ABSENT = torch.iinfo(torch.int64).max
@@ -110,7 +111,7 @@ class Embedding(Frontend):
             nn.init.zeros_(part.get_parameter("weight"))
             self.register_buffer(f"ngrams_{size}", torch.full((count,), ABSENT))
         self.dropout = nn.Dropout(dropout)
-        self.variational_dropout = nn.Dropout(variational_dropout)
+        self.variational_dropout = VariationalDropout(variational_dropout)
         self.needs_fit = bool(num_ngrams)
         self.repeats = repeats
 
@@ -135,8 +136,7 @@ class Embedding(Frontend):
             known, keys_BT = self.get_buffer(f"ngrams_{size}"), self._keys(values, size)
             places_BT = torch.searchsorted(known, keys_BT).clamp(max=len(known) - 1)
             vectors_BTF = vectors_BTF + part(torch.where(known[places_BT] == keys_BT, places_BT + 1, 0))
-        kept_B1F = self.variational_dropout(torch.ones_like(vectors_BTF[:, :1]))
-        outputs_BTF = zero_padding(self.dropout(vectors_BTF * kept_B1F), lengths_B)
+        outputs_BTF = zero_padding(self.dropout(self.variational_dropout(vectors_BTF)), lengths_B)
         if self.repeats == 1:
             return outputs_BTF, lengths_B
         return outputs_BTF.repeat_interleave(self.repeats, dim=1), lengths_B * self.repeats

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells.base import Backend, Cell
+from rnnlab.cells.base import Backend, Cell, State
 from rnnlab.cells.weights import Initialisation
 from rnnlab.config import Fraction, PositiveInt
 from rnnlab.contracts import valid_mask, zero_padding
-from rnnlab.layers.base import SequenceLayer
+from rnnlab.layers.base import LayerState, SequenceLayer
+from rnnlab.layers.dropout import VariationalDropout
 from rnnlab.layers.norms import MaskedBatchNorm
 
 
@@ -29,7 +30,8 @@ class Recurrence:
         initialisation: see `cells.weights.draw`.
         has_batch_norm: normalise each number of a layer's output over the batch and its valid steps instead (Ioffe and Szegedy 2015).
         has_residual: add what enters each layer but the first to what it gives (He et al. 2016; Wu et al. 2016, section 3.1).
-        recurrent_dropout, zoneout: see `Cell.run_with`.
+        recurrent_dropout, zoneout, weight_dropout: see `Cell.run_with`.
+        variational_dropout: on what passes from one layer to the next, of whole features, the same at all steps of a sequence.
         backend: `fused` (at once, where the cell has a kernel) or `reference` (step by step), of all cells of the model: the same outputs
             and gradients up to rounding, by which two trainings in float32 drift apart.
     """
@@ -44,6 +46,8 @@ class Recurrence:
     recurrent_dropout: Fraction = 0.0
     zoneout: Fraction = 0.0
     backend: Backend = "fused"
+    weight_dropout: Fraction = 0.0
+    variational_dropout: Fraction = 0.0
 
     def __post_init__(self) -> None:
         """Refuse two norms at one place, which would undo each other."""
@@ -63,6 +67,7 @@ class RecurrentStack(SequenceLayer):
     def __init__(self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool) -> None:
         super().__init__()
         self.num_directions, self.is_causal = (2, False) if is_bidirectional else (1, True)
+        self.runs_in_parts = not is_bidirectional
         self.output_size = self.num_directions * recurrence.hidden_size
         self.has_residual = recurrence.has_residual
         sizes = [input_size] + [self.output_size] * (recurrence.num_layers - 1)
@@ -70,11 +75,11 @@ class RecurrentStack(SequenceLayer):
             nn.ModuleList(cell(input_size=size, hidden_size=recurrence.hidden_size) for _ in range(self.num_directions)) for size in sizes
         )
         self.norms = nn.ModuleList(_norm(recurrence, self.output_size) for _ in sizes)
-        self.dropout = nn.Dropout(recurrence.dropout)
+        self.dropout = nn.Sequential(nn.Dropout(recurrence.dropout), VariationalDropout(recurrence.variational_dropout))
         for part in self.layers.modules():
             if isinstance(part, Cell):
                 part.initialise(recurrence.initialisation)
-                part.run_with(recurrence.backend, recurrence.recurrent_dropout, recurrence.zoneout)
+                part.run_with(recurrence.backend, recurrence.recurrent_dropout, recurrence.zoneout, recurrence.weight_dropout)
 
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers; what lies beyond a length is zero in the result."""
@@ -88,7 +93,7 @@ class RecurrentStack(SequenceLayer):
         """
         values, finals = values_BTF, []
         rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
-        for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+        for index, layer in enumerate(self.layers):
             entering = self.dropout(values) if index else values
             cells = list(layer.children())
             outputs = [cells[0](entering)]
@@ -98,9 +103,29 @@ class RecurrentStack(SequenceLayer):
                 outputs.append(reverse_within_length(backward, lengths_B))
                 last.append(backward[rows_B, lengths_B - 1])
             finals.append(torch.cat(last, -1))
-            normalised = _normalised(norm, torch.cat(outputs, -1), lengths_B)
-            values = normalised + values if index and self.has_residual else normalised
+            values = self._leaving(index, torch.cat(outputs, -1), values, lengths_B)
         return values, finals
+
+    def run(self, values_BTF: Tensor, lengths_B: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Run sequences on from the states of all cells, layer by layer; see `SequenceLayer.run`."""
+        if self.num_directions == 2:
+            raise NotImplementedError("a bidirectional layer reads each sequence from its end and cannot be run in parts")
+        values, left, after = values_BTF, state, []
+        for index, layer in enumerate(self.layers):
+            (cell,) = layer.children()
+            assert isinstance(cell, Cell)
+            before: State | None = None
+            if left is not None:
+                before, left = left[: cell.num_states], left[cell.num_states :]
+            outputs, now = cell.run(self.dropout(values) if index else values, before)
+            after += now
+            values = self._leaving(index, outputs, values, lengths_B)
+        return values, tuple(after)
+
+    def _leaving(self, index: int, outputs: Tensor, values: Tensor, lengths_B: Tensor) -> Tensor:
+        """Normalise what the cells of a layer gave, and add what entered the layer where that is asked."""
+        normalised = _normalised(self.norms[index], outputs, lengths_B)
+        return normalised + values if index and self.has_residual else normalised
 
 
 def _norm(recurrence: Recurrence, size: int) -> nn.Module:

@@ -20,11 +20,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from rnnlab.cells.base import Cell
 from rnnlab.config import Fraction
-from rnnlab.contracts import Batch, DataSpec, Decoded
+from rnnlab.contracts import Batch, DataSpec, Decoded, valid_mask
 from rnnlab.layers import ctc
-from rnnlab.layers.base import SequenceLayer
+from rnnlab.layers.base import LayerState, SequenceLayer
 from rnnlab.layers.beam_search import Decoding
-from rnnlab.layers.frontends import Frontend
+from rnnlab.layers.dropout import VariationalDropout
+from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
@@ -40,11 +41,16 @@ class Head:
         pooling: from all steps to one vector (unused where there is a target at every step).
         dropout: before the last linear layer.
         quantiles: of real targets, to forecast instead of one number, the median in the middle (empty: one number).
+        variational_dropout: before the last linear layer, of whole features, the same at all steps of a sequence.
+        is_tied: of language models, whether the last linear layer is the embedding's table (Press and Wolf 2017); a matrix stands between
+            where their sizes differ.
     """
 
     pooling: PoolingKind
     dropout: Fraction
     quantiles: tuple[float, ...]
+    variational_dropout: Fraction = 0.0
+    is_tied: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,10 +221,27 @@ class SequenceModule(Network, ABC):
         if not self.task.is_per_step and not self.is_ctc:
             self.pooling = Pooling(head.pooling, size, layer.num_directions)
             size = self.pooling.output_size
-        self.dropout = nn.Dropout(head.dropout)
+        self.dropout = nn.Sequential(nn.Dropout(head.dropout), VariationalDropout(head.variational_dropout))
+        self.between: nn.Linear | None = None
+        if head.is_tied:
+            size = self._narrowed(size)
         self.output = nn.Linear(size, self.task.output_size)
+        if head.is_tied:
+            self.output.weight = self.frontend.get_parameter("table.weight")
         if (first := self.task.first_bias()) is not None:
             self.output.bias.data.copy_(first)
+        self.carried: dict[bool, LayerState] = {}  # of streams, by `training`: the state after the last batch
+
+    def _narrowed(self, size: int) -> int:
+        """Return the embedding's size, to which a matrix brings the layer's output where that has another."""
+        if self.spec.goal != "continue" or not isinstance(self.frontend, Embedding):
+            raise ValueError(
+                f"model.head.is_tied=true is for language models, whose inputs and targets are the same tokens; data={self.spec.name} is "
+                "another kind: set it to false"
+            )
+        if size != self.frontend.output_size:
+            self.between = nn.Linear(size, self.frontend.output_size, bias=False)
+        return self.frontend.output_size
 
     @property
     def layer(self) -> SequenceLayer:
@@ -231,11 +254,32 @@ class SequenceModule(Network, ABC):
 
     def with_lengths(self, inputs: Tensor, input_lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Answer a padded batch, and say how many of the steps that come out are valid, (B,)."""
-        values, lengths_B = self.frontend(inputs, input_lengths_B)
-        values, lengths_B = self.layer(values, lengths_B)
+        values, lengths_B = self.layer(*self.frontend(inputs, input_lengths_B))
+        return self.read_out(values, lengths_B), lengths_B
+
+    def read_out(self, values: Tensor, lengths_B: Tensor) -> Tensor:
+        """Map what the layer gave, (B, T, H), to outputs."""
         if self.pooling is not None:
             values = self.pooling(values, lengths_B)
-        return self.output(self.dropout(values)), lengths_B
+        return self._last(self.dropout(values))
+
+    def _last(self, values: Tensor) -> Tensor:
+        return cast(Tensor, self.output(values if self.between is None else self.between(values)))
+
+    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Run front end and layer, (B, T, H) and lengths; of streams from where the batch before ended, if this one goes on there.
+
+        Gradients end at the border between two batches: backpropagation through time is truncated there (Williams and Peng 1990).
+        """
+        values, lengths_B = self.frontend(batch.inputs, batch.input_lengths)
+        if not (self.spec.is_stream and self.layer.runs_in_parts):
+            return self.layer(values, lengths_B)
+        before = None
+        if batch.is_continued:
+            before = tuple(part[: batch.size].to(values.device) for part in self.carried[self.training])
+        values, after = self.layer.run(values, lengths_B, before)
+        self.carried[self.training] = tuple(part.detach() for part in after)
+        return values, lengths_B
 
     def predict(self, batch: Batch) -> Outputs:
         return self._answer(batch, self.decoding)
@@ -245,19 +289,36 @@ class SequenceModule(Network, ABC):
         return self._answer(batch, Decoding(beam_size=1, length_penalty=0.0, num_best=1))
 
     def training_loss(self, batch: Batch) -> Tensor:
-        outputs, lengths_B = self.with_lengths(batch.inputs, batch.input_lengths)
+        values, lengths_B = self._hidden(batch)
         if not self.is_ctc:
-            return self.task.loss(outputs, batch)
+            return self._plain_loss(values, lengths_B, batch)
+        outputs = self.read_out(values, lengths_B)
         found = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths)
         self.log("train/ctc_infeasible", float(found.num_infeasible), batch_size=batch.size)
         return found.loss
+
+    def _plain_loss(self, values: Tensor, lengths_B: Tensor, batch: Batch) -> Tensor:
+        """Return the task's loss, and penalties on what the layer gives where they are asked for."""
+        settings = self.task.regularisation
+        if not (settings.activation or settings.temporal_activation):
+            return self.task.loss(self.read_out(values, lengths_B), batch)
+        if self.pooling is not None:
+            raise ValueError("model.regularisation.activation and temporal_activation are for data with a target at every step")
+        dropped = self.dropout(values)
+        loss = self.task.loss(self._last(dropped), batch)
+        is_valid_BT1 = valid_mask(lengths_B, values.shape[1])[..., None]
+        num_values = lengths_B.sum() * values.shape[-1]
+        penalty = settings.activation * (dropped.square() * is_valid_BT1).sum() / num_values
+        changes = (values[:, 1:] - values[:, :-1]).square() * is_valid_BT1[:, 1:]
+        return loss + penalty + settings.temporal_activation * changes.sum() / num_values
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return the task's, or the number of tokens that CTC's loss is a mean over."""
         return batch.target_lengths.sum().double() if self.is_ctc else super().loss_weight(batch)
 
     def _answer(self, batch: Batch, decoding: Decoding) -> Outputs:
-        outputs, lengths_B = self.with_lengths(batch.inputs, batch.input_lengths)
+        values, lengths_B = self._hidden(batch)
+        outputs = self.read_out(values, lengths_B)
         if not self.is_ctc:
             return outputs
         loss, num_counted = None, None

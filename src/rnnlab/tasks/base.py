@@ -30,11 +30,15 @@ class Regularisation:
         label_smoothing: fraction of the target's probability spread over all classes (Szegedy et al. 2016, section 7).
         class_weights: `none`, `balanced` (inverse to each class's frequency in the training split) or one weight per class.
         l1: times the sum of absolute weights (matrices only); weight decay (L2) is the optimizer's.
+        activation: times the mean square of what the last layer gives, after dropout (Merity et al. 2017, section 2: AR).
+        temporal_activation: times the mean square of its change from step to step, before dropout (there: TAR).
     """
 
     label_smoothing: Fraction
     class_weights: ClassWeights
     l1: NonNegativeFloat
+    activation: NonNegativeFloat = 0.0
+    temporal_activation: NonNegativeFloat = 0.0
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,21 @@ def of_sets(table: pd.DataFrame) -> dict[str, float]:
     return _interval("nll", np.stack([known["nll"].to_numpy(float) * counts, counts], axis=1), unit_codes(known), _ratio)
 
 
+def of_language(table: pd.DataFrame, is_by_word: bool, has_words: bool) -> dict[str, float]:
+    """Return the 95 % intervals of bits per character and perplexity, by resampling units (bootstrap, 1,000 times)."""
+    known, found = table[table["num_targets"] > 0], {}
+    codes_N = unit_codes(known)
+
+    def sums(name: str) -> np.ndarray:
+        return known[["nats", name]].to_numpy(float)
+
+    if not is_by_word:
+        found |= _interval("bits_per_character", sums("num_characters"), codes_N, lambda sums_R2: _ratio(sums_R2) / np.log(2))
+    if has_words and known["num_words"].sum():
+        found |= _interval("perplexity", sums("num_words"), codes_N, lambda sums_R2: np.exp(_ratio(sums_R2)))
+    return found
+
+
 def of_classes(table: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, float]:
     """Return accuracy's interval (see `interval_of_fraction`) and the expected calibration error (15 bins, Guo et al. 2017)."""
     interval = interval_of_fraction((table["target"] == table["prediction"]).to_numpy(), unit_codes(table))

