@@ -37,7 +37,7 @@ FLAGS = {"--status": "status=true", "tuned=null": "~tuned"}
 """Words that Hydra reads otherwise than people mean them, and what they mean."""
 OTHER_NAMES = {"compare": {"study": "study_name", "data": "data_name"}}
 """What people type where `conf/` has a group of that name, but a script wants a mere name, and the key that takes it."""
-TEXTS = ("text",)
+TEXTS = ("text", "prompt")
 """Keys whose values are texts exactly as they are typed, quotes included."""
 LISTS = ("data_name", "run", "filter")
 """Keys whose values are one text, commas included, which may stand in quotes."""

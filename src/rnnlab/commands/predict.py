@@ -165,6 +165,8 @@ def _rows(table: pd.DataFrame) -> list[list[str]]:
 def _answered(table: pd.DataFrame) -> list[list[str]]:
     if "confidence" in table:
         return _rows_of_classes(table)
+    if "next" in table:
+        return _rows_of_language(table)
     if "nll" in table:
         return _rows_of_sets(table)
     return _rows_of_texts(table) if "prediction" in table else _rows_of_numbers(table)
@@ -182,6 +184,18 @@ def _rows_of_texts(table: pd.DataFrame) -> list[list[str]]:
             [str(row["input"]) if not place else "", str(row[f"prediction{suffix}"]), f"{row[f'score{suffix}']:.3f}"]
             for place, suffix in enumerate(found)
         ]
+    return rows
+
+
+def _rows_of_language(table: pd.DataFrame) -> list[list[str]]:
+    """Return for each text what it costs, and the most probable tokens after it."""
+    costs = [name for name in ("bits_per_character", "perplexity") if name in table]
+    rows = [["input", *(name.replace("_", " ") for name in costs), "next step"]]
+    for row in table.to_dict("records"):
+        following = zip(row["next"], row["next_probability"], strict=True)
+        shown = ", ".join(f"{token!r} {100 * chance:.1f} %" for token, chance in following)
+        values = ["" if pd.isna(row[name]) else written(row[name])[0] for name in costs]
+        rows.append([str(row["input"]), *values, shown])
     return rows
 
 

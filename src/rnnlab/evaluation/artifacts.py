@@ -117,7 +117,7 @@ def what_came_out(tracker: Tracker, model: Predictor, found: Mapping[str, Evalua
     """Describe a finished run by its result, how to make it again and where its files are, in Markdown."""
     name, val, test = model.task.compared.name, found["val"].numbers, found["test"].numbers
     metric = Metric.named(name)
-    between = _interval(metric, test, ", 95 % interval {:.1f} to {:.1f}")
+    between = _interval(metric, test, ", 95 % interval {} to {}")
     cost = f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters, {extra['time/fit_seconds']:.0f} s"
     again, files = code(f"python src/reproduce.py run={tracker.run_id}"), code(str(tracker.folder))
     result = f"test {metric.shown(test[name])}{between}; validation {metric.shown(val[name])}"
@@ -247,7 +247,7 @@ def print_summary(
         table.add_column(heading, justify="right" if heading else "left")
     for name in (name for name in LISTED if name in val and name in test):
         metric = Metric.named(name, model.spec.unit)
-        table.add_row(name, metric.shown(val[name]), metric.shown(test[name]) + _interval(metric, test, " [{:.1f}, {:.1f}]"))
+        table.add_row(name, metric.shown(val[name]), metric.shown(test[name]) + _interval(metric, test, " [{}, {}]"))
     console = Console(soft_wrap=True)
     console.print()
     console.print(table)
@@ -279,9 +279,10 @@ def solved_or_not(task: Task, numbers: dict[str, float]) -> str:
 
 
 def _interval(metric: Metric, numbers: Mapping[str, float], words: str) -> str:
-    """Write a metric's 95 % interval in these words, nothing if it has none."""
-    ends = interval_of(metric.name, numbers)
-    return words.format(*(metric.factor * end for end in ends)) if ends else ""
+    """Write a metric's 95 % interval in these words, nothing if it has none; of fractions in percent, else in the digits of values."""
+    if not (ends := interval_of(metric.name, numbers)):
+        return ""
+    return words.format(*(f"{metric.factor * end:.1f}" for end in ends) if metric.is_fraction else written(*ends))
 
 
 def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule, test: dict[str, float], words: Sequence[str]) -> str:

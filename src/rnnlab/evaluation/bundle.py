@@ -46,7 +46,7 @@ class Bundle:
         """
         tables = [pd.DataFrame({"input": names}).join(answer(self.model, batch)) for names, batch in self.batches(inputs)]
         table = pd.concat(tables, ignore_index=True)
-        if self.model.spec.target_kind == "class_per_step":  # sets of labels are names already
+        if self.model.spec.target_kind == "class_per_step" and "prediction" in table:  # sets of labels are names already
             labels = self.model.spec.label_names
             between = "" if all(len(label) == 1 for label in labels) else " "
             table["prediction"] = [between.join(labels[number] for number in numbers) for numbers in table["prediction"]]

@@ -110,7 +110,8 @@ class RecurrentStack(SequenceLayer):
         """Run sequences on from the states of all cells, layer by layer; see `SequenceLayer.run`."""
         if self.num_directions == 2:
             raise NotImplementedError("a bidirectional layer reads each sequence from its end and cannot be run in parts")
-        values, left, after = values_BTF, state, []
+        values, left = values_BTF, state
+        after: list[Tensor] = []
         for index, layer in enumerate(self.layers):
             (cell,) = layer.children()
             assert isinstance(cell, Cell)

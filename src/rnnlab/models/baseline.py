@@ -11,6 +11,7 @@ from rnnlab.baselines.bag_of_words import NBSVM, TfIdf
 from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.label_sets import FrameLogistic, Markov
+from rnnlab.baselines.language import KneserNey, Unigram
 from rnnlab.baselines.linear import HAR, Pooled, Window
 from rnnlab.baselines.nearest import Nearest
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
@@ -30,6 +31,8 @@ METHODS: dict[str, type[Method]] = {
     "nearest": Nearest,
     "markov": Markov,
     "frame_logistic": FrameLogistic,
+    "unigram": Unigram,
+    "kneser_ney": KneserNey,
 }
 
 
@@ -81,6 +84,8 @@ def _suitable(spec: DataSpec) -> str:
         return "nearest"
     if spec.target_kind == "labels_per_step":
         return "frame_logistic"
+    if spec.goal == "continue":
+        return "kneser_ney"
     if spec.target_kind == "real":
         return "har" if HAR(spec, BaselineSettings("har", None, 1)).refusal() is None else "ridge"
     if spec.input_kind == "tokens":

@@ -45,19 +45,18 @@ class NextToken(Label):
         super().__init__(spec, regularisation, loss)
         is_by_word = spec.joined == "words"
         self.metric = Metric.named("perplexity" if is_by_word else "bits_per_character")
-        self.num_characters_V, self.begins_word_V = _sizes(spec)
-        self.is_end_V = torch.tensor([word in LINE_ENDS for word in spec.label_names])
+        num_characters, begins_word = _sizes(spec)
+        self.has_words = any(begins_word)
+        with torch.device("cpu"):  # also where a model is only sketched
+            self.num_characters_V, self.begins_word_V = torch.tensor(num_characters), torch.tensor(begins_word)
+            self.is_end_V = torch.tensor([word in LINE_ENDS for word in spec.label_names])
 
     def metrics(self) -> MetricCollection:
         """Bits per character, perplexity per word, accuracy, and the fraction of unknown tokens, as far as they can be told."""
-        return MetricCollection({"tokens": TokenSums(self.spec.joined == "words", self._has_words)})
+        return MetricCollection({"tokens": TokenSums(self.spec.joined == "words", self.has_words)})
 
     def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:
         return {name: float(value) for name, value in computed.items()}
-
-    @property
-    def _has_words(self) -> bool:
-        return bool(self.begins_word_V.any())
 
     def update(self, metrics: MetricCollection, outputs: Tensor, batch: Batch) -> None:
         metrics.update(self._sums(outputs, batch)[1].sum(0))
@@ -83,7 +82,7 @@ class NextToken(Label):
         return nats_BT * is_known_BT, sums_B6
 
     def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
-        return of_language(table, self.spec.joined == "words", self._has_words)
+        return of_language(table, self.spec.joined == "words", self.has_words)
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
         """Return what each sequence costs, the log-probability of each of its tokens, and the most probable tokens after its last."""
@@ -95,11 +94,9 @@ class NextToken(Label):
         known_B = (batch.targets != IGNORED_TARGET).sum(1).tolist()
         found: Columns = {name: sums_B6[:, place] for place, name in enumerate(COUNTS) if name != "num_targets"}
         rows = [dict(zip(COUNTS, row, strict=True)) for row in sums_B6.tolist()]
-        each = [ratios(row, self.spec.joined == "words", self._has_words) for row in rows]
+        each = [ratios(row, self.spec.joined == "words", self.has_words) for row in rows]
         found |= {name: np.array([row[name] for row in each]) for name in each[0] if name not in ("accuracy", "unknown")}
-        found["log_probability"] = object_array(
-            [-row[:length].astype(np.float32) for row, length in zip(nats_BT, known_B, strict=True)]
-        )
+        found["log_probability"] = object_array([-row[:length].astype(np.float32) for row, length in zip(nats_BT, known_B, strict=True)])
         found["next"] = object_array([names[row].tolist() for row in tokens_BN])
         found["next_probability"] = object_array(list(chances_BN))
         return found
@@ -145,17 +142,17 @@ def ratios(sums: dict[str, float], is_by_word: bool, has_words: bool) -> dict[st
     return found
 
 
-def _sizes(spec: DataSpec) -> tuple[Tensor, Tensor]:
+def _sizes(spec: DataSpec) -> tuple[list[int], list[bool]]:
     """Return how many characters each token stands for, (V,), and whether it begins a word, or of characters is part of one, (V,)."""
     words = spec.label_names
     if spec.joined == "words":
-        return torch.zeros(len(words)), torch.tensor([True] * len(words))
+        return [0] * len(words), [True] * len(words)
+    is_end = [word in LINE_ENDS for word in words]
     if spec.joined == "characters":
-        num_characters = [0 if word in SPECIALS[:1] else 1 for word in words]
-        begins = [word in LINE_ENDS or (word not in SPECIALS and not word.isspace()) for word in words]
         has_blanks = " " in words
-        return torch.tensor(num_characters), torch.tensor([has_blanks and each for each in begins])
+        is_letter = [word not in SPECIALS and not word.isspace() for word in words]
+        begins = [has_blanks and (end or letter) for end, letter in zip(is_end, is_letter, strict=True)]
+        return [1] * len(words), begins
     # The blank that stands for the beginning of a line is no character of the text; the line's end, which is one, takes its place.
-    num_characters = [0 if word in LINE_ENDS else 1 if word in SPECIALS else len(word) for word in words]
-    return torch.tensor(num_characters), torch.tensor([word.startswith(BLANK) or word in LINE_ENDS for word in words])
-
+    num_characters = [0 if end else 1 if word in SPECIALS else len(word) for word, end in zip(words, is_end, strict=True)]
+    return num_characters, [end or word.startswith(BLANK) for word, end in zip(words, is_end, strict=True)]

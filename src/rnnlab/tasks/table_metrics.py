@@ -138,7 +138,8 @@ def of_sets(table: pd.DataFrame) -> dict[str, float]:
 
 def of_language(table: pd.DataFrame, is_by_word: bool, has_words: bool) -> dict[str, float]:
     """Return the 95 % intervals of bits per character and perplexity, by resampling units (bootstrap, 1,000 times)."""
-    known, found = table[table["num_targets"] > 0], {}
+    known = table[table["num_targets"] > 0]
+    found: dict[str, float] = {}
     codes_N = unit_codes(known)
 
     def sums(name: str) -> np.ndarray:

@@ -5,10 +5,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -17,18 +15,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from rnnlab.config import Failed
-from rnnlab.contracts import Batch, Decoded
+from rnnlab.config import ConfigError, Failed
+from rnnlab.contracts import Batch
 from rnnlab.data.batches import BatchLoader
 from rnnlab.insight.nonfinite import Found, first_in_backward, first_in_forward
-from rnnlab.models.base import Network
-from rnnlab.tasks import Metric, Task, Transduce
+from rnnlab.models.base import Network, SequenceModule
+from rnnlab.tasks import Metric, Task
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import signals
-from rnnlab.training.distributed import highest
-from rnnlab.training.launching import is_leader, rank
+from rnnlab.training.distributed import from_all, highest
+from rnnlab.training.launching import is_leader, num_processes, rank
 
-NUM_SAMPLES = 8
 _SAVE, _STOP = 1, 2  # to stop by a signal is written _STOP + its number
 
 
@@ -168,49 +165,26 @@ class FiniteGuard(Callback):
         )
 
 
-class Samples(Callback):
-    """Write after each validation what is answered to a few examples of all lengths, beside what is right.
+class CarriedState(Callback):
+    """Keep in every checkpoint the state that the next parts of training streams are read on from, of each process its own.
 
-    Args:
-        tracker: of the run; the files are artifacts `samples/step_<n>.txt`.
-        show: makes readable inputs of rows of the table of examples (None where there is nothing to read).
-        name: makes ids of them.
+    Raises:
+        ConfigError: on resuming with another number of processes, which read other streams.
     """
 
-    def __init__(self, tracker: Tracker, show: Callable[[np.ndarray], list[str] | None], name: Callable[[np.ndarray], list[str]]) -> None:
-        self.tracker, self.show, self.name = tracker, show, name
-        self.lines: list[str] = []
+    def __init__(self, model: SequenceModule) -> None:
+        self.model = model
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.lines = []
+    def state_dict(self) -> dict[str, list[list[Tensor]]]:
+        own = [part.detach().cpu() for part in self.model.carried.get(True, ())]
+        return {"states": from_all(own)}
 
-    def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Take a few examples of some batches, which are sorted by length."""
-        num_batches = int(trainer.num_val_batches[0])
-        decoded = outputs["outputs"]
-        if batch_idx % max(1, num_batches // NUM_SAMPLES) or not isinstance(decoded, Decoded) or batch.references is None:
-            return
-        places = np.linspace(0, batch.size - 1, min(batch.size, max(1, NUM_SAMPLES // num_batches))).astype(int)
-        rows = batch.example_ids.cpu().numpy()[places]
-        names, texts = self.name(rows), self.show(rows)
-        for number, place in enumerate(places):
-            self.lines += [
-                f"example  {names[number]}",
-                *([f"input    {texts[number]}"] if texts else []),
-                f"right    {batch.references[place][0]}",
-                f"answer   {cast(Transduce, pl_module.task).text(decoded.hypotheses[place][0].tokens)}",
-                "",
-            ]
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self.lines:
-            return
-        file = self.tracker.folder / "artifacts" / "samples" / f"step_{trainer.global_step:06d}.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(self.lines), encoding="utf-8")
-        self.tracker.log_files(file, "samples")
+    def load_state_dict(self, state_dict: dict[str, list[list[Tensor]]]) -> None:
+        states = state_dict["states"]
+        if len(states) != num_processes():
+            raise ConfigError(f"this run was trained by {len(states)} process(es), each with streams of its own: resume it by as many")
+        if states[rank()]:
+            self.model.carried[True] = tuple(states[rank()])
 
 
 class Meter(Callback):

@@ -145,6 +145,15 @@ def one_first(make: Callable[[], Made]) -> Made:
     return cast(Made, made if local_rank() == 0 else make())
 
 
+def from_all(value: Made) -> list[Made]:
+    """Return what each process has, in the order of ranks."""
+    if not dist.is_initialized():
+        return [value]
+    found: list[Made | None] = [None] * num_processes()
+    dist.all_gather_object(found, value)
+    return cast(list[Made], found)
+
+
 def highest(value: int) -> int:
     """Return the largest of all processes' numbers."""
     if not dist.is_initialized():

@@ -15,17 +15,28 @@ from torch import Tensor
 
 from rnnlab.config import ConfigError, Node, nearest
 from rnnlab.data.base import SequenceDataModule
-from rnnlab.models.base import Network
+from rnnlab.data.streams import RunningText
+from rnnlab.models.base import Network, SequenceModule
 from rnnlab.settings import Callbacks, TrainSettings
 from rnnlab.settings import EarlyStopping as EarlyStoppingSettings
 from rnnlab.tasks import Metric, Transduce
 from rnnlab.tasks.metrics import direction_of
 from rnnlab.tracking.tracker import Tracker
-from rnnlab.training.callbacks import FiniteGuard, LastCheckpoint, Meter, ProgressLine, Samples, StepSeed, StopWhenSolved, TrackingLogger
+from rnnlab.training.callbacks import (
+    CarriedState,
+    FiniteGuard,
+    LastCheckpoint,
+    Meter,
+    ProgressLine,
+    StepSeed,
+    StopWhenSolved,
+    TrackingLogger,
+)
 from rnnlab.training.checkpoints import DirectCheckpointIO
 from rnnlab.training.constraints import weight_constraint
 from rnnlab.training.distributed import alone, spread
 from rnnlab.training.launching import is_leader
+from rnnlab.training.samples import Continuations, Samples
 
 console = Console(stderr=True, soft_wrap=True)
 
@@ -74,8 +85,12 @@ def _callbacks(
         yield StopWhenSolved(model.task)
     yield LastCheckpoint(tracker, callbacks.checkpoint.every_minutes)
     yield ProgressLine(model.task.metric)
+    if isinstance(model, SequenceModule) and model.spec.is_stream:
+        yield CarriedState(model)
     if model.spec.target_kind == "tokens" and is_leader():
         yield Samples(tracker, data.shown, lambda rows: data.examples["id"].iloc[rows].tolist())
+    if isinstance(data, RunningText) and is_leader():
+        yield Continuations(tracker, data.training_tokens(), data.prompt(), data.joined)
 
 
 def count_of(limit: float | int, loader: Any) -> int | None:

@@ -11,7 +11,7 @@ from rnnlab.data.tokens import BLANK
 
 END = "<eos>"
 """The token at the end of a line (of words and subwords), and of a document where there are many."""
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 
 Unit = Literal["char", "word", "subword"]
 JOINED: dict[Unit, Joined] = {"char": "characters", "word": "words", "subword": "pieces"}

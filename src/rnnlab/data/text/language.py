@@ -17,13 +17,13 @@ import torch
 from rnnlab.config import PositiveInt
 from rnnlab.contracts import IGNORED_TARGET, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
-from rnnlab.data.base import SPLITS, SequenceDataModule, Split
-from rnnlab.data.batches import EpochOrder
+from rnnlab.data.base import SPLITS, Split
 from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, tell
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import RUNNING_TEXTS
+from rnnlab.data.streams import RunningText, StreamOrder
 from rnnlab.data.text import cutting, documents
 from rnnlab.data.text.cutting import END, JOINED, Cutter, Unit
 from rnnlab.data.text.documents import DocumentColumns, find_documents, hash_documents, hash_text, split_documents
@@ -35,6 +35,8 @@ BLOCK_STEPS = 256
 STREAM_STEPS, MOST_STREAMS = 5_000, 8
 """Validation and test are read in a stream for each so many tokens, at most so many side by side."""
 MOST_UNKNOWN = 0.05
+NUM_PROMPT = 20
+"""Tokens of the validation text that samples go on from."""
 BLOCKS_TOGETHER = 8
 """Blocks of a single text that are resampled as one, since neighbours are alike."""
 
@@ -144,27 +146,9 @@ class LanguageMeta:
     tokens: Unit
 
 
-class StreamOrder(EpochOrder):
-    """Read streams side by side, in their order: batch k holds part k of every stream that has so many, the longest streams first.
-
-    Args:
-        streams: the numbers of the parts of each stream.
-    """
-
-    def __init__(self, streams: list[np.ndarray]) -> None:
-        super().__init__(np.concatenate(streams), np.zeros(0), len(streams), 0, 0)
-        self.streams = streams
-
-    def batches(self) -> list[np.ndarray]:
-        return [np.array([stream[part] for stream in self.streams if len(stream) > part]) for part in range(len(self.streams[0]))]
-
-    def __len__(self) -> int:
-        return len(self.streams[0])
-
-
 @final
 @dataclass(eq=False, repr=False, kw_only=True)
-class LanguageData(SequenceDataModule):
+class LanguageData(RunningText):
     """Give batches of running text.
 
     `source` is `shakespeare`, `warpeace`, `ptb`, `poems`, `sample`, or the path of a text file, a table or a folder (see `documents`).
@@ -174,7 +158,6 @@ class LanguageData(SequenceDataModule):
     upstreams = RUNNING_TEXTS
     sample = "language"
     sample_settings: ClassVar[Mapping[str, str | None]] = {"split": "auto"}
-    is_stream = True
 
     split: Literal["auto", "official", "order", "random"]
     """See `split_documents`."""
@@ -256,8 +239,8 @@ class LanguageData(SequenceDataModule):
             )
         if self.loader.tbptt_steps > num_steps:
             raise ValueError(
-                f"data.loader.tbptt_steps={self.loader.tbptt_steps} is longer than each of the {self.loader.batch_size} streams of training, "
-                f"which have {num_steps:,} steps: set it to {num_steps} or less, or data.loader.batch_size lower"
+                f"data.loader.tbptt_steps={self.loader.tbptt_steps} is longer than each of the {self.loader.batch_size} streams of "
+                f"training, which have {num_steps:,} steps: set it to {num_steps} or less, or data.loader.batch_size lower"
             )
         return rows
 
@@ -395,8 +378,17 @@ class LanguageData(SequenceDataModule):
 
     def shown(self, rows: np.ndarray) -> list[str]:
         """Return the text of these blocks."""
-        cutter = self._cutter(self.subwords)
-        return [cutter.join([self.vocabulary.words[number] for number in numbers]) for numbers in self.targets(rows)]  # type: ignore[attr-defined]
+        return [self.joined(self.streams[split][start + 1 : start + 1 + steps]) for split, start, steps in self._places(rows)]
+
+    def joined(self, numbers: np.ndarray) -> str:
+        return self._cutter(self.subwords).join([self.vocabulary.words[number] for number in numbers.tolist()])
+
+    def training_tokens(self) -> np.ndarray:
+        return self.streams["train"]
+
+    def prompt(self) -> np.ndarray:
+        """Return the end of a document where documents have such, else the first tokens of the validation text."""
+        return self.streams["val"][: 1 if self.has_ends else NUM_PROMPT].astype(np.int64)
 
     # -- batches -------------------------------------------------------------------------------------------------------
 

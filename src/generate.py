@@ -1,0 +1,20 @@
+"""Let a language model go on with a text.
+
+python src/generate.py run=RUN_ID prompt="the beginning of a text"
+python src/generate.py run=last prompt="KING:" temperature=0.8 num_tokens=500
+python src/generate.py run=RUN_ID prompt="..." num_samples=3 top_p=0.9 seed=7
+"""
+
+from rnnlab.cli import main
+from rnnlab.settings import Composed
+
+
+def run(composed: Composed) -> None:
+    """Run the command; its modules are imported once the words have been checked."""
+    from rnnlab.commands.generate import GenerateSettings, generate
+
+    generate(composed.typed(GenerateSettings))
+
+
+if __name__ == "__main__":
+    main("generate", run)
