@@ -96,9 +96,9 @@ class NextToken(Label):
         rows = [dict(zip(COUNTS, row, strict=True)) for row in sums_B6.tolist()]
         each = [ratios(row, self.spec.joined == "words", self.has_words) for row in rows]
         found |= {name: np.array([row[name] for row in each]) for name in each[0] if name not in ("accuracy", "unknown")}
-        found["log_probability"] = object_array([-row[:length].astype(np.float32) for row, length in zip(nats_BT, known_B, strict=True)])
+        found["log_probability"] = object_array([(-row[:length]).tolist() for row, length in zip(nats_BT, known_B, strict=True)])
         found["next"] = object_array([names[row].tolist() for row in tokens_BN])
-        found["next_probability"] = object_array(list(chances_BN))
+        found["next_probability"] = object_array(chances_BN.tolist())
         return found
 
     def target_columns(self, batch: Batch) -> Columns:
