@@ -148,6 +148,7 @@ def test_a_run_on_sequences_that_was_stopped_and_resumed_ends_with_the_same_weig
     compose: Compose, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*RUNS["pronunciation"].split(), *SIZES[:1], *SIZES[2:], "trainer.max_epochs=2", "trainer.limit_train_batches=3"]
+    words += ["callbacks.checkpoint.keep_last=true"]
     config = compose(*words, "model.teacher_forcing.first=0.9", "model.teacher_forcing.last=0.4", "model.decoding.beam_size=2")
     whole = train(config)
 
