@@ -101,7 +101,7 @@ SHORT = ("data.window_days=5", "data.features=[return]")
     ("content", "message"),
     [
         (PNG, r"mine.csv is a picture or a PDF, not a text table: export the table as CSV$"),
-        (b"", r"mine.csv is empty \(0 bytes\)$"),
+        (b"", r"mine.csv is empty \(0 bytes\): write it anew, or give another file$"),
         (b"\xd0\xcf\x11\xe0rest", r"mine.csv is an Excel workbook .* export the sheet as CSV"),
         (b"\n\n\n", r"mine.csv holds nothing but blank lines: wanted a header and rows$"),
     ],

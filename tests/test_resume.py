@@ -25,6 +25,7 @@ WORDS = (
     "data.source=sample", "model=birnn", "cell=lstm", "frontend=convolution", "model.recurrence.hidden_size=7",
     "frontend.channels=[3,4,5]", "model.recurrence.num_layers=2", "model.recurrence.dropout=0.3", "trainer.max_epochs=3",
     "trainer.limit_train_batches=5", "data.loader.batch_size=16", "tracking.log_model=false",
+    "callbacks.checkpoint.keep_last=true",
 )  # fmt: skip
 
 
@@ -188,6 +189,7 @@ def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_
 ) -> None:
     words = (f"data={data}", *OF_DATA[data].split(), "model.recurrence.hidden_size=5", "trainer.max_epochs=3")
     words += ("trainer.limit_train_batches=4", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "tracking.log_model=false")
+    words += ("callbacks.checkpoint.keep_last=true",)
     whole = train(compose(*words))
     assert_same_results(stop_and_resume(compose, words, 6, root, monkeypatch), whole, root)
     without = [word for word in words if not word.startswith(("data.loader.word_dropout", "data.loader.augment", "data.split_seed"))]

@@ -81,12 +81,14 @@ class Checkpointing:
         mode: `min` or `max`, needed with `monitor`.
         num_best: number of best checkpoints kept, beside the last.
         every_minutes: longest time between two writes of the last.
+        keep_last: whether the last stays once the run is finished; runs of before recorded no such key.
     """
 
     monitor: str | None
     mode: str | None
     num_best: int
     every_minutes: float
+    keep_last: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_a_run_leaves_pictures_tables_predictions_checkpoint_bundle_and_model(re
     assert names >= {"bundle", "checkpoint", "config.yaml", "confusion_matrix.png", "errors.csv", "learning_curve.png", "predictions"}
     assert mlflow_client.get_run(recorded.name).outputs.model_outputs
     assert list((recorded / "tensorboard").glob("events*"))
+    assert [file.name for file in recorded.glob("*.ckpt")] == ["best.ckpt"], "only a run that stopped is resumed"
 
 
 def test_metrics_are_named_by_split_and_stepped_by_the_optimizer(recorded: Path, root: Path) -> None:
@@ -321,6 +323,7 @@ def test_a_full_disk_stops_the_run_with_the_command_that_continues_it(
 def test_data_that_changed_since_are_not_resumed(compose: Callable[..., TrainSettings], root: Path, recorded: Path) -> None:
     mlflow_client = client(root)
     mlflow_client.set_terminated(recorded.name, "KILLED")
+    shutil.copy(recorded / "best.ckpt", recorded / "last.ckpt")  # a finished run keeps none
     mlflow_client.set_tag(recorded.name, "test_hash", "other")
     with pytest.raises(ConfigError, match=r"the data have changed since \(test_hash other is now "):
         run.train(compose(f"resume={recorded.name}"))

@@ -19,8 +19,10 @@ from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Prepared
 from rnnlab.data.series.base import WindowedData
 from rnnlab.data.sources.fetching import SourceError, SourceUnavailable
+from rnnlab.data.streams import RunningText
 from rnnlab.data.targets import TokenTargets
 from rnnlab.data.text.classification import TextReader
+from rnnlab.data.text.language import LanguageData
 from rnnlab.paths import HOME
 from rnnlab.settings import TrainSettings
 
@@ -142,7 +144,8 @@ def test_every_batch_keeps_the_contract(module: SequenceDataModule) -> None:
             check_targets(batch, spec, is_training=split == "train")
             assert batch.example_ids.dtype == torch.int64 and 1 <= batch.size <= module.loader.batch_size  # type: ignore[attr-defined]  # all have it
             ids += batch.example_ids.tolist()
-        assert sorted(ids) == sorted(module.rows[split].tolist())
+        is_parts = module.is_stream and split == "train"  # parts of streams, whose length is a setting, and no examples
+        assert sorted(ids) == (list(range(len(ids))) if is_parts else sorted(module.rows[split].tolist()))
 
 
 def test_splits_are_disjoint_and_none_is_empty(module: SequenceDataModule) -> None:
@@ -165,7 +168,8 @@ def test_the_spec_says_what_the_data_are(module: SequenceDataModule) -> None:
         assert len(spec.class_counts) == spec.target_size
     if spec.target_kind == "class":
         assert sum(spec.class_counts) == len(module.rows["train"])
-    assert (spec.goal is not None) == (spec.target_kind == "tokens") == isinstance(module, TokenTargets)
+    assert (spec.goal not in (None, "continue")) == (spec.target_kind == "tokens") == isinstance(module, TokenTargets)
+    assert (spec.goal == "continue") == isinstance(module, RunningText)
     if spec.target_kind == "tokens":
         assert spec.label_names[: len(SPECIALS)] == SPECIALS
     if spec.feature_names:
@@ -180,7 +184,8 @@ def test_training_batches_follow_from_seed_and_epoch(module: SequenceDataModule)
 
     one, same, other = first(1), first(1), first(2)
     assert torch.equal(one.inputs, same.inputs) and torch.equal(one.example_ids, same.example_ids)
-    assert not torch.equal(one.example_ids, other.example_ids)
+    if not isinstance(module, RunningText):  # a single text is read in its order
+        assert not torch.equal(one.example_ids, other.example_ids)
 
 
 def test_evaluation_gives_the_same_batches_in_every_epoch(module: SequenceDataModule) -> None:
@@ -223,6 +228,9 @@ def wanted_and_found(module: SequenceDataModule, tmp_path: Path) -> tuple[Batch,
     elif isinstance(reader, WrittenReader):
         rows = module.rows["test"][[0, 17, 5]]
         inputs = module.shown(rows) or []
+    elif isinstance(module, RunningText):
+        rows = module.rows["test"][:1]
+        inputs = [module.joined(module.collate(rows, epoch=0, is_training=False).inputs[0].numpy())]
     elif reader.kind == "music":
         rows = module.rows["test"][[0, 7, 5]]
         inputs = [str(SAMPLES / "music" / f"{name}.csv") for name in module.examples["id"].iloc[rows]]
@@ -232,6 +240,11 @@ def wanted_and_found(module: SequenceDataModule, tmp_path: Path) -> tuple[Batch,
     names, found = reader.read(inputs)
     assert len(names) == found.size == len(rows)
     return module.collate(rows, epoch=0, is_training=False), found
+
+
+def texts_of(module: LanguageData) -> list[str]:
+    """Return the text of each split."""
+    return [module.joined(module.streams[split]) for split in SPLITS]
 
 
 def truncated_tables(module: WindowedData, tmp_path: Path) -> tuple[np.ndarray, list[str]]:
@@ -262,6 +275,8 @@ def test_the_bundle_is_json_that_reads_a_raw_input_as_the_loader_does(module: Se
         assert torch.equal(found.inputs, wanted.inputs)
     else:
         torch.testing.assert_close(found.inputs, wanted.inputs[:, : found.inputs.shape[1]], atol=1e-5, rtol=0)
+    if isinstance(module, RunningText):  # what follows each token but the last is in the text
+        assert torch.equal(found.targets[:, :-1], wanted.targets[:, :-1]) and (found.targets[:, -1] == IGNORED_TARGET).all()
     if isinstance(module, TokenTargets):  # what is right is not known
         assert found.references is None and found.targets.shape == (found.size, 0) and not found.target_lengths.any()
     check_inputs(found, module.make_spec())
@@ -275,6 +290,10 @@ def test_predicting_on_the_training_source_answers_exactly_its_rows(module: Sequ
     if isinstance(module, WindowedData):
         assert [name.split()[0] for name in reader.read(inputs)[0]] == module.data.examples["id"].tolist()
         return
+    if isinstance(module, LanguageData):
+        cutter = module.cutter
+        assert "".join(cutter.join(cutter.cut(text)) for text in inputs) == "".join(texts_of(module))
+        return
     assert len(inputs) == len(module.examples)
     for row in (0, len(inputs) // 2, len(inputs) - 1):
         wanted, found = module.collate(np.array([row]), epoch=0, is_training=False), reader.read([inputs[row]])[1]
@@ -286,6 +305,10 @@ def test_a_module_made_anew_from_the_bundle_has_all_of_the_sample_as_test(module
     reader = through_json(module.reader())
     other = another(module.name)
     other.setup_as_test(reader)
+    if isinstance(module, LanguageData):
+        assert isinstance(other, LanguageData)
+        assert module.joined(other.streams["test"]) == "".join(texts_of(module))
+        return
     one_each = "word" if module.sample == "pronunciation" else "id"  # a word is one example, however many pronunciations it has
     assert [len(other.rows[split]) for split in SPLITS] == [0, 0, module.examples[one_each].nunique()]
     rows = module.rows["test"][:5]

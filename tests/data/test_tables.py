@@ -136,7 +136,7 @@ def test_a_file_with_many_such_lines_is_read_as_windows_1252_throughout(write: W
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"t\.csv is empty \(0 bytes\)$"),
+        (b"", r"t\.csv is empty \(0 bytes\): write it anew, or give another file$"),
         (b"\xef\xbb\xbf", r"t\.csv holds nothing but blank lines"),
         (b"\n\r\n\n", r"t\.csv holds nothing but blank lines"),
         (b"a,b\n", r"t\.csv has a header but no rows$"),

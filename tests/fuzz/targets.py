@@ -22,12 +22,13 @@ from tests.fuzz.mutator import BYTES, MOST_BYTES, TEXTS, Mutation, change_values
 
 from rnnlab.data.music.piano_rolls import find_rolls
 from rnnlab.data.series.prices import clean, find_prices
-from rnnlab.data.series.series import features_of, read_numbers
+from rnnlab.data.series.readings import read_numbers
+from rnnlab.data.series.series import features_of
 from rnnlab.data.sound.audio import Features, extract, read_recording
 from rnnlab.data.sound.recordings import find_recordings, find_sounds, find_transcribed
 from rnnlab.data.tables import AS_SHOWN, read_table
+from rnnlab.data.text.dictionaries import find_pronunciations
 from rnnlab.data.text.pairs import Languages, PairColumns, find_pairs
-from rnnlab.data.text.pronunciation import find_pronunciations
 from rnnlab.data.text.readers import TextColumns, find_texts
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.paths import SAMPLES

@@ -21,6 +21,7 @@ WORDS = (
     *("data.source=sample", "model=birnn", "cell=lstm", "frontend=direct", "model.recurrence.hidden_size=5"),
     *("model.recurrence.num_layers=2", "data.loader.batch_size=16", "trainer.max_epochs=2", "trainer.limit_train_batches=5"),
     *("trainer.limit_val_batches=2", "trainer.limit_test_batches=1", "tracking.log_model=false", "model.recurrence.dropout=0.3"),
+    "callbacks.checkpoint.keep_last=true",
 )
 INSIGHT = ("callbacks=insight", "callbacks.insight.every_num_steps=4", "callbacks.insight.num_sequences=3")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnlab.config import ConfigError
-from rnnlab.training.checkpoints import read_checkpoint
+from rnnlab.training.checkpoints import drop_last, keep_weights, read_checkpoint
 
 
 class Attack:
@@ -45,3 +45,27 @@ def test_what_torch_has_not_written_since_version_1_6_is_refused_unread(tmp_path
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.ckpt cannot be loaded: No such file"):
         read_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_of_a_checkpoint_the_weights_are_kept_without_what_only_a_resume_needs(tmp_path: Path) -> None:
+    weights = {"a": torch.arange(3.0), "b": torch.ones(2, 2)}
+    whole = {"state_dict": weights, "epoch": 4, "global_step": 7, "pytorch-lightning_version": "2.0", "callbacks": {"x": 1}}
+    torch.save({**whole, "optimizer_states": [{"state": torch.ones(9000)}], "current_model_state": weights}, tmp_path / "last.ckpt")
+    before = (tmp_path / "last.ckpt").read_bytes()
+    kept = keep_weights(tmp_path / "last.ckpt", tmp_path / "best.ckpt")
+    content = read_checkpoint(kept)
+    assert content.keys() == {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
+    assert all(torch.equal(value, weights[name]) for name, value in content["state_dict"].items())
+    assert (tmp_path / "last.ckpt").read_bytes() == before, "a training may still be resumed from it"
+    written = kept.stat().st_mtime_ns
+    keep_weights(kept, kept)
+    assert kept.stat().st_mtime_ns == written, "what holds weights alone is not written again"
+
+
+def test_the_last_checkpoint_goes_only_where_another_stays(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"last")
+    drop_last(tmp_path)
+    assert (tmp_path / "last.ckpt").is_file()
+    (tmp_path / "best.ckpt").write_bytes(b"best")
+    drop_last(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["best.ckpt"]

@@ -70,10 +70,21 @@ def test_a_training_ends_within_the_bounds(average: str, compose: Callable[..., 
     words = ("data=speech", "data.source=sample", "trainer=smoke", "model.recurrence.hidden_size=5", "tracking.log_model=false")
     outputs = root / "outputs"
     before = set(outputs.glob("*"))
-    run.train(compose(*words, "callbacks.max_norm=0.4", "callbacks.weight_clip=0.2", f"callbacks.ema_decay={average}", "optimizer.lr=0.05"))
+    run.train(
+        compose(
+            *words,
+            "callbacks.checkpoint.keep_last=true",
+            "callbacks.max_norm=0.4",
+            "callbacks.weight_clip=0.2",
+            f"callbacks.ema_decay={average}",
+            "optimizer.lr=0.05",
+        )
+    )
     (folder,) = set(outputs.glob("*")) - before
     for name in ("best.ckpt", "last.ckpt"):
-        weights = torch.load(folder / name, weights_only=True)["state_dict"]
+        content = torch.load(folder / name, weights_only=True)
+        assert ("optimizer_states" in content) == (name == "last.ckpt"), "only the last one is resumed from"
+        weights = content["state_dict"]
         matrices = [value.flatten(1) for value in weights.values() if value.ndim > 1]
         assert len(matrices) >= 5
         assert all(value.abs().max() <= 0.2 for value in matrices)

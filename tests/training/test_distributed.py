@@ -179,6 +179,7 @@ SAME = {
 def test_two_processes_end_with_the_weights_of_one(kind: str, compose: Callable[..., TrainSettings], root: Path, tmp_path: Path) -> None:
     words = [*SAME[kind].split(), "data.source=sample", "trainer.precision=64-true", "tracking.log_model=false", "trainer.accelerator=cpu"]
     words += ["trainer.limit_val_batches=2", "trainer.limit_test_batches=2", "tracking.log_every_n_steps=5"]
+    words += ["callbacks.checkpoint.keep_last=true"]
     alone = trained(root, lambda: run.train(compose(*words)))
     together = trained(root, lambda: train_in_two(compose(*words, "trainer=ddp"), root, tmp_path / "meeting"))
     assert largest_difference(together, alone) < 1e-10
@@ -242,6 +243,7 @@ def test_ctrl_c_saves_and_a_resume_ends_with_the_weights_of_one_uninterrupted_pr
     command: Command, compose: Callable[..., TrainSettings], root: Path
 ) -> None:
     words = f"{SMALL} trainer.precision=64-true trainer.max_epochs=2 data.loader.batch_size=9 tracking.experiment=ddp"
+    words += " callbacks.checkpoint.keep_last=true"
     alone = trained(root, lambda: run.train(compose(*words.replace("trainer=ddp", "").split())))
     settings = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"} | {"RNNLAB_ROOT": str(root)}
     line = [sys.executable, str(HOME / "src/train.py"), *words.split(), "callbacks.checkpoint.every_minutes=0.0001", "name=c"]

@@ -10,9 +10,9 @@ import numpy as np
 
 from rnnlab.commands.finished import NO_RUN, open_run, output_file, write_text
 from rnnlab.config import ConfigError, whole
+from rnnlab.contracts import UNKNOWN
 from rnnlab.data.inputs import tell
-from rnnlab.data.text.cutting import END
-from rnnlab.data.text.language import LanguageReader
+from rnnlab.data.streams import TextWriter
 from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.generation import Sampling, continue_text
 from rnnlab.settings import LARGEST_SEED, Paths, Store
@@ -64,7 +64,7 @@ def generate(settings: GenerateSettings) -> None:
     output = output_file(settings.output)
     bundle = open_run(settings.run, settings.tracking, settings.paths).bundle
     reader = bundle.reader
-    if not isinstance(reader, LanguageReader):
+    if not isinstance(reader, TextWriter):
         raise ConfigError(
             f"run={settings.run} is on data of the kind {reader.kind}: only a language model (data=language) goes on with a text"
         )
@@ -93,31 +93,29 @@ def _show(text: str, pieces: Iterator[str], number: int, num_samples: int) -> No
     sys.stdout.flush()
 
 
-def _encoded(reader: LanguageReader, text: str) -> np.ndarray:
+def _encoded(reader: TextWriter, text: str) -> np.ndarray:
     """Return the tokens of a prompt; of none the token that begins a document or a line. Say which of them the run does not know."""
-    if text:
-        numbers = reader.encode(text)
-        words = ([END] if reader.has_ends else []) + reader.cutter.cut(text)
-        if unknown := [word for word, number in zip(words, numbers, strict=True) if number == 1]:
-            some = ", ".join(dict.fromkeys(map(repr, unknown[:5])))
-            tell(f"{len(unknown)} of {len(words)} tokens of the prompt are unknown to this run: {some}")
-        if len(numbers):
-            return numbers
+    if not text:
+        return np.array([reader.first()])
+    words, numbers = reader.words_of(text), reader.encode(text)
+    if unknown := [word for word, number in zip(words, numbers, strict=True) if number == UNKNOWN]:
+        some = ", ".join(dict.fromkeys(map(repr, unknown[:5])))
+        tell(f"{len(unknown)} of {len(words)} tokens of the prompt are unknown to this run: {some}")
+    if not len(numbers):
         raise ConfigError("prompt=... holds no token (it is blank): give a text, or leave prompt out")
-    beginnings = [word for word in (END, "\n") if word in reader.vocabulary]
-    return np.array([reader.vocabulary.index(beginnings[0] if beginnings else reader.vocabulary[2])])
+    return numbers
 
 
 def _written(
-    bundle: Bundle, reader: LanguageReader, prompt: np.ndarray, sampling: Sampling, num_tokens: int, *, is_behind_text: bool
+    bundle: Bundle, reader: TextWriter, prompt: np.ndarray, sampling: Sampling, most: int, *, is_behind_text: bool
 ) -> Iterator[str]:
     """Yield what is written for each token, until the document or the count of tokens ends."""
     before = reader.vocabulary[prompt[-1]] if is_behind_text else None
-    for token in islice(continue_text(bundle.model, prompt, sampling), num_tokens):
-        word = reader.vocabulary[token]
-        if word == END and reader.has_ends:
+    for token in islice(continue_text(bundle.model, prompt, sampling), most):
+        if token == reader.end:
             return
-        yield reader.cutter.follows(word, before)
+        word = reader.vocabulary[token]
+        yield reader.written(word, before)
         before = word
 
 

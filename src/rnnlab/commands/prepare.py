@@ -1,13 +1,15 @@
-"""Fetch and prepare data ahead of training, and say what they are (`src/prepare.py`)."""
+"""Fetch and prepare data ahead of training, and say what they are (`src/prepare.py`).
+
+Nothing heavy is imported before the user's own files were read.
+"""
 
 from dataclasses import dataclass
 
 from rich.console import Console
 
 from rnnlab.config import ConfigError, Node, checked, nearest
-from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.early import read_early
 from rnnlab.settings import Composed, Paths
-from rnnlab.training.recipes import describe
 
 STAGES = ("all", "fetch", "dvc")
 console = Console(stderr=True, soft_wrap=True)
@@ -40,6 +42,11 @@ def prepare(settings: PrepareSettings) -> None:
     Raises:
         ValueError: the user can mend it; the message says how.
     """
+    if settings.stage == "all":
+        read_early(settings.data)
+    from rnnlab.data.base import SequenceDataModule
+    from rnnlab.training.recipes import describe
+
     data: SequenceDataModule = settings.data.recipe()(settings.paths, 0)
     if settings.stage == "fetch":
         folder = data.fetch_raw()

@@ -34,6 +34,7 @@ from rnnlab.tracking.processes import git_state, process_name
 from rnnlab.tracking.recorded import read_config
 from rnnlab.tracking.store import Client, Run, TrackingError, connect, find_run, find_runs, folder_of, get_run, read_artifact
 from rnnlab.tracking.tracker import Tracker
+from rnnlab.training.checkpoints import BEST, LAST
 from rnnlab.training.identity import package_hash
 from rnnlab.training.process import tune_process
 from rnnlab.training.recipes import check
@@ -280,7 +281,7 @@ def begun_from(client: Client, settings: TrainSettings) -> None:
         folder = folder_of(get_run(client, first), settings.paths)
     except TrackingError:
         raise ValueError(f"the run that it began from (init_from={first}) is gone: it cannot be made again") from None
-    if not any((folder / name).is_file() for name in ("best.ckpt", "last.ckpt")):
+    if not any((folder / name).is_file() for name in (BEST, LAST)):
         raise ValueError(f"the run that it began from (init_from={first}) has no checkpoint in {folder} any more: it cannot be made again")
     _say("first weights", f"of run {first}")
 

@@ -28,7 +28,7 @@ from rnnlab.tracking.store import Client, TrackingError, connect, find_run, fold
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import distributed, signals
 from rnnlab.training.callbacks import Pruned
-from rnnlab.training.checkpoints import init_from, read_checkpoint
+from rnnlab.training.checkpoints import LAST, drop_last, init_from, read_checkpoint
 from rnnlab.training.fitting import evaluate_both, fit, make_model
 from rnnlab.training.identity import identity
 from rnnlab.training.launching import is_leader, is_worker
@@ -86,9 +86,9 @@ def resumed(asked: TrainSettings) -> TrainSettings:
         raise ConfigError(f"resume={run_id}: that run is finished; train longer with init_from={run_id}")
     if is_alive(run):
         raise ConfigError(f"resume={run_id}: {process_of(run)} is working at that run: wait for its end, or stop it first")
-    if not (folder / "last.ckpt").is_file():
+    if not (folder / LAST).is_file():
         raise ConfigError(f"resume={run_id}: no checkpoint in {folder}: it stopped before the first was written; start it anew")
-    read_checkpoint(folder / "last.ckpt")
+    read_checkpoint(folder / LAST)
     recorded = read_config(client, run_id, folder / "recorded", asked.paths)
     values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "study")} | {"resume": run_id}
     typed = {word.partition("=")[0].removeprefix("tracking.") for word in asked.words} | {"uri"}
@@ -126,7 +126,7 @@ def _start_of_resumed(settings: TrainSettings, client: Client, is_ours: bool) ->
     run = get_run(client, settings.run.resume)
     if not is_ours or is_alive(run):
         raise ConfigError(f"resume={run.info.run_id}: another process ({process_of(run)}) is working at that run: wait for its end")
-    return Start(settings.run.resume, folder_of(run, settings.paths) / "last.ckpt")
+    return Start(settings.run.resume, folder_of(run, settings.paths) / LAST)
 
 
 def _train_under(
@@ -137,7 +137,11 @@ def _train_under(
     tracker = distributed.tracked(lambda: _tracker(settings, client, model, data, job, start))
     found: dict[str, Evaluation] = {}
     diagnosis: Diagnosis | None = None
-    with _ending(tracker), signals.at_end(lambda name: _stopped(tracker, name)), distributed.noticing_losses():
+    with (
+        _ending(tracker, settings.callbacks.checkpoint.keep_last),
+        signals.at_end(lambda name: _stopped(tracker, name)),
+        distributed.noticing_losses(),
+    ):
         if is_leader() and not settings.run.resume:
             record(tracker, settings, model, data, get_run(client, start.run_id).data.params if start.run_id else {})
         fitted = fit(settings, recipes, tracker, model, data, start.checkpoint, _pruning(settings, model))
@@ -195,8 +199,8 @@ def refuse_changed_data(tags: Mapping[str, str], run_id: str, data: SequenceData
 
 
 @contextmanager
-def _ending(tracker: Tracker) -> Iterator[None]:
-    """Give the run its final status, whatever happens."""
+def _ending(tracker: Tracker, keep_last: bool) -> Iterator[None]:
+    """Give the run its final status, whatever happens; once it is FINISHED, the last checkpoint goes unless it is to be kept."""
     try:
         yield
     except Pruned as error:
@@ -222,12 +226,14 @@ def _ending(tracker: Tracker) -> Iterator[None]:
         raise
     if not tracker.finish("FINISHED"):
         raise Failed(tracker.unsent)
+    if is_leader() and not keep_last:
+        drop_last(tracker.folder)
 
 
 def _stopped(tracker: Tracker, name: str, how: str = "stopped; what the last checkpoint holds is kept") -> None:
     """End a run that was asked to stop, and say how to go on."""
     tracker.finish("KILLED", f"interrupted ({name})")
     if is_leader():
-        is_saved = (tracker.folder / "last.ckpt").is_file()
+        is_saved = (tracker.folder / LAST).is_file()
         go_on = f"{how}; continue with:  python src/train.py resume={tracker.run_id}"
         console.print(f"\n{go_on if is_saved else 'stopped before the first checkpoint: start it anew'}", highlight=False)

@@ -1,8 +1,10 @@
 """Train one network, or fit one baseline (`src/train.py`).
 
-Nothing heavy is imported before it is clear whether this process trains or starts the processes that do.
+Nothing heavy is imported before it is clear whether this process trains or starts the processes that do, and that the user's files can be
+read.
 """
 
+from rnnlab.data.early import read_early
 from rnnlab.settings import TrainSettings
 from rnnlab.training.launching import is_worker, launched
 
@@ -25,6 +27,8 @@ def train(settings: TrainSettings) -> float | None:
         settings = resumed(settings)
     if launched(settings, words):
         return None
+    if not is_worker():  # one of several waits for the leader, which reads first
+        read_early(settings.data)
     from rnnlab.commands.tracked_training import train_here
 
     return train_here(settings)

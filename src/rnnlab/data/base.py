@@ -15,11 +15,11 @@ from rich.console import Console
 from rnnlab.config import Fraction
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.batches import BatchLoader, EpochOrder
-from rnnlab.data.files import home_of, is_folder, is_there
+from rnnlab.data.files import home_of, is_folder
 from rnnlab.data.hashing import digest
 from rnnlab.data.inputs import InputReader
 from rnnlab.data.prepared import Json, Prepared, open_prepared, prepare_once, read_meta
-from rnnlab.data.sources.fetching import AnyUpstream, SourceError, fetch, mirror_folder
+from rnnlab.data.sources.fetching import AnyUpstream, SourceError, fetch, mirror_folder, own_path
 from rnnlab.data.splits import SplitKind
 from rnnlab.paths import printable
 from rnnlab.settings import Paths
@@ -127,13 +127,7 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
             provenance = fetch(self.upstreams[self.source], folder, mirror_folder(self.mirror), self.offline)
             self.provenance = f"{provenance.kind}: {provenance.where}"
             return folder
-        path = home_of(self.source).absolute()
-        if not is_there(path):
-            named = ", ".join([*self.upstreams, "sample"])
-            raise SourceError(f"data.source={self.source}: no such folder or file, nor a named source ({named})")
-        if not (path.is_file() or path.is_dir()):
-            raise SourceError(f"data.source={self.source} is a pipe or a device: write what comes from it to a file, and give that")
-        return path
+        return own_path(self.source, self.upstreams)
 
     def ensure_prepared(self) -> Prepared:
         """Return prepared data: those of the DVC stage if they fit, else this variant's, prepared once."""

@@ -4,6 +4,7 @@ Files that systems and archives leave beside data (hidden ones, `__MACOSX`, `Thu
 """
 
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -246,3 +247,8 @@ def refuse_lost_labels(before: Iterable[str], after: Iterable[str], source: str)
             f"{source}: all examples of the label {lost[0]!r} are broken and left out ({len(lost)} such label(s)): mend them, or remove "
             "the label"
         )
+
+
+def natural_order(label: str) -> tuple[object, ...]:
+    """Return a sort key under which numbers count as numbers: 2 before 10."""
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", label))

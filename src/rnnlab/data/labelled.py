@@ -1,6 +1,5 @@
 """Data whose target is one label a sequence: what recordings and texts share."""
 
-import re
 from abc import ABC
 from collections import Counter
 
@@ -55,8 +54,3 @@ class LabelledData(SequenceDataModule, ABC):
 def shortened(words: list[str], most: int = 12) -> str:
     """Join words with commas, the last ones counted only."""
     return ", ".join(words[:most] + ([f"... {len(words) - most} more"] if len(words) > most else []))
-
-
-def natural_order(label: str) -> tuple[object, ...]:
-    """Return a sort key under which numbers count as numbers: 2 before 10."""
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", label))

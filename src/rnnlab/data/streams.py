@@ -6,8 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from rnnlab.contracts import START
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.batches import EpochOrder
+from rnnlab.data.inputs import WrittenReader
 
 
 class StreamOrder(EpochOrder):
@@ -26,6 +28,35 @@ class StreamOrder(EpochOrder):
 
     def __len__(self) -> int:
         return len(self.streams[0])
+
+
+@dataclass(frozen=True)
+class TextWriter(WrittenReader, ABC):
+    """Base class of readers of running text, which also say how the tokens that a model draws are written."""
+
+    vocabulary: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def end(self) -> int | None:
+        """The token that ends a document; None where documents have none."""
+
+    @abstractmethod
+    def words_of(self, text: str) -> list[str]:
+        """Return the tokens of a text, behind the end of a document where the run's documents have such."""
+
+    @abstractmethod
+    def encode(self, text: str) -> np.ndarray:
+        """Return the numbers of `words_of` a text, (T,) int64."""
+
+    @abstractmethod
+    def written(self, word: str, before: str | None) -> str:
+        """Return what is written for a token that comes after another (None: it is the first)."""
+
+    def first(self) -> int:
+        """Return a token to begin with: that before a document or a line, else the most frequent one."""
+        lines = [number for number, word in enumerate(self.vocabulary) if word in ("<eos>", "\n")]
+        return self.end if self.end is not None else lines[0] if lines else min(START, len(self.vocabulary) - 1)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -68,7 +68,7 @@ def _read_bytes(file: Path) -> tuple[str, bytes]:
         }
         raise ValueError(f"{file} {words.get(type(error), f'cannot be read ({error}): get it anew')}") from error
     if not data:
-        raise ValueError(f"{file} is empty (0 bytes)")
+        raise ValueError(f"{file} is empty (0 bytes): write it anew, or give another file")
     if what := [words for marks, words in _FOREIGN.items() if data.startswith(marks)]:
         raise ValueError(f"{file} {what[0]}")
     return name, data

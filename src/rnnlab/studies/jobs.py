@@ -16,7 +16,7 @@ from rnnlab.config import ConfigError
 from rnnlab.settings import Study, TrainSettings
 from rnnlab.tracking.processes import is_alive, process_of
 from rnnlab.tracking.store import Client, Run, find_runs
-from rnnlab.training.checkpoints import read_checkpoint
+from rnnlab.training.checkpoints import LAST, read_checkpoint
 
 State = Literal["finished", "running", "cut off", "failed", "pruned", "left"]
 
@@ -100,7 +100,7 @@ def checkpoint_of(run: Run, folder: Path, restart_damaged: bool) -> Path | None:
     Raises:
         ConfigError: where it cannot be read and nobody asked to begin anew.
     """
-    file = folder / "last.ckpt"
+    file = folder / LAST
     if not file.is_file():
         return None
     try:

@@ -28,6 +28,7 @@ from rnnlab.tasks.table_metrics import of_language
 BLANK = "▁"
 LINE_ENDS = ("\n", "<eos>")
 NUM_NEXT = 5
+LARGEST = math.log(float(np.finfo(np.float64).max))
 COUNTS = ("nats", "num_targets", "num_characters", "num_words", "num_right", "num_unknown")
 """What the metrics of a language model are ratios of, by the names of their columns."""
 
@@ -138,7 +139,7 @@ def ratios(sums: dict[str, float], is_by_word: bool, has_words: bool) -> dict[st
         found["bits_per_character"] = per("nats", "num_characters") / math.log(2)
     if has_words:
         nats = per("nats", "num_words")
-        found["perplexity"] = math.exp(nats) if nats < math.log(float(np.finfo(np.float64).max)) else math.inf
+        found["perplexity"] = math.inf if nats > LARGEST else math.exp(nats)
     return found
 
 

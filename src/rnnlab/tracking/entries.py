@@ -15,6 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
 
+from rnnlab.tracking.sharing import local_folder, share, share_again
+
 Entry = dict[str, Any]
 """`kind` and what that kind takes."""
 FILES = ("untracked_metrics.jsonl", "untracked.jsonl")
@@ -91,16 +93,19 @@ def _dataset(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> N
 
 
 def _files(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> None:
-    path = folder / entry["path"]
+    path, under = folder / entry["path"], entry["under"]
+    if (store := local_folder(str(client.get_run(run_id).info.artifact_uri))) is not None:
+        share(path, store / under if under else store)
+        return
     log = client.log_artifacts if path.is_dir() else client.log_artifact
-    log(run_id, str(path), entry["under"])
+    log(run_id, str(path), under)
 
 
 def _model(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> None:
     schema = Schema([ColSpec(kind, name, False) for name, kind in entry["columns"].items()])
     with _current_run(client, run_id), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*An input example was not provided.*")  # a path means nothing elsewhere
-        mlflow.pyfunc.log_model(
+        logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=entry["code"],
             artifacts={"bundle": (folder / entry["bundle"]).as_uri()},  # a bare path with % or # is taken for an address
@@ -108,6 +113,10 @@ def _model(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> Non
             signature=ModelSignature(inputs=schema),
             pip_requirements=entry["requirements"],
         )
+    if logged.model_id is not None:
+        place = local_folder(str(client.get_logged_model(logged.model_id).artifact_location))
+        if place is not None:  # MLflow has copied the bundle there
+            share_again(folder / entry["bundle"], place / "artifacts" / "bundle")
 
 
 def _end(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> None:

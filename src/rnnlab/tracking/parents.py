@@ -5,6 +5,7 @@ Its artifact `study.json` lists every job by identity, so that a comparison find
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -91,7 +92,9 @@ class Parent:
             "study": self.plan.name, "axes": self.plan.axes, "words": self.plan.words, "data": self.data, "jobs": self.jobs,
             "searches": self.searches, "metric": self.plan.study.search.metric,
         }  # fmt: skip
-        file.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        aside = file.with_name(f".{file.name}.writing")
+        aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        os.replace(aside, file)  # tracking may share the one of before
         self.tracker.log_files(file)
 
     def close(self, status: str, reason: str = "") -> bool:

@@ -7,6 +7,7 @@ import platform
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,9 +75,11 @@ def git_state(home: Path) -> tuple[str, bool]:
 
 def is_alive(run: "Run", within_s: float = ALIVE_S) -> bool:
     """Say whether a process is working at a run: by its process where it runs here, else by its last sign of life."""
-    tags = run.data.tags
-    if run.info.status != "RUNNING":
-        return False
+    return run.info.status == "RUNNING" and lives(run.data.tags, within_s)
+
+
+def lives(tags: Mapping[str, str], within_s: float = ALIVE_S) -> bool:
+    """Say likewise whether the process that a run's tags name lives."""
     if tags.get("host") == socket.gethostname():
         return tags.get("process") == process_name(int(tags.get("pid", 0) or 0))
     try:

@@ -33,6 +33,7 @@ from rnnlab.settings import Paths
 from rnnlab.tracking import views
 from rnnlab.tracking.address import PASSWORD, USER, database_file, default_uri, public, whole_address
 from rnnlab.tracking.processes import GONE_S, is_alive, process_of
+from rnnlab.tracking.sharing import local_folder
 
 Client = MlflowClient
 LONGEST_WAIT_S = 8.0
@@ -337,12 +338,15 @@ def find_baselines(client: MlflowClient, test_hash: str) -> list[Run]:
 
 
 def read_artifact(client: MlflowClient, run_id: str, path: str, into: Path) -> Path:
-    """Fetch an artifact of a run into a folder.
+    """Return an artifact of a run: where it lies on this machine, or fetched into a folder. It is to be read, not to be written.
 
     Raises:
         TrackingError: where the run has none.
     """
     try:
+        store = local_folder(str(client.get_run(run_id).info.artifact_uri))
+        if store is not None and (store / path).exists():
+            return store / path
         into.mkdir(parents=True, exist_ok=True)
         return Path(client.download_artifacts(run_id, path, str(into)))
     except (MlflowException, OSError) as error:

@@ -24,6 +24,7 @@ from rnnlab.tracking import views
 from rnnlab.tracking.address import public
 from rnnlab.tracking.entries import Entry, is_refusal, keep, kept, parts_of, send
 from rnnlab.tracking.processes import now, process_tags, whereabouts
+from rnnlab.tracking.sharing import unshare
 from rnnlab.tracking.store import TrackingError, experiment_id, first_line, folder_of, get_run, metric_history, offer_views, ui_address
 
 FLUSH_EVERY_S = 5.0
@@ -93,6 +94,7 @@ class Tracker:
         """Continue a run that was interrupted, perhaps before it had a folder; what tracking did not take of it is sent first."""
         run = get_run(client, run_id)
         tracker = cls(client, run_id, str(run.info.run_name), folder_of(run, paths))
+        unshare(tracker.folder)  # it may write what it has logged already
         tracker._steps = {metric.key: metric.step for metric in run.data._metric_objs}
         tracker.take_up()
         tracker.set_tags(process_tags())  # who sees it running from here on finds this process
@@ -219,7 +221,10 @@ class Tracker:
         self._hand({"kind": "dataset", "name": name, "digest": digest[:8], "source": source})
 
     def log_files(self, folder: Path, under: str | None = None) -> None:
-        """Copy what is in a folder, or one file, to the run's artifacts."""
+        """Put what is in a folder, or one file, into the run's artifacts; a large file is shared with them where that is possible.
+
+        A file that was logged is not written in place any more: who writes it anew replaces it.
+        """
         self._hand({"kind": "files", "path": below(folder, self.folder), "under": under})
 
     def log_model(self, code: Path, package: Path, bundle: Path, requirements: list[str], columns: Mapping[str, str]) -> None:

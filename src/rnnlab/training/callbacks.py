@@ -23,6 +23,7 @@ from rnnlab.models.base import Network, SequenceModule
 from rnnlab.tasks import Metric, Task
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import signals
+from rnnlab.training.checkpoints import LAST
 from rnnlab.training.distributed import from_all, highest
 from rnnlab.training.launching import is_leader, num_processes, rank
 
@@ -58,7 +59,7 @@ class LastCheckpoint(Callback):
 
     def __init__(self, tracker: Tracker, every_minutes: float) -> None:
         self.tracker = tracker
-        self.file = tracker.folder / "last.ckpt"
+        self.file = tracker.folder / LAST
         self.every_s = every_minutes * 60
         self.written_at = time.monotonic()
         self.position = 0  # batches of the running epoch that are done

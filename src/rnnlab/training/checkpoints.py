@@ -4,6 +4,7 @@ import os
 import pickle
 import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from rnnlab.config import ConfigError
 from rnnlab.models.base import Network
 
 console = Console(stderr=True, soft_wrap=True)
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""Of a run's folder: the weights that were chosen, and the whole state of the training from which it resumes."""
+OF_WEIGHTS = ("state_dict", "epoch", "global_step", "pytorch-lightning_version")
+"""What is kept of a checkpoint from which no training resumes."""
 
 
 class DirectCheckpointIO(TorchCheckpointIO):
@@ -91,9 +96,29 @@ def load_weights(model: Network, checkpoint: Path) -> Path:
     return checkpoint
 
 
+def keep_weights(checkpoint: Path, file: Path) -> Path:
+    """Write the weights of a checkpoint alone, without what only a resumed training needs (optimizer, averages); return the file.
+
+    Raises:
+        ConfigError: where the checkpoint cannot be read.
+        OSError: where the file cannot be written.
+    """
+    content = read_checkpoint(checkpoint)
+    if checkpoint != file or "optimizer_states" in content:
+        DirectCheckpointIO().save_checkpoint({key: content[key] for key in OF_WEIGHTS if key in content}, file)
+    return file
+
+
+def drop_last(folder: Path) -> None:
+    """Remove the last checkpoint of a run that has ended well: only a resumed training reads it, and such a run is not resumed."""
+    if (folder / BEST).is_file():
+        with suppress(OSError):  # `clean` finds it again
+            (folder / LAST).unlink(missing_ok=True)
+
+
 def init_from(model: Network, folder: Path) -> None:
     """Begin with another run's weights where names and shapes agree, and say which."""
-    file = next((f for f in (folder / "best.ckpt", folder / "last.ckpt") if f.is_file()), None)
+    file = next((f for f in (folder / BEST, folder / LAST) if f.is_file()), None)
     if file is None:
         raise ConfigError(f"init_from: no checkpoint in {folder}")
     theirs = read_checkpoint(file)["state_dict"]

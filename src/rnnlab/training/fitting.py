@@ -8,7 +8,7 @@ from typing import cast
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from rich.console import Console
 
 from rnnlab.config import ConfigError
@@ -22,7 +22,7 @@ from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import distributed, signals
 from rnnlab.training.budget import at_budget
 from rnnlab.training.callbacks import peak_memory_mb
-from rnnlab.training.checkpoints import load_weights
+from rnnlab.training.checkpoints import BEST, LAST, keep_weights, load_weights
 from rnnlab.training.launching import is_leader
 from rnnlab.training.recipes import Recipes
 from rnnlab.training.trainer import count_of, make_trainer
@@ -105,11 +105,18 @@ def fit(
         raise ConfigError(str(error)) from error
     distributed.part()
     cost = {"time/fit_seconds": meter.fit_seconds, **meter.numbers()}
-    last = tracker.folder / "last.ckpt"
     if not is_leader():
-        return Fitted(model, cost, last)
+        return Fitted(model, cost)
     # In whatever precision the network was trained, it is evaluated and kept in float32.
-    return Fitted(model, cost, load_weights(model.float(), Path(best.best_model_path) if best.best_model_path else last))
+    return Fitted(model, cost, load_weights(model.float(), _chosen_weights(best, tracker.folder)))
+
+
+def _chosen_weights(best: ModelCheckpoint, folder: Path) -> Path:
+    """Return the chosen checkpoint, the last one where nothing was validated; all that are kept beside the last hold weights alone."""
+    for file in map(Path, best.best_k_models):
+        if file.is_file():
+            keep_weights(file, file)
+    return Path(best.best_model_path) if best.best_model_path else keep_weights(folder / LAST, folder / BEST)
 
 
 def _fit_baseline(model: FittedOnce, data: SequenceDataModule) -> Fitted:

@@ -14,7 +14,8 @@ from tests.data.bundled import through_json
 
 from rnnlab.baselines.base import BaselineSettings
 from rnnlab.config import Config, recipe
-from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series, read_numbers
+from rnnlab.data.series.readings import read_numbers
+from rnnlab.data.series.series import MAX_REPEATS, SeriesData, features_of, make_series
 from rnnlab.data.tables import Writing
 from rnnlab.evaluation.evaluate import evaluate
 from rnnlab.models.baseline import Baseline

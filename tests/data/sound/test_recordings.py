@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rnnlab.data.labelled import natural_order
+from rnnlab.data.files import natural_order
 from rnnlab.data.sound import recordings
 from rnnlab.data.sound.recordings import hash_recordings
 
@@ -107,7 +107,7 @@ def test_a_manifest_may_have_any_name_and_a_byte_order_mark_and_absolute_paths(t
         ("path,label\n", r" has a header but no rows"),
         ("path,label\na.wav,yes\nb/c.flac,no\na.wav,no\n", r" lists a\.wav 2 times: list each recording once$"),
         ("path,label\na.wav,yes\n./a.wav,no\n", r" lists a\.wav 2 times: list each recording once$"),
-        ("", r" is empty \(0 bytes\)"),
+        ("", r" is empty \(0 bytes\): write it anew, or give another file"),
         ("path,label\na.wav,yes\nb/c.flac,no,bo,glad\n", r", line 3: found 4 of 2 fields"),
     ],
 )

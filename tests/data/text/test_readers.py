@@ -289,7 +289,7 @@ def many(label: Callable[[int], str], num_rows: int = 60) -> str:
         ),
         ("text,mood\na,x\n", r"lacks a column 'label' .* data\.prepare\.label_column=NAME$"),
         ("title,body,label\na,b,x\n", r"has several columns that may be meant by 'text': title, body; set data\.prepare\.text_column"),
-        ("", r"is empty \(0 bytes\)$"),
+        ("", r"is empty \(0 bytes\): write it anew, or give another file$"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -17,6 +17,7 @@ from rnnlab.config import NonNegativeInt, PositiveInt
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.base import SPLITS, Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
+from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import FileReader, InputReader
@@ -166,7 +167,7 @@ class MusicData(SplitData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found_keys, self.remarks = find_rolls(raw, self.prepare.on_broken)
+        table, self.found_keys, self.remarks = read_once(find_rolls, raw, self.prepare.on_broken)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:

@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.files import Broken, OnBroken, by_kind, ending, home_of, passed_over, read_whole, select, visible_files
+from rnnlab.data.files import Broken, OnBroken, by_kind, ending, home_of, natural_order, passed_over, read_whole, select, visible_files
 from rnnlab.data.hashing import digest
-from rnnlab.data.labelled import natural_order
 from rnnlab.data.music.matlab import read_variables
 from rnnlab.data.splits import SPLIT_WORDS
 from rnnlab.data.tables import read_table

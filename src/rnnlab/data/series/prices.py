@@ -6,8 +6,9 @@ zeroes the features of that day. What makes returns meaningless, a close that is
 
 import difflib
 import shlex
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,18 @@ def _tickers(table: Table) -> tuple[str | None, np.ndarray]:
         return column, named
     stem = Path(table.file.name.removesuffix(".gz")).stem
     return None, np.full(len(table.frame), stem.split("_")[0] or stem)
+
+
+def read_prices(raw: Path, tickers: list[str] | None, writing: Writing) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Return one long, clean table of all tickers (series, date, close, ...), and what was odd."""
+    found = find_prices(raw, tickers, writing)
+    frames, counts, warnings = clean(found)
+    table = pd.concat([frame.assign(series=ticker) for ticker, frame in frames.items()], ignore_index=True)
+    odd = {name.removeprefix("num_").replace("_", " "): count for name, count in counts.items() if name != "num_rows"}
+    notes = sum((Counter(notes) for notes in {prices.file: prices.notes for prices in found}.values()), Counter[str]())
+    ways = [prices.writing for prices in found]
+    used = Writing(*(next((value for value in values if value is not None), None) for values in zip(*map(astuple, ways), strict=True)))
+    return table, {"odd": odd | dict(notes), "warnings": warnings, "writing": asdict(used)}
 
 
 def clean(raw: Sequence[RawPrices]) -> tuple[dict[str, pd.DataFrame], dict[str, int], list[str]]:

@@ -1,8 +1,7 @@
 """`data=stock`: daily prices of one ticker or many, from a named set, the bundled sample, or tables of one's own."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -11,16 +10,16 @@ import pandas as pd
 
 from rnnlab.config import PositiveInt
 from rnnlab.data import headers, numbers, tables, text_files, times
+from rnnlab.data.early import read_once
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader
-from rnnlab.data.prepared import Json, Prepared
+from rnnlab.data.prepared import Prepared
 from rnnlab.data.series import prices
 from rnnlab.data.series.base import WindowedData, WindowReader
 from rnnlab.data.series.indicators import FEATURES, Estimator, TargetKind, compute_features, daily_variance, persistence, targets
-from rnnlab.data.series.prices import clean, find_prices, price_tables
+from rnnlab.data.series.prices import clean, find_prices, price_tables, read_prices
 from rnnlab.data.series.windows import Series
 from rnnlab.data.sources.catalogue import PRICES
-from rnnlab.data.tables import Writing
 
 UNITS: dict[TargetKind, str] = {"return": "%", "close": "", "direction": "", "volatility": "%²"}
 
@@ -108,7 +107,7 @@ class StockData(WindowedData):
         return [f"{self.target}{'-'.join(map(str, self.horizon_days))}d", *super().name_parts()]
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found = read_prices(raw, self.tickers, self.writing)
+        table, self.found = read_once(read_prices, raw, self.tickers, self.writing)
         self.remarks = price_tables(raw)[1]
         return table
 
@@ -178,15 +177,3 @@ def make_series(
         base=close if kind == "close" else np.zeros_like(close),
         size=close if kind == "close" else np.ones_like(close),
     )
-
-
-def read_prices(raw: Path, tickers: list[str] | None, writing: Writing) -> tuple[pd.DataFrame, Json]:
-    """Return one long, clean table of all tickers (series, date, close, ...), and what was odd."""
-    found = find_prices(raw, tickers, writing)
-    frames, counts, warnings = clean(found)
-    table = pd.concat([frame.assign(series=ticker) for ticker, frame in frames.items()], ignore_index=True)
-    odd = {name.removeprefix("num_").replace("_", " "): count for name, count in counts.items() if name != "num_rows"}
-    notes = sum((Counter(notes) for notes in {prices.file: prices.notes for prices in found}.values()), Counter[str]())
-    ways = [prices.writing for prices in found]
-    used = Writing(*(next((value for value in values if value is not None), None) for values in zip(*map(astuple, ways), strict=True)))
-    return table, {"odd": odd | dict(notes), "warnings": warnings, "writing": asdict(used)}

@@ -21,6 +21,7 @@ from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps
+from rnnlab.data.early import read_once
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, untold_batch
 from rnnlab.data.labelled import shortened
@@ -171,7 +172,7 @@ class DictationData(SoundData, TokenTargets):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.remarks = find_transcribed(self.source, raw, self.prepare.on_broken)
+        table, self.remarks = read_once(find_transcribed, self.source, raw, self.prepare.on_broken)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:

@@ -13,10 +13,11 @@ from rich.console import Console
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps
-from rnnlab.data.files import refuse_lost_labels
+from rnnlab.data.early import read_once
+from rnnlab.data.files import natural_order, refuse_lost_labels
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, labelled_batch
-from rnnlab.data.labelled import LabelledData, natural_order
+from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sound import audio, base, recordings
 from rnnlab.data.sound.base import SoundData, SoundPrepare, SoundReader, num_steps, read_frames
@@ -69,7 +70,7 @@ class SpeechData(SoundData, LabelledData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.remarks = find_recordings(self.source, raw, self.prepare.on_broken)
+        table, self.remarks = read_once(find_recordings, self.source, raw, self.prepare.on_broken)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:

@@ -28,6 +28,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from rnnlab.data.files import home_of, is_there
 from rnnlab.data.sources.archives import CHUNK_BYTES, UNREADABLE, Guard, UnsafeArchive, members
 from rnnlab.data.sources.archives import SourceError as SourceError
 
@@ -202,6 +203,20 @@ def _writing_to(place: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         advice = "free some space or give another place with paths.data=FOLDER"
         raise SourceError(f"cannot write to {place} ({reason}): {advice}") from error
+
+
+def own_path(source: str, named: Iterable[str]) -> Path:
+    """Return the path of a user's own files or folder; `named` are the sources that have a name, for the message.
+
+    Raises:
+        SourceError: where there is nothing, or a pipe or device.
+    """
+    path = home_of(source).absolute()
+    if not is_there(path):
+        raise SourceError(f"data.source={source}: no such folder or file, nor a named source ({', '.join([*named, 'sample'])})")
+    if not (path.is_file() or path.is_dir()):
+        raise SourceError(f"data.source={source} is a pipe or a device: write what comes from it to a file, and give that")
+    return path
 
 
 @contextlib.contextmanager

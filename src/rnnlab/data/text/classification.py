@@ -20,10 +20,11 @@ from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import Split, SplitData
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
-from rnnlab.data.files import OnBroken
+from rnnlab.data.early import read_once
+from rnnlab.data.files import OnBroken, natural_order
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, labelled_batch, told
-from rnnlab.data.labelled import LabelledData, natural_order
+from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import CORPORA
 from rnnlab.data.splits import assign_splits, refuse_unseen_labels
@@ -231,7 +232,7 @@ class TextData(SplitData, LabelledData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.odd, self.remarks = find_texts(self.source, raw, self.prepare.columns, self.prepare.on_broken)
+        table, self.odd, self.remarks = read_once(find_texts, self.source, raw, self.prepare.columns, self.prepare.on_broken)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:

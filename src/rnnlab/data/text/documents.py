@@ -15,17 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.files import Broken, OnBroken, ending, passed_over, select, visible_files
-from rnnlab.data.labelled import natural_order
+from rnnlab.data.files import Broken, OnBroken, ending, natural_order, passed_over, select, visible_files
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
 from rnnlab.data.tables import JSON_SUFFIXES, TABLE_SUFFIXES, Quoting, match_column, read_table
 from rnnlab.data.text.readers import TEXT_NAMES
 from rnnlab.data.text_files import LINE_END, read_text
 
 SPLITS = ("train", "val", "test")
-PLAIN_SUFFIXES = {".txt", ".text", ".md"}
-MOST_AHEAD = 400
-"""Characters within which a cut moves on to the next line end, or else to the next blank."""
+PLAIN_SUFFIXES = {".txt", ".text"}
+MOST_AHEAD, MOST_FRACTION = 400, 0.1
+"""Characters within which a cut moves on to the next line end, or else to the next blank, and at most which fraction of the next part."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +149,14 @@ def _drawn(texts: "pd.Series[str]", split_seed: int, val_fraction: float) -> lis
 def _cut(table: pd.DataFrame, parts: dict[str, float]) -> pd.DataFrame:
     """Cut all documents, one after another, into parts of these fractions of their characters."""
     rows, total, done = [], int(table["text"].str.len().sum()), 0
+    least = min(parts.values()) * total
     ends = dict(zip(parts, np.cumsum(list(parts.values())) * total, strict=True))
     for name, text in zip(table["id"], table["text"], strict=True):
         begin = 0
         for split, end in ends.items():
             wanted = min(max(round(end) - done, 0), len(text))
-            stop = len(text) if wanted == len(text) or split == list(ends)[-1] else _whole(text, wanted)
+            is_last = wanted == len(text) or split == list(ends)[-1]
+            stop = len(text) if is_last else _whole(text, wanted, min(MOST_AHEAD, int(MOST_FRACTION * least)))
             if stop > begin:
                 rows.append((name, text[begin:stop], split))
                 begin = stop
@@ -163,11 +164,11 @@ def _cut(table: pd.DataFrame, parts: dict[str, float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "text", "split"], dtype="str")
 
 
-def _whole(text: str, wanted: int) -> int:
+def _whole(text: str, wanted: int, most: int) -> int:
     """Return the next place where a line ends, or else a word, so that no token is cut."""
     if wanted == 0:
         return 0
-    ahead = text[wanted - 1 : wanted + MOST_AHEAD]
+    ahead = text[wanted - 1 : wanted + most]
     for mark in ("\n", " "):
         if (found := ahead.find(mark)) >= 0:
             return wanted + found
@@ -222,20 +223,30 @@ _NAMED: dict[str, Callable[[Path], Iterator[Document]]] = {
 def _from_user(source: Path, columns: DocumentColumns) -> tuple[list[Document], list[str]]:
     if source.is_file():
         return documents_of(source, columns), []
-    found, others = select(visible_files(source), TABLE_SUFFIXES | JSON_SUFFIXES | PLAIN_SUFFIXES)
-    if not found:
-        there = "; ".join(passed_over(others, source)) or "it is empty"
-        raise ValueError(f"no text in {source}: wanted files of {' '.join(sorted(PLAIN_SUFFIXES | TABLE_SUFFIXES))}. Found: {there}")
-    found.sort(key=lambda file: (natural_order(str(file.relative_to(source))), str(file)))
+    files, remarks = files_of(source)
     documents = []
-    for file in found:
+    for file in files:
         parts = [part.lower() for part in (*file.relative_to(source).parts[:-1], re.split(r"[.\-_]", file.name)[0])]
         split = next((SPLIT_WORDS[part] for part in parts if part in SPLIT_WORDS), "")
         documents += [
             document._replace(id=f"{file.relative_to(source)}{document.id.removeprefix(file.name)}", split=split or document.split)
             for document in documents_of(file, columns)
         ]
-    return documents, passed_over(others, source)
+    return documents, remarks
+
+
+def files_of(source: Path) -> tuple[list[Path], list[str]]:
+    """Return the files of a folder that hold text, in their natural order; and what is passed over, in words.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    found, others = select(visible_files(source), TABLE_SUFFIXES | JSON_SUFFIXES | PLAIN_SUFFIXES)
+    if not found:
+        there = "; ".join(passed_over(others, source)) or "it is empty"
+        raise ValueError(f"no text in {source}: wanted files of {' '.join(sorted(PLAIN_SUFFIXES | TABLE_SUFFIXES))}. Found: {there}")
+    found.sort(key=lambda file: (natural_order(str(file.relative_to(source))), str(file)))
+    return found, passed_over(others, source)
 
 
 def documents_of(file: Path, columns: DocumentColumns) -> list[Document]:

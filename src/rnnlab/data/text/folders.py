@@ -4,8 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnlab.data.files import Labelled, is_side, labelled_files, passed_over, select, visible_files
-from rnnlab.data.labelled import natural_order
+from rnnlab.data.files import Labelled, is_side, labelled_files, natural_order, passed_over, select, visible_files
 from rnnlab.data.splits import SPLIT_WORDS
 from rnnlab.data.tables import TABLE_SUFFIXES
 from rnnlab.data.text_files import TextFile, read_text

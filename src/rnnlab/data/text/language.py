@@ -18,15 +18,24 @@ from rnnlab.config import PositiveInt
 from rnnlab.contracts import IGNORED_TARGET, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import SPLITS, Split
+from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, tell
+from rnnlab.data.inputs import InputReader, TableFormat, tell, told
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import RUNNING_TEXTS
-from rnnlab.data.streams import RunningText, StreamOrder
+from rnnlab.data.streams import RunningText, StreamOrder, TextWriter
 from rnnlab.data.text import cutting, documents
 from rnnlab.data.text.cutting import END, JOINED, Cutter, Unit
-from rnnlab.data.text.documents import DocumentColumns, find_documents, hash_documents, hash_text, split_documents
+from rnnlab.data.text.documents import (
+    DocumentColumns,
+    documents_of,
+    files_of,
+    find_documents,
+    hash_documents,
+    hash_text,
+    split_documents,
+)
 from rnnlab.data.text.readers import TEXT_NAMES
 from rnnlab.data.tokens import INPUT_SPECIALS, Vocabulary
 
@@ -90,7 +99,7 @@ class LanguageLoader:
 
 
 @dataclass(frozen=True)
-class LanguageReader(WrittenReader):
+class LanguageReader(TextWriter):
     """Read texts as the run did that made this; `has_ends` says whether its documents end with a token of their own."""
 
     kind = "language"
@@ -98,9 +107,18 @@ class LanguageReader(WrittenReader):
     usual_columns: ClassVar[tuple[str, ...]] = TEXT_NAMES
 
     cutter: Cutter
-    vocabulary: tuple[str, ...]
     has_ends: bool
     text_column: str
+
+    @property
+    def end(self) -> int | None:
+        return self.vocabulary.index(END) if self.has_ends else None
+
+    def words_of(self, text: str) -> list[str]:
+        return [*([END] if self.has_ends else []), *self.cutter.cut(text)]
+
+    def written(self, word: str, before: str | None) -> str:
+        return self.cutter.follows(word, before)
 
     @property
     def input_words(self) -> tuple[str, ...]:
@@ -110,10 +128,16 @@ class LanguageReader(WrittenReader):
     def table_format(self) -> TableFormat:
         return TableFormat(self.text_column, TEXT_NAMES[1:] if self.text_column == TEXT_NAMES[0] else ())
 
+    def read_folder(self, folder: Path) -> list[str]:
+        files, remarks = files_of(folder)
+        return [text for file in told(str(folder), files, remarks, "texts") for text in self.read_file(file)]
+
+    def read_file(self, file: Path) -> list[str]:
+        """Return a file's documents, as training reads them: of a table its column of texts, else all of it as one."""
+        return [document.text for document in documents_of(file, DocumentColumns(self.text_column))]
+
     def encode(self, text: str) -> np.ndarray:
-        """Return the numbers of a text's tokens, behind the end of a document where the run's documents have such."""
-        words = self.cutter.cut(text)
-        return Vocabulary(self.vocabulary).encode([END, *words] if self.has_ends else words)
+        return Vocabulary(self.vocabulary).encode(self.words_of(text))
 
     def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
         """Turn texts into a batch whose targets are their own next tokens; the last step's is unknown. Name its rows.
@@ -178,7 +202,7 @@ class LanguageData(RunningText):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.remarks = find_documents(self.source, raw, self.prepare.columns, self.prepare.on_broken)
+        table, self.remarks = read_once(find_documents, self.source, raw, self.prepare.columns, self.prepare.on_broken)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
@@ -211,6 +235,11 @@ class LanguageData(RunningText):
         examples = parts[["id", "split"]].assign(content=[hash_text(text) for text in parts["text"]], characters=parts["text"].str.len())
         more: Json = {"types": types, "subwords": subwords, "has_ends": has_ends, "split_used": words, "tokens": self.prepare.tokens}
         write_flat(folder, values, offsets, examples, {**meta, "settings": asdict(self.prepare), **more})
+
+    @property
+    def cutter(self) -> Cutter:
+        """What cuts text as this module does."""
+        return self._cutter(self.subwords)
 
     def _cutter(self, subwords: str | None) -> Cutter:
         return Cutter(self.prepare.tokens, self.prepare.is_lower, self.prepare.splits_punctuation, subwords)
@@ -374,14 +403,14 @@ class LanguageData(RunningText):
         return found
 
     def reader(self) -> LanguageReader:
-        return LanguageReader(self._cutter(self.subwords), self.vocabulary.words, self.has_ends, self.prepare.text_column)
+        return LanguageReader(self.vocabulary.words, self.cutter, self.has_ends, self.prepare.text_column)
 
     def shown(self, rows: np.ndarray) -> list[str]:
         """Return the text of these blocks."""
         return [self.joined(self.streams[split][start + 1 : start + 1 + steps]) for split, start, steps in self._places(rows)]
 
     def joined(self, numbers: np.ndarray) -> str:
-        return self._cutter(self.subwords).join([self.vocabulary.words[number] for number in numbers.tolist()])
+        return self.cutter.join([self.vocabulary.words[number] for number in numbers.tolist()])
 
     def training_tokens(self) -> np.ndarray:
         return self.streams["train"]

@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from rnnlab.data.files import Broken, Labelled, OnBroken, ending, read_whole, refuse_lost_labels, select, visible_files
-from rnnlab.data.labelled import natural_order
+from rnnlab.data.files import Broken, Labelled, OnBroken, ending, natural_order, read_whole, refuse_lost_labels, select, visible_files
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
 from rnnlab.data.tables import JSON_SUFFIXES, TABLE_SUFFIXES, Quoting, Table, look_for_delimiter, match_column, read_table
 from rnnlab.data.text.folders import content_of, name_of, texts_in

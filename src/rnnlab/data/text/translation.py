@@ -20,6 +20,7 @@ from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined
 from rnnlab.data import tokens
 from rnnlab.data.base import SplitData
 from rnnlab.data.batches import BudgetOrder
+from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken, home_of
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, told, untold_batch, warn
@@ -27,7 +28,7 @@ from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import PAIRS
 from rnnlab.data.tables import Quoting
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
-from rnnlab.data.text import pairs
+from rnnlab.data.text import pairs, translation_source
 from rnnlab.data.text.pairs import (
     REPEATED,
     Languages,
@@ -254,12 +255,11 @@ class TranslationData(SplitData, TokenTargets):
 
     def fetch_raw(self) -> Path:
         """Bring raw data to this machine; two aligned files go by what their names begin with."""
-        path = home_of(self.source).absolute()
-        is_prefix = self.source not in ("sample", *self.upstreams) and not path.exists() and pairs.has_prefix(path)
-        return path if is_prefix else super().fetch_raw()
+        is_own = self.source not in ("sample", *self.upstreams)
+        return translation_source.find(self.source) if is_own else super().fetch_raw()
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        found = pairs.find_pairs(self.source, raw, self.languages, self.prepare.columns, self.prepare.on_broken)
+        found = read_once(pairs.find_pairs, self.source, raw, self.languages, self.prepare.columns, self.prepare.on_broken)
         table, self.odd, self.remarks = found
         return table
 
