@@ -1,6 +1,7 @@
 """Claims about reading checkpoints: data, never code, and what is damaged is told."""
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from rnnlab.config import ConfigError
-from rnnlab.training.checkpoints import read_checkpoint
+from rnnlab.training.checkpoints import DirectCheckpointIO, read_checkpoint
 
 
 class Attack:
@@ -45,3 +46,19 @@ def test_what_torch_has_not_written_since_version_1_6_is_refused_unread(tmp_path
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.ckpt cannot be loaded: No such file"):
         read_checkpoint(tmp_path / "none.ckpt")
+
+
+@pytest.mark.parametrize(("free", "reason"), [(4096, "No space left on device"), (1 << 40, "[enforce fail] unexpected pos 64 vs 0")])
+def test_a_checkpoint_that_cannot_be_written_says_why_and_leaves_nothing(
+    free: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(content: object, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise RuntimeError("[enforce fail] unexpected pos 64 vs 0\nframe #0: ...")  # what torch says of a full disk, too
+
+    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1 << 41, 1 << 40, free))
+    with pytest.raises(OSError) as caught:
+        DirectCheckpointIO().save_checkpoint({"state_dict": {}}, tmp_path / "last.ckpt")
+    assert (caught.value.strerror, caught.value.filename) == (reason, str(tmp_path / "last.ckpt"))
+    assert list(tmp_path.iterdir()) == []
