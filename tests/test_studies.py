@@ -57,6 +57,16 @@ def test_the_tables_on_memory_are_those_of_its_rows() -> None:
         assert said and said in readme("memory")
 
 
+def test_the_table_on_faults_is_that_of_its_trials() -> None:
+    summarise = script("faults/summarise.py")
+    trials = {part: recorded("faults", f"trials_{part}.csv") for part in summarise["WHAT"]}
+    found = summarise["table"](STUDIES / "faults")
+    pd.testing.assert_frame_equal(found, recorded("faults"), check_dtype=False)
+    assert summarise["written"](found) in readme("faults")
+    for row in found.to_dict("records"):
+        assert row["tried"] == len(trials[row["part"]]) and row["survived"] == trials[row["part"]]["went"].sum()
+
+
 @pytest.mark.parametrize("data", ["speech", "trec"])
 def test_means_of_knobs_are_those_of_their_rows(data: str) -> None:
     knobs = script("knobs/run.py")["MAIN"][data]

@@ -1,8 +1,10 @@
 """Where everything lies: the repository with conf/ and samples, and the folder where data, runs and the tracking database are kept."""
 
+import errno
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +13,8 @@ HOME = Path(__file__).resolve().parents[2]
 CONF = HOME / "conf"
 SAMPLES = HOME / "data" / "samples"
 PACKAGE = Path(__file__).resolve().parent
+ROOM_OF_A_FULL_DISK = 1 << 20
+"""Bytes; a file that did not fit leaves less."""
 
 
 def root() -> Path:
@@ -21,6 +25,17 @@ def root() -> Path:
 def file_name(name: str) -> str:
     """Return an example's name as a file may be called."""
     return re.sub(r"[^\w.-]", "_", name)
+
+
+def why_not_written(error: Exception, folder: Path) -> str:
+    """Say why a library could not write a file into a folder; NumPy and torch do not say that the disk is full.
+
+    Ask before what was written of the file is removed: that makes room.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    is_full = shutil.disk_usage(folder).free < ROOM_OF_A_FULL_DISK
+    return os.strerror(errno.ENOSPC) if is_full else (str(error).splitlines() or [type(error).__name__])[0]
 
 
 # Words of files and people on a screen ------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from rnnlab.config import ConfigError
 from rnnlab.evaluation import artifacts as results
 from rnnlab.paths import CONF
 from rnnlab.settings import TrainSettings
+from rnnlab.tracking.results import RESULTS_HASH, file_hash, predictions_tag, results_hash
 from rnnlab.tracking.store import Run
 
 Compose = Callable[..., TrainSettings]
@@ -100,17 +101,26 @@ def test_a_simple_method_is_reproduced_to_the_bit_and_a_check_makes_no_run(
     assert "\nreproduced to the bit: " in capsys.readouterr().out
 
 
+def measured_otherwise(client: MlflowClient, run_id: str, name: str, value: float) -> None:
+    """Let a run hold another number, as if it had measured that."""
+    client.log_metric(run_id, name, value, step=0)
+    client.set_tag(run_id, RESULTS_HASH, results_hash(client.get_run(run_id).data.metrics))
+
+
 @pytest.mark.slow
 def test_a_number_and_a_prediction_that_differ_are_not_reproduced_and_shown(
     trained: Callable[..., str], again: Callable[..., None], client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_id = trained(*FEW, "model=baseline", "baseline.kind=mean")
     error = client.get_run(run_id).data.metrics["test/mse"]
-    client.log_metric(run_id, "test/mse", error * (1 + 1e-9), step=0)
+    measured_otherwise(client, run_id, "test/mse", error * (1 + 1e-9))
     file = artifact(client, run_id, "predictions/val.parquet")
     table = pd.read_parquet(file)
     table["prediction/target_1"] += 1e-3 * (table.index == 2)
     table.to_parquet(file, index=False)
+    with pytest.raises(ValueError, match=r"the val predictions of .* are damaged or were changed"):
+        again(run_id)
+    client.set_tag(run_id, predictions_tag("val"), file_hash(file))
     with pytest.raises(SystemExit) as stopped:
         again(run_id)
     assert stopped.value.code == 1
@@ -127,7 +137,7 @@ def test_where_packages_were_not_recorded_a_small_difference_is_allowed_and_said
 ) -> None:
     run_id = trained(*FEW, "model=baseline", "baseline.kind=mean")
     artifact(client, run_id, "packages.json").unlink()
-    client.log_metric(run_id, "test/mse", client.get_run(run_id).data.metrics["test/mse"] * (1 + 2e-6), step=0)
+    measured_otherwise(client, run_id, "test/mse", client.get_run(run_id).data.metrics["test/mse"] * (1 + 2e-6))
     again(run_id)
     shown = capsys.readouterr().out
     assert "packages      not recorded" in shown

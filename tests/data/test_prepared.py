@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import multiprocessing
+import shutil
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -91,11 +92,13 @@ def test_meta_that_cannot_be_read_is_none(tmp_path: Path) -> None:
         assert read_meta(tmp_path / "here") is None
 
 
-def test_a_full_disk_leaves_nothing_behind_and_says_where_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError("1195720 requested and 248800 written")])
+def test_a_full_disk_leaves_nothing_behind_and_says_where_else(error: OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     monkeypatch.setattr(np, "save", fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1 << 41, 1 << 41, 4096))  # NumPy does not say it
     claim = (
         r"^cannot write prepared data to .*here \(No space left on device\): free some space or give another place with paths.data=FOLDER$"
     )

@@ -19,6 +19,7 @@ from rnnlab.models.base import Head, Predictor, SequenceModule
 from rnnlab.models.baseline import Baseline
 from rnnlab.models.gru import GRU
 from rnnlab.tasks import Metric, Regularisation
+from rnnlab.tracking.results import RESULTS_HASH, results_hash
 
 CLASSES = DataSpec("toy", "features", 2, "class", 2, ("a", "b"), (1, 1))
 REAL = DataSpec("toy", "features", 2, "real", 1, ("x",), unit="EUR", feature_names=("x", "y"))
@@ -34,7 +35,8 @@ def network(spec: DataSpec, quantiles: tuple[float, ...] = ()) -> SequenceModule
 def tracked(name: str, metric: str, best: float, test: float, num_examples: int = 40) -> SimpleNamespace:
     """Return a run as tracking gives it."""
     metrics = {f"best/{metric}": best, f"test/{metric}": test, "test/num_examples": num_examples}
-    return SimpleNamespace(info=SimpleNamespace(run_id=f"{name}-0123456789", run_name=name), data=SimpleNamespace(metrics=metrics))
+    data = SimpleNamespace(metrics=metrics, tags={RESULTS_HASH: results_hash(metrics)})
+    return SimpleNamespace(info=SimpleNamespace(run_id=f"{name}-0123456789", run_name=name), data=data)
 
 
 @pytest.fixture
@@ -55,6 +57,12 @@ def test_without_a_baseline_the_command_that_makes_one_is_given(said: Said) -> N
     message = f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {asked}"
     assert said(network(CLASSES), {"accuracy": 0.5}, words=words) == message
     assert said(network(CLASSES), {"accuracy": 0.5}).endswith("make one:  python src/train.py model=baseline")
+
+
+def test_a_baseline_whose_numbers_are_no_longer_what_it_measured_is_left_out(said: Said) -> None:
+    whole, damaged = tracked("tfidf", "accuracy", 0.8, 0.7), tracked("ridge", "accuracy", 0.9, 0.7)
+    damaged.data.metrics["test/accuracy"] = 0.2
+    assert "70.00 % of tfidf" in said(network(CLASSES), {"accuracy": 0.5}, whole, damaged)
 
 
 @pytest.mark.parametrize(

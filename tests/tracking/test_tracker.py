@@ -1,6 +1,7 @@
 """A tracking server that is there, one that goes away, and many writers at once."""
 
 import contextlib
+import math
 import os
 import subprocess
 import time
@@ -131,6 +132,24 @@ def test_what_tracking_did_not_take_is_sent_first_when_a_run_is_resumed(
     found = get_run(client, first.run_id)
     assert (found.info.status, found.data.tags.get("failure")) == ("FINISHED", None)
     assert not list(first.folder.glob("untracked*"))
+
+
+def test_a_number_that_a_run_has_once_is_not_doubled_when_it_is_measured_again(root: Path) -> None:
+    client, paths = connect(None, root), Paths.below(root)
+    first = Tracker.start(client, "text", "once", paths, {})
+    first.log_metrics({"test/loss": 0.5, "test/skill": math.nan, "time/fit_seconds": 3.0}, 0)
+    first.log_metrics({"train/loss": 2.0}, 1)
+    assert first.finish("KILLED")
+    again = Tracker.resume(client, first.run_id, paths)
+    again.log_metrics({"test/loss": 0.5, "test/skill": math.nan, "time/fit_seconds": 4.0, "test/ece": 0.1}, 0)
+    again.log_metrics({"test/ece": 0.1}, 0)
+    assert again.finish("FINISHED")
+
+    def values(name: str) -> list[float]:
+        return sorted(point.value for point in client.get_metric_history(first.run_id, name))
+
+    assert (values("test/loss"), values("test/ece"), values("time/fit_seconds"), values("train/loss")) == ([0.5], [0.1], [3.0, 4.0], [2.0])
+    assert len(values("test/skill")) == 1
 
 
 def test_what_tracking_refuses_is_left_out_with_a_word_and_holds_up_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Claims about reading checkpoints: data, never code, and what is damaged is told."""
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from rnnlab.config import ConfigError
-from rnnlab.training.checkpoints import drop_last, keep_weights, read_checkpoint
+from rnnlab.training.checkpoints import DirectCheckpointIO, drop_last, keep_weights, read_checkpoint
 
 
 class Attack:
@@ -69,3 +70,19 @@ def test_the_last_checkpoint_goes_only_where_another_stays(tmp_path: Path) -> No
     (tmp_path / "best.ckpt").write_bytes(b"best")
     drop_last(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+@pytest.mark.parametrize(("free", "reason"), [(4096, "No space left on device"), (1 << 40, "[enforce fail] unexpected pos 64 vs 0")])
+def test_a_checkpoint_that_cannot_be_written_says_why_and_leaves_nothing(
+    free: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(content: object, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise RuntimeError("[enforce fail] unexpected pos 64 vs 0\nframe #0: ...")  # what torch says of a full disk, too
+
+    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1 << 41, 1 << 40, free))
+    with pytest.raises(OSError) as caught:
+        DirectCheckpointIO().save_checkpoint({"state_dict": {}}, tmp_path / "last.ckpt")
+    assert (caught.value.strerror, caught.value.filename) == (reason, str(tmp_path / "last.ckpt"))
+    assert list(tmp_path.iterdir()) == []

@@ -32,6 +32,7 @@ from rnnlab.settings import Composed, Paths, Tracking, TrainSettings
 from rnnlab.tasks.metrics import entry_of, is_result
 from rnnlab.tracking.processes import git_state, process_name
 from rnnlab.tracking.recorded import read_config
+from rnnlab.tracking.results import read_predictions, refuse_changed_results
 from rnnlab.tracking.store import Client, Run, TrackingError, connect, find_run, find_runs, folder_of, get_run, read_artifact
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training.checkpoints import BEST, LAST
@@ -112,7 +113,8 @@ def reproduce(settings: ReproduceSettings) -> None:
     client = connect(settings.tracking.uri, root())
     run = find_finished(client, settings.run)
     with tempfile.TemporaryDirectory() as scratch:
-        before = read_predictions(client, run, Path(scratch) / "before")
+        refuse_changed_results(run)
+        before = tables_of(client, run, Path(scratch) / "before")
         again = repetition(client, run, settings, Path(scratch))
         made = time.strftime("%Y-%m-%d", time.gmtime(run.info.start_time / 1000))
         console.print(f"[bold]run[/] {run.info.run_name} ({run.info.run_id}), made on {made}", highlight=False)
@@ -131,7 +133,7 @@ def reproduce(settings: ReproduceSettings) -> None:
         mine = f"tags.reproduces = '{run.info.run_id}' and tags.process = '{process_name(os.getpid())}'"
         new = find_runs(client, mine)[0]
         changes = compare_numbers(run.data.metrics, new.data.metrics)
-        changes += compare_tables(before, read_predictions(client, new, Path(scratch) / "now"))
+        changes += compare_tables(before, tables_of(client, new, Path(scratch) / "now"))
         num_numbers = sum(map(is_result, run.data.metrics))
     verdict = judge(changes, num_numbers, reasons, settings.tolerance)
     Tracker(client, new.info.run_id, str(new.info.run_name), folder_of(new, again.paths)).set_tags({"reproduced": verdict.short})
@@ -190,17 +192,13 @@ def _made_at(run: Run) -> str:
     return f"the run was made at commit {run.data.tags.get('git_commit') or 'unknown'}"
 
 
-def read_predictions(client: Client, run: Run, into: Path) -> dict[str, pd.DataFrame]:
+def tables_of(client: Client, run: Run, into: Path) -> dict[str, pd.DataFrame]:
     """Return a run's tables of predictions by split.
 
     Raises:
-        ConfigError: where they are gone.
+        TrackingError: where they are missing, or are not as the run wrote them.
     """
-    try:
-        folder = read_artifact(client, run.info.run_id, "predictions", into)
-        return {split: pd.read_parquet(folder / f"{split}.parquet") for split in ("val", "test")}
-    except (TrackingError, OSError) as error:
-        raise ConfigError(f"the predictions of run {run.info.run_id} cannot be read, so nothing can be compared ({error})") from None
+    return {split: read_predictions(client, run, split, into) for split in ("val", "test")}
 
 
 # -- what is the same --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from rnnlab.data.hashing import checksum, digest
+from rnnlab.paths import why_not_written
 
 Json = dict[str, object]
 Meta = TypeVar("Meta")
@@ -140,7 +141,7 @@ def write_flat(
         os.replace(aside, folder)
     except OSError as error:
         raise ValueError(
-            f"cannot write prepared data to {folder} ({error.strerror or error}): free some space or give another place "
+            f"cannot write prepared data to {folder} ({why_not_written(error, folder.parent)}): free some space or give another place "
             "with paths.data=FOLDER"
         ) from error
     finally:

@@ -32,6 +32,7 @@ from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of, written
 from rnnlab.tasks.text_metrics import row_sums
+from rnnlab.tracking import results
 from rnnlab.tracking.store import find_baselines
 from rnnlab.tracking.tracker import Tracker, below
 from rnnlab.tracking.views import NOTE, code
@@ -65,8 +66,12 @@ def write_artifacts(
     tracker.flush()
     folder = tracker.folder / "artifacts"
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
+    hashes = {results.RESULTS_HASH: results.results_hash(numbers)}
     for split, evaluation in found.items():
-        evaluation.table.to_parquet(folder / "predictions" / f"{split}.parquet", index=False)
+        file = folder / "predictions" / f"{split}.parquet"
+        evaluation.table.to_parquet(file, index=False)
+        hashes[results.predictions_tag(split)] = results.file_hash(file)
+    tracker.set_tags(hashes)
     draw(tracker, model, data, found["test"].table, folder)
     if settings.callbacks.insight is not None and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
@@ -294,6 +299,7 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
         run
         for run in find_baselines(tracker.client, data.hashes["test_hash"])
         if run.info.run_id != tracker.run_id
+        and not results.has_changed(run)
         and wanted <= set(run.data.metrics)
         and run.data.metrics.get("test/num_examples") == test["num_examples"]
     ]

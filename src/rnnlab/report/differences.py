@@ -11,6 +11,7 @@ from rich.table import Table
 from rnnlab.report import runs
 from rnnlab.report.per_unit import is_loss, rights
 from rnnlab.tasks.metrics import MEASURED_EVERY_EPOCH, is_result, written
+from rnnlab.tracking.results import read_predictions, refuse_changed_results
 from rnnlab.tracking.store import Client, Run, find_run, metric_history
 
 NUM_SHOWN = 10
@@ -29,6 +30,7 @@ def compare_two(client: Client, run_ids: list[str], folder: Path, scratch: Path)
     for run in (first, second):
         if run.info.status != "FINISHED" or run.data.tags.get("kind") == "study":
             raise ValueError(f"run={run.info.run_id} ({run.info.run_name}) is no finished run of one training")
+        refuse_changed_results(run)
     folder.mkdir(parents=True, exist_ok=True)
     print_differences(first, second)
     print_metrics(first, second)
@@ -95,7 +97,7 @@ def print_examples(client: Client, first: Run, second: Run, folder: Path, scratc
         console.print("\ntheir test examples differ: predictions are not compared")
         return
     metric = runs.metric_of([first, second], None)
-    tables = [runs.read_predictions(client, run, scratch) for run in (first, second)]
+    tables = [read_predictions(client, run, "test", scratch) for run in (first, second)]
     both = gains(tables[0], tables[1], metric.name)
     gain = both["gain"]
     named = [

@@ -5,13 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from rnnlab.report.comparison import Group, RunResult
 from rnnlab.report.per_unit import rights, unit_sums
 from rnnlab.tasks import Metric
 from rnnlab.tracking.parents import REPEATED
-from rnnlab.tracking.store import Client, Run, TrackingError, metric_history, read_artifact
+from rnnlab.tracking.results import read_predictions, refuse_changed_results
+from rnnlab.tracking.store import Client, Run, metric_history
 
 FIRST = ("model", "baseline.kind", "cell", "decoder_cell", "data", "frontend", "optimizer", "scheduler", "budget")
 """Parameters that name what varies, before those that follow from them."""
@@ -156,9 +155,10 @@ def read_run(client: Client, run: Run, metric: Metric, ui: str, into: Path) -> R
     """Return one run with what its predictions give.
 
     Raises:
-        ValueError: where its predictions are missing.
+        TrackingError: where its predictions are missing, or they or its numbers are not as the run wrote them.
     """
-    table = read_predictions(client, run, into)
+    refuse_changed_results(run)
+    table = read_predictions(client, run, "test", into)
     language = run.data.params.get("data.target_language", "")
     try:
         sums, right = unit_sums(table, metric.name, language), rights(table, metric.name, language)
@@ -177,18 +177,3 @@ def read_run(client: Client, run: Run, metric: Metric, ui: str, into: Path) -> R
         rights=right,
         url=f"{address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
     )
-
-
-def read_predictions(client: Client, run: Run, into: Path) -> pd.DataFrame:
-    """Return a run's test predictions.
-
-    Raises:
-        ValueError: where they are missing.
-    """
-    try:
-        return pd.read_parquet(read_artifact(client, run.info.run_id, "predictions/test.parquet", into / run.info.run_id))
-    except (TrackingError, OSError) as error:
-        raise ValueError(
-            f"the test predictions of {run.info.run_name} ({run.info.run_id}) cannot be read ({error}): train it anew, or leave it out "
-            "with a filter"
-        ) from None

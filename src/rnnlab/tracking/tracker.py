@@ -7,6 +7,7 @@ training costs nothing: what it did not take is kept in the run's folder, sent a
 
 import hashlib
 import json
+import math
 import re
 import threading
 import time
@@ -66,6 +67,7 @@ class Tracker:
         self.tags = read_tags(folder)
         self._metrics: list[list[str | float]] = []  # name, value, time in ms, step
         self._steps: dict[str, int] = {}  # of each curve, the last step that is logged
+        self._once: dict[str, float] = {}  # of each number that a run has once, the value that is logged
         self._pending: list[Entry] = []  # what tracking has not taken, in order
         self._flushed_at = time.monotonic()
         self._away_until = 0.0
@@ -96,6 +98,7 @@ class Tracker:
         tracker = cls(client, run_id, str(run.info.run_name), folder_of(run, paths))
         unshare(tracker.folder)  # it may write what it has logged already
         tracker._steps = {metric.key: metric.step for metric in run.data._metric_objs}
+        tracker._once = {metric.key: metric.value for metric in run.data._metric_objs if metric.step == 0}
         tracker.take_up()
         tracker.set_tags(process_tags())  # who sees it running from here on finds this process
         client.update_run(run_id, status="RUNNING")
@@ -107,8 +110,10 @@ class Tracker:
     def take_up(self) -> None:
         """Take up what an earlier process kept, but for the end of the run that it meant."""
         entries = [entry for entry in kept(self.folder) if entry["kind"] != "end" and list(entry.get("values", ())) != ["failure"]]
-        for name, _, _, step in (point for entry in entries if entry["kind"] == "metrics" for point in entry["values"]):
+        for name, value, _, step in (point for entry in entries if entry["kind"] == "metrics" for point in entry["values"]):
             self._steps[name] = max(step, self._steps.get(name, 0))
+            if step == 0:
+                self._once[name] = value
         self._pending += entries
 
     def _settle(self, paths: Paths, run: Run) -> None:
@@ -135,11 +140,15 @@ class Tracker:
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Keep metrics, and send them when enough have come together.
 
-        Points of a curve that are logged already (of steps that a resumed training repeats) are left out; step 0 has one value a run.
+        Points of a curve that are logged already (of steps that a resumed training repeats) are left out. At step 0 are numbers that a run
+        has once: one that is measured again is logged again only where it is another.
         """
         at = int(time.time() * 1000)
         for name, value in metrics.items():
-            if step == 0 or step > self._steps.get(name, 0):
+            if step == 0 and not is_same(self._once.get(name), float(value)):
+                self._once[name] = float(value)
+                self._metrics.append([name, float(value), at, step])
+            elif step > self._steps.get(name, 0):
                 self._steps[name] = step
                 self._metrics.append([name, float(value), at, step])
         is_due = time.monotonic() - self._flushed_at > FLUSH_EVERY_S
@@ -291,6 +300,11 @@ class SilentTracker(Tracker):
 
     def _hand(self, entry: Entry) -> None:
         pass
+
+
+def is_same(before: float | None, now: float) -> bool:
+    """Say whether two numbers are the same; what is no number is the same as what was none."""
+    return before == now or (before is not None and math.isnan(before) and math.isnan(now))
 
 
 def read_tags(folder: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Checkpoints: written so that none is ever half a file, read as data and never as code."""
 
+import errno
 import os
 import pickle
 import struct
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from rnnlab.config import ConfigError
 from rnnlab.models.base import Network
+from rnnlab.paths import why_not_written
 
 console = Console(stderr=True, soft_wrap=True)
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -38,7 +40,7 @@ class DirectCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, aside)
             os.replace(aside, file)
         except RuntimeError as error:  # what torch says of a disk that is full
-            raise OSError(f"{file}: {str(error).splitlines()[0]}") from error
+            raise OSError(errno.EIO, why_not_written(error, file.parent), str(file)) from error
         finally:
             aside.unlink(missing_ok=True)
 
@@ -129,6 +131,6 @@ def init_from(model: Network, folder: Path) -> None:
     if not taken:
         raise ConfigError("init_from: no weight of that run has the name and shape of one here")
     model.load_state_dict(taken, strict=False)
-    console.print(f"init_from {folder.name}: took {len(taken)} of {len(ours)} weights")
+    console.print(f"init_from {folder.name}: took {len(taken)} of {len(ours)} weights of {file.name}")
     if left := [name for name in ours if name not in taken]:
         console.print(f"  drawn anew: {', '.join(left)}", highlight=False)
