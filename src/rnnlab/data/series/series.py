@@ -1,6 +1,6 @@
 """`data=series`: any table of numbers over time (weather, load, sensors): one column to forecast, the others as covariates."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from rnnlab.config import PositiveInt
 from rnnlab.data import headers, numbers, tables, text_files, times
+from rnnlab.data.files import Broken, OnBroken
 from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, warn
 from rnnlab.data.numbers import as_numbers, find_decimal, share_of_numbers
@@ -16,7 +17,7 @@ from rnnlab.data.prepared import Json
 from rnnlab.data.series.base import WindowedData, WindowReader
 from rnnlab.data.series.windows import Series
 from rnnlab.data.tables import Table, Writing, match_column, read_table
-from rnnlab.data.times import as_times, find_day_first, find_times
+from rnnlab.data.times import find_times, read_times
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "day", "时间", "日期", "交易日期")
 MAX_REPEATS = 24
@@ -39,8 +40,10 @@ class SeriesReader(WindowReader):
     has_calendar: bool
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        table, found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates, self.writing)
+        columns = (self.target_column, self.time_column, self.series_column, self.covariates)
+        table, found = read_numbers(file, *columns, self.writing, self.on_broken)
         tell_unused(file.name, found)
+        tell_left_out(file.name, found)
         return {str(name): part.drop(columns="series").reset_index(drop=True) for name, part in table.groupby("series")}
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
@@ -57,7 +60,6 @@ class SeriesData(WindowedData):
     """
 
     sample = "series"
-    is_scaled_apart = True
 
     target_column: str
     """What to forecast."""
@@ -74,6 +76,10 @@ class SeriesData(WindowedData):
     window_steps: PositiveInt
     """Rows in a window."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.is_scaled_apart = True
+
     @property
     def window(self) -> int:
         """Rows in a window."""
@@ -88,7 +94,8 @@ class SeriesData(WindowedData):
         if raw.is_dir() and self.source != "sample":
             raise ValueError(f"data.source={self.source} is a folder: data=series takes one table (data=stock takes a folder of prices)")
         file = raw / "hourly_load.csv" if self.source == "sample" else raw
-        table, self.found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates, self.writing)
+        columns = (self.target_column, self.time_column, self.series_column, self.covariates)
+        table, self.found = read_numbers(file, *columns, self.writing, self.prepare.on_broken)
         return table
 
     def setup_as_test(self, reader: InputReader) -> None:
@@ -100,7 +107,7 @@ class SeriesData(WindowedData):
 
     def prepared_key(self, source_hash: str) -> str:
         files = [Path(str(module.__file__)) for module in (headers, numbers, tables, text_files, times)]
-        columns = [self.target_column, self.time_column, self.series_column, self.covariates]
+        columns = [self.target_column, self.time_column, self.series_column, self.covariates, self.prepare.on_broken]
         return digest([source_hash, columns, code_hash(*files, Path(__file__))])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -122,25 +129,35 @@ class SeriesData(WindowedData):
     def reader(self) -> SeriesReader:
         parts = (self.window, self.horizons, self.feature_names, self.scale_lists(), self.link)
         columns = (self.target_column, self.time_column, self.series_column, self.used_covariates)
-        return SeriesReader(*parts, *columns, self.has_calendar, writing=self.writing)
+        return SeriesReader(*parts, *columns, self.has_calendar, writing=self.writing, on_broken=self.prepare.on_broken)
 
 
 def read_numbers(
-    file: Path, target_column: str, time_column: str, series_column: str | None, covariates: list[str] | None, writing: Writing
+    file: Path,
+    target_column: str,
+    time_column: str,
+    series_column: str | None,
+    covariates: list[str] | None,
+    writing: Writing,
+    on_broken: OnBroken = "raise",
 ) -> tuple[pd.DataFrame, Json]:
     """Return one long table (series, date, target, covariates), sorted, each time once; and what was odd.
+
+    Where `on_broken` is `skip`, a field that is no number is unknown, as an empty one is: its row keeps its place in time. A row without
+    a time has no place, and is left out.
 
     Raises:
         ValueError: where a column is missing (lists those found), or a field is no number or time.
     """
-    table = read_table(file)
+    broken = Broken(on_broken)
+    table = replace(read_table(file), broken=broken)
     target = str(match_column(table, target_column, key="data.target_column"))
     table, time, joined = find_times(table, time_column, TIME_NAMES if time_column == TIME_NAMES[0] else (), "data.time_column")
     series = None if series_column is None else match_column(table, series_column, key="data.series_column")
     names, passed = _covariates(table, covariates, {target, series, *joined})
-    day_first = find_day_first(table, time, writing.day_first)
+    table, dates, day_first = read_times(table, time, writing.day_first)
     decimal = find_decimal(table, [target, *names], writing.decimal)
-    frame = pd.DataFrame({"date": as_times(table, time, day_first), "target": as_numbers(table, target, decimal)})
+    frame = pd.DataFrame({"date": dates, "target": as_numbers(table, target, decimal)})
     for name in names:
         frame[name if name != "target" else "target_"] = as_numbers(table, name, decimal)
     frame.insert(0, "series", file.stem if series is None else table.frame[series].str.strip())
@@ -148,15 +165,24 @@ def read_numbers(
         raise ValueError(f"{file}: the column {target!r} holds fewer than two finite numbers")
     counts, frame = _ordered(frame)
     warnings = [f"columns without numbers were passed over: {', '.join(passed)}"] if passed else []
+    left_out = broken.settle(len(frame), "Mend it")
     unused = _unused(table, names, {target, series, *joined}) if covariates is not None else []
     odd = {**counts, **table.notes}
-    return frame, {"odd": odd, "warnings": warnings, "writing": asdict(Writing(decimal, day_first)), "unused": unused}
+    used = asdict(Writing(decimal, day_first))
+    return frame, {"odd": odd, "warnings": left_out + warnings, "writing": used, "unused": unused, "left_out": left_out}
 
 
 def tell_unused(file: str, found: Json) -> None:
     """Say on stderr which columns of numbers a table has that the run does not take."""
     if isinstance(unused := found.get("unused"), list) and unused:
         warn(f"{file}: left out the columns {', '.join(map(repr, unused))}, which the run was not trained on")
+
+
+def tell_left_out(file: str, found: Json) -> None:
+    """Say on stderr what of a table was left out because it cannot be read, as the run's own was."""
+    if isinstance(lines := found.get("left_out"), list):
+        for line in lines:
+            warn(f"{file}: {line}")
 
 
 def _unused(table: Table, names: list[str], taken: set[str | None]) -> list[str]:

@@ -11,18 +11,27 @@ import pandas as pd
 
 from rnnlab.config import PositiveInt
 from rnnlab.data import headers, numbers, tables, text_files, times
+from rnnlab.data.files import Broken, OnBroken
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader
+from rnnlab.data.inputs import InputReader, warn
 from rnnlab.data.prepared import Json, Prepared
 from rnnlab.data.series import prices
 from rnnlab.data.series.base import WindowedData, WindowReader
-from rnnlab.data.series.indicators import FEATURES, Estimator, TargetKind, compute_features, daily_variance, persistence, targets
+from rnnlab.data.series.indicators import (
+    Estimator,
+    TargetKind,
+    compute_features,
+    daily_variance,
+    features_for,
+    persistence,
+    targets,
+)
 from rnnlab.data.series.prices import clean, find_prices, price_tables
 from rnnlab.data.series.windows import Series
 from rnnlab.data.sources.catalogue import PRICES
 from rnnlab.data.tables import Writing
 
-UNITS: dict[TargetKind, str] = {"return": "%", "close": "", "direction": "", "volatility": "%²"}
+UNITS: dict[TargetKind, str] = {"return": "%", "change": "", "close": "", "direction": "", "volatility": "%²"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,11 @@ class StockReader(WindowReader):
         return price_tables(path)
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        return clean(find_prices(file, None, self.writing))[0]
+        broken = Broken(self.on_broken)
+        frames = clean(find_prices(file, None, self.writing, broken), broken, is_signed=self.target == "change")[0]
+        for line in broken.settle(len(frames), "Mend it"):
+            warn(f"{file.name}: {line}")
+        return frames
 
     def as_taken(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the columns that all tickers of the run had: of more, a day's variance might be estimated in another way.
@@ -72,13 +85,13 @@ class StockData(WindowedData):
     sample_settings: ClassVar[Mapping[str, str | None]] = {"tickers": None}
 
     target: TargetKind
-    """`return`, `close`, `direction` or `volatility`, see `rnnlab.data.series.indicators.targets`."""
+    """`return`, `change`, `close`, `direction` or `volatility`, see `rnnlab.data.series.indicators.targets`."""
     horizon_days: list[PositiveInt]
     """Trading days ahead, one forecast each."""
     window_days: PositiveInt
     """Trading days in a window."""
     features: list[str] | None
-    """Names in `rnnlab.data.series.indicators.FEATURES` (None: all whose columns are there)."""
+    """Names in `rnnlab.data.series.indicators.features_for` (None: all whose columns are there)."""
     estimator: Estimator
     """How a day's variance is estimated."""
     tickers: list[str] | None
@@ -88,11 +101,14 @@ class StockData(WindowedData):
         super().__post_init__()
         self.as_taken: Callable[[str, pd.DataFrame], pd.DataFrame] = lambda name, frame: frame
         self.link = "exp" if self.target == "volatility" else "identity"
+        self.is_scaled_apart = self.target == "change"  # each ticker's prices have a level of their own
         self.unit, self.is_direction = UNITS[self.target], self.target == "direction"
         if self.is_direction and len(self.horizon_days) > 1:
             raise ValueError(f"data.target=direction is one class, but data.horizon_days={self.horizon_days} asks for several: give one")
-        if unknown := [name for name in self.features or () if name not in FEATURES]:
-            raise ValueError(f"data.features: there is no feature {unknown[0]!r}. Allowed: {', '.join(FEATURES)}")
+        allowed = features_for(self.target)
+        if unknown := [name for name in self.features or () if name not in allowed]:
+            of = " of data.target=change" if self.target == "change" else ""
+            raise ValueError(f"data.features: there is no feature {unknown[0]!r}{of}. Allowed: {', '.join(allowed)}")
 
     @property
     def window(self) -> int:
@@ -108,7 +124,7 @@ class StockData(WindowedData):
         return [f"{self.target}{'-'.join(map(str, self.horizon_days))}d", *super().name_parts()]
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found = read_prices(raw, self.tickers, self.writing)
+        table, self.found = read_prices(raw, self.tickers, self.writing, self.prepare.on_broken, is_signed=self.target == "change")
         self.remarks = price_tables(raw)[1]
         return table
 
@@ -124,11 +140,11 @@ class StockData(WindowedData):
 
     def prepared_key(self, source_hash: str) -> str:
         files = [Path(str(module.__file__)) for module in (headers, numbers, prices, tables, text_files, times)]
-        return digest([source_hash, self.tickers, code_hash(*files)])
+        return digest([source_hash, self.tickers, self.prepare.on_broken, self.target == "change", code_hash(*files)])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Compute the features, all that the table allows where none are named."""
-        return features_of(frame, self.features)
+        return features_of(frame, self.features, self.target)
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
         return make_series(name, frame, self.target, self.horizons, self.features, self.estimator)
@@ -150,18 +166,18 @@ class StockData(WindowedData):
         used = [frame for name, frame in self.frames(self.data).items() if name not in self.skipped]
         columns = [list(frame.columns) for frame in used]
         taken = columns[0] if all(names == columns[0] for names in columns) else None
-        features = self.features or allowed_features(used[0])
-        return StockReader(*parts, self.target, features, self.estimator, taken, writing=self.writing)
+        features = self.features or allowed_features(used[0], self.target)
+        return StockReader(*parts, self.target, features, self.estimator, taken, writing=self.writing, on_broken=self.prepare.on_broken)
 
 
-def features_of(frame: pd.DataFrame, names: list[str] | None) -> pd.DataFrame:
-    """Compute features, all that the table allows where none are named."""
-    return compute_features(frame, names or allowed_features(frame))
+def features_of(frame: pd.DataFrame, names: list[str] | None, kind: TargetKind) -> pd.DataFrame:
+    """Compute features, all that the target and the table allow where none are named."""
+    return compute_features(frame, names or allowed_features(frame, kind))
 
 
-def allowed_features(frame: pd.DataFrame) -> list[str]:
-    """Name the features whose columns a table has."""
-    return [name for name, feature in FEATURES.items() if set(feature.needs) <= set(frame.columns)]
+def allowed_features(frame: pd.DataFrame, kind: TargetKind) -> list[str]:
+    """Name the features of a target whose columns a table has."""
+    return [name for name, feature in features_for(kind).items() if set(feature.needs) <= set(frame.columns)]
 
 
 def make_series(
@@ -172,7 +188,7 @@ def make_series(
     return Series(
         name=name,
         times=frame["date"].to_numpy(),
-        features=features_of(frame, names),
+        features=features_of(frame, names, kind),
         targets=targets(frame, kind, horizons, estimator).to_numpy(),
         persistence=persistence(frame, kind, horizons, estimator).to_numpy(),
         base=close if kind == "close" else np.zeros_like(close),
@@ -180,10 +196,17 @@ def make_series(
     )
 
 
-def read_prices(raw: Path, tickers: list[str] | None, writing: Writing) -> tuple[pd.DataFrame, Json]:
-    """Return one long, clean table of all tickers (series, date, close, ...), and what was odd."""
-    found = find_prices(raw, tickers, writing)
-    frames, counts, warnings = clean(found)
+def read_prices(
+    raw: Path, tickers: list[str] | None, writing: Writing, on_broken: OnBroken = "raise", *, is_signed: bool = False
+) -> tuple[pd.DataFrame, Json]:
+    """Return one long, clean table of all tickers (series, date, close, ...), and what was odd or, by `on_broken`, left out.
+
+    `is_signed` says whether prices may be zero or negative.
+    """
+    broken = Broken(on_broken)
+    found = find_prices(raw, tickers, writing, broken)
+    frames, counts, warnings = clean(found, broken, is_signed=is_signed)
+    warnings = broken.settle(len(frames), "Mend it") + warnings
     table = pd.concat([frame.assign(series=ticker) for ticker, frame in frames.items()], ignore_index=True)
     odd = {name.removeprefix("num_").replace("_", " "): count for name, count in counts.items() if name != "num_rows"}
     notes = sum((Counter(notes) for notes in {prices.file: prices.notes for prices in found}.values()), Counter[str]())
