@@ -168,7 +168,8 @@ def table(rows: pd.DataFrame) -> str:
         each = ", ".join(f"{value:.1f}" for value in found)
         mean = found.mean()
         gain = mean - tfidf.iloc[0]
-        lines.append(f"| {size:,} | {name} | {tfidf.iloc[0]:.1f} | {mean:.1f} ± {found.std():.1f} | {gain:+.1f} | {each} |")
+        spread = f" ± {found.std():.1f}" if len(found) > 1 else ""
+        lines.append(f"| {size:,} | {name} | {tfidf.iloc[0]:.1f} | {mean:.1f}{spread} | {gain:+.1f} | {each} |")
     return "\n".join(lines)
 
 
