@@ -36,6 +36,10 @@ def test_the_table_of_families_is_that_of_its_rows() -> None:
     assert script("families/run.py")["table"](recorded("families").to_dict("records")) in readme("families")
 
 
+def test_the_table_on_own_texts_is_that_of_its_rows() -> None:
+    assert script("own_texts/run.py")["table"](recorded("own_texts")) in readme("own_texts")
+
+
 def test_the_table_on_normalisation_is_that_of_its_rows() -> None:
     assert script("batch_norm/summarise.py")["written"](recorded("batch_norm")) in readme("batch_norm")
 

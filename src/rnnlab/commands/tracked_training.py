@@ -33,8 +33,9 @@ from rnnlab.training.fitting import evaluate_both, fit, make_model
 from rnnlab.training.identity import identity
 from rnnlab.training.launching import is_leader, is_worker
 from rnnlab.training.process import quieten, tune_process
-from rnnlab.training.recipes import Recipes, check, experiment_of, find_data, say_recipe
+from rnnlab.training.recipes import Recipes, check, experiment_of, find_data, opened, say_recipe
 from rnnlab.training.recording import record, run_name
+from rnnlab.training.sizes import say_suited, suited
 from rnnlab.training.trainer import chosen_by
 
 console = Console(stderr=True, soft_wrap=True)
@@ -63,7 +64,14 @@ def train_here(settings: TrainSettings) -> float | None:
         tune_process(settings.trainer.num_threads)
         if is_leader() and not settings.study.job.parent and not settings.run.resume:
             say_recipe(settings)
-        data = distributed.one_first(lambda: find_data(settings))
+        asked_for = settings
+        data = distributed.one_first(lambda: find_data(asked_for))
+        found = suited(settings, len(data.rows["train"]))
+        settings, recipes = found.settings, check(found.settings)
+        if found.words:
+            if is_leader() and not settings.study.job.parent:
+                say_suited(found)
+            data = opened(settings)
         distributed.refuse_different(data)
         job = identity(settings, data.hashes["source_hash"])
         with _started(settings, client, job) as start:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.tables import Decimal, Table, refuse_rows
+from rnnlab.data.tables import Decimal, Table, refuse_rows, set_aside
 
 NA_WORDS = ["", "?", "-", "--", ".", "na", "n/a", "#n/a", "<na>", "n.a.", "nan", "null", "none", "nil", "missing", "unknown", "\\n"]
 NA_WORDS += ["\u2013", "\u2014"]  # dashes
@@ -81,7 +81,8 @@ def as_numbers(table: Table, column: str, decimal: Decimal | None = None) -> pd.
         decimal: what `find_decimal` says of all columns; None to ask it of this one.
 
     Raises:
-        ValueError: for anything else that is not a finite number; names the line of the first.
+        ValueError: for anything else that is not a finite number; names the line of the first. Where `table.broken` takes such fields,
+            they are NaN, and noted there.
     """
     decimal = decimal or find_decimal(table, [column])
     texts = table.frame[column].str.strip()
@@ -95,10 +96,12 @@ def as_numbers(table: Table, column: str, decimal: Decimal | None = None) -> pd.
     advice = "write a finite number alone, with a decimal point, and leave the field empty where it is unknown"
     if decimal == "comma":
         advice = "with data.decimal=comma points only stand between thousands, as in 1.234,5; and leave the field empty where it is unknown"
-    refuse_rows(table, column, is_wrong, "is no number", advice)
-    plain[is_odd] = [text for text, _ in filter(None, found)]
+    set_aside(table, column, is_wrong, "is no number", advice)
+    plain[is_odd] = [one[0] if one else "nan" for one in found]
+    is_odd &= ~is_wrong
     numbers = np.fromiter(map(float, plain.tolist()), np.float64, len(texts))
-    refuse_rows(table, column, np.isinf(numbers), "is too large for a number", "leave the field empty where it is unknown")
+    set_aside(table, column, np.isinf(numbers), "is too large for a number", "leave the field empty where it is unknown")
+    numbers[np.isinf(numbers)] = np.nan
     _refuse_mixture(table, column, numbers, is_odd, [marks for _, marks in filter(None, found)])
     _note(table, texts[is_missing & (lower != "")], [marks for _, marks in filter(None, found)])
     return pd.Series(numbers, name=column)

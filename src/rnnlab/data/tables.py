@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from rnnlab.data.files import SKIP, Broken
 from rnnlab.data.headers import Unstacked, unstack
 from rnnlab.data.text_files import LINE_END, read_text
 
@@ -46,6 +47,11 @@ class Table:
     lines: np.ndarray  # (N,) int64, where each record begins
     delimiter: str  # "" for JSON lines
     notes: dict[str, int]  # what was odd and was mended, counted
+    broken: Broken | None = None  # takes fields that cannot be read, where these may be left out
+
+    def without(self, is_left_out: np.ndarray) -> "Table":
+        """Return the table without these rows."""
+        return replace(self, frame=self.frame[~is_left_out].reset_index(drop=True), lines=self.lines[~is_left_out])
 
 
 @dataclass(frozen=True)
@@ -352,12 +358,34 @@ def _read_object(place: str, line: str) -> dict[str, str]:
     return fields
 
 
+class WrongRows(ValueError):
+    """Rows whose field cannot be read, and why; the message names the first."""
+
+    def __init__(self, message: str, is_wrong: np.ndarray, why: str) -> None:
+        super().__init__(message)
+        self.is_wrong, self.why = is_wrong, why
+
+
 def refuse_rows(table: Table, column: str, is_wrong: np.ndarray, why: str, advice: str) -> None:
-    """Raise, naming the first row that is wrong, if any is."""
+    """Raise WrongRows, naming the first row that is wrong, if any is."""
     if is_wrong.any():
         value, line = _short(table.frame[column].iloc[is_wrong.argmax()]), table.lines[is_wrong.argmax()]
         count = f" ({is_wrong.sum()} such rows)" if is_wrong.sum() > 1 else ""
-        raise ValueError(f"{table.file}, line {line}: {column!r} holds {value!r}, which {why}{count}: {advice}")
+        raise WrongRows(f"{table.file}, line {line}: {column!r} holds {value!r}, which {why}{count}: {advice}", is_wrong, why)
+
+
+def set_aside(table: Table, column: str, is_wrong: np.ndarray, why: str, advice: str) -> None:
+    """Note the rows whose field cannot be read, where `table.broken` takes them; else refuse them.
+
+    Raises:
+        WrongRows: names the first.
+    """
+    if table.broken is None or table.broken.on_broken == "raise":
+        refuse_rows(table, column, is_wrong, why, advice if table.broken is None else f"{advice}, or leave such out with {SKIP}")
+        return
+    for row in np.flatnonzero(is_wrong):
+        place = f"{table.file.name}, line {table.lines[row]}: {_short(table.frame[column].iloc[row])!r}"
+        table.broken.add(f"{column!r} {why}", place)
 
 
 def _short(text: str, most: int = 60) -> str:

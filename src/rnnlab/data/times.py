@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.tables import Table, loosely, match_column, refuse_rows
+from rnnlab.data.files import SKIP
+from rnnlab.data.tables import Table, WrongRows, loosely, match_column, refuse_rows, set_aside
 
 DAY_NAMES = ("date", "day", "datum", "fecha", "data", "日期", "交易日期", "日付", "날짜")
 """What a column of days may be called."""
@@ -51,6 +52,7 @@ _TO_ISO = (
     (r"([.,][0-9]{6})[0-9]+", r"\1"),  # microseconds are kept, what is finer is cut
 )
 _NO_DATE = ("is no date", "write it as 2020-01-31 or 2020-01-31 10:00:00")
+_EMPTY = ("is empty", "give each row its date, or remove the row")
 
 
 def find_times(table: Table, wanted: str, aliases: Iterable[str], key: str = "") -> tuple[Table, str, set[str]]:
@@ -85,7 +87,7 @@ def as_times(table: Table, column: str, day_first: bool | None = None) -> pd.Ser
         ValueError: for what is empty, no date, written in another way than the rest, or ambiguous; names the line of the first.
     """
     texts = _tidied(table.frame[column])
-    refuse_rows(table, column, texts.eq("").to_numpy(bool), "is empty", "give each row its date, or remove the row")
+    refuse_rows(table, column, texts.eq("").to_numpy(bool), *_EMPTY)
     kind = _kind_of_times(table, column, texts)
     if kind in _EPOCHS:
         _say(table, f"times read as {kind} since 1970 (UTC)", len(texts))
@@ -105,6 +107,25 @@ def as_times(table: Table, column: str, day_first: bool | None = None) -> pd.Ser
         )
     refuse_rows(table, column, times.isna().to_numpy(bool), *_NO_DATE)
     return times.astype("datetime64[us]").rename(column)
+
+
+def read_times(table: Table, column: str, day_first: bool | None = None) -> tuple[Table, pd.Series, bool | None]:
+    """Return a table's rows that have a time, their times, and whether the day comes first; rows without one go to `table.broken`.
+
+    Raises:
+        ValueError: where a row has no time and `table.broken` does not take it, and as `as_times` and `find_day_first` do.
+    """
+    while True:
+        try:
+            found = find_day_first(table, column, day_first)
+            return table, as_times(table, column, found), found
+        except WrongRows as error:
+            if table.broken is None or error.why not in (_NO_DATE[0], _EMPTY[0]):
+                raise
+            if table.broken.on_broken == "raise" or error.is_wrong.all():
+                raise ValueError(f"{error}, or leave such rows out with {SKIP}") from None
+            set_aside(table, column, error.is_wrong, error.why, "")
+            table = table.without(error.is_wrong)
 
 
 def find_day_first(table: Table, column: str, given: bool | None = None) -> bool | None:
@@ -183,7 +204,7 @@ def _kind_of_times(table: Table, column: str, texts: pd.Series) -> str:
         other = int(fits[kind].argmax())
         why = f"is written otherwise than {table.frame[column].iloc[other].strip()!r} in line {table.lines[other]}"
         refuse_rows(table, column, is_wrong, why, "write all in one way")
-    refuse_rows(table, column, is_wrong, *_NO_DATE)
+    refuse_rows(table, column, is_wrong & ~np.any(list(fits.values()), axis=0), *_NO_DATE)
     return kind
 
 

@@ -21,6 +21,7 @@ from rnnlab.tracking.parents import REPEATED, Parent
 from rnnlab.tracking.store import Client, find_runs
 from rnnlab.training.identity import identity
 from rnnlab.training.recipes import check, find_data, say_recipe
+from rnnlab.training.sizes import SUITED, TABLE, say_suited, suited
 
 NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
 
@@ -38,7 +39,8 @@ class Runner:
         self.context, self.task, self.hydra_config = context, task, config
         self.axes, self.fixed = axes, list(fixed)
         self.launcher = str(config.hydra.runtime.choices.get("hydra/launcher", "basic"))
-        self.known: dict[str, tuple[str, DataSpec]] = {}
+        self.known: dict[str, tuple[str, DataSpec, int]] = {}
+        self.said = {""}
         self.recipes: set[str | None] = set()
 
     def compose(self, words: list[str], fixed: list[str] | None = None) -> TrainSettings:
@@ -82,15 +84,25 @@ class Runner:
         is_chosen = any("tuned" in word.partition("=")[0] for word in own)
         if not is_chosen and recipe != f"{settings.choices.model}_{settings.choices.data}":  # the launcher composes from the words alone
             own = [*own, f"tuned={recipe}" if recipe else "~tuned"]
-        return Job(tuple(own), settings, identity(settings, self._data(settings)[0]))
+        source_hash, _, size = self._data(settings)
+        found = suited(settings, size)
+        if found.words not in self.said:
+            self.said.add(found.words)
+            say_suited(found)
+        return Job(tuple(own), found.settings, identity(found.settings, source_hash))
 
-    def _data(self, settings: TrainSettings) -> tuple[str, DataSpec]:
-        """Return the hash of the data's content and what they are; the first time data are asked for, they are fetched and prepared."""
+    def _data(self, settings: TrainSettings) -> tuple[str, DataSpec, int]:
+        """Return the hash of the data's content, what they are, and the number of training examples.
+
+        The first time data are asked for, they are fetched and prepared.
+        """
         # Which part is test changes nothing of this; were it prepared with the split, each job prepares its own.
-        key = json.dumps(settings.data.without("fold", "loader"), sort_keys=True)
+        # A loader may leave out duplicates, and defaults may follow from how many examples remain.
+        loader = [] if settings.data.values.get(TABLE) else ["loader"]
+        key = json.dumps(settings.data.without("fold", *loader, TABLE, SUITED), sort_keys=True)
         if key not in self.known:
             data = find_data(settings)
-            self.known[key] = (data.hashes["source_hash"], data.make_spec())
+            self.known[key] = (data.hashes["source_hash"], data.make_spec(), len(data.rows["train"]))
         return self.known[key]
 
     def state(self, job: Job) -> State:

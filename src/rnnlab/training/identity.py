@@ -7,6 +7,7 @@ from functools import cache
 from rnnlab.data.hashing import code_hash
 from rnnlab.paths import PACKAGE
 from rnnlab.settings import TrainSettings
+from rnnlab.training.sizes import SUITED, TABLE
 
 CHANGES_NO_NUMBER = ("tracking", "paths", "resume", "name", "study", "epochs", "warmup_fraction")
 """Keys that change no number: where things go and what they are called (`epochs` is in the trainer, `warmup_fraction` in the scheduler)."""
@@ -24,7 +25,7 @@ def identity(settings: TrainSettings, source_hash: str) -> str:
     """
     values = settings.composed.values
     kept = {key: value for key, value in values.items() if key in OF_BASELINES or not (settings.is_baseline or key in CHANGES_NO_NUMBER)}
-    kept["data"] = settings.data.without("mirror", "offline")
+    kept["data"] = settings.data.without("mirror", "offline", TABLE, SUITED)
     if settings.is_baseline:  # the trainer decides only how many examples are evaluated
         kept["evaluated"] = [settings.trainer.limits[split] for split in ("val", "test")]
     else:

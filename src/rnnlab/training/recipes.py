@@ -73,9 +73,8 @@ def _refuse_unordered(model: "functools.partial[Predictor]", data: "functools.pa
 def find_data(settings: TrainSettings) -> SequenceDataModule:
     """Open the data, prepared first where they are not; where a named set is unavailable, take the bundled sample and say so loudly."""
     make_data = settings.data.recipe()
-    data: SequenceDataModule = make_data(settings.paths, settings.seed)
     try:
-        data.setup()
+        data = opened(settings)
     except SourceUnavailable as error:
         console.print(f"\n[bold red]unavailable:[/] {in_markup(error)}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
@@ -83,6 +82,13 @@ def find_data(settings: TrainSettings) -> SequenceDataModule:
         data.setup()
     if not settings.study.job.parent:  # a study has described its data before its jobs
         describe(data)
+    return data
+
+
+def opened(settings: TrainSettings) -> SequenceDataModule:
+    """Open the data, prepared first where they are not, and say nothing of them."""
+    data: SequenceDataModule = settings.data.recipe()(settings.paths, settings.seed)
+    data.setup()
     return data
 
 

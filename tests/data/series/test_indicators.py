@@ -271,7 +271,7 @@ def test_horizons_are_different_positive_numbers(compute: Callable[..., pd.DataF
 
 @pytest.mark.parametrize("compute", [targets, persistence])
 def test_a_target_that_does_not_exist_is_refused(compute: Callable[..., pd.DataFrame]) -> None:
-    with pytest.raises(ValueError, match=r"the target 'price' is not one of return, close, direction, volatility"):
+    with pytest.raises(ValueError, match=r"the target 'price' is not one of return, change, close, direction, volatility"):
         compute(walk(), "price", [1], "auto")
 
 

@@ -227,7 +227,8 @@ def test_prices_and_volumes_that_cannot_be_are_unknown(tmp_path: Path) -> None:
 def test_a_close_without_returns_is_refused(tmp_path: Path, close: str) -> None:
     text = f"date,close\n2009-04-16,5\n2009-04-17,{close}\n2009-04-20,5\n"
     told = rf"HD.csv, line 3: the close of HD is {close}; returns of a price of {close} on 2009-04-17 do not exist: mend or remove that row"
-    told += r" \(1 such row\(s\)\); .* python src/train.py data=series data.source=.*HD.csv data.target_column=close data.time_column=date$"
+    told += r" \(1 such row\(s\)\), or .* python src/train.py data=stock data.source=.*HD.csv data.target=change, or .*"
+    told += r" python src/train.py data=series data.source=.*HD.csv data.target_column=close data.time_column=date$"
     with pytest.raises(ValueError, match=told):
         clean(find_prices(write(tmp_path, text, "HD.csv"), None))
 

@@ -137,7 +137,7 @@ def test_the_features_are_those_the_columns_allow(tmp_path: Path, make: Make) ->
     module = set_up(make(folder_of(tmp_path / "p", "AAA"), features=None))
     assert "relative_volume" in module.feature_names and not {"range", "gap", "body"} & set(module.feature_names)
     assert {"return", "momentum_22", "weekday_sin"} <= set(module.feature_names)
-    assert features_of(six_rows(), ["return"]).columns.tolist() == ["return"]
+    assert features_of(six_rows(), ["return"], "return").columns.tolist() == ["return"]
 
 
 def test_features_come_in_the_order_they_are_named_in(tmp_path: Path, make: Make) -> None:

@@ -16,7 +16,7 @@ from rnnlab.config import Fraction, NonNegativeInt, PositiveInt
 from rnnlab.contracts import Batch, DataSpec, Link, Reference
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
-from rnnlab.data.files import home_of
+from rnnlab.data.files import OnBroken, home_of
 from rnnlab.data.hashing import digest
 from rnnlab.data.inputs import FileReader, InputReader, warn
 from rnnlab.data.labelled import shortened
@@ -27,6 +27,7 @@ from rnnlab.data.series.windows import (
     Scales,
     ScalesByName,
     Series,
+    SeriesPrepare,
     WindowAugment,
     augment,
     cut,
@@ -72,6 +73,7 @@ class WindowReader(FileReader, ABC):
     scales: dict[str, dict[str, list[float]]]
     link: Link
     writing: Writing = field(default=Writing(), kw_only=True)
+    on_broken: OnBroken = field(default="raise", kw_only=True)
 
     @abstractmethod
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
@@ -149,8 +151,6 @@ class WindowedData(SequenceDataModule, ABC):
     group_column = "series"
     step: ClassVar[str] = "step"
     """What a step is called."""
-    is_scaled_apart: ClassVar[bool] = False
-    """Whether each series is scaled by its own training part, not all by that of all."""
 
     test_fraction: Fraction
     """Fraction of the dates in one test block; of all dates see `rnnlab.data.series.calendar_splits`."""
@@ -167,8 +167,12 @@ class WindowedData(SequenceDataModule, ABC):
     day_first: bool | None
     """Whether 03/04/2021 is in April (None: as the table shows)."""
     loader: WindowLoader
+    prepare: SeriesPrepare = field(default_factory=SeriesPrepare)
+    """What is done with what cannot be read; runs recorded before it have none."""
     link: Link = field(init=False, default="identity")
     unit: str = field(init=False, default="")
+    is_scaled_apart: bool = field(init=False, default=False)
+    """Whether each series is scaled by its own training part, not all by that of all."""
     is_direction: bool = field(init=False, default=False)
     """Whether the target is a class, down or up, and no number."""
 

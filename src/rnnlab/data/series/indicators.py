@@ -7,6 +7,7 @@ Unknown prices (NaN) make the features of that day unknown; these repeat the las
 after that, so that no row after the warm-up is without a value. An unknown range makes `daily_variance` use the day's squared return.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 Estimator = Literal["auto", "parkinson", "squared_return", "garman_klass"]
-TargetKind = Literal["return", "close", "direction", "volatility"]
+TargetKind = Literal["return", "change", "close", "direction", "volatility"]
 Formula = Callable[[pd.DataFrame], dict[str, np.ndarray]]
 
 MAX_REPEATS = 5
@@ -68,6 +69,21 @@ FEATURES: dict[str, Feature] = {
     "momentum_22": Feature(("close",), 22, lambda frame: {"momentum_22": _log_return(frame, 22)}),
     "calendar": Feature(("date",), 0, lambda frame: _calendar(frame)),
 }
+# Differences instead of logarithms: prices may be zero or negative (spreads, power, interest rates).
+DIFFERENCES: dict[str, Feature] = {
+    "change": Feature(("close",), 1, lambda frame: {"change": _change(frame, 1)}),
+    "change_5": Feature(("close",), 5, lambda frame: {"change_5": _change(frame, 5)}),
+    "change_22": Feature(("close",), 22, lambda frame: {"change_22": _change(frame, 22)}),
+    "span": Feature(("high", "low"), 0, lambda frame: {"span": _values(frame, "high") - _values(frame, "low")}),
+    "relative_volume": FEATURES["relative_volume"],
+    "calendar": FEATURES["calendar"],
+}
+ALL_FEATURES = ChainMap(DIFFERENCES, FEATURES)
+
+
+def features_for(kind: TargetKind) -> dict[str, Feature]:
+    """Return the features that exist for the prices of a target: for `change`, whose prices may be negative, those without logarithms."""
+    return DIFFERENCES if kind == "change" else FEATURES
 
 
 def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -75,7 +91,7 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
     Args:
         frame: one ticker's cleaned prices, T rows.
-        names: keys of FEATURES.
+        names: keys of ALL_FEATURES.
 
     Returns:
         (T, columns) float64, in the order of the names; all NaN before row `num_warmup_rows(names)`, no NaN from there on.
@@ -85,8 +101,8 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """
     num_warmup = num_warmup_rows(names)
     for name in names:
-        _require(frame, FEATURES[name].needs, f"the feature {name!r}")
-    columns = pd.concat([FEATURES[name].compute(frame) for name in names], axis=1)
+        _require(frame, ALL_FEATURES[name].needs, f"the feature {name!r}")
+    columns = pd.concat([ALL_FEATURES[name].compute(frame) for name in names], axis=1)
     columns.iloc[:num_warmup] = np.nan
     return columns
 
@@ -94,17 +110,22 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def num_warmup_rows(names: Sequence[str]) -> int:
     """Return how many rows at the start have no value of at least one of these features."""
     if not names:
-        raise ValueError(f"no feature is named; choose from {', '.join(FEATURES)}")
-    if unknown := [name for name in names if name not in FEATURES]:
-        raise ValueError(f"there is no feature {unknown[0]!r}; there are: {', '.join(FEATURES)}")
+        raise ValueError(f"no feature is named; choose from {', '.join(ALL_FEATURES)}")
+    if unknown := [name for name in names if name not in ALL_FEATURES]:
+        raise ValueError(f"there is no feature {unknown[0]!r}; there are: {', '.join(ALL_FEATURES)}")
     if repeated := [name for name in names if list(names).count(name) > 1]:
         raise ValueError(f"the feature {repeated[0]!r} is named twice: name each feature once")
-    return max(FEATURES[name].num_warmup for name in names)
+    return max(ALL_FEATURES[name].num_warmup for name in names)
 
 
 def _log_return(frame: pd.DataFrame, num_days: int) -> np.ndarray:
     close = _values(frame, "close")
     return np.log(close / _lagged(close, num_days))
+
+
+def _change(frame: pd.DataFrame, num_days: int) -> np.ndarray:
+    close = _values(frame, "close")
+    return close - _lagged(close, num_days)
 
 
 def _log_ratio(frame: pd.DataFrame, top: str, bottom: str) -> np.ndarray:
@@ -203,6 +224,7 @@ def targets(frame: pd.DataFrame, kind: TargetKind, horizons: list[int], estimato
     """Compute what a forecast made after the close of day t is held against.
 
     return      ln(close_{t+h} / close_t) x 100, percent
+    change      close_{t+h} - close_t, in the prices' own unit; prices may be zero or negative
     close       close_{t+h}
     direction   1 if close_{t+h} > close_t, else 0
     volatility  mean daily variance of days t+1 .. t+h, percent squared
@@ -225,6 +247,8 @@ def targets(frame: pd.DataFrame, kind: TargetKind, horizons: list[int], estimato
         later = _led(close, horizon)
         if kind == "return":
             columns[name] = 100 * np.log(later / close)
+        elif kind == "change":
+            columns[name] = later - close
         elif kind == "close":
             columns[name] = later
         elif kind == "direction":
@@ -240,6 +264,7 @@ def persistence(frame: pd.DataFrame, kind: TargetKind, horizons: list[int], esti
     """Forecast that things stay as they are: what a model has to beat.
 
     return      0
+    change      0
     close       close_t
     direction   1 if close_t > close_{t-h}, else 0
     volatility  mean daily variance of days t-h+1 .. t, percent squared
@@ -249,7 +274,7 @@ def persistence(frame: pd.DataFrame, kind: TargetKind, horizons: list[int], esti
     close = _values(frame, "close")
     columns = {}
     for name, horizon in _named(kind, horizons):
-        if kind == "return":
+        if kind in ("return", "change"):
             columns[name] = np.zeros(len(close))
         elif kind == "close":
             columns[name] = close

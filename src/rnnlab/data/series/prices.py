@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnnlab.data.files import passed_over, select, visible_files
+from rnnlab.data.files import SKIP, Broken, OnBroken, passed_over, select, visible_files
 from rnnlab.data.numbers import as_numbers, find_decimal
 from rnnlab.data.tables import AS_SHOWN, TABLE_SUFFIXES, Table, Writing, match_column, read_table
-from rnnlab.data.times import as_times, find_day_first, find_times
+from rnnlab.data.times import find_times, read_times
 
 TICKER_NAMES = ("ticker", "symbol", "code", "ts_code", "股票代码", "代码", "name")
 # The first that is there: a table with tickers may also tell companies' names.
@@ -79,7 +79,7 @@ class RawPrices:
     names: dict[str, str]
 
 
-def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS_SHOWN) -> list[RawPrices]:
+def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS_SHOWN, broken: Broken | None = None) -> list[RawPrices]:
     """Read the price tables of a file or a folder.
 
     A table with a column ticker, symbol, code or name may hold many tickers; else its ticker is the file's name up to the first `_`.
@@ -88,6 +88,7 @@ def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS
         path: one table (CSV, TSV or JSONL), or a folder of them; READMEs and files of other kinds in it are passed over.
         tickers: which to keep, in this order; None keeps all, by name.
         writing: how numbers and dates are written, where the tables do not show it.
+        broken: takes fields, rows and, of a folder, whole tables that cannot be read, where they may be left out.
 
     Returns:
         One entry a ticker.
@@ -100,7 +101,7 @@ def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS
         raise ValueError("no ticker is named: name at least one, or leave the list out to keep all")
     found: dict[str, RawPrices] = {}
     for file in price_tables(path)[0]:
-        for prices in _read(file, writing):
+        for prices in _read_where_possible(file, path, writing, broken):
             if prices.ticker in found:
                 raise ValueError(
                     f"{found[prices.ticker].file} and {file} both hold prices of {prices.ticker!r}: join them into one, or remove one"
@@ -109,6 +110,20 @@ def find_prices(path: Path, tickers: Sequence[str] | None, writing: Writing = AS
     if tickers is None:
         return [found[ticker] for ticker in sorted(found)]
     return [_wanted(found, ticker, path) for ticker in dict.fromkeys(tickers)]
+
+
+def _read_where_possible(file: Path, path: Path, writing: Writing, broken: Broken | None) -> list[RawPrices]:
+    """Return the tickers of a table; none of one of a folder that cannot be read, where it may be left out."""
+    if broken is None or file == path:
+        return _read(file, writing, broken)
+    try:
+        return _read(file, writing, broken)
+    except ValueError as error:
+        if broken.on_broken == "raise":
+            hint = "" if SKIP in str(error) else f". Or leave out what cannot be read with {SKIP}"
+            raise ValueError(f"{error}{hint}") from None
+        broken.add("it cannot be read as a table of prices", str(error))
+        return []
 
 
 def price_tables(path: Path) -> tuple[list[Path], list[str]]:
@@ -135,15 +150,16 @@ def _wanted(found: dict[str, RawPrices], ticker: str, path: Path) -> RawPrices:
     raise ValueError(f"{path} has no prices of {ticker!r}; it has: {', '.join(sorted(found))}.{hint}")
 
 
-def _read(file: Path, writing: Writing) -> list[RawPrices]:
-    table, date, _ = find_times(read_table(file), "date", DATE_NAMES)
+def _read(file: Path, writing: Writing, broken: Broken | None) -> list[RawPrices]:
+    table, date, _ = find_times(replace(read_table(file), broken=broken), "date", DATE_NAMES)
+    local, dates, day_first = read_times(_without_offsets(table, date), date, writing.day_first)
+    table = table.without(~np.isin(table.lines, local.lines))
     column, tickers = _tickers(table)
     names = {name: match_column(table, name, others, is_needed=name == "close") for name, others in NUMBER_NAMES.items()}
     found = {name: names[name] for name in ("close", *names) if names[name] is not None}
-    local = _without_offsets(table, date)
-    used = Writing(find_decimal(table, map(str, found.values()), writing.decimal), find_day_first(local, date, writing.day_first))
+    used = Writing(find_decimal(table, map(str, found.values()), writing.decimal), day_first)
     numbers = {name: as_numbers(table, str(column), used.decimal).to_numpy() for name, column in found.items()}
-    frame = pd.DataFrame({"date": as_times(local, date, used.day_first).to_numpy(), **numbers, "line": table.lines})
+    frame = pd.DataFrame({"date": dates.to_numpy(), **numbers, "line": table.lines})
     parts = [(str(ticker), part) for ticker, part in frame.groupby(tickers, sort=True)]
     frames = {ticker: part.dropna(axis="columns", how="all").assign(close=part["close"]) for ticker, part in parts}
     called = {"date": date, "ticker": column or "", **{name: str(column) for name, column in found.items()}}
@@ -170,10 +186,17 @@ def _tickers(table: Table) -> tuple[str | None, np.ndarray]:
     return None, np.full(len(table.frame), stem.split("_")[0] or stem)
 
 
-def read_prices(raw: Path, tickers: list[str] | None, writing: Writing) -> tuple[pd.DataFrame, dict[str, object]]:
-    """Return one long, clean table of all tickers (series, date, close, ...), and what was odd."""
-    found = find_prices(raw, tickers, writing)
-    frames, counts, warnings = clean(found)
+def read_prices(
+    raw: Path, tickers: list[str] | None, writing: Writing, on_broken: OnBroken = "raise", is_signed: bool = False
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Return one long, clean table of all tickers (series, date, close, ...), and what was odd or, by `on_broken`, left out.
+
+    `is_signed` says whether prices may be zero or negative.
+    """
+    broken = Broken(on_broken)
+    found = find_prices(raw, tickers, writing, broken)
+    frames, counts, warnings = clean(found, broken, is_signed=is_signed)
+    warnings = broken.settle(len(frames), "Mend it") + warnings
     table = pd.concat([frame.assign(series=ticker) for ticker, frame in frames.items()], ignore_index=True)
     odd = {name.removeprefix("num_").replace("_", " "): count for name, count in counts.items() if name != "num_rows"}
     notes = sum((Counter(notes) for notes in {prices.file: prices.notes for prices in found}.values()), Counter[str]())
@@ -182,11 +205,16 @@ def read_prices(raw: Path, tickers: list[str] | None, writing: Writing) -> tuple
     return table, {"odd": odd | dict(notes), "warnings": warnings, "writing": asdict(used)}
 
 
-def clean(raw: Sequence[RawPrices]) -> tuple[dict[str, pd.DataFrame], dict[str, int], list[str]]:
+def clean(
+    raw: Sequence[RawPrices], broken: Broken | None = None, *, is_signed: bool = False
+) -> tuple[dict[str, pd.DataFrame], dict[str, int], list[str]]:
     """Mend the prices of all tickers.
 
     Args:
         raw: as found.
+        broken: takes closes of zero or below, where they may be left out.
+        is_signed: whether prices may be zero or negative; a ticker that has such is left as it is quoted, since a ratio says nothing
+            of it: nothing is taken for a misprint, and nothing is adjusted.
 
     Returns:
         Per ticker its prices: date (datetime64, ascending, each once), close and, where the file has them, open, high, low and volume
@@ -197,22 +225,27 @@ def clean(raw: Sequence[RawPrices]) -> tuple[dict[str, pd.DataFrame], dict[str, 
         ValueError: where a close is zero or negative, no row is left, or a day has several times of day.
     """
     counts, warnings = dict.fromkeys(COUNTS, 0), list[str]()
-    frames = {prices.ticker: _clean_one(prices, counts, warnings) for prices in raw}
+    frames = {prices.ticker: _clean_one(prices, counts, warnings, broken or Broken("raise"), is_signed) for prices in raw}
     if counts["num_adjusted"]:
         warnings.append(f"open, high, low and close of {counts['num_adjusted']} ticker(s) were scaled to the adjusted close")
     _count_absent(frames, counts, warnings)
     return frames, counts, warnings
 
 
-def _clean_one(prices: RawPrices, counts: dict[str, int], warnings: list[str]) -> pd.DataFrame:
+def _clean_one(prices: RawPrices, counts: dict[str, int], warnings: list[str], broken: Broken, is_signed: bool) -> pd.DataFrame:
     counts["num_rows"] += len(prices.frame)
     frame = _order(prices, counts, warnings)
-    frame = _keep_closes(prices, frame, counts, warnings)
-    _blank_impossible(frame, counts)
-    _blank_misprints(prices, frame, counts, warnings)
+    is_quoted = is_signed and any((frame[name] <= 0).any() for name in ("close", "adj_close") if name in frame)
+    frame = _keep_closes(prices, frame if is_quoted else _positive(prices, frame, broken), counts, warnings)
+    _blank_impossible(frame, counts, ("volume",) if is_quoted else ("open", "high", "low", "volume"))
+    if is_quoted and "adj_close" in frame:
+        warnings.append(f"{prices.ticker}: prices of zero or below, so nothing was scaled to the adjusted close")
+    if not is_quoted:
+        _blank_misprints(prices, frame, counts, warnings)
     _enclose(frame, counts)
-    _adjust(frame, counts)
-    _flag_moves(prices, frame, counts, warnings)
+    if not is_quoted:
+        _adjust(frame, counts)
+        _flag_moves(prices, frame, counts, warnings)
     return frame[[name for name in COLUMNS if name in frame]]
 
 
@@ -247,18 +280,28 @@ def _order(prices: RawPrices, counts: dict[str, int], warnings: list[str]) -> pd
     return frame[~is_overruled].sort_values("date", ignore_index=True)
 
 
-def _keep_closes(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int], warnings: list[str]) -> pd.DataFrame:
-    """Drop rows without a close; refuse closes that no return can be computed from."""
-    names = [name for name in ("close", "adj_close") if name in frame]
-    for name in names:
-        is_wrong = frame[name] <= 0
-        if is_wrong.any():
-            row = frame[is_wrong].iloc[0]
+def _positive(prices: RawPrices, frame: pd.DataFrame, broken: Broken) -> pd.DataFrame:
+    """Return the rows whose closes returns can be computed from; leave the others out where they may be, else refuse them."""
+    for name in ("close", "adj_close"):
+        if name not in frame or not (is_wrong := frame[name] <= 0).any():
+            continue
+        row = frame[is_wrong].iloc[0]
+        if broken.on_broken == "raise":
             raise ValueError(
                 f"{prices.file}, line {row['line']}: the {name} of {prices.ticker} is {row[name]}; returns of a price of {row[name]} on "
-                f"{_day(frame[is_wrong])} do not exist: mend or remove that row ({is_wrong.sum()} such row(s)); or, where prices may fall "
-                f"so low, forecast the {name} by its changes: {_as_series(prices, name)}"
+                f"{_day(frame[is_wrong])} do not exist: mend or remove that row ({is_wrong.sum()} such row(s)), or leave such out with "
+                f"{SKIP}; or, where prices may fall so low, forecast their changes: {_as_changes(prices)}, or those of the {name} alone, "
+                f"as of any number over time: {_as_series(prices, name)}"
             )
+        for line, value in zip(frame["line"][is_wrong], frame[name][is_wrong], strict=True):
+            broken.add(f"the {name} of a price is zero or below", f"{prices.file.name}, line {line}: {value:g}")
+        frame = frame[~is_wrong]
+    return frame
+
+
+def _keep_closes(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int], warnings: list[str]) -> pd.DataFrame:
+    """Drop rows without a close."""
+    names = [name for name in ("close", "adj_close") if name in frame]
     is_without = frame[names].isna().any(axis=1)
     counts["num_without_close"] += int(is_without.sum())
     if is_without.all():
@@ -268,6 +311,11 @@ def _keep_closes(prices: RawPrices, frame: pd.DataFrame, counts: dict[str, int],
     return frame[~is_without].reset_index(drop=True)
 
 
+def _as_changes(prices: RawPrices) -> str:
+    """Return the command that forecasts the changes of prices."""
+    return shlex.join(["python", "src/train.py", "data=stock", f"data.source={prices.file}", "data.target=change"])
+
+
 def _as_series(prices: RawPrices, name: str) -> str:
     """Return the command that forecasts a column of prices as any number over time, from its last value."""
     words = {"source": prices.file, "target_column": prices.names[name], "time_column": prices.names["date"]}
@@ -275,10 +323,11 @@ def _as_series(prices: RawPrices, name: str) -> str:
     return shlex.join(["python", "src/train.py", "data=series", *(f"data.{key}={value}" for key, value in words.items())])
 
 
-def _blank_impossible(frame: pd.DataFrame, counts: dict[str, int]) -> None:
+def _blank_impossible(frame: pd.DataFrame, counts: dict[str, int], signless: Sequence[str]) -> None:
+    """Forget prices and volumes that cannot be: of those that are `signless`, what is negative, and a price of zero."""
     names = [name for name in ("open", "high", "low", "volume") if name in frame]
     counts["num_incomplete"] += int(frame[names].isna().any(axis=1).sum())
-    for name in names:
+    for name in (name for name in names if name in signless):
         is_wrong = (frame[name] < 0) | ((frame[name] == 0) & (name != "volume"))
         counts["num_impossible"] += int(is_wrong.sum())
         frame[name] = frame[name].mask(is_wrong)

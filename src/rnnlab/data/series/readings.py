@@ -1,14 +1,15 @@
 """Tables of numbers in time: which columns are taken, sorted by series and time, and what was odd. Nothing heavy is imported here."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from rnnlab.data.files import Broken, OnBroken
 from rnnlab.data.numbers import as_numbers, find_decimal, share_of_numbers
 from rnnlab.data.tables import Table, Writing, match_column, read_table
-from rnnlab.data.times import as_times, find_day_first, find_times
+from rnnlab.data.times import find_times, read_times
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "day", "时间", "日期", "交易日期")
 MOST_COVARIATES = 1000
@@ -24,21 +25,31 @@ def refuse_folder(source: str, raw: Path) -> None:
 
 
 def read_numbers(
-    file: Path, target_column: str, time_column: str, series_column: str | None, covariates: list[str] | None, writing: Writing
+    file: Path,
+    target_column: str,
+    time_column: str,
+    series_column: str | None,
+    covariates: list[str] | None,
+    writing: Writing,
+    on_broken: OnBroken = "raise",
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     """Return one long table (series, date, target, covariates), sorted, each time once; and what was odd.
+
+    Where `on_broken` is `skip`, a field that is no number is unknown, as an empty one is: its row keeps its place in time. A row without
+    a time has no place, and is left out.
 
     Raises:
         ValueError: where a column is missing (lists those found), or a field is no number or time.
     """
-    table = read_table(file)
+    broken = Broken(on_broken)
+    table = replace(read_table(file), broken=broken)
     target = str(match_column(table, target_column, key="data.target_column"))
     table, time, joined = find_times(table, time_column, TIME_NAMES if time_column == TIME_NAMES[0] else (), "data.time_column")
     series = None if series_column is None else match_column(table, series_column, key="data.series_column")
     names, passed = _covariates(table, covariates, {target, series, *joined})
-    day_first = find_day_first(table, time, writing.day_first)
+    table, dates, day_first = read_times(table, time, writing.day_first)
     decimal = find_decimal(table, [target, *names], writing.decimal)
-    frame = pd.DataFrame({"date": as_times(table, time, day_first), "target": as_numbers(table, target, decimal)})
+    frame = pd.DataFrame({"date": dates, "target": as_numbers(table, target, decimal)})
     for name in names:
         frame[name if name != "target" else "target_"] = as_numbers(table, name, decimal)
     frame.insert(0, "series", file.stem if series is None else table.frame[series].str.strip())
@@ -46,9 +57,11 @@ def read_numbers(
         raise ValueError(f"{file}: the column {target!r} holds fewer than two finite numbers")
     counts, frame = _ordered(frame)
     warnings = [f"columns without numbers were passed over: {', '.join(passed)}"] if passed else []
+    left_out = broken.settle(len(frame), "Mend it")
     unused = _unused(table, names, {target, series, *joined}) if covariates is not None else []
     odd = {**counts, **table.notes}
-    return frame, {"odd": odd, "warnings": warnings, "writing": asdict(Writing(decimal, day_first)), "unused": unused}
+    used = asdict(Writing(decimal, day_first))
+    return frame, {"odd": odd, "warnings": left_out + warnings, "writing": used, "unused": unused, "left_out": left_out}
 
 
 def _unused(table: Table, names: list[str], taken: set[str | None]) -> list[str]:

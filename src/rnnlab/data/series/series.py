@@ -34,8 +34,10 @@ class SeriesReader(WindowReader):
     has_calendar: bool
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        table, found = read_numbers(file, self.target_column, self.time_column, self.series_column, self.covariates, self.writing)
+        columns = (self.target_column, self.time_column, self.series_column, self.covariates)
+        table, found = read_numbers(file, *columns, self.writing, self.on_broken)
         tell_unused(file.name, found)
+        tell_left_out(file.name, found)
         return {str(name): part.drop(columns="series").reset_index(drop=True) for name, part in table.groupby("series")}
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
@@ -52,7 +54,6 @@ class SeriesData(WindowedData):
     """
 
     sample = "series"
-    is_scaled_apart = True
 
     target_column: str
     """What to forecast."""
@@ -69,6 +70,10 @@ class SeriesData(WindowedData):
     window_steps: PositiveInt
     """Rows in a window."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.is_scaled_apart = True
+
     @property
     def window(self) -> int:
         """Rows in a window."""
@@ -84,7 +89,7 @@ class SeriesData(WindowedData):
             refuse_folder(self.source, raw)
         file = raw / "hourly_load.csv" if self.source == "sample" else raw
         columns = (self.target_column, self.time_column, self.series_column, self.covariates)
-        table, self.found = read_once(read_numbers, file, *columns, self.writing)
+        table, self.found = read_once(read_numbers, file, *columns, self.writing, self.prepare.on_broken)
         return table
 
     def setup_as_test(self, reader: InputReader) -> None:
@@ -96,7 +101,7 @@ class SeriesData(WindowedData):
 
     def prepared_key(self, source_hash: str) -> str:
         files = [Path(str(module.__file__)) for module in (headers, numbers, readings, tables, text_files, times)]
-        columns = [self.target_column, self.time_column, self.series_column, self.covariates]
+        columns = [self.target_column, self.time_column, self.series_column, self.covariates, self.prepare.on_broken]
         return digest([source_hash, columns, code_hash(*files, Path(__file__))])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -118,13 +123,20 @@ class SeriesData(WindowedData):
     def reader(self) -> SeriesReader:
         parts = (self.window, self.horizons, self.feature_names, self.scale_lists(), self.link)
         columns = (self.target_column, self.time_column, self.series_column, self.used_covariates)
-        return SeriesReader(*parts, *columns, self.has_calendar, writing=self.writing)
+        return SeriesReader(*parts, *columns, self.has_calendar, writing=self.writing, on_broken=self.prepare.on_broken)
 
 
 def tell_unused(file: str, found: Json) -> None:
     """Say on stderr which columns of numbers a table has that the run does not take."""
     if isinstance(unused := found.get("unused"), list) and unused:
         warn(f"{file}: left out the columns {', '.join(map(repr, unused))}, which the run was not trained on")
+
+
+def tell_left_out(file: str, found: Json) -> None:
+    """Say on stderr what of a table was left out because it cannot be read, as the run's own was."""
+    if isinstance(lines := found.get("left_out"), list):
+        for line in lines:
+            warn(f"{file}: {line}")
 
 
 def features_of(frame: pd.DataFrame, has_calendar: bool) -> pd.DataFrame:

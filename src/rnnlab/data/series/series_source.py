@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from rnnlab.config import Config, checked, needed
+from rnnlab.config import Config, checked, needed, section
 from rnnlab.data.early import keep_read
+from rnnlab.data.files import OnBroken
 from rnnlab.data.series.readings import read_numbers, refuse_folder
 from rnnlab.data.sources.fetching import own_path
 from rnnlab.data.tables import Writing
@@ -22,5 +23,6 @@ def read(source: str, raw: Path, values: Config) -> None:
     target, time = (checked(needed(values, key, "data"), str, f"data.{key}") for key in ("target_column", "time_column"))
     series = checked(needed(values, "series_column", "data"), str | None, "data.series_column")
     covariates = checked(needed(values, "covariates", "data"), list[str] | None, "data.covariates")
+    on_broken = checked(needed(section(values, "prepare"), "on_broken", "data.prepare"), OnBroken, "data.prepare.on_broken")
     refuse_folder(source, raw)
-    keep_read(read_numbers, raw, target, time, series, covariates, writing)
+    keep_read(read_numbers, raw, target, time, series, covariates, writing, on_broken)

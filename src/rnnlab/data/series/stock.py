@@ -11,17 +11,26 @@ import pandas as pd
 from rnnlab.config import PositiveInt
 from rnnlab.data import headers, numbers, tables, text_files, times
 from rnnlab.data.early import read_once
+from rnnlab.data.files import Broken
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader
+from rnnlab.data.inputs import InputReader, warn
 from rnnlab.data.prepared import Prepared
 from rnnlab.data.series import prices
 from rnnlab.data.series.base import WindowedData, WindowReader
-from rnnlab.data.series.indicators import FEATURES, Estimator, TargetKind, compute_features, daily_variance, persistence, targets
+from rnnlab.data.series.indicators import (
+    Estimator,
+    TargetKind,
+    compute_features,
+    daily_variance,
+    features_for,
+    persistence,
+    targets,
+)
 from rnnlab.data.series.prices import clean, find_prices, price_tables, read_prices
 from rnnlab.data.series.windows import Series
 from rnnlab.data.sources.catalogue import PRICES
 
-UNITS: dict[TargetKind, str] = {"return": "%", "close": "", "direction": "", "volatility": "%²"}
+UNITS: dict[TargetKind, str] = {"return": "%", "change": "", "close": "", "direction": "", "volatility": "%²"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,11 @@ class StockReader(WindowReader):
         return price_tables(path)
 
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        return clean(find_prices(file, None, self.writing))[0]
+        broken = Broken(self.on_broken)
+        frames = clean(find_prices(file, None, self.writing, broken), broken, is_signed=self.target == "change")[0]
+        for line in broken.settle(len(frames), "Mend it"):
+            warn(f"{file.name}: {line}")
+        return frames
 
     def as_taken(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the columns that all tickers of the run had: of more, a day's variance might be estimated in another way.
@@ -71,13 +84,13 @@ class StockData(WindowedData):
     sample_settings: ClassVar[Mapping[str, str | None]] = {"tickers": None}
 
     target: TargetKind
-    """`return`, `close`, `direction` or `volatility`, see `rnnlab.data.series.indicators.targets`."""
+    """`return`, `change`, `close`, `direction` or `volatility`, see `rnnlab.data.series.indicators.targets`."""
     horizon_days: list[PositiveInt]
     """Trading days ahead, one forecast each."""
     window_days: PositiveInt
     """Trading days in a window."""
     features: list[str] | None
-    """Names in `rnnlab.data.series.indicators.FEATURES` (None: all whose columns are there)."""
+    """Names in `rnnlab.data.series.indicators.features_for` (None: all whose columns are there)."""
     estimator: Estimator
     """How a day's variance is estimated."""
     tickers: list[str] | None
@@ -87,11 +100,14 @@ class StockData(WindowedData):
         super().__post_init__()
         self.as_taken: Callable[[str, pd.DataFrame], pd.DataFrame] = lambda name, frame: frame
         self.link = "exp" if self.target == "volatility" else "identity"
+        self.is_scaled_apart = self.target == "change"  # each ticker's prices have a level of their own
         self.unit, self.is_direction = UNITS[self.target], self.target == "direction"
         if self.is_direction and len(self.horizon_days) > 1:
             raise ValueError(f"data.target=direction is one class, but data.horizon_days={self.horizon_days} asks for several: give one")
-        if unknown := [name for name in self.features or () if name not in FEATURES]:
-            raise ValueError(f"data.features: there is no feature {unknown[0]!r}. Allowed: {', '.join(FEATURES)}")
+        allowed = features_for(self.target)
+        if unknown := [name for name in self.features or () if name not in allowed]:
+            of = " of data.target=change" if self.target == "change" else ""
+            raise ValueError(f"data.features: there is no feature {unknown[0]!r}{of}. Allowed: {', '.join(allowed)}")
 
     @property
     def window(self) -> int:
@@ -107,7 +123,7 @@ class StockData(WindowedData):
         return [f"{self.target}{'-'.join(map(str, self.horizon_days))}d", *super().name_parts()]
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found = read_once(read_prices, raw, self.tickers, self.writing)
+        table, self.found = read_once(read_prices, raw, self.tickers, self.writing, self.prepare.on_broken, self.target == "change")
         self.remarks = price_tables(raw)[1]
         return table
 
@@ -123,11 +139,11 @@ class StockData(WindowedData):
 
     def prepared_key(self, source_hash: str) -> str:
         files = [Path(str(module.__file__)) for module in (headers, numbers, prices, tables, text_files, times)]
-        return digest([source_hash, self.tickers, code_hash(*files)])
+        return digest([source_hash, self.tickers, self.prepare.on_broken, self.target == "change", code_hash(*files)])
 
     def features_of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Compute the features, all that the table allows where none are named."""
-        return features_of(frame, self.features)
+        return features_of(frame, self.features, self.target)
 
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
         return make_series(name, frame, self.target, self.horizons, self.features, self.estimator)
@@ -149,18 +165,18 @@ class StockData(WindowedData):
         used = [frame for name, frame in self.frames(self.data).items() if name not in self.skipped]
         columns = [list(frame.columns) for frame in used]
         taken = columns[0] if all(names == columns[0] for names in columns) else None
-        features = self.features or allowed_features(used[0])
-        return StockReader(*parts, self.target, features, self.estimator, taken, writing=self.writing)
+        features = self.features or allowed_features(used[0], self.target)
+        return StockReader(*parts, self.target, features, self.estimator, taken, writing=self.writing, on_broken=self.prepare.on_broken)
 
 
-def features_of(frame: pd.DataFrame, names: list[str] | None) -> pd.DataFrame:
-    """Compute features, all that the table allows where none are named."""
-    return compute_features(frame, names or allowed_features(frame))
+def features_of(frame: pd.DataFrame, names: list[str] | None, kind: TargetKind) -> pd.DataFrame:
+    """Compute features, all that the target and the table allow where none are named."""
+    return compute_features(frame, names or allowed_features(frame, kind))
 
 
-def allowed_features(frame: pd.DataFrame) -> list[str]:
-    """Name the features whose columns a table has."""
-    return [name for name, feature in FEATURES.items() if set(feature.needs) <= set(frame.columns)]
+def allowed_features(frame: pd.DataFrame, kind: TargetKind) -> list[str]:
+    """Name the features of a target whose columns a table has."""
+    return [name for name, feature in features_for(kind).items() if set(feature.needs) <= set(frame.columns)]
 
 
 def make_series(
@@ -171,7 +187,7 @@ def make_series(
     return Series(
         name=name,
         times=frame["date"].to_numpy(),
-        features=features_of(frame, names),
+        features=features_of(frame, names, kind),
         targets=targets(frame, kind, horizons, estimator).to_numpy(),
         persistence=persistence(frame, kind, horizons, estimator).to_numpy(),
         base=close if kind == "close" else np.zeros_like(close),

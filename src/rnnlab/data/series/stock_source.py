@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from rnnlab.config import Config, checked, needed
+from rnnlab.config import Config, checked, needed, section
 from rnnlab.data.early import keep_read
+from rnnlab.data.files import OnBroken
 from rnnlab.data.series.prices import read_prices
 from rnnlab.data.sources.catalogue import PRICES
 from rnnlab.data.sources.fetching import own_path
@@ -21,4 +22,5 @@ def read(source: str, raw: Path, values: Config) -> None:
     """Read it as the data module will."""
     writing: Writing = checked({key: needed(values, key, "data") for key in ("decimal", "day_first")}, Writing, "data")
     tickers = checked(needed(values, "tickers", "data"), list[str] | None, "data.tickers")
-    keep_read(read_prices, raw, tickers, writing)
+    on_broken = checked(needed(section(values, "prepare"), "on_broken", "data.prepare"), OnBroken, "data.prepare.on_broken")
+    keep_read(read_prices, raw, tickers, writing, on_broken, values.get("target") == "change")

@@ -14,6 +14,14 @@ from torch import Tensor
 from rnnlab.config import Fraction, NonNegativeFloat, NonNegativeInt
 from rnnlab.contracts import Link
 from rnnlab.data.batches import ExampleRandom
+from rnnlab.data.files import OnBroken
+
+
+@dataclass(frozen=True)
+class SeriesPrepare:
+    """Say what is done with fields, rows and files that cannot be read (`data.prepare`): `raise`, or `skip` (left out, counted, named)."""
+
+    on_broken: OnBroken = "raise"
 
 
 @dataclass(frozen=True)

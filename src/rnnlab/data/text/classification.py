@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import pandas as pd
@@ -69,6 +69,15 @@ class TextPrepare:
         if self.tokens != "auto":
             return self
         return replace(self, tokens="char" if unspaced_fraction(texts) > MOST else "word")
+
+
+@dataclass(frozen=True)
+class SizeDefaults:
+    """Hold defaults for `up_to` so many training texts (None: for more), and why; `set` has keys and values as a recipe has them."""
+
+    up_to: PositiveInt | None
+    why: str
+    set: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -218,6 +227,10 @@ class TextData(SplitData, LabelledData):
     """`official` (as the source says, validation carved from training where it gives none), `random`, or `auto`."""
     prepare: TextPrepare
     loader: TextLoader
+    by_size: list[SizeDefaults] | None = None
+    """Defaults by the number of training texts, of one's own files (None: none); bundles made before them have neither."""
+    suited_to: PositiveInt | None = None
+    """The number of training texts whose defaults a run has (None: it has none of those)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
