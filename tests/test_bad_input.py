@@ -270,7 +270,7 @@ BAD_PRICES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "a misspelt target": (
         prices(),
         ("data.target=retrun",),
-        r"^data.target=retrun is not allowed\. Did you mean 'return'\? Allowed: return, close, direction, vola",
+        r"^data.target=retrun is not allowed\. Did you mean 'return'\? Allowed: return, change, close, direction, vola",
     ),
     "a misspelt feature": (
         prices(),

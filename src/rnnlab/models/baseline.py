@@ -11,7 +11,7 @@ from rnnlab.baselines.bag_of_words import NBSVM, TfIdf
 from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.label_sets import FrameLogistic, Markov
-from rnnlab.baselines.language import KneserNey, Unigram
+from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
 from rnnlab.baselines.linear import HAR, Pooled, Window
 from rnnlab.baselines.nearest import Nearest
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
@@ -101,6 +101,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and spec.target_kind in method.target_kinds
         and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
         and (name != "memoryless" or spec.memoryless)
+        and (spec.goal == "continue" or not issubclass(method, NextTokens))
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")

@@ -73,8 +73,9 @@ def _refuse_unordered(model: "functools.partial[Predictor]", data: "functools.pa
 def find_data(settings: TrainSettings) -> SequenceDataModule:
     """Open the data, prepared first where they are not; where a named set is unavailable, take the bundled sample and say so loudly."""
     make_data = settings.data.recipe()
+    data: SequenceDataModule = make_data(settings.paths, settings.seed)
     try:
-        data = opened(settings)
+        data.setup()
     except SourceUnavailable as error:
         console.print(f"\n[bold red]unavailable:[/] {in_markup(error)}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")

@@ -175,7 +175,7 @@ def test_a_direction_of_two_horizons_is_refused(make: Make) -> None:
     [
         (
             {"target": "returns"},
-            r"^data.target=returns is not allowed\. Did you mean 'return'\? Allowed: return, close, direction, volatility$",
+            r"^data.target=returns is not allowed\. Did you mean 'return'\? Allowed: return, change, close, direction, volatility$",
         ),
         ({"estimator": "parkison"}, r"^data.estimator=parkison is not allowed\. Did you mean 'parkinson'\? Allowed: auto, parkinson,"),
     ],
