@@ -180,10 +180,12 @@ OF_DATA = {
     "stock": "data.source=sample data.loader.augment.jitter=0.2 data.loader.augment.scaling=0.3 data.loader.augment.shift=4 "
     "data.loader.batch_size=32 model/head=quantile data.horizon_days=[1,5]",
     "copying": "data.num_steps=3 data.num_train=32 data.loader.batch_size=8 data.split_seed=4",
+    "language": "data.source=sample data.loader.batch_size=5 data.loader.tbptt_steps=20 model.recurrence.weight_dropout=0.3 "
+    "frontend.embedding_size=6 frontend.dropout=0.2 model.head.variational_dropout=0.2 model.regularisation.activation=1",
 }
 
 
-@pytest.mark.parametrize("data", some(OF_DATA, ["text"]))
+@pytest.mark.parametrize("data", some(OF_DATA, ["text", "language"]))
 def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_exactly_too(
     data: str, compose: Callable[..., TrainSettings], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +194,8 @@ def test_texts_windows_and_generated_sequences_with_all_their_randomness_resume_
     words += ("callbacks.checkpoint.keep_last=true",)
     whole = train(compose(*words))
     assert_same_results(stop_and_resume(compose, words, 6, root, monkeypatch), whole, root)
-    without = [word for word in words if not word.startswith(("data.loader.word_dropout", "data.loader.augment", "data.split_seed"))]
+    random = ("data.loader.word_dropout", "data.loader.augment", "data.split_seed", "model.recurrence.weight_dropout")
+    without = [word for word in words if not word.startswith(random)]
     assert not all(torch.equal(value, weights(whole)[name]) for name, value in weights(train(compose(*without))).items())
 
 

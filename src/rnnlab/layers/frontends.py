@@ -21,13 +21,14 @@ class Frontend(nn.Module, ABC):
     """Map (values, lengths) to (values, lengths).
 
     `output_size` is F of what comes out, one step for each `subsampling` that went in; `looks_ahead` says whether a step depends on later
-    ones.
+    ones, `looks_back` whether on earlier ones.
     """
 
     accepts: InputKind
     output_size: int
     subsampling: int = 1
     looks_ahead: bool = False
+    looks_back: bool = False
     needs_fit: bool = False
 
     @abstractmethod
@@ -112,7 +113,7 @@ class Embedding(Frontend):
             self.register_buffer(f"ngrams_{size}", torch.full((count,), ABSENT))
         self.dropout = nn.Dropout(dropout)
         self.variational_dropout = VariationalDropout(variational_dropout)
-        self.needs_fit = bool(num_ngrams)
+        self.needs_fit = self.looks_back = bool(num_ngrams)
         self.repeats = repeats
 
     def fit(self, batches: Iterable[Batch]) -> None:
@@ -188,6 +189,7 @@ class Convolution(Frontend):
 
     accepts: InputKind = "features"
     looks_ahead: bool = True
+    looks_back: bool = True
 
     def __init__(
         self,

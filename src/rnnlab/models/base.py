@@ -380,6 +380,10 @@ def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:
     name = f"frontend={type(frontend).__name__.lower()}"
     if frontend.accepts != spec.input_kind:
         raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another frontend")
+    if spec.is_stream and frontend.looks_back:
+        raise ValueError(
+            f"frontend.num_ngrams: data={spec.name} is read in parts, at whose beginning the tokens before are not there: set it to []"
+        )
     if spec.is_causal and frontend.looks_ahead:
         raise ValueError(f"data={spec.name} has targets that are its own later inputs, which {name} would read: choose frontend=direct")
     if task.is_per_step and frontend.steps_out(np.array([12]))[0] != 12:
