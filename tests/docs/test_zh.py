@@ -18,7 +18,8 @@ def original_of(page: Path) -> Path:
 
 
 def test_the_readme_and_every_principle_are_translated() -> None:
-    assert {page.name for page in PAGES} == {"README.md", *(file.name for file in (DOCS / "principles").glob("*.md"))}
+    assert {page.name for page in PAGES} >= {"README.md", *(file.name for file in (DOCS / "principles").glob("*.md"))}
+    assert all(original_of(page).is_file() for page in PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
