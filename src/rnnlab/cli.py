@@ -33,7 +33,7 @@ with signals.stopping_at_once():  # these take a while
     from rnnlab.tracking.address import without_credentials, without_secrets
     from rnnlab.training.launching import begin_worker, refuse_sweep
 
-FLAGS = {"--status": "status=true", "tuned=null": "~tuned"}
+FLAGS = {"--status": "status=true", "--follow": "follow=true", "tuned=null": "~tuned"}
 """Words that Hydra reads otherwise than people mean them, and what they mean."""
 OTHER_NAMES = {"compare": {"study": "study_name", "data": "data_name"}}
 """What people type where `conf/` has a group of that name, but a script wants a mere name, and the key that takes it."""

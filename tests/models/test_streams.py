@@ -141,11 +141,18 @@ def test_a_state_of_several_processes_is_not_taken_by_one(compose: Compose) -> N
 
 
 def test_networks_without_a_state_to_carry_read_each_part_by_itself(compose: Compose, text: Tensor) -> None:
-    settings = compose("data=language", "model=tcn", *PLAIN.split())
-    tcn: SequenceModule = settings.model.recipe()(LANGUAGE).eval()
+    settings = compose("data=language", "model=transformer", *PLAIN.split())
+    model: SequenceModule = settings.model.recipe()(LANGUAGE).eval()
     first, second = parts_of(text, 8, 20)
-    tcn.predict(first)
-    assert torch.equal(cast(Tensor, tcn.predict(second)), tcn(second.inputs, second.input_lengths)) and not tcn.carried
+    model.predict(first)
+    assert torch.equal(cast(Tensor, model.predict(second)), model(second.inputs, second.input_lengths)) and not model.carried
+
+
+def test_convolutions_go_on_from_the_steps_that_they_reach_back_to(compose: Compose, text: Tensor) -> None:
+    model: SequenceModule = compose("data=language", "model=tcn", *PLAIN.split()).model.recipe()(LANGUAGE).eval()
+    (whole,) = parts_of(text, 20)
+    found = torch.cat([cast(Tensor, model.predict(part)) for part in parts_of(text, 7, 12, 20)], 1)
+    torch.testing.assert_close(found, cast(Tensor, model.predict(whole)), rtol=0, atol=1e-6)
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.commands.finished import NO_RUN, open_run, output_file, output_folder, write_text
+from rnnlab.commands.follow import follow
 from rnnlab.config import ConfigError, whole
 from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.attention_maps import draw_maps
@@ -42,6 +43,8 @@ class PredictSettings:
     num_steps: object
     seed: object
     maps: str | None
+    follow: bool
+    chunk: object
     tracking: Store
 
     @property
@@ -68,6 +71,9 @@ def predict(settings: PredictSettings) -> None:
     maps, rolls = output_folder(settings.maps, "maps"), output_folder(settings.rolls, "rolls")
     bundle = open_run(settings.run, settings.tracking, settings.paths).bundle
     bundle.search_with(settings.beam_size, settings.num_best)
+    if settings.follow:
+        follow(bundle, settings.inputs, settings.text, settings.chunk, settings.format)
+        return
     inputs = bundle.reader.collect(settings.inputs, settings.text)
     if maps:
         _draw_maps(bundle, inputs, maps)

@@ -44,6 +44,13 @@ class InputReader(ABC):
     is_counted_back: ClassVar[bool] = False
     """Whether the last step is now, so that figures count steps back from it."""
 
+    reads_on: ClassVar[bool] = False
+    """Whether what is read of the first lines of an input is the beginning of what is read of all of it."""
+
+    def is_heading(self, lines: str) -> bool:
+        """Tell whether lines hold no step yet but only say what follows."""
+        return False
+
     @property
     def input_words(self) -> tuple[str, ...]:
         """The vocabulary of the inputs, empty unless they are tokens that the data's specification does not name."""
@@ -122,6 +129,7 @@ class WrittenReader(InputReader, ABC):
     """Base class of readers whose inputs are written: texts, words, or sequences in letters and numbers."""
 
     columns: ClassVar[Mapping[str, str]] = {"text": "string"}
+    reads_on = True
     usual_columns: ClassVar[tuple[str, ...]] = ()
     """Usual names of a table's column of inputs, the standard one first."""
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation.bundle import write_bundle
 from rnnlab.evaluation.evaluate import Evaluation
+from rnnlab.evaluation.streaming import measure_latency
 from rnnlab.insight import figures
 from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
@@ -62,6 +63,7 @@ def write_artifacts(
     numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
     numbers |= {f"test/{name}": value for name, value in found["test"].numbers.items()}
     once = {name: value for name, value in extra.items() if not (isinstance(model, Network) and name.startswith(MEASURED_EVERY_EPOCH))}
+    once |= measure_latency(model, next(iter(data.plain_dataloader("test"))))
     tracker.log_metrics(numbers | once, 0)  # one value a run: at step 0 the UI draws bars
     tracker.flush()
     folder = tracker.folder / "artifacts"

@@ -45,16 +45,20 @@ class Bundle:
             its row, which holds no answer.
         """
         tables = [pd.DataFrame({"input": names}).join(answer(self.model, batch)) for names, batch in self.batches(inputs)]
-        table = pd.concat(tables, ignore_index=True)
-        if self.model.spec.target_kind == "class_per_step" and "prediction" in table:  # sets of labels are names already
-            labels = self.model.spec.label_names
-            between = "" if all(len(label) == 1 for label in labels) else " "
-            table["prediction"] = [between.join(labels[number] for number in numbers) for numbers in table["prediction"]]
+        table = self.named(pd.concat(tables, ignore_index=True))
         usable = self._usable(inputs)
         if len(usable) == len(inputs):
             return table
         table = table.set_axis(usable).reindex(range(len(inputs)))
         return table.assign(input=[table["input"][place] if place in usable else str(given) for place, given in enumerate(inputs)])
+
+    def named(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Write the classes of steps by their names; sets of labels are names already."""
+        if self.model.spec.target_kind != "class_per_step" or "prediction" not in table:
+            return table
+        labels = self.model.spec.label_names
+        between = "" if all(len(label) == 1 for label in labels) else " "
+        return table.assign(prediction=[between.join(labels[number] for number in numbers) for numbers in table["prediction"]])
 
     def _usable(self, inputs: Sequence[str | bytes]) -> dict[int, None]:
         """Return the places of the inputs that have no fault."""

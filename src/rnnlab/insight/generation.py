@@ -60,7 +60,7 @@ def continue_text(model: Predictor, prompt_T: np.ndarray, sampling: Sampling) ->
     model.eval()
     random = torch.Generator().manual_seed(sampling.seed)
     read_T = torch.from_numpy(np.asarray(prompt_T, dtype=np.int64))
-    is_carried = not isinstance(model, SequenceModule) or model.layer.runs_in_parts
+    is_carried = not isinstance(model, SequenceModule) or model.layer.carries_state
     is_continued = False
     while True:
         log_odds_V = _last_outputs(model, read_T, is_continued).double().cpu()

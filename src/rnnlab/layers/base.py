@@ -12,13 +12,14 @@ class SequenceLayer(nn.Module, ABC):
     """Map (values, lengths) to (values, lengths): as many steps, `output_size` numbers each, zero beyond a length.
 
     `num_directions` is 2 where the second half of the numbers is read from the end; `is_causal` says that no step depends on later ones,
-    `runs_in_parts` that `run` can go on from a state.
+    `runs_in_parts` that `run` can go on from a state, `carries_state` that this state stays small, so that endless streams are read so.
     """
 
     output_size: int
     num_directions: int
     is_causal: bool
     runs_in_parts: bool = False
+    carries_state: bool = False
 
     @abstractmethod
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:

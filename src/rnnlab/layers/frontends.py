@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rnnlab.config import Fraction, PositiveFloat, PositiveInt
 from rnnlab.contracts import Batch, InputKind, valid_mask, zero_padding
+from rnnlab.layers.base import LayerState
 from rnnlab.layers.dropout import VariationalDropout
 from rnnlab.layers.norms import MaskedBatchNorm
 
@@ -34,6 +35,17 @@ class Frontend(nn.Module, ABC):
     @abstractmethod
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T', output_size) and the new lengths."""
+
+    def run(self, values: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Run sequences on from what an earlier call returned, all of their steps valid; see `SequenceLayer.run`.
+
+        Raises:
+            NotImplementedError: if a step depends on others and the front end does not define how.
+        """
+        if self.looks_ahead or self.looks_back:
+            raise NotImplementedError(f"{type(self).__name__} reads whole sequences and cannot be run in parts")
+        lengths_B = torch.full((len(values),), values.shape[1], device=values.device)
+        return self(values, lengths_B)[0], ()
 
     def steps_out(self, lengths: np.ndarray) -> np.ndarray:
         """Return how many steps come out of sequences of these lengths, (N,) int."""
@@ -141,6 +153,13 @@ class Embedding(Frontend):
         if self.repeats == 1:
             return outputs_BTF, lengths_B
         return outputs_BTF.repeat_interleave(self.repeats, dim=1), lengths_B * self.repeats
+
+    def run(self, values: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        num_back = len(self.ngram_tables)
+        before = values.new_zeros(len(values), num_back) if state is None else state[0]
+        whole = torch.cat([before, values], 1)
+        lengths_B = torch.full((len(whole),), whole.shape[1], device=whole.device)
+        return self(whole, lengths_B)[0][:, num_back * self.repeats :], (whole[:, whole.shape[1] - num_back :],)
 
     def steps_out(self, lengths: np.ndarray) -> np.ndarray:
         """Return lengths times `repeats`."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.contracts import valid_mask
+from rnnlab.layers.base import LayerState
 
 PoolingKind = Literal["last", "mean", "max", "mean_max", "attention"]
 
@@ -45,6 +46,31 @@ class Pooling(nn.Module):
             return (scores_BT1.softmax(1) * values_BTH).sum(1)
         raise ValueError(f"pooling={self.kind!r} is not one of last, mean, max, mean_max, attention")
 
+    def run(self, values_BTH: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Pool, at each of the next steps, all steps so far, of one direction: (B, T, output_size); and what the next call needs."""
+        if self.kind == "last":
+            return values_BTH, ()
+        if self.kind == "attention":
+            return self._run_attention(values_BTH, state)
+        (count_B11, sum_B1H, max_B1H) = state or _nothing(values_BTH)
+        counts_BT1 = count_B11 + torch.arange(1, values_BTH.shape[1] + 1, device=values_BTH.device)[:, None]
+        sums_BTH = sum_B1H + values_BTH.cumsum(1)
+        largest_BTH = torch.maximum(values_BTH.cummax(1).values, max_B1H)
+        means_BTH = sums_BTH / counts_BT1
+        found = {"mean": means_BTH, "max": largest_BTH, "mean_max": torch.cat([means_BTH, largest_BTH], -1)}[self.kind]
+        return found, (counts_BT1[:, -1:], sums_BTH[:, -1:], largest_BTH[:, -1:])
+
+    def _run_attention(self, values_BTH: Tensor, state: LayerState | None) -> tuple[Tensor, LayerState]:
+        scores_BT1 = self.score(torch.tanh(self.project(values_BTH)))
+        zeros_B11 = torch.zeros_like(scores_BT1[:, :1])
+        largest_B11, total_B11, sum_B1H = state or (zeros_B11 - torch.inf, zeros_B11, torch.zeros_like(values_BTH[:, :1]))
+        new_B11 = torch.maximum(largest_B11, scores_BT1.amax(1, keepdim=True))
+        before_B11 = (largest_B11 - new_B11).exp()
+        weights_BT1 = (scores_BT1 - new_B11).exp()
+        totals_BT1 = total_B11 * before_B11 + weights_BT1.cumsum(1)
+        sums_BTH = sum_B1H * before_B11 + (weights_BT1 * values_BTH).cumsum(1)
+        return sums_BTH / totals_BT1, (new_B11, totals_BT1[:, -1:], sums_BTH[:, -1:])
+
     def _last(self, values_BTH: Tensor, lengths_B: Tensor) -> Tensor:
         rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
         last_BH = values_BTH[rows_B, lengths_B - 1]
@@ -52,6 +78,12 @@ class Pooling(nn.Module):
             return last_BH
         half = values_BTH.shape[-1] // 2
         return torch.cat([last_BH[:, :half], values_BTH[:, 0, half:]], -1)
+
+
+def _nothing(values_BTH: Tensor) -> LayerState:
+    """Return count, sum and maximum of no step."""
+    first_B1H = values_BTH[:, :1]
+    return torch.zeros_like(first_B1H[..., :1]), torch.zeros_like(first_B1H), torch.full_like(first_B1H, -torch.inf)
 
 
 def _mean(values_BTH: Tensor, mask_BT1: Tensor) -> Tensor:

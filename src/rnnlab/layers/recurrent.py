@@ -67,7 +67,7 @@ class RecurrentStack(SequenceLayer):
     def __init__(self, input_size: int, cell: Callable[..., Cell], recurrence: Recurrence, is_bidirectional: bool) -> None:
         super().__init__()
         self.num_directions, self.is_causal = (2, False) if is_bidirectional else (1, True)
-        self.runs_in_parts = not is_bidirectional
+        self.runs_in_parts = self.carries_state = not is_bidirectional
         self.output_size = self.num_directions * recurrence.hidden_size
         self.has_residual = recurrence.has_residual
         sizes = [input_size] + [self.output_size] * (recurrence.num_layers - 1)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from rnnlab.config import Fraction, PositiveInt
 from rnnlab.contracts import zero_padding
-from rnnlab.layers.base import SequenceLayer
+from rnnlab.layers.base import LayerState, SequenceLayer
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class ConvolutionStack(SequenceLayer):
     def __init__(self, input_size: int, convolutions: Convolutions) -> None:
         super().__init__()
         self.output_size, self.num_directions, self.is_causal = convolutions.hidden_size, 1, convolutions.is_causal
+        self.runs_in_parts = self.carries_state = self.is_causal
         self.receptive_field = 1 + 2 * (convolutions.kernel_size - 1) * (2**convolutions.num_layers - 1)
         sizes = [input_size] + [convolutions.hidden_size] * (convolutions.num_layers - 1)
         self.blocks = nn.ModuleList(Block(size, convolutions, dilation=2**level) for level, size in enumerate(sizes))
@@ -60,6 +61,17 @@ class ConvolutionStack(SequenceLayer):
         for block in self.blocks:
             values_BFT = block(values_BFT, lengths_B)
         return zero_padding(values_BFT.transpose(1, 2), lengths_B), lengths_B
+
+    def run(self, values_BTF: Tensor, lengths_B: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Run sequences on from the last inputs of each convolution, as far as it reaches back; see `SequenceLayer.run`."""
+        if not self.is_causal:
+            raise NotImplementedError("convolutions that look ahead cannot be run in parts")
+        values_BFT, left = values_BTF.transpose(1, 2), list(state) if state is not None else None
+        after: list[Tensor] = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            values_BFT = block.run(values_BFT, left, after)
+        return zero_padding(values_BFT.transpose(1, 2), lengths_B), tuple(after)
 
 
 class Block(nn.Module):
@@ -80,6 +92,18 @@ class Block(nn.Module):
             if not self.is_causal:  # taps that look ahead would see what biases left there
                 hidden_BHT = zero_padding(hidden_BHT.transpose(1, 2), lengths_B).transpose(1, 2)
             hidden_BHT = self.dropout(torch.relu(convolution(hidden_BHT)))
+        return torch.relu(hidden_BHT + self.shortcut(values_BFT))
+
+    def run(self, values_BFT: Tensor, before: list[Tensor] | None, after: list[Tensor]) -> Tensor:
+        """Run on from the inputs that each convolution had last, taken from `before` (None: zeros) and put into `after`."""
+        hidden_BHT = values_BFT
+        for convolution in self.convolutions:
+            assert isinstance(convolution, DilatedConvolution)
+            reach = convolution.padding[0]
+            earlier = hidden_BHT.new_zeros(*hidden_BHT.shape[:2], reach) if before is None else before.pop(0)
+            whole = torch.cat([earlier, hidden_BHT], -1)
+            after.append(whole[..., whole.shape[-1] - reach :])
+            hidden_BHT = self.dropout(torch.relu(convolution.valid(whole)))
         return torch.relu(hidden_BHT + self.shortcut(values_BFT))
 
 
@@ -106,7 +130,11 @@ class DilatedConvolution(nn.Module):
 
     def forward(self, values_BFT: Tensor) -> Tensor:
         """Map (B, F, T) to (B, H, T)."""
-        return F.conv1d(F.pad(values_BFT, self.padding), self.kernel, self.bias, dilation=self.dilation)
+        return self.valid(F.pad(values_BFT, self.padding))
+
+    def valid(self, values_BFT: Tensor) -> Tensor:
+        """Convolve where all taps have inputs: fewer steps out than in."""
+        return F.conv1d(values_BFT, self.kernel, self.bias, dilation=self.dilation)
 
 
 def lengths_of(weight_HFK: Tensor) -> Tensor:

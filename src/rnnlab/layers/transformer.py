@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from rnnlab.config import Fraction, PositiveInt
 from rnnlab.contracts import valid_mask, zero_padding
-from rnnlab.layers.base import SequenceLayer
+from rnnlab.layers.base import LayerState, SequenceLayer
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class TransformerEncoder(SequenceLayer):
         super().__init__()
         self.output_size, self.num_directions = encoder.hidden_size, 1
         self.is_causal = data_are_causal if encoder.is_causal is None else encoder.is_causal
+        self.runs_in_parts = self.is_causal
         self.entry = nn.Linear(input_size, encoder.hidden_size)
         self.entry_norm = nn.LayerNorm(encoder.hidden_size)
         self.layers = nn.ModuleList(EncoderLayer(encoder) for _ in range(encoder.num_layers))
@@ -75,6 +76,21 @@ class TransformerEncoder(SequenceLayer):
             values_BTH = layer(values_BTH, seen_B1TT)
         return zero_padding(self.norm(values_BTH), lengths_B), lengths_B
 
+    def run(self, values_BTF: Tensor, lengths_B: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Run sequences on from the keys and values of all earlier steps, which grow with each; see `SequenceLayer.run`."""
+        if not self.is_causal:
+            raise NotImplementedError("attention that looks ahead cannot be run in parts")
+        num_before = 0 if state is None else state[0].shape[2]
+        num_steps = values_BTF.shape[1]
+        seen_TT = torch.ones(num_steps, num_before + num_steps, dtype=torch.bool, device=values_BTF.device).tril(num_before)
+        values_BTH = self.entry_norm(self.entry(values_BTF))
+        values_BTH = self.dropout(values_BTH + positions(num_before + num_steps, self.output_size)[num_before:].to(values_BTH))
+        after: list[Tensor] = []
+        for place, layer in enumerate(self.layers):
+            assert isinstance(layer, EncoderLayer)
+            values_BTH = layer.run(values_BTH, seen_TT, None if state is None else state[2 * place : 2 * place + 2], after)
+        return zero_padding(self.norm(values_BTH), lengths_B), tuple(after)
+
 
 class EncoderLayer(nn.Module):
     """Look at all steps, then at each alone; see the equations at the top."""
@@ -91,15 +107,31 @@ class EncoderLayer(nn.Module):
 
     def forward(self, values_BTH: Tensor, seen_B1TT: Tensor) -> Tensor:
         """Map (B, T, H) to (B, T, H); (B, 1, T, T) says whether a step (first T) looks at another (second T)."""
-        values_BTH = values_BTH + self.dropout(self.heads_out(self._attend(self.attention_norm(values_BTH), seen_B1TT)))
+        queries, keys, values = self._heads(values_BTH)
+        return self._after(values_BTH, self._attend(queries, keys, values, seen_B1TT))
+
+    def run(self, values_BTH: Tensor, seen_TT: Tensor, before: LayerState | None, after: list[Tensor]) -> Tensor:
+        """Run on from earlier keys and values, (B, A, T', H / A) each; put them and the new ones into `after`."""
+        queries, keys, values = self._heads(values_BTH)
+        if before is not None:
+            keys, values = (torch.cat([earlier, new], 2) for earlier, new in zip(before, (keys, values), strict=True))
+        after += [keys, values]
+        return self._after(values_BTH, self._attend(queries, keys, values, seen_TT))
+
+    def _after(self, values_BTH: Tensor, attended_BTH: Tensor) -> Tensor:
+        """Add what was looked at, then what each step makes of it alone."""
+        values_BTH = values_BTH + self.dropout(self.heads_out(attended_BTH))
         inner = torch.relu(self.widen(self.feedforward_norm(values_BTH)))
         return values_BTH + self.dropout(self.narrow(self.dropout(inner)))
 
-    def _attend(self, values_BTH: Tensor, seen_B1TT: Tensor) -> Tensor:
-        parts = self.queries_keys_values(values_BTH).chunk(3, -1)
-        queries, keys, values = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
+    def _heads(self, values_BTH: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values of normalised steps, (B, A, T, H / A) each."""
+        parts = self.queries_keys_values(self.attention_norm(values_BTH)).chunk(3, -1)
+        return tuple(part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
         dropout = self.attention_dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(queries, keys, values, seen_B1TT, dropout).transpose(1, 2).flatten(2)
+        return F.scaled_dot_product_attention(queries, keys, values, seen, dropout).transpose(1, 2).flatten(2)
 
 
 def positions(num_steps: int, size: int) -> Tensor:

@@ -61,6 +61,15 @@ class Optimization:
     scheduler: Callable[..., LRScheduler | None]
 
 
+@dataclass(frozen=True)
+class StreamState:
+    """What a network carries from step to step of a sequence that it reads as it comes; None and nothing at the beginning."""
+
+    frontend: LayerState | None = None
+    layer: LayerState | None = None
+    pooling: LayerState | None = None
+
+
 class Predictor(pl.LightningModule, ABC):
     """Base class of everything that predicts batches; sizes come from `spec` and from nowhere else."""
 
@@ -272,7 +281,7 @@ class SequenceModule(Network, ABC):
         Gradients end at the border between two batches: backpropagation through time is truncated there (Williams and Peng 1990).
         """
         values, lengths_B = self.frontend(batch.inputs, batch.input_lengths)
-        if not (self.spec.is_stream and self.layer.runs_in_parts):
+        if not (self.spec.is_stream and self.layer.carries_state):
             return self.layer(values, lengths_B)
         before = None
         if batch.is_continued:
@@ -280,6 +289,42 @@ class SequenceModule(Network, ABC):
         values, after = self.layer.run(values, lengths_B, before)
         self.carried[self.training] = tuple(part.detach() for part in after)
         return values, lengths_B
+
+    def stream(self, inputs: Tensor, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
+        """Read sequences on, one step or several, as they come; in evaluation mode, without gradients.
+
+        Args:
+            inputs: the next steps, (B, T, F) or (B, T), all of them valid.
+            state: what the last call returned; None at the beginning.
+
+        Returns:
+            (B, T, C): after each of these steps what a call on all steps so far gives; and the state after them.
+
+        Raises:
+            ValueError: where an answer needs later steps.
+        """
+        if reason := self.needs_all_steps:
+            raise ValueError(reason)
+        before = state or StreamState()
+        values, of_frontend = self.frontend.run(inputs, before.frontend)
+        lengths_B = torch.full((len(values),), values.shape[1], device=values.device)
+        values, of_layer = self.layer.run(values, lengths_B, before.layer)
+        of_pooling: LayerState = ()
+        if self.pooling is not None:
+            values, of_pooling = self.pooling.run(values, before.pooling)
+        return self._last(values), StreamState(of_frontend, of_layer, of_pooling)
+
+    @property
+    def needs_all_steps(self) -> str:
+        """Why an answer needs all steps of a sequence, so that they cannot be read as they come; empty where it does not."""
+        if not (self.layer.runs_in_parts and self.layer.is_causal):
+            return (
+                f"model={type(self).__name__.lower()} reads each sequence from its end, too: choose a network of one direction "
+                "(srnn, lstm, gru; tcn and transformer with is_causal=true)"
+            )
+        if self.frontend.looks_ahead:
+            return f"frontend={type(self.frontend).__name__.lower()} looks at later steps: choose frontend=direct"
+        return ""
 
     def predict(self, batch: Batch) -> Outputs:
         return self._answer(batch, self.decoding)

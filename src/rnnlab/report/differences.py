@@ -63,7 +63,7 @@ def print_metrics(first: Run, second: Run) -> None:
     """Print the metrics that a run has once."""
     table = _table("\nmetrics", ("", str(first.info.run_name), str(second.info.run_name), "difference"))
     for name in sorted(set(first.data.metrics) & set(second.data.metrics)):
-        if is_result(name) or name.startswith(("time/", *MEASURED_EVERY_EPOCH, "model/")):
+        if is_result(name) or name.startswith(("time/", "latency/", *MEASURED_EVERY_EPOCH, "model/")):
             ours, theirs = first.data.metrics[name], second.data.metrics[name]
             table.add_row(name, *written(ours, theirs), f"{ours - theirs:+.3g}")
     console.print(table)

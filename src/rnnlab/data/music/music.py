@@ -105,8 +105,13 @@ class MusicReader(FileReader):
     kind = "music"
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
     files = "piano rolls"
+    reads_on = True
 
     keys: tuple[str, ...]
+
+    def is_heading(self, lines: str) -> bool:
+        """The first line names the keys."""
+        return lines.rstrip("\n").count("\n") == 0
 
     def find(self, path: Path) -> tuple[list[Path], list[str]]:
         files, remarks = roll_files(path)

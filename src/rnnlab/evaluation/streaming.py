@@ -1,0 +1,100 @@
+"""A sequence that is read as it comes: an answer after each step or chunk of steps, and how long each took."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rnnlab.contracts import Batch, Decoded
+from rnnlab.layers import ctc
+from rnnlab.models.base import Predictor, SequenceModule, StreamState
+
+NUM_WARM, NUM_TIMED = 5, 200
+"""Steps that are not timed, since kernels are made ready in them, and steps that are."""
+
+
+class Stream:
+    """Read one sequence with a network, chunk by chunk, and answer after each.
+
+    Args:
+        model: a network of one direction; it is put into evaluation mode.
+
+    Raises:
+        ValueError: where the model must see all of a sequence; says why.
+    """
+
+    def __init__(self, model: Predictor) -> None:
+        if not isinstance(model, SequenceModule):
+            kind = getattr(model, "kind", type(model).__name__.lower())
+            raise ValueError(f"model={kind} reads whole sequences: choose a network of one direction (srnn, lstm, gru, tcn, transformer)")
+        if model.needs_all_steps:
+            raise ValueError(model.needs_all_steps)
+        self.model = model.eval()
+        self.state: StreamState | None = None
+        self.seconds: list[float] = []
+        self.num_steps = 0
+        self._outputs: list[Tensor] = []
+
+    @torch.inference_mode()
+    def read(self, inputs: Tensor) -> Tensor:
+        """Read the next T steps, (T, F) or (T,); return the outputs after each of them, (T, C)."""
+        begun = time.perf_counter()
+        outputs, self.state = self.model.stream(inputs[None].to(self.model.device), self.state)
+        found = outputs[0].cpu()
+        self.seconds.append(time.perf_counter() - begun)
+        self.num_steps += len(inputs)
+        return found
+
+    def answer(self, batch: Batch, start: int, end: int) -> pd.DataFrame:
+        """Read steps of a batch of one sequence; return the task's columns after the last of them, of one row."""
+        outputs_TC = self.read(batch.inputs[0, start:end])
+        task = self.model.task
+        part = replace(batch, inputs=batch.inputs[:, start:end], input_lengths=torch.tensor([end - start]))
+        if self.model.is_ctc:
+            self._outputs.append(outputs_TC)
+            whole = torch.cat(self._outputs)[None]
+            decoded = Decoded([[found] for found in ctc.greedy(whole, torch.tensor([whole.shape[1]]))])
+            return pd.DataFrame(task.columns(decoded, part))
+        if not task.is_per_step:
+            return pd.DataFrame(task.columns(outputs_TC[-1:], part))
+        targets = batch.targets[:, start:end]
+        lengths_B = (batch.target_lengths - start).clamp(0, end - start)
+        return pd.DataFrame(task.columns(outputs_TC[None], replace(part, targets=targets, target_lengths=lengths_B)))
+
+    def latency(self) -> dict[str, float]:
+        """Return the median and the 99th percentile of the time of a chunk, in milliseconds, and by how much that is less than real time.
+
+        The real-time factor is the time of computing over the time that the steps last, where steps are time.
+        """
+        low, high = 1000 * np.quantile(self.seconds, (0.5, 0.99))
+        found = {"latency/p50_ms": float(low), "latency/p99_ms": float(high)}
+        if step_ms := self.model.spec.step_ms:
+            found["latency/real_time_factor"] = 1000 * sum(self.seconds) / (step_ms * self.num_steps)
+        return found
+
+
+def measure_latency(model: Predictor, batch: Batch) -> dict[str, float]:
+    """Read sequences of a batch step by step, and return the latency of a step; nothing where the model must see all of a sequence."""
+    if not isinstance(model, SequenceModule) or model.needs_all_steps:
+        return {}
+    was_training, stream = model.training, Stream(model)
+    for inputs in _steps(batch):
+        stream.read(inputs)
+        if len(stream.seconds) == NUM_WARM + NUM_TIMED:
+            break
+    model.train(was_training)
+    timed = stream.seconds[NUM_WARM:] or stream.seconds
+    stream.seconds, stream.num_steps = timed, len(timed)
+    return stream.latency()
+
+
+def _steps(batch: Batch) -> Iterator[Tensor]:
+    """Yield the steps of a batch's sequences, one after another, (1, F) or (1,) each."""
+    for values, length in zip(batch.inputs, batch.input_lengths.tolist(), strict=True):
+        for step in range(length):
+            yield cast(Tensor, values[step : step + 1])
