@@ -71,10 +71,12 @@ def _named(runs: Sequence[Run], tag: str, value: str) -> str:
 
 
 def fold_of(run: Run) -> str:
-    """Return which part was test ("" where the data are split once)."""
+    """Return which part was test ("" where the data are split once), of parts drawn with another seed than 0 behind that seed."""
     parameters = run.data.params
-    has_folds = parameters.get("data.split") == "speaker" or int(parameters.get("data.num_folds", "1")) > 1
-    return parameters.get("data.fold", "") if has_folds else ""
+    split = parameters.get("data.split")
+    has_folds = split in ("speaker", "kfold") if split is not None else int(parameters.get("data.num_folds", "1")) > 1
+    fold, seed = parameters.get("data.fold", "") if has_folds else "", parameters.get("data.split_seed", "0")
+    return f"{seed}/{fold}" if split == "kfold" and seed != "0" else fold
 
 
 def seed_of(run: Run) -> int:
