@@ -79,6 +79,12 @@ def fold_of(run: Run) -> str:
     return f"{seed}/{fold}" if split == "kfold" and seed != "0" else fold
 
 
+def num_folds_of(run: Run) -> int:
+    """Return into how many parts the data of a run were divided by `kfold` (0: they were not)."""
+    parameters = run.data.params
+    return int(parameters.get("data.num_folds", "0")) if parameters.get("data.split") == "kfold" else 0
+
+
 def seed_of(run: Run) -> int:
     """Return the seed of a run's training."""
     return int(run.data.params.get("seed", "0"))
@@ -177,5 +183,6 @@ def read_run(client: Client, run: Run, metric: Metric, ui: str, into: Path) -> R
         curves={name: curve for name in names if (curve := metric_history(client, run.info.run_id, name))},
         sums=sums,
         rights=right,
+        num_folds=num_folds_of(run),
         url=f"{address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
     )

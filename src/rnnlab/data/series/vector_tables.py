@@ -15,7 +15,7 @@ from rnnlab.data.times import as_times
 
 ID_NAMES = ("sequence", "sequence_id", "series", "series_id", "sample", "sample_id", "case", "unit", "trial", "recording")
 TIME_NAMES = ("step", "t", "timestamp", "date", "datetime", "frame")
-LABEL_NAMES = ("class", "category", "target", "y", "activity", "标签", "类别")
+LABEL_NAMES = ("class", "category", "target", "activity", "标签", "类别")
 GROUP_NAMES = ("group", "subject", "person", "participant", "patient", "user", "writer", "speaker", "machine")
 LEAST_NUMBERS = 0.9
 """Share of a column's values that are numbers, from which on it counts as a column of numbers, and others in it as errors."""

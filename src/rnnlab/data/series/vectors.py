@@ -260,11 +260,11 @@ def _of_folders(raw: Path, columns: SequenceColumns, remarks: list[str]) -> Iter
 
 def _of_file(file: Path, name: str, columns: SequenceColumns) -> RawSequence:
     """Read a file that is one sequence: an array (T, F) or (T,), or a table with one row a step."""
+    if not file.stat().st_size or (ending(file) != ARRAY and not read_text(file).text.strip()):
+        return RawSequence(name, str(file), np.zeros((0, 0)), (), fault="it is empty")
     if ending(file) == ARRAY:
         values = _array(file)
         return RawSequence(name, str(file), values, tuple(map(str, range(values.shape[1]))))
-    if not read_text(file).text.strip():
-        return RawSequence(name, str(file), np.zeros((0, 0)), (), fault="it is empty")
     table = read_table(file, has_header=not _begins_with_numbers(file))
     time = time_column_of(table, columns)
     features = features_of(table, columns, {time} if time else set(), [])
@@ -280,7 +280,7 @@ def _array(file: Path) -> np.ndarray:
         raise ValueError(f"{file} is no array of NumPy that can be read ({error}): write it with numpy.save") from None
     if values.dtype.kind not in "fiub" or values.ndim not in (1, 2):
         raise ValueError(f"{file} holds {values.dtype} of {values.ndim} dimension(s): wanted numbers, (steps, features) or (steps,)")
-    numbers: np.ndarray = values.astype(np.float64).reshape(len(values), -1)
+    numbers: np.ndarray = values.astype(np.float64) if values.ndim == 2 else values.astype(np.float64)[:, None]
     return numbers
 
 
