@@ -288,7 +288,7 @@ def test_a_reader_gives_back_what_training_saw_from_tables_arrays_and_ts_files(m
 def test_known_sets_have_their_published_sizes(
     make_data: Make, name: str, sizes: tuple[int, int], num_features: int, lengths: tuple[int, int]
 ) -> None:
-    module = set_up(make_data(name, name))
+    module = set_up(make_data("sequences", name))
     found = [len(module.rows["train"]) + len(module.rows["val"]), len(module.rows["test"])]
     assert tuple(found) == sizes and len(module.names) == num_features
     assert (module.data.lengths.min(), module.data.lengths.max()) == lengths

@@ -69,8 +69,17 @@ NAMES = UpstreamFiles(
     licence="MIT (the repository)",
     max_bytes=10_000_000,
 )
+UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
+DNA = UpstreamFiles(
+    name="dna",
+    urls={"splice.data": f"{UCI}/molecular-biology/splice-junction-gene-sequences/splice.data"},
+    mirror_file="dna",
+    content_hash="a29147eabce5491081b8bbb7e0fd2f107793cd3325d659481b062607f21762b0",
+    licence="CC BY 4.0 (UCI)",
+    max_bytes=5_000_000,
+)
 CORPORA: Mapping[str, AnyUpstream] = {
-    **{source.name: source for source in (IMDB, SST2, TREC, AG_NEWS, THUCNEWS, NAMES)},
+    **{source.name: source for source in (IMDB, SST2, TREC, AG_NEWS, THUCNEWS, NAMES, DNA)},
     "trec_fine": TREC,
 }
 
@@ -215,7 +224,6 @@ TIME_SERIES = {
     "pickup_gesture": ("PickupGestureWiimoteZ", "c577a1d8759d3d13e89750d2e390f780f1b16708ce1d7044824833372574d4f5"),
     "italy_power": ("ItalyPowerDemand", "7c7f5872c578d9eb19e334d19047f7d5e3ea11fa78193b69fbd2cb841300f6ab"),
 }
-UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 PENDIGITS = UpstreamFiles(
     name="pendigits",
     urls={f"pendigits.{part}": f"{UCI}/pendigits/pendigits.{part}" for part in ("tra", "tes")},

@@ -216,7 +216,7 @@ class TextMeta(TokenMeta):
 class TextData(FoldedData, LabelledData):
     """Give batches of labelled texts.
 
-    `source` is `imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `sample`, or the path of a table or folder.
+    `source` is `imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `dna`, `sample`, or the path of a table or folder.
     """
 
     group_column = "content"
