@@ -23,6 +23,8 @@ GAIN = 0.03
 NUM_EXAMPLES, NUM_SPEAKERS, NUM_DATES = 300, 6, 250
 INTERCEPT, EXAMPLE_STD, SPEAKER_STD = 2.6, 1.5, 0.5
 LOSS, DATE_STD, DATE_PERSISTENCE, RUN_STD, RUN_PERSISTENCE, DATED_GAIN = 0.35, 0.5, 0.8, 0.15, 0.5, 0.01
+NUM_FOLDS, NUM_FOLDED, NUM_FEATURES, FOLDED_SHIFT = 5, 100, 8, 0.6
+SEED_FRACTION = {"low": 0.9, "high": 0.5}
 SEED_STD = {"low": 0.05, "high": 0.4}
 SEED_SPEAKER_STD = {"low": 0.1, "high": 0.4}
 DATED_SEED_STD = {"low": 0.002, "high": 0.01}
@@ -53,12 +55,14 @@ class Kind:
         metric: of the sums.
         is_dated: whether units are dates.
         second_is_fixed: whether the second side is a simple method, fitted once.
+        num_folds: into how many folds examples were divided that share training examples (0: into none).
     """
 
     draw: Callable[[Cell, float, int, np.random.Generator], np.ndarray]
     metric: Metric = ACCURACY
     is_dated: bool = False
     second_is_fixed: bool = False
+    num_folds: int = 0
 
 
 def logits(cell: Cell, gain: float, num: int, random: np.random.Generator, shape: tuple[int, int, int], own: float = 0.0) -> np.ndarray:
@@ -148,6 +152,41 @@ def dated(own: float = 0.0) -> Callable[[Cell, float, int, np.random.Generator],
     return draw
 
 
+def folded(num_divisions: int = 1) -> Callable[[Cell, float, int, np.random.Generator], np.ndarray]:
+    """Make a drawing of answers by folds that share training examples: both sides really learn, each from features of its own.
+
+    Of each of 100 examples of two classes either side sees eight numbers that say as much of the class; it learns the mean of each class
+    from three fifths of the examples, of which a seed draws nine tenths (high variance: half), and answers with the nearer mean. A side
+    that shall be worse gets some right answers wrong.
+    """
+
+    def draw(cell: Cell, gain: float, num: int, random: np.random.Generator) -> np.ndarray:
+        found = np.zeros((num, 2, NUM_FOLDS * num_divisions, cell.num_seeds, NUM_FOLDED // NUM_FOLDS, 2))
+        found[..., 1] = 1
+        labels = np.arange(NUM_FOLDED) % 2
+        for one in found:
+            features = random.normal(FOLDED_SHIFT * labels[:, None], 1, (2, NUM_FOLDED, NUM_FEATURES))
+            for division in range(num_divisions):
+                parts = random.permutation(NUM_FOLDED).reshape(NUM_FOLDS, -1)
+                for fold in range(NUM_FOLDS):
+                    train = np.concatenate([parts[(fold + away) % NUM_FOLDS] for away in range(2, NUM_FOLDS)])
+                    for side, seed in np.ndindex(2, cell.num_seeds):
+                        kept = random.permutation(train)[: round(SEED_FRACTION[cell.variance] * len(train))]
+                        right = nearest_mean(features[side], labels, kept, parts[fold])
+                        is_spoilt = random.random(len(right)) < (gain / right.mean() if side and right.any() else 0)
+                        one[side, NUM_FOLDS * division + fold, seed, :, 0] = right & ~is_spoilt
+        return found
+
+    return draw
+
+
+def nearest_mean(features: np.ndarray, labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Return which test examples are nearer to the mean of their own class, as training gives it."""
+    means = np.stack([features[train[labels[train] == label]].mean(0) for label in (0, 1)])
+    chosen = np.square(features[test][:, None] - means).sum(-1).argmin(1)
+    return np.asarray(chosen == labels[test])
+
+
 def persistent(random: np.random.Generator, shape: tuple[int, ...], persistence: float) -> np.ndarray:
     """Draw autoregressive series of variance 1 along the last axis."""
     found = random.normal(size=shape)
@@ -167,11 +206,13 @@ KINDS = {
     "dates, unlike networks": Kind(dated(own=0.15), QLIKE, is_dated=True),
     "examples, simple method": Kind(answers((1, NUM_EXAMPLES, 1), own=0.7), second_is_fixed=True),
     "speakers, simple method": Kind(answers((1, NUM_SPEAKERS, NUM_EXAMPLES // NUM_SPEAKERS), own=0.7), second_is_fixed=True),
+    "five folds": Kind(folded(), num_folds=NUM_FOLDS),
+    "five folds, three divisions": Kind(folded(3), num_folds=NUM_FOLDS),
 }
 CELLS = [Cell(kind, num_seeds, variance) for kind in KINDS for variance in SEED_STD for num_seeds in (3, 5, 10)]
 
 
-def runs_of(sums_FSUK: np.ndarray, is_dated: bool) -> list[RunResult]:
+def runs_of(sums_FSUK: np.ndarray, is_dated: bool, of_folds: int = 0) -> list[RunResult]:
     """Wrap sums as runs."""
     num_folds, _, num_units, _ = sums_FSUK.shape
     first = np.datetime64("2020-01-01", "us")
@@ -179,7 +220,9 @@ def runs_of(sums_FSUK: np.ndarray, is_dated: bool) -> list[RunResult]:
     for fold in range(num_folds):
         numbers = fold * num_units + np.arange(num_units)
         units = first + numbers * np.timedelta64(1, "D") if is_dated else numbers
-        found += [RunResult("", "", seed, str(fold), {}, {}, UnitSums(units, sums_UK)) for seed, sums_UK in enumerate(sums_FSUK[fold])]
+        name = f"{fold // of_folds}/{fold % of_folds}" if of_folds else str(fold)
+        for seed, sums_UK in enumerate(sums_FSUK[fold]):
+            found.append(RunResult("", "", seed, name, {}, {}, UnitSums(units, sums_UK), num_folds=of_folds))
     return found
 
 
@@ -188,8 +231,8 @@ def p_values(cell: Cell, gain: float, num_simulations: int, seed: int) -> tuple[
     kind, random, found, deviations = KINDS[cell.kind], np.random.default_rng(seed), [], []
     for start in range(0, num_simulations, NUM_AT_ONCE):
         for sums in kind.draw(cell, gain, min(NUM_AT_ONCE, num_simulations - start), random):
-            first = runs_of(sums[0], kind.is_dated)
-            second = runs_of(sums[1][:, :1] if kind.second_is_fixed else sums[1], kind.is_dated)
+            first = runs_of(sums[0], kind.is_dated, kind.num_folds)
+            second = runs_of(sums[1][:, :1] if kind.second_is_fixed else sums[1], kind.is_dated, kind.num_folds)
             result = difference(first, second, kind.metric, second_is_fixed=kind.second_is_fixed)
             if result.p is None:
                 raise ValueError(f"{cell} gave no p-value: {result.method}")

@@ -56,6 +56,7 @@ class DataSpec:
         is_causal: whether a step's targets are inputs of later steps, so that only a model that never looks ahead can answer them.
         is_scaled_apart: whether several series of real targets have scales of their own, so that errors are compared in units of each.
         is_stream: whether batches are parts of long streams, which a network reads on from the state that the last batch left.
+        is_ragged: whether sequences of named features have different lengths (windows of series, which are named too, have one).
         num_label_steps: of labels at every step, how many steps of training `class_counts` were counted on (0: they were not).
     """
 
@@ -82,6 +83,7 @@ class DataSpec:
     is_causal: bool = False
     is_scaled_apart: bool = False
     is_stream: bool = False
+    is_ragged: bool = False
     num_label_steps: int = 0
 
 

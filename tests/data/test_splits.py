@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnlab.data.splits import Rows, SplitKind, assign_splits
+from rnnlab.data.splits import Folding, Rows, SplitKind, assign_splits
 
 SPEAKERS = ("ann", "bo", "cy", "di", "eve", "flo")
 
@@ -26,7 +26,7 @@ def digits(num_each: int = 13, num_test: int = 0, speakers: tuple[str, ...] = SP
 
 
 def assign(examples: pd.DataFrame, kind: SplitKind, fold: int = 0, split_seed: int = 0, val_fraction: float = 0.1) -> tuple[Rows, str]:
-    rows, words = assign_splits(examples, kind, fold, split_seed, val_fraction, "speaker")
+    rows, words = assign_splits(examples, kind, Folding(fold, 5, split_seed), val_fraction, "speaker")
     together = np.sort(np.concatenate(list(rows.values())))
     assert together.tolist() == list(range(len(examples)))  # every recording once: disjoint, none lost
     assert all((np.diff(part) > 0).all() for part in rows.values())
@@ -171,7 +171,7 @@ def test_however_large_a_share_validation_and_test_take_every_label_keeps_one_fo
     examples = table((label, "", "") for label in ("yes", "no") for _ in range(12))
     rows, _ = assign(examples, "random", val_fraction=0.5)
     assert Counter(examples["label"].iloc[rows["train"]]) == {"yes": 3, "no": 3}
-    rows = assign_splits(examples, "random", 0, 0, 0.99, "speaker")[0]
+    rows = assign_splits(examples, "random", Folding(0, 5, 0), 0.99, "speaker")[0]
     assert Counter(examples["label"].iloc[rows["train"]]) == {"yes": 1, "no": 1}
 
 

@@ -34,7 +34,8 @@ class Window(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class")
 
     def refusal(self) -> str | None:
-        return None if self.spec.feature_names else "its sequences have different lengths: choose baseline.kind=pooled"
+        is_even = self.spec.feature_names and not self.spec.is_ragged
+        return None if is_even else "its sequences have different lengths: choose baseline.kind=pooled"
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         """Fit, choosing the penalty on validation."""
@@ -42,17 +43,9 @@ class Window(Method):
         if self.spec.target_kind == "class":
             return logistic(inputs, classes(train), _windows(val), classes(val), self.spec.target_size)
         targets, val_targets = standardised_targets(train, self.spec), standardised_targets(val, self.spec)
-        best = None
-        for alpha in ALPHAS:
-            found = Ridge(alpha=alpha).fit(inputs, targets)
-            error = float(np.square(found.predict(_windows(val)).reshape(val_targets.shape) - val_targets).mean())
-            if best is None or error < best[0]:
-                best = (error, alpha, found)
-        assert best is not None
-        _, alpha, found = best
-        residuals = targets - found.predict(inputs).reshape(targets.shape)
-        intercept = np.atleast_1d(found.intercept_) + mean_correction(residuals, train, self.spec.link == "exp")
-        return {"weights": np.atleast_2d(found.coef_), "intercept": intercept, "alpha": np.array([alpha])}
+        found = ridge(inputs, targets, _windows(val), val_targets)
+        residuals = targets - (inputs @ found["weights"].T + found["intercept"])
+        return found | {"intercept": found["intercept"] + mean_correction(residuals, train, self.spec.link == "exp")}
 
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         outputs: np.ndarray = _windows([batch]) @ arrays["weights"].T + arrays["intercept"]
@@ -118,6 +111,49 @@ class Pooled(Method):
         return outputs
 
 
+class Summarised(Method):
+    """Regress on each feature's mean, spread, smallest, largest, first and last value and slope, and the logarithm of the length.
+
+    Logistic for classes, ridge for numbers; the strength of the penalty is chosen on validation.
+    """
+
+    input_kinds: ClassVar[tuple[InputKind, ...]] = ("features",)
+    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("class", "real")
+
+    def refusal(self) -> str | None:
+        return None if self.spec.feature_names else "its features have no names: choose baseline.kind=pooled"
+
+    def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
+        """Fit, standardised on training data, choosing the penalty on validation."""
+        inputs = np.concatenate([_summary(batch) for batch in train])
+        mean, spread = inputs.mean(0), inputs.std(0) + 1e-6
+        inputs, val_inputs = (inputs - mean) / spread, (np.concatenate([_summary(batch) for batch in val]) - mean) / spread
+        if self.spec.target_kind == "class":
+            found = logistic(inputs, classes(train), val_inputs, classes(val), self.spec.target_size)
+        else:
+            found = ridge(inputs, standardised_targets(train, self.spec), val_inputs, standardised_targets(val, self.spec))
+            residuals = standardised_targets(train, self.spec) - inputs @ found["weights"].T - found["intercept"]
+            found["intercept"] = found["intercept"] + mean_correction(residuals, train, self.spec.link == "exp")
+        return {**found, "mean": mean, "spread": spread}
+
+    def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
+        inputs = (_summary(batch) - arrays["mean"]) / arrays["spread"]
+        outputs: np.ndarray = inputs @ arrays["weights"].T + arrays["intercept"]
+        return outputs
+
+
+def ridge(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_targets: np.ndarray) -> Arrays:
+    """Fit ridge regression, the penalty chosen by squared error on validation."""
+    best: tuple[float, float, Ridge] | None = None
+    for alpha in ALPHAS:
+        found = Ridge(alpha=alpha).fit(inputs, targets)
+        error = float(np.square(found.predict(val_inputs).reshape(val_targets.shape) - val_targets).mean())
+        if best is None or error < best[0]:
+            best = (error, alpha, found)
+    assert best is not None
+    return {"weights": np.atleast_2d(best[2].coef_), "intercept": np.atleast_1d(best[2].intercept_), "alpha": np.array([best[1]])}
+
+
 def logistic(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_targets: np.ndarray, num_classes: int) -> Arrays:
     """Fit logistic regression, the penalty chosen by accuracy on validation; weights for every class, of two the first zero."""
     best: tuple[float, float, LogisticRegression] | None = None
@@ -172,4 +208,14 @@ def _pooled(batch: Batch) -> np.ndarray:
     for values_TF, length in zip(batch.inputs.double().numpy(), batch.input_lengths.tolist(), strict=True):
         part = values_TF[:length]
         rows.append(np.concatenate([part.mean(0), part.std(0), part.min(0), part.max(0), [np.log(length)]]))
+    return np.stack(rows)
+
+
+def _summary(batch: Batch) -> np.ndarray:
+    rows = []
+    for values_TF, length in zip(batch.inputs.double().numpy(), batch.input_lengths.tolist(), strict=True):
+        part = values_TF[:length]
+        times = np.arange(length) - (length - 1) / 2
+        slope = times @ part / max(float(times @ times), 1.0)
+        rows.append(np.concatenate([part.mean(0), part.std(0), part.min(0), part.max(0), part[0], part[-1], slope, [np.log(length)]]))
     return np.stack(rows)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytorch_lightning as pl
 from rich.console import Console
 
-from rnnlab.config import Fraction
+from rnnlab.config import Fraction, NonNegativeInt, PositiveInt
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.batches import BatchLoader, EpochOrder
 from rnnlab.data.files import home_of, is_folder
@@ -20,7 +20,7 @@ from rnnlab.data.hashing import digest
 from rnnlab.data.inputs import InputReader
 from rnnlab.data.prepared import Json, Prepared, open_prepared, prepare_once, read_meta
 from rnnlab.data.sources.fetching import AnyUpstream, SourceError, fetch, mirror_folder, own_path
-from rnnlab.data.splits import SplitKind
+from rnnlab.data.splits import DEFAULT_FOLDS, Folding, SplitKind
 from rnnlab.paths import printable
 from rnnlab.settings import Paths
 
@@ -303,3 +303,21 @@ class SplitData(SequenceDataModule, ABC):
     """Seed of random splits."""
     val_fraction: Fraction
     """Fraction carved off for validation where the source does not say, and for test in random splits."""
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class FoldedData(SplitData, ABC):
+    """Base class of data that may also be divided into folds; bundles made before there were such have neither key."""
+
+    num_folds: PositiveInt = DEFAULT_FOLDS
+    """Into how many parts `split=kfold` divides."""
+    fold: NonNegativeInt = 0
+    """Which part is test (`kfold`), or which group (`speaker`)."""
+
+    @property
+    def folding(self) -> Folding:
+        """What `kfold` divides by."""
+        return Folding(self.fold, self.num_folds, self.split_seed)
+
+    def name_parts(self) -> list[str]:
+        return [*super().name_parts(), *([f"f{self.fold}"] if self.split in ("speaker", "kfold") else [])]

@@ -5,35 +5,46 @@ official   as the source says (a `split` column). Where it gives no validation e
 speaker    leave one speaker out: speaker `fold` is test, the next one validation, the others train
 grouped    whole groups at random, about `val_fraction` each for validation and test
 random     examples at random within each label
+kfold      in `num_folds` parts of like size and like labels, whole groups and equal examples together: part `fold` is test, the next one
+           validation, the others train; another `split_seed` divides anew
 auto       official where the source says, else grouped where at least three groups are known, else random
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-SplitKind = Literal["auto", "official", "speaker", "grouped", "random"]
+SplitKind = Literal["auto", "official", "speaker", "grouped", "random", "kfold"]
 Rows = dict[Literal["train", "val", "test"], np.ndarray]
 SPLIT_WORDS = {
     **{"train": "train", "val": "val", "valid": "val", "dev": "val", "validation": "val", "test": "test"},
     **{"training": "train", "testing": "test"},
 }
 """What a user's table or folder may call a split, and which it is."""
+DEFAULT_FOLDS = 5
 SPLIT_COLUMNS = ("split", "subset", "fold", "partition")
 """Usual names of a table's column of splits."""
 
 
-def assign_splits(
-    examples: pd.DataFrame, kind: SplitKind, fold: int, split_seed: int, val_fraction: float, group_column: str
-) -> tuple[Rows, str]:
+@dataclass(frozen=True)
+class Folding:
+    """How `kfold` divides: part `fold` of `num_folds` is test; `split_seed` decides which examples make a part."""
+
+    fold: int
+    num_folds: int
+    split_seed: int
+
+
+def assign_splits(examples: pd.DataFrame, kind: SplitKind, folding: Folding, val_fraction: float, group_column: str) -> tuple[Rows, str]:
     """Assign every example to a split.
 
     Args:
-        examples: with the columns id, label, split ("" where not given) and the group column ("" where unknown).
+        examples: with the columns id, label, split ("" where not given), the group column ("" where unknown), and perhaps content: equal
+            examples have the same there.
         kind: see above; `speaker` is leave-one-group-out.
-        fold: which group is tested.
-        split_seed: of random choices.
+        folding: its `fold` says which part, or with `speaker` which group, is tested; its `split_seed` decides random choices.
         val_fraction: fraction carved off.
         group_column: the unit that may leak.
 
@@ -43,6 +54,7 @@ def assign_splits(
     Raises:
         ValueError: where the examples don't allow it; says what would.
     """
+    fold, split_seed = folding.fold, folding.split_seed
     groups = examples[group_column].to_numpy(str)
     given = examples["split"].to_numpy(str)
     if kind == "auto" and (given == "val").any() and not (given == "test").any():
@@ -60,8 +72,10 @@ def assign_splits(
         rows, words = _grouped(groups, split_seed, val_fraction, group_column)
     elif kind == "random":
         rows, words = _random(examples["label"].to_numpy(str), split_seed, val_fraction, group_column)
+    elif kind == "kfold":
+        rows, words = in_folds(examples, folding, group_column)
     else:
-        raise ValueError(f"data.split={kind!r} is not one of auto, official, speaker, grouped, random")
+        raise ValueError(f"data.split={kind!r} is not one of auto, official, speaker, grouped, random, kfold")
     refuse_unseen_labels(examples, rows)
     return rows, words
 
@@ -140,6 +154,75 @@ def _random(labels: np.ndarray, split_seed: int, val_fraction: float, group_colu
         rows,
         f"at random within each label (split_seed {split_seed}); {group_column}s are unknown and may be in several splits",
     )
+
+
+def in_folds(examples: pd.DataFrame, folding: Folding, group_column: str) -> tuple[Rows, str]:
+    """Divide into `num_folds` parts: part `fold` is test, the next one validation; see `assign_splits`.
+
+    Raises:
+        ValueError: where there is no such fold, or too few examples or groups of a label for so many.
+    """
+    fold, num_folds = folding.fold, folding.num_folds
+    if num_folds < 3:
+        raise ValueError(f"data.num_folds={num_folds}: at least 3 are needed, one each for test, validation and training")
+    if fold >= num_folds:
+        raise ValueError(f"data.fold={fold}: data.num_folds={num_folds}, so folds are 0 to {num_folds - 1}")
+    labels, groups = examples["label"].to_numpy(str), examples[group_column].to_numpy(str)
+    names, counts = np.unique(labels, return_counts=True)
+    if (counts < num_folds).any():
+        few = int(counts.argmin())
+        what = f"label {str(names[few])!r} has {counts[few]} example(s)" if len(names) > 1 else f"there are {counts[few]} example(s)"
+        cure = f"set data.num_folds={counts[few]}, " if counts[few] >= 3 else ""
+        raise ValueError(f"{what}, fewer than data.num_folds={num_folds}: {cure}add examples, or remove the label")
+    units = _units_of(groups, examples["content"].to_numpy(str) if "content" in examples else None)
+    if (num_units := int(units.max()) + 1) < num_folds:
+        raise ValueError(
+            f"there are {num_units} {group_column}s, fewer than data.num_folds={num_folds}: set it to {max(3, num_units)} or less"
+        )
+    parts = _dealt(units, np.unique(labels, return_inverse=True)[1], num_folds, folding.split_seed)
+    val = (fold + 1) % num_folds
+    rows: Rows = {
+        "train": np.flatnonzero((parts != fold) & (parts != val)),
+        "val": np.flatnonzero(parts == val),
+        "test": np.flatnonzero(parts == fold),
+    }
+    how = f"by whole {group_column}s" if (groups != "").any() else "within each label" if len(names) > 1 else "at random"
+    return rows, f"fold {fold} of {num_folds} is test, fold {val} validation; divided {how} (split_seed {folding.split_seed})"
+
+
+def _units_of(groups: np.ndarray, contents: np.ndarray | None) -> np.ndarray:
+    """Number what must stay together, (N,): examples of one group, and equal ones, and so on where these overlap."""
+    alone = np.array([f"\x1f{row}" for row in range(len(groups))])
+    keys = [groups] if contents is None else [groups, contents]
+    numbered = [np.unique(np.where(key == "", alone, key), return_inverse=True)[1] for key in keys]
+    units = np.arange(len(groups))
+    while True:
+        before = units
+        for inverse in numbered:
+            least = np.full(inverse.max() + 1, len(groups))
+            np.minimum.at(least, inverse, units)
+            units = least[inverse]
+        if np.array_equal(units, before):
+            return np.unique(units, return_inverse=True)[1]
+
+
+def _dealt(units: np.ndarray, labels: np.ndarray, num_folds: int, split_seed: int) -> np.ndarray:
+    """Deal units to folds, the largest first, each to the fold that has fewest of its labels, of several the smallest; (N,) folds."""
+    num_units, num_labels = int(units.max()) + 1, int(labels.max()) + 1
+    order = np.argsort(units, kind="stable")
+    of_unit = np.split(order, np.cumsum(np.bincount(units, minlength=num_units))[:-1])
+    shuffled = np.random.default_rng(split_seed).permutation(num_units)
+    totals = np.bincount(labels, minlength=num_labels).astype(float)
+    counts, sizes, parts = np.zeros((num_folds, num_labels)), np.zeros(num_folds), np.zeros(len(units), dtype=np.int64)
+    for unit in sorted(shuffled.tolist(), key=lambda number: -len(of_unit[number])):
+        rows = of_unit[unit]
+        found, times = np.unique(labels[rows], return_counts=True)
+        crowded = counts[:, found] @ (times / totals[found] ** 2)
+        fold = int(np.lexsort((sizes, crowded))[0])
+        counts[fold, found] += times
+        sizes[fold] += len(rows)
+        parts[rows] = fold
+    return parts
 
 
 def _strata(examples: pd.DataFrame, groups: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.label_sets import FrameLogistic, Markov
 from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
-from rnnlab.baselines.linear import HAR, Pooled, Window
+from rnnlab.baselines.linear import HAR, Pooled, Summarised, Window
 from rnnlab.baselines.nearest import Nearest
+from rnnlab.baselines.warping import Warping
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
 from rnnlab.tasks import Regularisation, make_task
@@ -26,6 +27,8 @@ METHODS: dict[str, type[Method]] = {
     "logistic": Window,
     "har": HAR,
     "pooled": Pooled,
+    "summary": Summarised,
+    "warping": Warping,
     "tfidf": TfIdf,
     "nb_svm": NBSVM,
     "nearest": Nearest,
@@ -87,10 +90,14 @@ def _suitable(spec: DataSpec) -> str:
     if spec.goal == "continue":
         return "kneser_ney"
     if spec.target_kind == "real":
+        if spec.is_ragged:
+            return "summary"
         return "har" if HAR(spec, BaselineSettings("har", None, 1)).refusal() is None else "ridge"
     if spec.input_kind == "tokens":
         return "tfidf"
-    return "logistic" if spec.feature_names else "pooled"
+    if not spec.feature_names:
+        return "pooled"
+    return "summary" if spec.is_ragged else "logistic"
 
 
 def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:

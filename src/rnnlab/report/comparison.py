@@ -39,6 +39,7 @@ class RunResult:
         sums: of its test predictions; None where a metric cannot be taken apart by unit.
         rights: example id to whether it was right, or to its loss (smaller is better); for "what A gets right and B does not".
         url: of the run in the MLflow UI, "" where unknown.
+        num_folds: of how many folds this is one, where each trains on examples that others train on, too (0: of none such).
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class RunResult:
     sums: UnitSums | None
     rights: dict[str, float] = field(default_factory=dict)
     url: str = ""
+    num_folds: int = 0
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,14 @@ class Sample:
         is_fixed: whether it was fitted once (a baseline), without a seed.
         is_dated: whether units are dates.
         horizon: of forecasts, in steps (see `UnitSums`).
+        overlap: test examples for each training example, where folds share training examples (0: they don't).
     """
 
     folds: tuple[Fold, ...]
     is_fixed: bool
     is_dated: bool
     horizon: int
+    overlap: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -88,7 +90,7 @@ def take(runs: Sequence[RunResult], metric: Metric, is_fixed: bool = False, num_
 
     Raises:
         ValueError: where runs of a fold were not tested on the same units (says how many differ), where a metric was not taken apart or
-            is not a number, and where folds share units.
+            is not a number, and where folds of one division share units.
     """
     if not runs:
         raise ValueError("there are no runs to compare")
@@ -100,10 +102,19 @@ def take(runs: Sequence[RunResult], metric: Metric, is_fixed: bool = False, num_
     is_dated = np.issubdtype(folds[0].units.dtype, np.datetime64)
     if is_dated:
         folds.sort(key=lambda fold: fold.units[0])
-    num_units, num_different = sum(len(fold.units) for fold in folds), len(np.unique(np.concatenate([fold.units for fold in folds])))
-    if num_units > num_different:
-        raise ValueError(f"the folds share {num_units - num_different} test units: folds must be tested on different ones")
-    return Sample(tuple(folds), is_fixed, is_dated, max(run.sums.horizon for run in runs if run.sums))
+    _refuse_shared_units(folds)
+    most = max(run.num_folds for run in runs)
+    # One part is tested, one chooses, the others train.
+    overlap = 1 / max(most - 2, 1) if most and len(folds) > 1 else 0.0
+    return Sample(tuple(folds), is_fixed, is_dated, max(run.sums.horizon for run in runs if run.sums), overlap)
+
+
+def _refuse_shared_units(folds: Sequence[Fold]) -> None:
+    """Refuse folds that test the same units, those of repeated divisions (`1/0`, `1/1`: see `runs.fold_of`) each by itself."""
+    for division in {fold.name.rpartition("/")[0] for fold in folds}:
+        units = np.concatenate([fold.units for fold in folds if fold.name.rpartition("/")[0] == division])
+        if num_shared := len(units) - len(np.unique(units)):
+            raise ValueError(f"the folds share {num_shared} test units: folds must be tested on different ones")
 
 
 def _key(fold: str) -> tuple[bool, int, str]:

@@ -71,10 +71,18 @@ def _named(runs: Sequence[Run], tag: str, value: str) -> str:
 
 
 def fold_of(run: Run) -> str:
-    """Return which part was test ("" where the data are split once)."""
+    """Return which part was test ("" where the data are split once), of parts drawn with another seed than 0 behind that seed."""
     parameters = run.data.params
-    has_folds = parameters.get("data.split") == "speaker" or int(parameters.get("data.num_folds", "1")) > 1
-    return parameters.get("data.fold", "") if has_folds else ""
+    split = parameters.get("data.split")
+    has_folds = split in ("speaker", "kfold") if split is not None else int(parameters.get("data.num_folds", "1")) > 1
+    fold, seed = parameters.get("data.fold", "") if has_folds else "", parameters.get("data.split_seed", "0")
+    return f"{seed}/{fold}" if split == "kfold" and seed != "0" else fold
+
+
+def num_folds_of(run: Run) -> int:
+    """Return into how many parts the data of a run were divided by `kfold` (0: they were not)."""
+    parameters = run.data.params
+    return int(parameters.get("data.num_folds", "0")) if parameters.get("data.split") == "kfold" else 0
 
 
 def seed_of(run: Run) -> int:
@@ -175,5 +183,6 @@ def read_run(client: Client, run: Run, metric: Metric, ui: str, into: Path) -> R
         curves={name: curve for name in names if (curve := metric_history(client, run.info.run_id, name))},
         sums=sums,
         rights=right,
+        num_folds=num_folds_of(run),
         url=f"{address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}",
     )

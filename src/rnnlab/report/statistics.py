@@ -17,6 +17,11 @@ from). Dates are units whose neighbours are alike: there U and E are by Bartlett
 horizon - 1) lags, with 3/2 n / (lags + 1) degrees of freedom (Lazarus, Lewis, Stock & Watson 2018) and the correction of Harvey, Leybourne
 & Newbold (1997) for these weights: the test of Diebold & Mariano (1995), with seeds. Folds of forecasts follow each other, too.
 
+Where folds share training examples (`kfold`), their differences are not independent, and those of units say nothing of another training
+set: there the mean over J folds has the variance (1 / J + overlap) times that of the differences between folds, with overlap = test
+examples / training examples, and J - 1 degrees of freedom: the corrected resampled t test of Nadeau & Bengio (2003), of one division into
+folds or of several.
+
 Where a fold tests one unit only (leave one speaker out) nothing can be drawn within it: the folds' differences, in which seeds are
 contained, are what is averaged (Student's t, one degree less than folds). A baseline is fitted once and has no seeds.
 """
@@ -58,7 +63,7 @@ class Spread:
         units: U.
         seeds: W of each side that has seeds (None where a side has none).
         shared: E.
-        is_by_fold: whether seeds are contained in units (one unit a fold).
+        is_by_fold: whether seeds are contained in units (one unit a fold, or folds that share training examples).
     """
 
     units: VarianceComponent
@@ -179,7 +184,9 @@ def compare(first: Sample, second: Sample, metric: Metric) -> Difference:
 
 def _method(first: Sample, second: Sample, spread: Spread) -> str:
     unit = _unit_of(first)
-    if spread.is_by_fold:
+    if first.overlap:
+        words = f"corrected resampled t test over {len(first.folds)} folds, seeds averaged"
+    elif spread.is_by_fold:
         words = f"differences of {len(first.folds)} folds with one unit each, seeds averaged"
     elif first.is_dated:
         words = f"Diebold-Mariano with Newey-West variance, dates{' and seeds' if any(spread.seeds) else ''}"
@@ -208,14 +215,15 @@ def _spread(samples: Sequence[Sample]) -> Spread | None:
     """Return the spread of one sample's mean, or of the difference of two; None where seeds or units cannot be known from one."""
     first, num_folds = samples[0], len(samples[0].folds)
     has_one_seed = any(not sample.is_fixed and sample.num_seeds == 1 for sample in samples)
-    if has_one_seed and not (first.is_single and num_folds > 1):  # folds of one unit each are trained anew: they hold seeds' noise
+    is_by_fold = first.overlap > 0 or (first.is_single and num_folds > 1)
+    if has_one_seed and not is_by_fold:  # folds of one unit each are trained anew: they hold seeds' noise
         return None
     seeds = tuple(None if sample.is_fixed or sample.num_seeds == 1 else _seeds(sample) for sample in samples)
+    if is_by_fold:
+        variance = float(np.var(_levels(samples), ddof=1)) * (1 / num_folds + first.overlap)
+        return Spread(VarianceComponent(variance, num_folds - 1), seeds, 0.0, is_by_fold=True)
     if first.is_single:
-        if num_folds == 1:
-            return None
-        means_F = _levels(samples)
-        return Spread(VarianceComponent(float(np.var(means_F, ddof=1)) / num_folds, num_folds - 1), seeds, 0.0, is_by_fold=True)
+        return None
     shared = sum(_left_over(sample) for sample in samples if not sample.is_fixed)
     return Spread(_dates(samples) if first.is_dated else _units(samples), seeds, shared, is_by_fold=False)
 

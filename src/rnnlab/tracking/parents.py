@@ -20,7 +20,7 @@ from rnnlab.tracking.tracker import Tracker
 from rnnlab.tracking.views import NOTE, code
 
 FILE = "study.json"
-REPEATED = ("seed", "data.fold")
+REPEATED = ("seed", "data.fold", "data.split_seed")
 """Keys in which runs of one group may differ."""
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from rnnlab.data import text_files
+from rnnlab.data.splits import Folding
 from rnnlab.data.text.pairs import (
     Languages,
     PairColumns,
@@ -251,7 +252,7 @@ def test_a_random_split_has_no_sentence_in_two_splits(split_seed: int) -> None:
     rows = [(f"source {generator.integers(120)}", f"target {generator.integers(300)}", "") for _ in range(150)]
     table = table_of(rows)
     assert table["group"].nunique() > 30
-    split, words = split_pairs(table, "auto", split_seed, 0.2)
+    split, words = split_pairs(table, "auto", Folding(0, 5, split_seed), 0.2)
     for name in ("source", "target"):
         # what is in no split are further translations: they belong to the split that has their source
         whole = {part: set(table[name].iloc[[*numbers, *freed(table, split, numbers)]]) for part, numbers in split.items()}
@@ -267,7 +268,7 @@ def freed(table: pd.DataFrame, split: Rows, numbers: np.ndarray) -> list[int]:
 
 def test_random_validation_and_test_hold_each_source_once_and_its_further_targets_beside() -> None:
     table = table_of([(f"s{number // 3}", f"t{number}", "") for number in range(60)])
-    split, _ = split_pairs(table, "random", 0, 0.2)
+    split, _ = split_pairs(table, "random", Folding(0, 5, 0), 0.2)
     assert [len(split[part]) for part in ("train", "val", "test")] == [12 * 3, 4, 4]
     further = further_targets(table, split)
     assert set(further) == {*split["val"].tolist(), *split["test"].tolist()}
@@ -277,7 +278,7 @@ def test_random_validation_and_test_hold_each_source_once_and_its_further_target
 
 def test_random_splits_follow_the_split_seed_and_its_share() -> None:
     table = table_of([(f"s{number}", f"t{number}", "") for number in range(200)])
-    splits = [split_pairs(table, "random", seed, 0.1)[0] for seed in (0, 0, 1)]
+    splits = [split_pairs(table, "random", Folding(0, 5, seed), 0.1)[0] for seed in (0, 0, 1)]
     tests = [each["test"].tolist() for each in splits]
     assert tests[0] == tests[1] != tests[2] and [len(each["val"]) for each in splits] == [len(test) for test in tests]
     assert len(tests[0]) == 20
@@ -285,14 +286,14 @@ def test_random_splits_follow_the_split_seed_and_its_share() -> None:
 
 def test_given_splits_are_kept_and_repeated_sources_stay_in_them() -> None:
     table = table_of([("a", "x", "train"), ("b", "y", ""), ("c", "z", "val"), ("c", "zz", "val"), ("d", "w", "test")])
-    split, words = split_pairs(table, "auto", 0, 0.1)
+    split, words = split_pairs(table, "auto", Folding(0, 5, 0), 0.1)
     assert {part: rows.tolist() for part, rows in split.items()} == {"train": [0, 1], "val": [2, 3], "test": [4]}
     assert words == "official (train, val and test as given)" and further_targets(table, split) == {}
 
 
 def test_validation_is_carved_from_training_where_only_test_is_given() -> None:
     table = table_of([*((f"s{n // 2}", f"t{n}", "train") for n in range(40)), ("u", "v", "test")])
-    split, words = split_pairs(table, "auto", 0, 0.1)
+    split, words = split_pairs(table, "auto", Folding(0, 5, 0), 0.1)
     assert split["test"].tolist() == [40] and 4 <= len(split["val"]) <= 6 and "carved from training" in words
     assert not set(table["source"].iloc[split["val"]]) & set(table["source"].iloc[split["train"]])
 
@@ -303,16 +304,16 @@ def test_splits_that_cannot_be_are_refused() -> None:
         with pytest.raises(
             ValueError, match=rf"^data\.split={kind}, but the source names no test pairs: add them .* use data\.split=random$"
         ):
-            split_pairs(given, kind, 0, 0.1)
+            split_pairs(given, kind, Folding(0, 5, 0), 0.1)
     with pytest.raises(ValueError, match=r"^3 pair\(s\) are too few to split at random: no sentence may be in two splits\. Give more"):
-        split_pairs(table_of([("a", "x", ""), ("a", "y", ""), ("b", "y", "")]), "auto", 0, 0.1)
+        split_pairs(table_of([("a", "x", ""), ("a", "y", ""), ("b", "y", "")]), "auto", Folding(0, 5, 0), 0.1)
 
 
 def test_training_pairs_whose_source_is_validated_or_tested_are_counted() -> None:
     table = table_of(
         [("a", "x", "train"), ("B", "y", "train"), ("c", "Z", "train"), ("b", "q", "val"), ("d", "z", "test"), ("D", "r", "val")]
     )
-    kept, counts = without_repeated(table, split_pairs(table, "auto", 0, 0.1)[0])
+    kept, counts = without_repeated(table, split_pairs(table, "auto", Folding(0, 5, 0), 0.1)[0])
     assert kept.tolist() == [0, 2]
     assert counts == {
         "training sources also in validation or test": 1,
@@ -348,7 +349,7 @@ def test_the_pairs_of_tatoeba_are_read_without_their_attribution() -> None:
     assert len(table) == 29_155 and counts["num_repeated_pairs"] == 100
     assert table.iloc[0].tolist() == ["cmn:1", "Hi.", "嗨。", ""] and table["source"].nunique() == 27_661
     assert not table["target"].str.contains("tatoeba").any()
-    split, _ = split_pairs(with_groups(table), "auto", 0, 0.04)
+    split, _ = split_pairs(with_groups(table), "auto", Folding(0, 5, 0), 0.04)
     parts = [set(table["source"].iloc[split[part]].str.casefold()) for part in ("train", "val", "test")]
     assert sum(map(len, parts)) == len(set.union(*parts)) and len(split["test"]) == len(parts[2])
 

@@ -20,8 +20,8 @@ from rich.markup import escape
 from rich.progress import track
 from torch import Tensor
 
-from rnnlab.config import NonNegativeInt, PositiveFloat, PositiveInt
-from rnnlab.data.base import SplitData
+from rnnlab.config import PositiveFloat, PositiveInt
+from rnnlab.data.base import FoldedData
 from rnnlab.data.batches import EpochOrder, ExampleRandom
 from rnnlab.data.files import OnBroken, ending
 from rnnlab.data.inputs import FileReader
@@ -129,7 +129,7 @@ class SoundLoader:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class SoundData(SplitData, ABC):
+class SoundData(FoldedData, ABC):
     """Base class of data modules that prepare recordings and give padded frames of them.
 
     A subclass lists recordings, splits them, and adds the targets.
@@ -139,8 +139,6 @@ class SoundData(SplitData, ABC):
     is_cut: ClassVar[bool]
     """Whether recordings are cut at `loader.max_seconds`."""
 
-    fold: NonNegativeInt
-    """Which speaker is the test speaker (`split=speaker`)."""
     prepare: SoundPrepare
     loader: SoundLoader
 
@@ -150,9 +148,6 @@ class SoundData(SplitData, ABC):
         self.bands = BandScale.of(self.prepare.num_mels, self.prepare.sample_rate)
         if self.prepare.features != "logmel" or self.prepare.num_deltas:
             _refuse_mel_only(self.loader)
-
-    def name_parts(self) -> list[str]:
-        return [*super().name_parts(), *([f"f{self.fold}"] if self.split == "speaker" else [])]
 
     # -- normalisation -------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from rnnlab.data.sound import audio, base, recordings
 from rnnlab.data.sound.base import SoundData, SoundPrepare, SoundReader, read_frames
 from rnnlab.data.sound.recordings import find_transcribed, hash_recordings
 from rnnlab.data.sources.catalogue import TRANSCRIBED_RECORDINGS
-from rnnlab.data.splits import SplitKind, assign_splits
+from rnnlab.data.splits import Folding, SplitKind, assign_splits
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends
 from rnnlab.data.tokens import BLANK, TextTokens, TokenMeta, Vocabulary, index, tokenize
 
@@ -52,13 +52,11 @@ class DictationPrepare(SoundPrepare):
     alphabet: str | None
 
 
-def split_utterances(
-    examples: pd.DataFrame, kind: SplitKind, fold: int, split_seed: int, val_fraction: float
-) -> tuple[dict[Split, np.ndarray], str]:
+def split_utterances(examples: pd.DataFrame, kind: SplitKind, folding: Folding, val_fraction: float) -> tuple[dict[Split, np.ndarray], str]:
     """Assign every utterance to a split, see `rnnlab.data.splits`; transcripts have no part in it."""
     if len(examples) < 3:
         raise ValueError(f"there are {len(examples)} recordings; at least 3 are needed: one each for training, validation and test")
-    rows, words = assign_splits(examples.assign(label=""), kind, fold, split_seed, val_fraction, "speaker")
+    rows, words = assign_splits(examples.assign(label=""), kind, folding, val_fraction, "speaker")
     return rows, words.replace("within each label", "utterance by utterance")
 
 
@@ -186,6 +184,7 @@ class DictationData(SoundData, TokenTargets):
         if self.prepare.units == "subword":
             given = None if self.subwords is None else hashlib.sha256(self.subwords).hexdigest()
             fitted = [self.split, self.fold, self.split_seed, self.val_fraction, given]
+            fitted += [self.num_folds] if self.split == "kfold" else []
         return digest([source_hash, asdict(self.prepare), code_hash(*files), fitted])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
@@ -228,7 +227,7 @@ class DictationData(SoundData, TokenTargets):
         self.subwords = self.subwords if meta.subwords is None else tokens.model_from_text(meta.subwords)
 
     def _split(self, examples: pd.DataFrame) -> tuple[dict[Split, np.ndarray], str]:
-        return split_utterances(examples, self.split, self.fold, self.split_seed, self.val_fraction)
+        return split_utterances(examples, self.split, self.folding, self.val_fraction)
 
     def _without_long(self, examples: pd.DataFrame, train: np.ndarray) -> np.ndarray:
         """Leave out what is too long: cut sound would no longer hold what its transcript says."""

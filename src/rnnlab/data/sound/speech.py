@@ -88,9 +88,7 @@ class SpeechData(SoundData, LabelledData):
 
     def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
         self.number_labels(prepared.meta_as(SpeechMeta).label_names, prepared.examples["label"])
-        rows, self.split_used = assign_splits(
-            prepared.examples, self.split, self.fold, self.split_seed, self.val_fraction, self.group_column
-        )
+        rows, self.split_used = assign_splits(prepared.examples, self.split, self.folding, self.val_fraction, self.group_column)
         self.fit_normalisation(prepared, rows["train"])
         return rows
 

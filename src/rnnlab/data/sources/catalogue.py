@@ -69,8 +69,17 @@ NAMES = UpstreamFiles(
     licence="MIT (the repository)",
     max_bytes=10_000_000,
 )
+UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
+DNA = UpstreamFiles(
+    name="dna",
+    urls={"splice.data": f"{UCI}/molecular-biology/splice-junction-gene-sequences/splice.data"},
+    mirror_file="dna",
+    content_hash="a29147eabce5491081b8bbb7e0fd2f107793cd3325d659481b062607f21762b0",
+    licence="CC BY 4.0 (UCI)",
+    max_bytes=5_000_000,
+)
 CORPORA: Mapping[str, AnyUpstream] = {
-    **{source.name: source for source in (IMDB, SST2, TREC, AG_NEWS, THUCNEWS, NAMES)},
+    **{source.name: source for source in (IMDB, SST2, TREC, AG_NEWS, THUCNEWS, NAMES, DNA)},
     "trec_fine": TREC,
 }
 
@@ -204,4 +213,36 @@ PIANO_ROLLS: Mapping[str, AnyUpstream] = {
         max_bytes=10_000_000,
     )
     for name, (file, content_hash) in COLLECTIONS.items()
+}
+
+ARCHIVES = f"{GITHUB}/aeon-toolkit/aeon/v1.6.0/aeon/datasets/data"
+"""Where a package keeps some sets of the time series archives of UEA and UCR (https://www.timeseriesclassification.com)."""
+TIME_SERIES = {
+    "japanese_vowels": ("JapaneseVowels", "074b982a14983c905fd65212a358e7bc06feeb5ae951291663a5a4512e518914"),
+    "basic_motions": ("BasicMotions", "9646e6a2657c1d770c20bb48363790a95a7610c94019072edd3299f95ce54b19"),
+    "acsf1": ("ACSF1", "3d0393049143a30a7b1ec09673cffdbdc9ff0d992df0887be235f66dbe6d4517"),
+    "pickup_gesture": ("PickupGestureWiimoteZ", "c577a1d8759d3d13e89750d2e390f780f1b16708ce1d7044824833372574d4f5"),
+    "italy_power": ("ItalyPowerDemand", "7c7f5872c578d9eb19e334d19047f7d5e3ea11fa78193b69fbd2cb841300f6ab"),
+}
+PENDIGITS = UpstreamFiles(
+    name="pendigits",
+    urls={f"pendigits.{part}": f"{UCI}/pendigits/pendigits.{part}" for part in ("tra", "tes")},
+    mirror_file="pendigits",
+    content_hash="65f32e8e77196d6b110263b82ad3e7f824ff6a3366026422ba777ca2d71847d8",
+    licence="CC BY 4.0 (UCI)",
+    max_bytes=5_000_000,
+)
+SEQUENCES: Mapping[str, AnyUpstream] = {
+    **{
+        name: UpstreamFiles(
+            name=name,
+            urls={f"{title}_{part}.ts": f"{ARCHIVES}/{title}/{title}_{part}.ts" for part in ("TRAIN", "TEST")},
+            mirror_file=f"uea/{title}",
+            content_hash=content_hash,
+            licence="free to use, asks to cite the archive; the files from a BSD-3 package",
+            max_bytes=20_000_000,
+        )
+        for name, (title, content_hash) in TIME_SERIES.items()
+    },
+    PENDIGITS.name: PENDIGITS,
 }

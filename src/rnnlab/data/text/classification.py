@@ -18,7 +18,7 @@ from rich.progress import track
 from rnnlab.config import Fraction, PositiveInt
 from rnnlab.contracts import PAD, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
-from rnnlab.data.base import Split, SplitData
+from rnnlab.data.base import FoldedData, Split
 from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken, natural_order
@@ -27,7 +27,7 @@ from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, labelled
 from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import CORPORA
-from rnnlab.data.splits import assign_splits, refuse_unseen_labels
+from rnnlab.data.splits import Folding, assign_splits, refuse_unseen_labels
 from rnnlab.data.tables import Quoting
 from rnnlab.data.text import readers
 from rnnlab.data.text.folders import read_texts
@@ -35,7 +35,7 @@ from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_t
 from rnnlab.data.tokens import INPUT_SPECIALS, TextTokens, TokenMeta, Vocabulary, index, tokenize, unspaced_fraction
 
 MOST = 0.5
-TextSplit = Literal["auto", "official", "random"]
+TextSplit = Literal["auto", "official", "random", "kfold"]
 
 
 @dataclass(frozen=True)
@@ -121,17 +121,17 @@ def prepare(table: pd.DataFrame, settings: TextPrepare, subwords: bytes | None, 
     write_flat(folder, values, offsets, examples, {**meta, "label_names": labels, "types": types, "subwords": encoded})
 
 
-def split_texts(examples: pd.DataFrame, kind: TextSplit, split_seed: int, val_fraction: float) -> tuple[dict[Split, np.ndarray], str]:
-    """Assign every text to a split; texts that are the same stay together where the split is random."""
+def split_texts(examples: pd.DataFrame, kind: TextSplit, folding: Folding, val_fraction: float) -> tuple[dict[Split, np.ndarray], str]:
+    """Assign every text to a split; texts that are the same stay together where the split is random or in folds."""
     examples = examples.assign(author="")
     if kind == "random" or (kind == "auto" and not (examples["split"] == "test").any()):
         rarest_first = examples.assign(count=examples["label"].map(examples["label"].value_counts())).sort_values("count", kind="stable")
         first = rarest_first.drop_duplicates("content").sort_index().reset_index(drop=True)  # of several labels the rarest decides
-        rows, words = assign_splits(first, kind, 0, split_seed, val_fraction, "author")
+        rows, words = assign_splits(first, kind, folding, val_fraction, "author")
         of_content = {content: split for split, part in rows.items() for content in first["content"].iloc[part]}
         splits = examples["content"].map(of_content).to_numpy(str)
         return {split: np.flatnonzero(splits == split) for split in rows}, words
-    return assign_splits(examples, kind, 0, split_seed, val_fraction, "author")
+    return assign_splits(examples, kind, folding, val_fraction, "author")
 
 
 def without_duplicates(examples: pd.DataFrame, rows: dict[Split, np.ndarray]) -> tuple[dict[Split, np.ndarray], dict[str, int]]:
@@ -213,10 +213,10 @@ class TextMeta(TokenMeta):
 
 @final
 @dataclass(eq=False, repr=False, kw_only=True)
-class TextData(SplitData, LabelledData):
+class TextData(FoldedData, LabelledData):
     """Give batches of labelled texts.
 
-    `source` is `imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `sample`, or the path of a table or folder.
+    `source` is `imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `dna`, `sample`, or the path of a table or folder.
     """
 
     group_column = "content"
@@ -224,7 +224,7 @@ class TextData(SplitData, LabelledData):
     sample = "text"
 
     split: TextSplit
-    """`official` (as the source says, validation carved from training where it gives none), `random`, or `auto`."""
+    """`official` (as the source says, validation carved from training where it gives none), `random`, `kfold`, or `auto`."""
     prepare: TextPrepare
     loader: TextLoader
     by_size: list[SizeDefaults] | None = None
@@ -258,6 +258,7 @@ class TextData(SplitData, LabelledData):
         if self.prepare.tokens == "subword":
             given = None if self.subwords is None else hashlib.sha256(self.subwords).hexdigest()
             fitted = [self.split, self.split_seed, self.val_fraction, self.loader.drop_duplicates, given]
+            fitted += [self.fold, self.num_folds] if self.split == "kfold" else []
         source = self.source if self.source in self.upstreams else ""
         return digest([source_hash, source, asdict(self.prepare), code_hash(*files), fitted])
 
@@ -266,7 +267,7 @@ class TextData(SplitData, LabelledData):
         subwords = self.subwords
         if self.prepare.tokens == "subword" and subwords is None:
             contents = table.assign(content=table["text"].str.casefold())
-            rows, _ = split_texts(contents, self.split, self.split_seed, self.val_fraction)
+            rows, _ = split_texts(contents, self.split, self.folding, self.val_fraction)
             train = without_duplicates(contents, rows)[0]["train"] if self.loader.drop_duplicates else rows["train"]
             subwords = tokens.train_subwords(table["text"].iloc[train], self.prepare.subword_size, is_lower=self.prepare.is_lower)
         odd = {name.removeprefix("num_").replace("_", " "): count for name, count in self.odd.items()}
@@ -279,7 +280,7 @@ class TextData(SplitData, LabelledData):
         """Split, count duplicates, and fit the vocabulary on the training split."""
         self._open(prepared)
         self.number_labels(prepared.meta_as(TextMeta).label_names, prepared.examples["label"])
-        rows, self.split_used = split_texts(prepared.examples, self.split, self.split_seed, self.val_fraction)
+        rows, self.split_used = split_texts(prepared.examples, self.split, self.folding, self.val_fraction)
         thinned, self.duplicates = without_duplicates(prepared.examples, rows)
         rows = thinned if self.loader.drop_duplicates else rows
         refuse_unseen_labels(prepared.examples, rows)

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.data.files import Broken, OnBroken, passed_over, read_whole, visible_files
-from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
+from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS, Folding, in_folds
 from rnnlab.data.tables import Quoting, match_column, read_table
 from rnnlab.data.text_files import gunzipped
 
-PairSplit = Literal["auto", "official", "random"]
+PairSplit = Literal["auto", "official", "random", "kfold"]
 Rows = dict[Literal["train", "val", "test"], np.ndarray]
 REPEATED = "training sources also in validation or test"
 SOURCE_NAMES, TARGET_NAMES = ("source", "src", "input"), ("target", "tgt", "output")
@@ -182,15 +182,17 @@ def _cleaned(side: _Side, counts: Counter[str]) -> str:
 # Splits
 
 
-def split_pairs(examples: pd.DataFrame, kind: PairSplit, split_seed: int, val_fraction: float) -> tuple[Rows, str]:
+def split_pairs(examples: pd.DataFrame, kind: PairSplit, folding: Folding, val_fraction: float) -> tuple[Rows, str]:
     """Assign every pair to a split.
 
-    Where the split is random, pairs that share a sentence stay together, and validation and test hold each source sentence once: its
-    further translations are references.
+    Where the split is random or in folds, pairs that share a sentence stay together, and validation and test hold each source sentence
+    once: its further translations are references.
     """
     given = examples["split"].to_numpy(str)
+    if kind == "kfold":
+        return _in_folds(examples, folding)
     if kind == "random" or (kind == "auto" and not np.isin(given, ("val", "test")).any()):
-        return _random(examples, split_seed, val_fraction)
+        return _random(examples, folding.split_seed, val_fraction)
     rows: Rows = {"train": np.flatnonzero((given == "train") | (given == "")), "val": np.flatnonzero(given == "val"),
                   "test": np.flatnonzero(given == "test")}  # fmt: skip
     if not len(rows["test"]):
@@ -201,7 +203,7 @@ def split_pairs(examples: pd.DataFrame, kind: PairSplit, split_seed: int, val_fr
     if len(rows["val"]):
         return rows, "official (train, val and test as given)"
     train = rows["train"]
-    is_val = _whole_groups(examples["group"].to_numpy(str)[train], val_fraction * len(train), split_seed)
+    is_val = _whole_groups(examples["group"].to_numpy(str)[train], val_fraction * len(train), folding.split_seed)
     return rows | {"train": train[~is_val], "val": train[is_val]}, "official test; validation carved from training, no sentence in both"
 
 
@@ -211,10 +213,22 @@ def _random(examples: pd.DataFrame, split_seed: int, val_fraction: float) -> tup
     is_test = _whole_groups(groups, num_wanted, split_seed)
     rest = np.flatnonzero(~is_test)
     is_val = _whole_groups(groups[rest], num_wanted, split_seed + 1)
-    is_first = ~examples["source"].str.casefold().duplicated().to_numpy(bool)
+    is_first = _is_first(examples)
     val, test = (rows[is_first[rows]] for rows in (rest[is_val], np.flatnonzero(is_test)))
     words = f"at random (split_seed {split_seed}), no sentence in two splits; further translations in val and test are references"
     return {"train": rest[~is_val], "val": val, "test": test}, words
+
+
+def _in_folds(examples: pd.DataFrame, folding: Folding) -> tuple[Rows, str]:
+    rows, words = in_folds(examples[["group"]].assign(label="", group=examples["group"].astype(str)), folding, "group")
+    is_first = _is_first(examples)
+    words = words.replace("by whole groups", "with no sentence in two of them")
+    return {split: found if split == "train" else found[is_first[found]] for split, found in rows.items()}, words
+
+
+def _is_first(examples: pd.DataFrame) -> np.ndarray:
+    """Mark the first pair of each source sentence."""
+    return ~examples["source"].str.casefold().duplicated().to_numpy(bool)
 
 
 def _whole_groups(groups: np.ndarray, num_wanted: float, seed: int) -> np.ndarray:

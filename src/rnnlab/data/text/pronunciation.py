@@ -8,12 +8,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 import pandas as pd
 
-from rnnlab.config import PositiveInt
+from rnnlab.config import NonNegativeInt, PositiveInt
 from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import SPLITS, Split
@@ -25,6 +25,7 @@ from rnnlab.data.inputs import InputReader, WrittenReader, tell, untold_batch
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import DICTIONARIES
+from rnnlab.data.splits import DEFAULT_FOLDS, Folding, in_folds
 from rnnlab.data.tables import TABLE_SUFFIXES
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
 from rnnlab.data.text import dictionaries
@@ -125,9 +126,21 @@ def split_words(examples: pd.DataFrame, test_words: int, val_words: int) -> tupl
         num_val = min(val_words, max(1, len(left) // MOST_SHARE))
         splits[left[by_hash(words[left])[:num_val]]] = "val"
         how = f"official test; validation is the {num_val:,} other words with the smallest hash"
-    of_row = examples["word"].map(dict(zip(words, splits, strict=True))).to_numpy(str)
+    return _rows_of(examples, dict(zip(words, splits, strict=True))), how
+
+
+def folds_of_words(examples: pd.DataFrame, folding: Folding) -> tuple[dict[Split, np.ndarray], str]:
+    """Divide words into folds, whatever the source says; words that differ by case only stay together."""
+    first = examples.drop_duplicates("word").reset_index(drop=True)
+    rows, how = in_folds(first.assign(label="", none="", content=first["word"].str.lower()), folding, "none")
+    return _rows_of(examples, {word: split for split, part in rows.items() for word in first["word"].iloc[part]}), how
+
+
+def _rows_of(examples: pd.DataFrame, splits: dict[str, str]) -> dict[Split, np.ndarray]:
+    """Return the rows of each split, in training of every pronunciation, else of each word's first."""
+    of_row = examples["word"].map(splits).to_numpy(str)
     of_row[examples.duplicated("word").to_numpy() & (of_row != "train")] = ""
-    return {split: np.flatnonzero(of_row == split) for split in SPLITS}, how
+    return {split: np.flatnonzero(of_row == split) for split in SPLITS}
 
 
 @dataclass(frozen=True)
@@ -205,6 +218,14 @@ class PronunciationData(TokenTargets):
     """How many words are test where the source does not say, a tenth of all at most."""
     val_words: PositiveInt
     """How many words are validation, likewise."""
+    split: Literal["auto", "kfold"] = "auto"
+    """`auto` (as the source says, else by the hash of the word) or `kfold`; bundles made before there were folds have none of these."""
+    num_folds: PositiveInt = DEFAULT_FOLDS
+    """Into how many parts `kfold` divides the words."""
+    fold: NonNegativeInt = 0
+    """Which part is test, the next one is validation."""
+    split_seed: int = 0
+    """Seed of the division into folds."""
     prepare: PronunciationPrepare
     loader: PronunciationLoader
 
@@ -229,7 +250,11 @@ class PronunciationData(TokenTargets):
     def assign_splits(self, prepared: Prepared) -> dict[Split, np.ndarray]:
         """Split by word, and fit both vocabularies on the training split."""
         self._open(prepared)
-        rows, self.split_used = split_words(prepared.examples, self.test_words, self.val_words)
+        rows, self.split_used = (
+            folds_of_words(prepared.examples, Folding(self.fold, self.num_folds, self.split_seed))
+            if self.split == "kfold"
+            else split_words(prepared.examples, self.test_words, self.val_words)
+        )
         counts = count_types(prepared.values, prepared.offsets, rows["train"], len(self.types))
         self.vocabulary, self.numbers = fit_with_ends(self.types, counts, 1, None)
         target_counts = count_types(prepared.targets, prepared.target_offsets, rows["train"], len(self.target_types))

@@ -72,7 +72,7 @@ def find_texts(
     """List a source's texts.
 
     Args:
-        source: a named set (`imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `sample`), or anything else.
+        source: a named set (`imdb`, `sst2`, `trec`, `trec_fine`, `ag_news`, `thucnews`, `names`, `dna`, `sample`), or anything else.
         folder: the set's folder; else a table, a folder of tables named `train.*`, `val.*`, `test.*`, or a folder with one subfolder
             of .txt files per label (also below `train/`, `val/`, `test/`), however deep.
         columns: of a user's tables.
@@ -251,6 +251,16 @@ def _thucnews(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
             yield _Raw(f"{name}:{number}", text, label, split, _place(file, number))
 
 
+def _dna(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
+    """Read `class, name, sequence`: 60 bases round a splice junction, EI or IE, or none, N; a few letters mean one of several."""
+    for number, line in _lines(folder / "splice.data"):
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) != 3 or fields[0] not in ("EI", "IE", "N"):
+            raise ValueError(f"{_place(folder / 'splice.data', number)}: wanted class, name, sequence. Remove {folder} and run again")
+        counts["num_ambiguous"] += bool(set(fields[2]) - set("ACGT"))
+        yield _Raw(f"splice:{number}", fields[2], fields[0], "", _place(folder / "splice.data", number))
+
+
 def _names(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
     files = _txt_files(folder)
     if not files:
@@ -274,6 +284,7 @@ _NAMED: dict[str, Callable[[Path, Counter[str]], Iterator[_Raw]]] = {
     "ag_news": _ag_news,
     "thucnews": _thucnews,
     "names": _names,
+    "dna": _dna,
 }
 
 

@@ -18,7 +18,7 @@ from rich.progress import track
 from rnnlab.config import PositiveInt
 from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined
 from rnnlab.data import tokens
-from rnnlab.data.base import SplitData
+from rnnlab.data.base import FoldedData
 from rnnlab.data.batches import BudgetOrder
 from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken, home_of
@@ -222,7 +222,7 @@ class PairMeta:
 
 @final
 @dataclass(eq=False, repr=False, kw_only=True)
-class TranslationData(SplitData, TokenTargets):
+class TranslationData(FoldedData, TokenTargets):
     """Give batches of pairs of sentences.
 
     `source` is `multi30k`, `cmn_eng`, `sample`, or a path: a folder of `train.en`, `train.de`, ..., what two aligned files begin with, or a
@@ -273,6 +273,7 @@ class TranslationData(SplitData, TokenTargets):
         if self.prepare.tokens == "subword":
             given = [hashlib.sha256(model).hexdigest() for model in self.models]
             fitted = [self.split, self.split_seed, self.val_fraction, self.loader.drop_duplicates, given]
+            fitted += [self.fold, self.num_folds] if self.split == "kfold" else []
         source = self.source if self.source in self.upstreams else ""
         return digest([source_hash, source, list(self.languages), asdict(self.prepare), code_hash(*files), fitted])
 
@@ -281,7 +282,7 @@ class TranslationData(SplitData, TokenTargets):
         table = pairs.with_groups(table)
         models = self.models
         if self.prepare.tokens == "subword" and not models:
-            rows, _ = split_pairs(table, self.split, self.split_seed, self.val_fraction)
+            rows, _ = split_pairs(table, self.split, self.folding, self.val_fraction)
             train = without_repeated(table, rows)[0] if self.loader.drop_duplicates else rows["train"]
             models = learn_subwords(table.iloc[train], self.prepare)
         odd = {name.removeprefix("num_").replace("_", " "): count for name, count in self.odd.items()}
@@ -292,7 +293,7 @@ class TranslationData(SplitData, TokenTargets):
     def assign_splits(self, prepared: Prepared) -> Rows:
         """Split, leave out what may not train, and fit the vocabularies on the training split."""
         self._open(prepared)
-        rows, self.split_used = split_pairs(prepared.examples, self.split, self.split_seed, self.val_fraction)
+        rows, self.split_used = split_pairs(prepared.examples, self.split, self.folding, self.val_fraction)
         self.further = further_targets(prepared.examples, rows)
         train, self.in_two_splits = without_repeated(prepared.examples, rows)
         train = self._short_enough(prepared, train if self.loader.drop_duplicates else rows["train"])
