@@ -83,13 +83,11 @@ class Climatology(OwnPast):
     """
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
-        """Average each training target once; of overlapping windows the first and last steps cover all."""
+        """Average each training target once, though windows overlap."""
         step = int(past_of(train[0]).step[0])
         num_slots = DAY // step if 0 < step < DAY else 1
-        found = [self._targets(batch, place) for batch in train for place in {0, len(self.horizons) - 1}]
-        series, times, values = (np.concatenate(part) for part in zip(*found, strict=True))
-        _, first = np.unique(np.stack([series, times]), axis=1, return_index=True)
-        series, times, values = series[first], times[first], values[first]
+        found = [self._targets(batch) for batch in train]
+        series, times, values = _each_once(*(np.concatenate(part) for part in zip(*found, strict=True)))
         shape = (int(series.max()) + 1, MONTHS, num_slots)
         places = np.ravel_multi_index((series, *_slots(times, num_slots)), shape)
         counts = np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
@@ -106,9 +104,10 @@ class Climatology(OwnPast):
         found_BD = means[np.where(is_known_B1, series_B1, 0), months_BD, slots_BD]
         return self.standard(np.where(is_known_B1, found_BD, past.values.numpy().mean(1, keepdims=True)), batch)
 
-    def _targets(self, batch: Batch, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _targets(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         past = past_of(batch)
-        return past.series.numpy(), self._times(past)[:, place], batch.targets[:, place].numpy()
+        series = np.repeat(past.series.numpy(), len(self.horizons))
+        return _each_once(series, self._times(past).ravel(), batch.targets.numpy().ravel())
 
     def _times(self, past: Past) -> np.ndarray:
         times: np.ndarray = past.time.numpy()[:, None] + past.step.numpy()[:, None] * self.horizons
@@ -151,6 +150,15 @@ class LinearPast(OwnPast):
     def _changes(self, batch: Batch) -> np.ndarray:
         changes: np.ndarray = (batch.targets.numpy() - past_of(batch).values.numpy()[:, -1:]) / _scale(batch)
         return changes
+
+
+def _each_once(series: np.ndarray, times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each time of each series once."""
+    order = np.lexsort((times, series))
+    series, times, values = series[order], times[order], values[order]
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (np.diff(series) != 0) | (np.diff(times) != 0)
+    return series[is_first], times[is_first], values[is_first]
 
 
 def past_of(batch: Batch) -> Past:

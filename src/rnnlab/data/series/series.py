@@ -87,6 +87,9 @@ class SeriesData(WindowedData):
     """Rows in a window."""
 
     def __post_init__(self) -> None:
+        if self.source == "sample" and self.name in self.upstreams:  # it stands in for a named table, whose columns it has not
+            for key, value in self.sample_settings.items():
+                setattr(self, key, value)
         self.is_path = self.forecast_steps is not None
         super().__post_init__()
         self.is_scaled_apart = True
