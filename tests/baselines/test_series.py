@@ -29,7 +29,9 @@ def forecasts(kind: str, train: Batch, asked: Batch, spec: DataSpec = SPEC) -> l
     model.fit([train], [train])
     outputs = model.predict(asked)
     assert isinstance(outputs, torch.Tensor)
-    found: list[list[float]] = model.task.answers(outputs, asked)[0].tolist()
+    answers = model.task.answers(outputs, asked)[0]
+    assert isinstance(answers, torch.Tensor)
+    found: list[list[float]] = answers.tolist()
     return found
 
 

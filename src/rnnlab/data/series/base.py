@@ -90,6 +90,8 @@ class WindowedData(SequenceDataModule, ABC):
     """Where validation and test begin and test ends (None: with the data), instead of fractions of the dates."""
     is_path: bool = field(init=False, default=False)
     """Whether the target is all steps up to the longest horizon, as one forecast."""
+    is_relative: bool = field(init=False, default=False)
+    """Whether inputs hold the target's own values as differences from the window's last one."""
     season: int = field(init=False, default=0)
     """Steps after which values repeat (0: unknown)."""
     step_microseconds: int = field(init=False, default=0)
@@ -187,7 +189,7 @@ class WindowedData(SequenceDataModule, ABC):
                 series = [one for one, has in zip(series, has_training, strict=True) if has]
                 rows = self._split(series)
         self.scales = self.fit_scales(series, rows["train"])
-        self.windows = cut(series, self.index, self.scales)
+        self.windows = cut(series, self.index, self.scales, is_relative=self.is_relative)
         self.feature_names = tuple(series[0].features.columns)
         self.audit({one.name: frames[one.name] for one in series}, rows)
         return rows
@@ -246,7 +248,7 @@ class WindowedData(SequenceDataModule, ABC):
         dates = self.index["date"].to_numpy()
         cut_date = np.sort(dates[rows["test"]])[len(rows["test"]) // 2]
         series = [self.series_of(name, other_future(frame, cut_date)) for name, frame in frames.items()]
-        again = cut(series, self.index, self.fit_scales(series, rows["train"]))
+        again = cut(series, self.index, self.fit_scales(series, rows["train"]), is_relative=self.is_relative)
         for earlier in _blocks(np.flatnonzero(dates <= cut_date)):
             for what, before in self._seen(self.windows, earlier).items():
                 after = self._seen(again, earlier)[what]
@@ -275,7 +277,7 @@ class WindowedData(SequenceDataModule, ABC):
         reader.refuse_other_features(self.feature_names, self.source)
         self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series), min(self.horizons))
         self.scales = reader.fitted
-        self.windows = cut(series, self.index, self.scales)
+        self.windows = cut(series, self.index, self.scales, is_relative=self.is_relative)
         self.take_all_as_test(np.arange(len(self.index)))
 
     @property

@@ -73,6 +73,8 @@ class SeriesData(WindowedData):
     """The column that names several series in one table (None: it is one)."""
     covariates: list[str] | None
     """Columns that help (None: all other columns of numbers)."""
+    is_relative: bool = field()
+    """Whether the target's own values are told as differences from the window's last one."""
     has_calendar: bool
     """Whether time of day, weekday and day of the year help, as sines and cosines."""
     horizon_steps: list[PositiveInt]
@@ -173,6 +175,7 @@ class SeriesData(WindowedData):
             on_broken=self.prepare.on_broken,
             season=self.season,
             step_microseconds=self.step_microseconds,
+            is_relative=self.is_relative,
         )
 
 

@@ -15,7 +15,7 @@ import torch
 from rnnlab.contracts import Batch, Link, Past, Reference
 from rnnlab.data.files import OnBroken, home_of
 from rnnlab.data.inputs import FileReader, warn
-from rnnlab.data.series.windows import Scales, ScalesByName, Series, outputs_of
+from rnnlab.data.series.windows import Scales, ScalesByName, Series, outputs_of, relative
 from rnnlab.data.tables import Writing
 
 
@@ -33,6 +33,7 @@ class WindowReader(FileReader, ABC):
         on_broken: what is done with what cannot be read.
         season: steps after which values repeat (0: unknown).
         step_microseconds: from one row to the next (0: unknown).
+        is_relative: whether inputs hold the target's own values as differences from the window's last one.
     """
 
     columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
@@ -47,6 +48,7 @@ class WindowReader(FileReader, ABC):
     on_broken: OnBroken = field(default="raise", kw_only=True)
     season: int = field(default=0, kw_only=True)
     step_microseconds: int = field(default=0, kw_only=True)
+    is_relative: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
@@ -96,7 +98,7 @@ class WindowReader(FileReader, ABC):
                 one, place = self.series_of(name, frame), shown or f"input {number}"
                 last = self._last_window(one, place)
                 scales = self._scales_of(one, fitted)
-                values.append(scales.features(last))
+                values.append(relative(scales.features(last)) if self.is_relative else scales.features(last))
                 names.append(f"{name} {str(one.times[-1])[:16].removesuffix('T00:00')}")
                 base, size = one.base[-1], one.size[-1]
                 references.append(

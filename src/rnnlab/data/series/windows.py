@@ -189,6 +189,7 @@ class Windows:
         scale: (N, D) float64.
         season_error: (N,) float64, see `Scales`.
         levels: (all steps,) float64, of forecasts of the series' own values these, gaps filled; else None.
+        is_relative: whether inputs hold the target's own values as differences from the window's last one, see `relative`.
     """
 
     values: np.ndarray
@@ -199,17 +200,25 @@ class Windows:
     scale: np.ndarray
     season_error: np.ndarray
     levels: np.ndarray | None = None
+    is_relative: bool = False
 
     def inputs(self, rows: np.ndarray, length: int) -> np.ndarray:
         """Return (B, T, F) of these windows."""
         taken: np.ndarray = self.values[self.ends[rows][:, None] + np.arange(1 - length, 1)[None]]
-        return taken
+        return relative(taken) if self.is_relative else taken
 
     def past(self, rows: np.ndarray, length: int) -> np.ndarray:
         """Return (B, T) of the target's own values in these windows."""
         assert self.levels is not None
         taken: np.ndarray = self.levels[self.ends[rows][:, None] + np.arange(1 - length, 1)[None]]
         return taken
+
+
+def relative(values: np.ndarray) -> np.ndarray:
+    """Subtract from the first feature, the target's own values, the last of each window, (..., T, F): a level never seen says nothing."""
+    found = values.copy()
+    found[..., 0] -= values[..., -1:, 0]
+    return found
 
 
 def ends_of(series: Series, length: int) -> np.ndarray:
@@ -278,8 +287,8 @@ def _fit(series: list[Series], train: pd.DataFrame, link: Link, season: int) -> 
     return scales.of_levels(only.levels[only.times <= train["last_date"].max().to_numpy()], season, is_path=only.is_path)
 
 
-def cut(series: list[Series], index: pd.DataFrame, scales: ScalesByName) -> Windows:
-    """Cut all listed windows.
+def cut(series: list[Series], index: pd.DataFrame, scales: ScalesByName, *, is_relative: bool = False) -> Windows:
+    """Cut all listed windows; see `Windows` for `is_relative`.
 
     Raises:
         ValueError: names a series that has no scales.
@@ -302,6 +311,7 @@ def cut(series: list[Series], index: pd.DataFrame, scales: ScalesByName) -> Wind
         scale=at_ends(series, index, lambda one: scales.of(one.name).scale(one.size)),
         season_error=errors[index["number"].to_numpy()],
         levels=np.concatenate([one.features["target"].to_numpy(np.float64) for one in series]) if has_levels else None,
+        is_relative=is_relative,
     )
 
 
