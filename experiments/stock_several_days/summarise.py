@@ -12,8 +12,8 @@ import torch
 
 from rnnlab.config import recipe
 from rnnlab.contracts import Batch, Reference
-from rnnlab.data.series.base import WindowReader
 from rnnlab.data.series.stock import StockData
+from rnnlab.data.series.window_reader import WindowReader
 from rnnlab.data.series.windows import ALL_SERIES
 from rnnlab.evaluation.bundle import Bundle, load_bundle
 from rnnlab.paths import root

@@ -58,6 +58,9 @@ class DataSpec:
         is_stream: whether batches are parts of long streams, which a network reads on from the state that the last batch left.
         is_ragged: whether sequences of named features have different lengths (windows of series, which are named too, have one).
         num_label_steps: of labels at every step, how many steps of training `class_counts` were counted on (0: they were not).
+        horizons: of forecasts of a series' own values, how many steps ahead each dimension lies; batches then have a `Past`.
+        is_path: whether these are all steps from the next to a last one, one forecast: told, scored and drawn as a whole.
+        season: steps after which values repeat, such as 24 of hours (0: unknown); beyond the first step of a season nothing repeats.
     """
 
     name: str
@@ -85,6 +88,9 @@ class DataSpec:
     is_stream: bool = False
     is_ragged: bool = False
     num_label_steps: int = 0
+    horizons: tuple[int, ...] = ()
+    is_path: bool = False
+    season: int = 0
 
 
 @dataclass
@@ -105,6 +111,25 @@ class Reference:
 
 
 @dataclass
+class Past:
+    """Say what baselines of a series' own values read: the values themselves, and the clock.
+
+    Args:
+        values: (B, T) float64, the target's values in its own unit up to the time of the forecast, gaps filled.
+        time: (B,) int64, the time of the forecast, in microseconds since 1970.
+        step: (B,) int64, microseconds from one row to the next, as most rows have it.
+        series: (B,) int64, the number of the series among those of the run; -1 for one that the run never saw.
+        season_error: (B,) float64, mean absolute error of repeating the last season over the series' training part (0: unknown).
+    """
+
+    values: Tensor
+    time: Tensor
+    step: Tensor
+    series: Tensor
+    season_error: Tensor
+
+
+@dataclass
 class Batch:
     """Hold one padded batch.
 
@@ -118,6 +143,7 @@ class Batch:
         references: of token targets, each example's right answers as text, one at least (None while training: nothing is scored).
         whole_size: number of sequences of the whole batch, where this is one process's share of it (None: this is the whole).
         is_continued: of streams, whether each sequence goes on where the same row of the last batch ended.
+        past: of forecasts of a series' own values, see `Past`.
     """
 
     inputs: Tensor
@@ -129,6 +155,7 @@ class Batch:
     references: tuple[tuple[str, ...], ...] | None = None
     whole_size: int | None = None
     is_continued: bool = False
+    past: Past | None = None
 
     @property
     def size(self) -> int:
@@ -143,6 +170,8 @@ class Batch:
                 setattr(moved, name, _moved(value, device))
         if self.reference is not None:
             moved.reference = Reference(*(_moved(value, device) for value in vars(self.reference).values()))
+        if self.past is not None:
+            moved.past = Past(*(_moved(value, device) for value in vars(self.past).values()))
         return moved
 
 

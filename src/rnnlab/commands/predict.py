@@ -230,6 +230,10 @@ def _rows_of_numbers(table: pd.DataFrame) -> list[list[str]]:
     rows = [["input", "target", "forecast", *(f"quantile {level}" for level in levels), "persistence"]]
     for row in table.to_dict("records"):
         for name in names:
-            keys = [f"prediction/{name}", *(f"quantile/{name}/{level}" for level in levels), f"persistence/{name}"]
+            keys = [
+                f"prediction/{name}",
+                *(f"quantile/{name}/{level}" for level in levels),
+                f"persistence/{name}" if f"persistence/{name}" in row else "persistence",
+            ]
             rows.append([str(row["input"]), name, *written(*(row[key] for key in keys))])
     return rows

@@ -32,6 +32,7 @@ from rnnlab.paths import PACKAGE, as_typed, file_name, in_markup
 from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of, written
+from rnnlab.tasks.table_metrics import errors_by_step
 from rnnlab.tasks.text_metrics import row_sums
 from rnnlab.tracking import results
 from rnnlab.tracking.store import find_baselines
@@ -176,11 +177,24 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
         draw_texts(model, data, table, folder)
     if isinstance(task, MultiLabel):
         draw_pieces(model, data, folder / "continued")
-    if isinstance(task, Forecast):
+    if isinstance(task, Forecast) and task.spec.is_path:
+        draw_paths(task, table, folder)
+    elif isinstance(task, Forecast):
         for name in task.spec.label_names:
             figures.forecasts(table, name, task.quantiles, task.spec.unit, folder / f"forecast_{name}.png")
             figures.skill_by_group(table, name, folder / f"skill_{name}.png")
             figures.forecast_calibration(table, name, task.quantiles, task.spec.unit, folder / f"calibration_{name}.png")
+
+
+def draw_paths(task: Forecast, table: pd.DataFrame, folder: Path) -> None:
+    """Write and draw the errors of each step, and draw the forecasts of the first step and the last."""
+    names, unit = task.spec.label_names, task.spec.unit
+    errors = errors_by_step(table, names, task.quantiles)
+    errors.to_csv(folder / "errors_by_step.csv", index=False)
+    figures.by_step(errors, folder / "errors_by_step.png")
+    for name in dict.fromkeys((names[0], names[-1])):
+        figures.forecasts(table, name, task.quantiles, unit, folder / f"forecast_{name}.png")
+        figures.forecast_calibration(table, name, task.quantiles, unit, folder / f"calibration_{name}.png")
 
 
 def draw_pieces(model: Predictor, data: SequenceDataModule, folder: Path) -> None:

@@ -114,7 +114,8 @@ def _explained(network: Network, outputs: Tensor) -> list[tuple[str, str, Scalar
     """Return what is explained: its name, its unit, and F."""
     task, names = network.task, network.spec.label_names
     if isinstance(task, Forecast):
-        return [(name, network.spec.unit, _forecast(task, place)) for place, name in enumerate(names)]
+        places = sorted({0, len(names) - 1}) if network.spec.is_path else range(len(names))  # of a path the first step and the last
+        return [(names[place], network.spec.unit, _forecast(task, place)) for place in places]
     chosen = int(outputs[0].argmax())
     return [(names[chosen], "nats", _log_odds(chosen))]
 

@@ -158,6 +158,19 @@ def forecasts(table: pd.DataFrame, name: str, quantiles: tuple[float, ...], unit
     _finish(figure, file)
 
 
+def by_step(errors: pd.DataFrame, file: Path) -> None:
+    """Draw the errors of each step of paths, beside those of the last value going on (see `table_metrics.errors_by_step`)."""
+    names = [name for name in ("scaled_mse", "scaled_mae", "coverage") if name in errors]
+    figure = Figure(figsize=(3.4 * len(names), 3.2), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        axes.plot(errors["step"], errors[name], color=DARK, label="model")
+        if f"persistence_{name}" in errors:
+            axes.plot(errors["step"], errors[f"persistence_{name}"], color="grey", linewidth=0.8, linestyle="--", label="last value")
+        axes.set(xlabel="steps ahead", ylabel=name, ylim=(0, None))
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    _finish(figure, file)
+
+
 def skill_by_group(table: pd.DataFrame, name: str, file: Path) -> None:
     """Draw for each ticker which fraction of persistence's squared error the forecast saves; nothing where persistence is unknown."""
     if f"persistence/{name}" not in table:

@@ -14,6 +14,7 @@ from rnnlab.baselines.label_sets import FrameLogistic, Markov
 from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
 from rnnlab.baselines.linear import HAR, Pooled, Summarised, Window
 from rnnlab.baselines.nearest import Nearest
+from rnnlab.baselines.series import Climatology, Drift, LinearPast, OwnPast, Seasonal
 from rnnlab.baselines.warping import Warping
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
@@ -36,6 +37,10 @@ METHODS: dict[str, type[Method]] = {
     "frame_logistic": FrameLogistic,
     "unigram": Unigram,
     "kneser_ney": KneserNey,
+    "seasonal": Seasonal,
+    "drift": Drift,
+    "climatology": Climatology,
+    "linear": LinearPast,
 }
 
 
@@ -92,6 +97,8 @@ def _suitable(spec: DataSpec) -> str:
     if spec.target_kind == "real":
         if spec.is_ragged:
             return "summary"
+        if spec.is_path:
+            return "linear"
         return "har" if HAR(spec, BaselineSettings("har", None, 1)).refusal() is None else "ridge"
     if spec.input_kind == "tokens":
         return "tfidf"
@@ -109,6 +116,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
         and (name != "memoryless" or spec.memoryless)
         and (spec.goal == "continue" or not issubclass(method, NextTokens))
+        and (spec.horizons or not issubclass(method, OwnPast))
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")

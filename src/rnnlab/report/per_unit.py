@@ -3,7 +3,7 @@
     accuracy, sentence_error, direction_accuracy   right or wrong answers, answers
     wer, cer, per                                  edits, length
     loss (of classes), mse, mae, qlike, rougeL     sum, count (of a label at every step, over steps)
-    scaled_mse                                     likewise
+    scaled_mse, scaled_mae                         likewise
     rmse, skill                                    sum of squared errors, and the count, or persistence's sum
     nll (of sets of labels)                        nats, steps
     frame_accuracy                                 labels that are right, labels that hold or are given
@@ -46,7 +46,9 @@ class Asked:
     language: str
 
     def forecasts(self, kind: str) -> np.ndarray:
-        """Return `target`, `prediction` or `persistence` as (N, D) float64."""
+        """Return `target`, `prediction` or `persistence` as (N, D) float64; what is the same for all steps of a path is one column."""
+        if kind in self.table and f"{kind}/{self.names[0]}" not in self.table:
+            return np.repeat(self.table[kind].to_numpy(float)[:, None], len(self.names), axis=1)
         return self.table[[f"{kind}/{name}" for name in self.names]].to_numpy(float)
 
     def scale(self) -> np.ndarray:
@@ -265,6 +267,10 @@ def _scaled(asked: Asked) -> np.ndarray:
     return _squared(asked) / np.square(asked.scale())
 
 
+def _scaled_absolute(asked: Asked) -> np.ndarray:
+    return _absolute(asked) / asked.scale()
+
+
 def _persistence(asked: Asked) -> np.ndarray:
     return np.square((asked.forecasts("persistence") - asked.forecasts("target")) / asked.scale())
 
@@ -336,11 +342,16 @@ def _has_forecasts(table: pd.DataFrame) -> bool:
 
 
 def _has_persistence(table: pd.DataFrame) -> bool:
-    return _has_forecasts(table) and all(f"persistence/{name}" in table for name in _targets(table))
+    return _has_forecasts(table) and _has_each(table, "persistence")
 
 
 def _has_scales(table: pd.DataFrame) -> bool:
-    return _has_forecasts(table) and all(f"scale/{name}" in table for name in _targets(table))
+    return _has_forecasts(table) and _has_each(table, "scale")
+
+
+def _has_each(table: pd.DataFrame, kind: str) -> bool:
+    """Tell whether there is such a column for each target, or one for all."""
+    return kind in table or all(f"{kind}/{name}" in table for name in _targets(table))
 
 
 def _is_right(asked: Asked) -> np.ndarray:
@@ -371,6 +382,7 @@ DECOMPOSITIONS = {
     "rougeL": Decomposition(_has("rougeL"), _counted(_column("rougeL")), _ratio, lambda asked: 1 - _column("rougeL")(asked), is_loss=True),
     "mse": Decomposition(_has_forecasts, _counted(_squared), _ratio, _MEAN_SQUARE, is_loss=True),
     "scaled_mse": Decomposition(_has_scales, _counted(_scaled), _ratio, _averaged(_scaled), is_loss=True),
+    "scaled_mae": Decomposition(_has_scales, _counted(_scaled_absolute), _ratio, _averaged(_scaled_absolute), is_loss=True),
     "rmse": Decomposition(
         _has_forecasts, _counted(_squared), lambda sums: np.sqrt(_ratio(sums)), _MEAN_SQUARE, is_loss=True, is_mean=False
     ),

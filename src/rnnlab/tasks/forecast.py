@@ -19,8 +19,11 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from rnnlab.contracts import Batch, DataSpec
 from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Regularisation, Task
+from rnnlab.tasks.forecast_metrics import CRPS, MASE, Pinball, Qlike, ScaledAbsoluteError, ScaledError, Skill, Smape
+from rnnlab.tasks.forecast_metrics import pinball as pinball
+from rnnlab.tasks.forecast_metrics import qlike as qlike
 from rnnlab.tasks.metrics import Metric
-from rnnlab.tasks.table_metrics import of_forecasts
+from rnnlab.tasks.table_metrics import of_forecasts, of_paths
 
 
 class Forecast(Task[Tensor]):
@@ -62,7 +65,7 @@ class Forecast(Task[Tensor]):
         """Mean loss of (B, D) or (B, D * quantiles) against (B, D)."""
         targets_BD = self.standardised(batch).to(outputs.dtype)
         if self.quantiles:
-            return _pinball(outputs.unflatten(-1, (self.spec.target_size, -1)), targets_BD, self.quantiles)
+            return pinball(outputs.unflatten(-1, (self.spec.target_size, -1)), targets_BD, self.quantiles)
         if self.loss_kind == "qlike":
             return qlike(self._unlinked(outputs, batch), batch.targets).to(outputs.dtype)
         if self.loss_kind == "mae":
@@ -72,7 +75,7 @@ class Forecast(Task[Tensor]):
         return F.mse_loss(outputs, targets_BD)
 
     def metrics(self) -> MetricCollection:
-        """Squared error, its root, absolute error, skill against persistence; scaled error, QLIKE and pinball where they apply."""
+        """Squared error, its root, absolute error, skill against persistence; of series MASE, sMAPE and CRPS; others where they apply."""
         found: dict[str, torchmetrics.Metric | MetricCollection] = {
             "mse": MeanSquaredError(),
             "rmse": MeanSquaredError(squared=False),
@@ -81,6 +84,10 @@ class Forecast(Task[Tensor]):
         }
         if self.spec.is_scaled_apart:
             found["scaled_mse"] = ScaledError()
+        if self.spec.is_path:
+            found["scaled_mae"] = ScaledAbsoluteError()
+        if self.spec.horizons:
+            found |= {"smape": Smape(), "crps": CRPS(self.quantiles)} | ({"mase": MASE()} if self.spec.season else {})
         if self.spec.link == "exp":
             found["qlike"] = Qlike()
         if self.quantiles:
@@ -88,9 +95,9 @@ class Forecast(Task[Tensor]):
         return MetricCollection(found)
 
     def flatten(self, computed: dict[str, Tensor]) -> dict[str, float]:
-        """Leave out the skill where persistence makes no error, beside which there is none."""
-        is_known = not bool(computed["skill"].isnan())
-        return {name: value for name, value in super().flatten(computed).items() if name != "skill" or is_known}
+        """Leave out what is measured in errors of persistence or of a season where these make none."""
+        unknown = {name for name in ("skill", "mase") if name in computed and bool(computed[name].isnan())}
+        return {name: value for name, value in super().flatten(computed).items() if name not in unknown}
 
     def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return point forecasts (the median of quantiles) and targets, in the target's unit."""
@@ -104,7 +111,9 @@ class Forecast(Task[Tensor]):
         persistence_BD = none_BD if reference is None else reference.persistence
         scale_BD = reference.scale if reference is not None and self.spec.is_scaled_apart else none_BD + 1
         quantiles_BDQ = self.forecasts(outputs, batch)
-        metrics.update(preds=point_BD, target=targets_BD, persistence=persistence_BD, quantiles=quantiles_BDQ, scale=scale_BD)
+        season_error_B = none_BD[:, 0] if batch.past is None else batch.past.season_error
+        given = {"persistence": persistence_BD, "quantiles": quantiles_BDQ, "scale": scale_BD, "season_error": season_error_B}
+        metrics.update(preds=point_BD, target=targets_BD, **given)
 
     def forecasts(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return (B, D, Q) in the target's unit; quantiles in order (rearranged, Chernozhukov et al. 2010)."""
@@ -113,7 +122,9 @@ class Forecast(Task[Tensor]):
         return values_BDQ.exp() if self.spec.link == "exp" else values_BDQ
 
     def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
-        """Return what `of_forecasts` gives for each dimension, named after it if there are several."""
+        """Return what `of_forecasts` gives for each dimension, named after it if there are several; of a path what it gives as a whole."""
+        if self.spec.is_path:
+            return of_paths(table, self.spec.label_names, self.quantiles)
         names, numbers = self.spec.label_names, dict[str, float]()
         for name in names:
             found = of_forecasts(table, name, self.spec.link == "exp", self.quantiles)
@@ -121,13 +132,18 @@ class Forecast(Task[Tensor]):
         return numbers
 
     def columns(self, outputs: Tensor, batch: Batch) -> Columns:
-        """Return one column per dimension, one more per quantile, and what persistence forecasts and the scale of a series of its own."""
+        """Return one column per dimension, one more per quantile, and what persistence forecasts and the scale of a series of its own.
+
+        Of a path the last two are the same for all steps, and one column each.
+        """
         values_BDQ = self.forecasts(outputs, batch).cpu().numpy()
         found = {}
+        if self.spec.is_path and batch.reference is not None:
+            found = {name: getattr(batch.reference, name)[:, 0].cpu().numpy() for name in ("persistence", "scale")}
         for index, name in enumerate(self.spec.label_names):
             found[f"prediction/{name}"] = values_BDQ[:, index, self._median]
             found |= {f"quantile/{name}/{level:g}": values_BDQ[:, index, q] for q, level in enumerate(self.quantiles)}
-            if batch.reference is not None:
+            if batch.reference is not None and not self.spec.is_path:
                 found[f"persistence/{name}"] = batch.reference.persistence[:, index].cpu().numpy()
                 if self.spec.is_scaled_apart:
                     found[f"scale/{name}"] = batch.reference.scale[:, index].cpu().numpy()
@@ -149,81 +165,6 @@ class Forecast(Task[Tensor]):
         """Return targets as an output should be, (B, D)."""
         targets_BD = batch.targets.log() if self.spec.link == "exp" else batch.targets
         return targets_BD if batch.reference is None else (targets_BD - batch.reference.offset) / batch.reference.scale
-
-
-def qlike(log_forecasts: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean of y / f - ln(y / f) - 1 (Patton 2011, eq. 24 at b = -2) of ln f and y > 0, (B, D): 0 at best, minimal at f = E y."""
-    log_ratio = targets.log() - log_forecasts
-    return (log_ratio.exp() - log_ratio - 1).mean()
-
-
-def _pinball(quantiles_BDQ: Tensor, targets_BD: Tensor, levels: tuple[float, ...]) -> Tensor:
-    """Return the mean of max(q e, (q - 1) e), e = y - forecast (Koenker & Bassett 1978)."""
-    errors_BDQ = targets_BD[..., None] - quantiles_BDQ
-    levels_Q = torch.tensor(levels, dtype=errors_BDQ.dtype, device=errors_BDQ.device)
-    return torch.maximum(levels_Q * errors_BDQ, (levels_Q - 1) * errors_BDQ).mean()
-
-
-class _Mean(torchmetrics.Metric):
-    """Average what subclasses add."""
-
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.double), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0.0, dtype=torch.double), dist_reduce_fx="sum")
-
-    def compute(self) -> Tensor:
-        """Return the mean."""
-        return self.total / self.count
-
-
-class Qlike(_Mean):
-    """QLIKE of positive forecasts, see `qlike`."""
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add a batch of (B, D)."""
-        self.total += qlike(preds.log(), target).double() * target.numel()
-        self.count += target.numel()
-
-
-class Pinball(_Mean):
-    """Mean pinball loss over quantiles, in the target's unit."""
-
-    def __init__(self, levels: tuple[float, ...]) -> None:
-        super().__init__()
-        self.levels = levels
-
-    def update(self, quantiles: Tensor, target: Tensor) -> None:
-        """Add a batch of (B, D, Q) against (B, D)."""
-        self.total += _pinball(quantiles, target, self.levels).double() * target.numel()
-        self.count += target.numel()
-
-
-class ScaledError(_Mean):
-    """Mean squared error, each series in units of its own scale (the spread of its training targets): all series count alike."""
-
-    def update(self, preds: Tensor, target: Tensor, scale: Tensor) -> None:
-        """Add a batch of (B, D)."""
-        self.total += ((preds - target) / scale).double().square().sum()
-        self.count += target.numel()
-
-
-class Skill(_Mean):
-    """Fraction of persistence's squared error that a forecast saves: 1 - MSE / MSE of persistence; 0 is no better, 1 perfect.
-
-    Errors of series with scales of their own are measured in these. NaN where persistence makes no error.
-    """
-
-    def update(self, preds: Tensor, target: Tensor, persistence: Tensor, scale: Tensor) -> None:
-        """Add a batch of (B, D)."""
-        self.total += ((preds - target) / scale).double().square().sum()
-        self.count += ((persistence - target) / scale).double().square().sum()
-
-    def compute(self) -> Tensor:
-        return torch.where(self.count > 0, 1 - self.total / self.count, torch.nan)
 
 
 def check_quantiles(quantiles: tuple[float, ...]) -> None:

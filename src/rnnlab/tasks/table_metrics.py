@@ -187,10 +187,49 @@ def of_forecasts(table: pd.DataFrame, name: str, is_positive: bool, quantiles: t
         numbers["qlike"] = float((target / forecast - np.log(target / forecast) - 1).mean())
     if "date" in table:
         numbers |= information(table["date"].to_numpy(), forecast, target)
+    return numbers | _coverage(table, (name,), quantiles)
+
+
+def of_paths(table: pd.DataFrame, names: tuple[str, ...], quantiles: tuple[float, ...]) -> dict[str, float]:
+    """Return coverage and mean width of central intervals over all steps of paths, and the scaled errors of the first and last step.
+
+    first_step, last_step   the scaled mean squared error of these alone (`errors_by_step` gives all of them)
+    """
+    errors = errors_by_step(table, names)["scaled_mse"]
+    return {"first_step": float(errors.iloc[0]), "last_step": float(errors.iloc[-1])} | _coverage(table, names, quantiles)
+
+
+def errors_by_step(table: pd.DataFrame, names: tuple[str, ...], quantiles: tuple[float, ...] = ()) -> pd.DataFrame:
+    """Return of each step of paths the errors, persistence's beside them, and the coverage of the outer quantiles.
+
+    Args:
+        table: of predictions, with one column a step, and `scale` and `persistence` for all.
+        names: of the steps, in order.
+        quantiles: in order, the outer ones first and last.
+
+    Returns:
+        step (from 1), scaled_mse, scaled_mae, persistence_scaled_mse, persistence_scaled_mae, perhaps coverage.
+    """
+    target, forecast = (table[[f"{kind}/{name}" for name in names]].to_numpy(float) for kind in ("target", "prediction"))
+    scale, persistence = (table[name].to_numpy(float)[:, None] for name in ("scale", "persistence"))
+    found = pd.DataFrame({"step": np.arange(1, len(names) + 1)})
+    for kind, values in (("", forecast), ("persistence_", persistence)):
+        errors = (values - target) / scale
+        found[f"{kind}scaled_mse"], found[f"{kind}scaled_mae"] = np.square(errors).mean(0), np.abs(errors).mean(0)
+    if quantiles:
+        low, high = (table[[f"quantile/{name}/{level:g}" for name in names]].to_numpy(float) for level in (quantiles[0], quantiles[-1]))
+        found["coverage"] = ((low <= target) & (target <= high)).mean(0)
+    return found
+
+
+def _coverage(table: pd.DataFrame, names: tuple[str, ...], quantiles: tuple[float, ...]) -> dict[str, float]:
+    """Return the fraction of targets within each central interval, and its mean width, over these dimensions."""
+    numbers = {}
+    targets = table[[f"target/{name}" for name in names]].to_numpy(float)
     for low, high in zip(quantiles[: len(quantiles) // 2], quantiles[::-1], strict=False):
-        below, above = (table[f"quantile/{name}/{level:g}"].to_numpy(float) for level in (low, high))
+        below, above = (table[[f"quantile/{name}/{level:g}" for name in names]].to_numpy(float) for level in (low, high))
         percent = f"{100 * (high - low):g}"
-        numbers[f"coverage/{percent}"] = float(((below <= target) & (target <= above)).mean())
+        numbers[f"coverage/{percent}"] = float(((below <= targets) & (targets <= above)).mean())
         numbers[f"width/{percent}"] = float((above - below).mean())
     return numbers
 

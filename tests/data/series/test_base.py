@@ -277,8 +277,8 @@ def test_other_ways_to_see_the_future_are_caught(
 
 
 def test_scales_fitted_on_all_windows_are_caught(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_all(series: list[Series], train: pd.DataFrame, link: Link, *, is_apart: bool) -> ScalesByName:
-        honest = fit_scales(series, train, link, is_apart=is_apart).of(ALL_SERIES)
+    def of_all(series: list[Series], train: pd.DataFrame, link: Link, *, is_apart: bool, season: int) -> ScalesByName:
+        honest = fit_scales(series, train, link, is_apart=is_apart, season=season).of(ALL_SERIES)
         steps = np.concatenate([one.features.dropna().to_numpy() for one in series])
         return ScalesByName({ALL_SERIES: dataclasses.replace(honest, feature_mean=steps.mean(0), feature_std=steps.std(0))})
 
@@ -288,8 +288,8 @@ def test_scales_fitted_on_all_windows_are_caught(tmp_path: Path, make: Make, mon
 
 
 def test_targets_scaled_on_all_windows_are_caught(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def of_all(series: list[Series], train: pd.DataFrame, link: Link, *, is_apart: bool) -> ScalesByName:
-        honest = fit_scales(series, train, link, is_apart=is_apart).of(ALL_SERIES)
+    def of_all(series: list[Series], train: pd.DataFrame, link: Link, *, is_apart: bool, season: int) -> ScalesByName:
+        honest = fit_scales(series, train, link, is_apart=is_apart, season=season).of(ALL_SERIES)
         every = np.concatenate([one.targets[np.isfinite(one.targets)] for one in series])
         return ScalesByName(
             {ALL_SERIES: dataclasses.replace(honest, target_mean=np.array([every.mean()]), target_std=every.std(keepdims=True))}

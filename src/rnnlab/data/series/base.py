@@ -1,9 +1,7 @@
 """The data module over windows of series: split by date, scaled on training, audited for leaks; `stock` and `series` say of what."""
 
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -13,32 +11,32 @@ import pandas as pd
 import torch
 
 from rnnlab.config import Fraction, NonNegativeInt, PositiveInt
-from rnnlab.contracts import Batch, DataSpec, Link, Reference
+from rnnlab.contracts import Batch, DataSpec, Link, Past, Reference
 from rnnlab.data.base import SequenceDataModule, Split
 from rnnlab.data.batches import EpochOrder, ExampleRandom
-from rnnlab.data.files import OnBroken, home_of
 from rnnlab.data.hashing import digest
-from rnnlab.data.inputs import FileReader, InputReader, warn
+from rnnlab.data.inputs import InputReader
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
-from rnnlab.data.series.calendar_splits import Walk, date_splits
+from rnnlab.data.series.calendar_splits import Walk, date_splits, split_at
 from rnnlab.data.series.indicators import LeakageError, audit_features, other_future
+from rnnlab.data.series.window_reader import WindowReader
 from rnnlab.data.series.windows import (
-    Scales,
     ScalesByName,
     Series,
     SeriesPrepare,
     WindowAugment,
+    Windows,
     augment,
     cut,
     ends_of,
     fit_scales,
     list_windows,
-    outputs_of,
 )
 from rnnlab.data.tables import Decimal, Writing
 
 NUM_AUDITED, NUM_CUTS = 2, 2
+AUDITED_AT_ONCE = 2048
 MOST_WARNINGS = 5
 DIRECTIONS = ("down", "up")
 
@@ -58,87 +56,6 @@ class SeriesMeta:
     columns: list[str]
     odd: dict[str, int]
     warnings: list[str]
-
-
-@dataclass(frozen=True)
-class WindowReader(FileReader, ABC):
-    """Base class of readers that take of each series of a table the last window; `horizons` are steps ahead, one forecast each."""
-
-    columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
-    is_counted_back = True
-
-    window: int
-    horizons: list[int]
-    feature_names: tuple[str, ...]
-    scales: dict[str, dict[str, list[float]]]
-    link: Link
-    writing: Writing = field(default=Writing(), kw_only=True)
-    on_broken: OnBroken = field(default="raise", kw_only=True)
-
-    @abstractmethod
-    def read_tables(self, file: Path) -> dict[str, pd.DataFrame]:
-        """Return each series of a file as a table."""
-
-    @abstractmethod
-    def series_of(self, name: str, frame: pd.DataFrame) -> Series:
-        """Return a series with its features."""
-
-    @property
-    def fitted(self) -> ScalesByName:
-        """The scales that were fitted on the run's training split."""
-        return ScalesByName({name: Scales.from_lists(lists) for name, lists in self.scales.items()})
-
-    def _scales_of(self, one: Series, fitted: ScalesByName) -> Scales:
-        """Return a series' scales; where the run scaled each by itself and never saw this one, those of all steps that are given."""
-        if fitted.has(one.name):
-            return fitted.of(one.name)
-        features, targets, outputs = one.features.to_numpy(np.float64), one.targets, outputs_of(one, self.link)
-        is_known = np.isfinite(outputs).all(1)
-        if not is_known.any():
-            raise ValueError(f"{one.name} has {len(one.times)} rows, too few to scale a series that the run never saw: give more rows")
-        warn(f"the run never saw the series {one.name!r}: it is scaled by the {len(one.times):,} rows that were given")
-        return Scales.of(features[np.isfinite(features).all(1)], outputs[is_known], targets[is_known])
-
-    def refuse_other_features(self, names: tuple[str, ...], source: str) -> None:
-        """Raise ValueError where a table gives other features than the run's data."""
-        if names != self.feature_names:
-            raise ValueError(
-                f"{source} gives the features {', '.join(names)}, but the run was trained on {', '.join(self.feature_names)}: give a table "
-                "with the same columns"
-            )
-
-    def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
-        """Turn tables (paths, or the content of CSV files) into a batch: of each series the last window.
-
-        Raises:
-            ValueError: names the table whose series are too short or lack a feature.
-        """
-        fitted = self.fitted
-        names, values, references = [], [], []
-        for number, item in enumerate(inputs):
-            with _as_file(str(item)) as (file, shown):
-                found = self.read_tables(file)
-            for name, frame in found.items():
-                one, place = self.series_of(name, frame), shown or f"input {number}"
-                last = self._last_window(one, place)
-                scales = self._scales_of(one, fitted)
-                values.append(scales.features(last))
-                names.append(f"{name} {str(one.times[-1])[:16].removesuffix('T00:00')}")
-                base, size = one.base[-1], one.size[-1]
-                references.append((scales.offset(base, size), scales.scale(size), one.persistence[-1]))
-        reference = Reference(*(torch.from_numpy(np.stack(part)) for part in zip(*references, strict=True)))
-        ids_B = torch.arange(len(names))
-        unknown_BD, lengths_B = torch.full_like(reference.offset, torch.nan), torch.full((len(names),), self.window)
-        return names, Batch(torch.from_numpy(np.stack(values)), lengths_B, unknown_BD, torch.ones_like(ids_B), ids_B, reference)
-
-    def _last_window(self, series: Series, place: str) -> np.ndarray:
-        self.refuse_other_features(tuple(series.features.columns), place)
-        last = series.features.to_numpy(np.float64)[-self.window :]
-        if len(last) < self.window or not np.isfinite(last).all():
-            raise ValueError(
-                f"{place}: {series.name} has {len(series.times)} rows, too few for a window of {self.window} and its features' past"
-            )
-        return last
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -169,6 +86,16 @@ class WindowedData(SequenceDataModule, ABC):
     loader: WindowLoader
     prepare: SeriesPrepare = field(default_factory=SeriesPrepare)
     """What is done with what cannot be read; runs recorded before it have none."""
+    split_dates: list[str | None] | None = field(init=False, default=None)
+    """Where validation and test begin and test ends (None: with the data), instead of fractions of the dates."""
+    is_path: bool = field(init=False, default=False)
+    """Whether the target is all steps up to the longest horizon, as one forecast."""
+    is_relative: bool = field(init=False, default=False)
+    """Whether inputs hold the target's own values as differences from the window's last one."""
+    season: int = field(init=False, default=0)
+    """Steps after which values repeat (0: unknown)."""
+    step_microseconds: int = field(init=False, default=0)
+    """From one row to the next, of forecasts of the series' own values."""
     link: Link = field(init=False, default="identity")
     unit: str = field(init=False, default="")
     is_scaled_apart: bool = field(init=False, default=False)
@@ -261,15 +188,22 @@ class WindowedData(SequenceDataModule, ABC):
                 self.untrained = [one.name for one, has in zip(series, has_training, strict=True) if not has]
                 series = [one for one, has in zip(series, has_training, strict=True) if has]
                 rows = self._split(series)
-        self.scales = fit_scales(series, self.index.iloc[rows["train"]], self.link, is_apart=self.is_scaled_apart)
-        self.windows = cut(series, self.index, self.scales)
+        self.scales = self.fit_scales(series, rows["train"])
+        self.windows = cut(series, self.index, self.scales, is_relative=self.is_relative)
         self.feature_names = tuple(series[0].features.columns)
         self.audit({one.name: frames[one.name] for one in series}, rows)
         return rows
 
+    def fit_scales(self, series: list[Series], train: np.ndarray) -> ScalesByName:
+        """Fit scales on the training rows of the list of windows."""
+        return fit_scales(series, self.index.iloc[train], self.link, is_apart=self.is_scaled_apart, season=self.season)
+
     def _split(self, series: list[Series]) -> dict[Split, np.ndarray]:
         """List all windows, and split them by date."""
-        self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series))
+        self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series), min(self.horizons))
+        if self.split_dates is not None:
+            rows, self.split_used = split_at(self.index["first_date"].to_numpy(), self.index["last_date"].to_numpy(), self.split_dates)
+            return rows
         dates, last_days = self.index["date"].to_numpy(), self.index["last_date"].to_numpy()
         fractions, gap = (self.test_fraction, self.val_fraction), max(self.horizons)
         rows, self.split_used = date_splits(dates, *fractions, self.num_folds, self.fold, self.walk, gap=gap, last_days=last_days)
@@ -314,20 +248,24 @@ class WindowedData(SequenceDataModule, ABC):
         dates = self.index["date"].to_numpy()
         cut_date = np.sort(dates[rows["test"]])[len(rows["test"]) // 2]
         series = [self.series_of(name, other_future(frame, cut_date)) for name, frame in frames.items()]
-        index = self.index
-        scales = fit_scales(series, index.iloc[rows["train"]], self.link, is_apart=self.is_scaled_apart)
-        again = cut(series, index, scales)
-        earlier = np.flatnonzero(dates <= cut_date)
-        for what in ("inputs", "persistence", "offset", "scale"):
-            before, after = (
-                one.inputs(earlier, self.window) if what == "inputs" else getattr(one, what)[earlier] for one in (self.windows, again)
-            )
-            if not np.array_equal(before, after):
-                changed = np.flatnonzero((before != after).reshape(len(earlier), -1).any(1))[0]
-                raise LeakageError(
-                    f"the {what} of the forecast {index['id'].iloc[earlier[changed]]} changed when only values after "
-                    f"{str(cut_date)[:16]} were replaced: something fitted or computed sees the future"
-                )
+        again = cut(series, self.index, self.fit_scales(series, rows["train"]), is_relative=self.is_relative)
+        for earlier in _blocks(np.flatnonzero(dates <= cut_date)):
+            for what, before in self._seen(self.windows, earlier).items():
+                after = self._seen(again, earlier)[what]
+                if not np.array_equal(before, after):
+                    changed = np.flatnonzero((before != after).reshape(len(earlier), -1).any(1))[0]
+                    raise LeakageError(
+                        f"the {what} of the forecast {self.index['id'].iloc[earlier[changed]]} changed when only values after "
+                        f"{str(cut_date)[:16]} were replaced: something fitted or computed sees the future"
+                    )
+
+    def _seen(self, windows: Windows, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return all that forecasts may be made from."""
+        found = {"inputs": windows.inputs(rows, self.window)}
+        found |= {what: getattr(windows, what)[rows] for what in ("persistence", "offset", "scale")}
+        if windows.levels is not None:
+            found |= {"past": windows.past(rows, self.window), "season error": windows.season_error[rows]}
+        return found
 
     def setup_as_test(self, reader: InputReader) -> None:
         assert isinstance(reader, WindowReader)
@@ -337,9 +275,9 @@ class WindowedData(SequenceDataModule, ABC):
         series = self._usable([self.series_of(name, frame) for name, frame in frames.items()])
         self.feature_names = tuple(series[0].features.columns)
         reader.refuse_other_features(self.feature_names, self.source)
-        self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series))
+        self.index = list_windows(series, self.window, max(self.horizons), self._num_characters(series), min(self.horizons))
         self.scales = reader.fitted
-        self.windows = cut(series, self.index, self.scales)
+        self.windows = cut(series, self.index, self.scales, is_relative=self.is_relative)
         self.take_all_as_test(np.arange(len(self.index)))
 
     @property
@@ -365,16 +303,21 @@ class WindowedData(SequenceDataModule, ABC):
             feature_names=self.feature_names,
             link=self.link,
             unit=self.unit,
-            is_scaled_apart=len(self.scales.by_name) > 1,
+            is_scaled_apart=self.is_path or len(self.scales.by_name) > 1,
+            horizons=tuple(self.horizons) if self.windows.levels is not None else (),
+            is_path=self.is_path,
+            season=self.season,
         )
 
     def targets(self, rows: np.ndarray) -> list[object]:
         if self.is_direction:
             return [DIRECTIONS[number] for number in self._classes(rows)]
+        if self.is_path:  # hundreds of numbers each: what tells them apart is enough
+            return [digest(targets.tobytes().hex()) for targets in self.windows.targets[rows]]
         return list(self.windows.targets[rows].tolist())
 
     def _classes(self, rows: np.ndarray) -> np.ndarray:
-        return self.windows.targets[rows, 0].astype(np.int64)
+        return self.windows.targets[rows][:, 0].astype(np.int64)
 
     def describe(self) -> list[tuple[str, str]]:
         # What was odd is this file's, also where another of the same content was prepared.
@@ -388,7 +331,7 @@ class WindowedData(SequenceDataModule, ABC):
             ("features", f"{len(self.feature_names)}: {', '.join(self.feature_names)}"),
             (
                 "target",
-                f"{', '.join(self.target_names)}{unit}, from windows of {self.window} {self.step}s",
+                f"{self._target_words()}{unit}, from windows of {self.window} {self.step}s",
             ),
             ("forecasts", f"{len(dates):,}, made {str(dates.min())[:10]} to {str(dates.max())[:10]}"),
             ("split", self.split_used),
@@ -399,6 +342,10 @@ class WindowedData(SequenceDataModule, ABC):
         found += [("skipped", f"begins after the training part: {shortened(self.untrained)}")] if self.untrained else []
         more = [f"... and {len(warnings) - MOST_WARNINGS} more, in meta.json"] if len(warnings) > MOST_WARNINGS else []
         return found + [("look at", warning) for warning in warnings[:MOST_WARNINGS] + more]
+
+    def _target_words(self) -> str:
+        names = self.target_names
+        return f"{names[0]} to {names[-1]}, one forecast" if self.is_path and len(names) > 1 else ", ".join(names)
 
     def scale_lists(self) -> dict[str, dict[str, list[float]]]:
         """Return the fitted scales as lists, by series."""
@@ -432,18 +379,21 @@ class WindowedData(SequenceDataModule, ABC):
         ones_B = torch.ones_like(ids_B)
         if self.is_direction:
             return Batch(values_BTF, lengths_B, torch.from_numpy(self._classes(rows)), ones_B, ids_B)
+        targets_BD = torch.from_numpy(self.windows.targets[rows])
         parts = (self.windows.offset, self.windows.scale, self.windows.persistence)
-        reference = Reference(*(torch.from_numpy(part[rows]) for part in parts))
-        return Batch(values_BTF, lengths_B, torch.from_numpy(self.windows.targets[rows]), ones_B, ids_B, reference)
+        reference = Reference(*(torch.from_numpy(part[rows]).expand(targets_BD.shape) for part in parts))
+        return Batch(values_BTF, lengths_B, targets_BD, ones_B, ids_B, reference, past=self._past(rows))
+
+    def _past(self, rows: np.ndarray) -> Past | None:
+        """Return the target's own past in these windows, where it is the series' own values that are forecast."""
+        if self.windows.levels is None:
+            return None
+        times = self.index["date"].to_numpy()[rows].astype("datetime64[us]").astype(np.int64)
+        numbers = self.index["number"].to_numpy()[rows].astype(np.int64)
+        parts = (times, np.full(len(rows), self.step_microseconds), numbers, self.windows.season_error[rows])
+        return Past(torch.from_numpy(self.windows.past(rows, self.window)), *(torch.from_numpy(part) for part in parts))
 
 
-@contextmanager
-def _as_file(item: str) -> Iterator[tuple[Path, str]]:
-    """Give a path as it is; content (it holds a line break) as a file."""
-    if "\n" not in item:
-        yield home_of(item), item
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "input.csv"
-        file.write_text(item, encoding="utf-8")
-        yield file, ""
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Give rows in blocks that fit into memory, however long their windows are."""
+    return (rows[start : start + AUDITED_AT_ONCE] for start in range(0, len(rows), AUDITED_AT_ONCE))

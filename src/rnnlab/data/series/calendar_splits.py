@@ -9,6 +9,7 @@ before it. num_folds=1 is the plain split by date.
     fold 2  [train..............][val] [test]            [train....][val] [test]
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -61,6 +62,46 @@ def date_splits(
     rows: Rows = {name: np.flatnonzero((places >= start) & (places < end)) for name, (start, end) in blocks.items()}
     num_purged = 0 if last_days is None else _purge(rows, last_days, dates[val], dates[test], gap)
     return rows, _words(dates, blocks, num_folds, fold, walk, gap, num_purged)
+
+
+def split_at(first_days: np.ndarray, last_days: np.ndarray, borders: Sequence[str | None]) -> tuple[Rows, str]:
+    """Assign every example to the part that all its targets lie in; inputs may look back over a border.
+
+    Args:
+        first_days: (N,) datetime64, the first time that each example's targets look at.
+        last_days: (N,) datetime64, the last.
+        borders: when validation begins, when test begins, and when test ends, the time itself not included (None: with the data).
+
+    Returns:
+        Row numbers per part, sorted, without the examples whose targets cross a border; and in words what was done.
+
+    Raises:
+        ValueError: where borders are no rising times, or a part is empty.
+    """
+    if len(borders) != 3 or borders[0] is None or borders[1] is None:
+        raise ValueError(
+            f"data.split_dates={list(borders)}: give three times, when validation and test begin and when test ends (null: with the data), "
+            "such as [2013-01-01,2014-01-01,null]"
+        )
+    try:
+        val, test, end = (np.datetime64("9999-12-31" if border is None else border, "us") for border in borders)
+    except ValueError:
+        raise ValueError(f"data.split_dates={list(borders)}: write each as 2014-01-31 or 2014-01-31T10:00") from None
+    if not val < test < end:
+        raise ValueError(f"data.split_dates={list(borders)}: each must be later than the one before")
+    spans = {"train": (None, val), "val": (val, test), "test": (test, end)}
+    rows: Rows = {}
+    for part, (start, stop) in spans.items():
+        is_in = (last_days < stop) if start is None else (first_days >= start) & (last_days < stop)
+        rows[part] = np.flatnonzero(is_in)  # type: ignore[index]  # the three names of parts
+        if not is_in.any():
+            between = f"{str(first_days.min())[:16]} and {str(last_days.max())[:16]}"
+            raise ValueError(
+                f"data.split_dates={list(borders)}: no forecast has all its targets in the {part} part; targets lie between {between}: "
+                "give other times, or a shorter horizon"
+            )
+    words = f"by date: validation from {borders[0]}, test from {borders[1]}" + (f" to {borders[2]}" if borders[2] else "")
+    return rows, f"{words}; targets of each part lie in it, windows may look back over its border"
 
 
 def _purge(rows: Rows, last_days: np.ndarray, first_val: np.datetime64, first_test: np.datetime64, gap: int) -> int:

@@ -26,7 +26,7 @@ def refuse_folder(source: str, raw: Path) -> None:
 
 def read_numbers(
     file: Path,
-    target_column: str,
+    target_column: str | list[str],
     time_column: str,
     series_column: str | None,
     covariates: list[str] | None,
@@ -34,6 +34,8 @@ def read_numbers(
     on_broken: OnBroken = "raise",
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     """Return one long table (series, date, target, covariates), sorted, each time once; and what was odd.
+
+    Of several target columns each gives a series of its own, which has its name; the others are no covariates.
 
     Where `on_broken` is `skip`, a field that is no number is unknown, as an empty one is: its row keeps its place in time. A row without
     a time has no place, and is left out.
@@ -43,22 +45,26 @@ def read_numbers(
     """
     broken = Broken(on_broken)
     table = replace(read_table(file), broken=broken)
-    target = str(match_column(table, target_column, key="data.target_column"))
+    wanted = [target_column] if isinstance(target_column, str) else target_column
+    targets = list(dict.fromkeys(str(match_column(table, name, key="data.target_column")) for name in wanted))
     table, time, joined = find_times(table, time_column, TIME_NAMES if time_column == TIME_NAMES[0] else (), "data.time_column")
     series = None if series_column is None else match_column(table, series_column, key="data.series_column")
-    names, passed = _covariates(table, covariates, {target, series, *joined})
+    names, passed = _covariates(table, covariates, {*targets, series, *joined})
     table, dates, day_first = read_times(table, time, writing.day_first)
-    decimal = find_decimal(table, [target, *names], writing.decimal)
-    frame = pd.DataFrame({"date": dates, "target": as_numbers(table, target, decimal)})
-    for name in names:
-        frame[name if name != "target" else "target_"] = as_numbers(table, name, decimal)
-    frame.insert(0, "series", file.stem if series is None else table.frame[series].str.strip())
-    if np.isinf(frame["target"]).any() or frame["target"].notna().sum() < 2:
-        raise ValueError(f"{file}: the column {target!r} holds fewer than two finite numbers")
-    counts, frame = _ordered(frame)
+    decimal = find_decimal(table, [*targets, *names], writing.decimal)
+    others = pd.DataFrame({name if name != "target" else "target_": as_numbers(table, name, decimal) for name in names})
+    parts = []
+    for target in targets:
+        frame = pd.DataFrame({"date": dates, "target": as_numbers(table, target, decimal)}).join(others)
+        if np.isinf(frame["target"]).any() or frame["target"].notna().sum() < 2:
+            raise ValueError(f"{file}: the column {target!r} holds fewer than two finite numbers")
+        own = file.stem if series is None else table.frame[series].str.strip()
+        frame.insert(0, "series", own if len(targets) == 1 else target if series is None else own + f" {target}")
+        parts.append(frame)
+    counts, frame = _ordered(pd.concat(parts, ignore_index=True))
     warnings = [f"columns without numbers were passed over: {', '.join(passed)}"] if passed else []
     left_out = broken.settle(len(frame), "Mend it")
-    unused = _unused(table, names, {target, series, *joined}) if covariates is not None else []
+    unused = _unused(table, names, {*targets, series, *joined}) if covariates is not None else []
     odd = {**counts, **table.notes}
     used = asdict(Writing(decimal, day_first))
     return frame, {"odd": odd, "warnings": left_out + warnings, "writing": used, "unused": unused, "left_out": left_out}

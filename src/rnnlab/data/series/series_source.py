@@ -6,10 +6,11 @@ from rnnlab.config import Config, checked, needed, section
 from rnnlab.data.early import keep_read
 from rnnlab.data.files import OnBroken
 from rnnlab.data.series.readings import read_numbers, refuse_folder
+from rnnlab.data.sources.catalogue import SERIES
 from rnnlab.data.sources.fetching import own_path
 from rnnlab.data.tables import Writing
 
-NAMED: tuple[str, ...] = ()
+NAMED = tuple(SERIES)
 
 
 def find(source: str) -> Path:
@@ -20,7 +21,8 @@ def find(source: str) -> Path:
 def read(source: str, raw: Path, values: Config) -> None:
     """Read it as the data module will."""
     writing: Writing = checked({key: needed(values, key, "data") for key in ("decimal", "day_first")}, Writing, "data")
-    target, time = (checked(needed(values, key, "data"), str, f"data.{key}") for key in ("target_column", "time_column"))
+    target = checked(needed(values, "target_column", "data"), str | list[str], "data.target_column")
+    time = checked(needed(values, "time_column", "data"), str, "data.time_column")
     series = checked(needed(values, "series_column", "data"), str | None, "data.series_column")
     covariates = checked(needed(values, "covariates", "data"), list[str] | None, "data.covariates")
     on_broken = checked(needed(section(values, "prepare"), "on_broken", "data.prepare"), OnBroken, "data.prepare.on_broken")

