@@ -9,8 +9,9 @@ Padding convention: a sequence of length n fills positions 0..n-1 of the time ax
 change a result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ TargetKind = Literal["class", "class_per_step", "labels_per_step", "real", "toke
 Goal = Literal["transcribe", "translate", "summarise", "pronounce", "continue"]
 Joined = Literal["words", "pieces", "moses", "characters"]
 Link = Literal["identity", "exp"]
+Scheme = Literal["plain", "bio", "bioes"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class DataSpec:
         is_scaled_apart: whether several series of real targets have scales of their own, so that errors are compared in units of each.
         is_stream: whether batches are parts of long streams, which a network reads on from the state that the last batch left.
         num_label_steps: of labels at every step, how many steps of training `class_counts` were counted on (0: they were not).
+        scheme: of tags (a `class_per_step` for each word), whether they are `plain` or mark entities as `bio` or `bioes` (see `spans_of`);
+            None: the classes are no tags.
+        num_characters: size of the alphabet where tokens come with their characters: inputs are (B, T, 1 + L), each token's number and
+            those of its characters, padded with 0 (0: tokens come alone).
     """
 
     name: str
@@ -83,6 +89,8 @@ class DataSpec:
     is_scaled_apart: bool = False
     is_stream: bool = False
     num_label_steps: int = 0
+    scheme: Scheme | None = None
+    num_characters: int = 0
 
 
 @dataclass
@@ -107,7 +115,7 @@ class Batch:
     """Hold one padded batch.
 
     Args:
-        inputs: (B, T, F) float32 or (B, T) int64.
+        inputs: (B, T, F) float32 or (B, T) int64; of tokens with their characters (B, T, 1 + L) int64.
         input_lengths: (B,) int64, each 1..T.
         targets: see `DataSpec.target_kind`.
         target_lengths: (B,) int64; 1 for one target per sequence; of targets at every step, how many are known.
@@ -192,3 +200,32 @@ def zero_padding(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
     """Zero what lies beyond each sequence's length (also NaN and infinity there)."""
     mask_BT1 = valid_mask(lengths_B, values_BTX.shape[1])[..., None]
     return values_BTX.masked_fill(~mask_BT1, 0)
+
+
+class Span(NamedTuple):
+    """An entity: its type, and the steps from `start` up to `end`, which is the first that is no part of it."""
+
+    type: str
+    start: int
+    end: int
+
+
+def spans_of(tags: Sequence[str]) -> list[Span]:
+    """Read the entities of a sentence's tags, in BIO or BIOES, as conlleval and seqeval do (Tjong Kim Sang and Buchholz 2000).
+
+    A tag is `O`, or a letter of B, I, E, S, a dash and a type. `I` and `E` go on with an entity of their type that `B` or `I` left open;
+    everything else begins a new one, `I` without `B` too.
+    """
+    found: list[Span] = []
+    is_open, before = False, ""
+    for place, tag in enumerate(tags):
+        letter, _, kind = tag.partition("-")
+        if letter not in ("B", "I", "E", "S"):
+            is_open = False
+            continue
+        if letter in ("I", "E") and is_open and kind == before:
+            found[-1] = found[-1]._replace(end=place + 1)
+        else:
+            found.append(Span(kind, place, place + 1))
+        is_open, before = letter in ("B", "I"), kind
+    return found

@@ -96,6 +96,8 @@ class Network(Predictor, ABC):
         self.decoding = decoding
         self.frontend = frontend(input_size=spec.input_size)
         _refuse_misfit(self.frontend, spec, task)
+        if self.frontend.needs_characters:
+            self.frontend.take_alphabet(spec.num_characters)
         self.optimization: Optimization | None = None
         self.metrics = task.metrics()
         self.total: Callable[[Tensor], Tensor] | None = None  # sums numbers over the shards of a batch, if several processes have one each
@@ -380,6 +382,11 @@ def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:
     name = f"frontend={type(frontend).__name__.lower()}"
     if frontend.accepts != spec.input_kind:
         raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another frontend")
+    if frontend.needs_characters and not spec.num_characters:
+        raise ValueError(
+            f"frontend=words_and_characters takes words with their characters, but data={spec.name} gives tokens alone: choose "
+            "frontend=embedding, or of data=tags set data.loader.max_characters to 1 or more"
+        )
     if spec.is_causal and frontend.looks_ahead:
         raise ValueError(f"data={spec.name} has targets that are its own later inputs, which {name} would read: choose frontend=direct")
     if task.is_per_step and frontend.steps_out(np.array([12]))[0] != 12:
