@@ -63,7 +63,7 @@ class Bundle:
         if self.model.spec.scheme is None:
             return table
         cut = [self.reader.tokens_of(str(text)) or [] for text in table["input"]]
-        table = table.assign(tokens=cut, tags=rows)
+        table = table.assign(tokens=pd.Series(cut, table.index, dtype=object), tags=pd.Series(rows, table.index, dtype=object))
         if self.model.spec.scheme == "plain":
             return table
         joined = "" if all(len(token) == 1 for tokens in cut for token in tokens) else " "
@@ -71,7 +71,7 @@ class Bundle:
             [(span.type, joined.join(tokens[span.start : span.end])) for span in spans_of(row)]
             for tokens, row in zip(cut, rows, strict=True)
         ]
-        return table.assign(entities=entities)
+        return table.assign(entities=pd.Series(entities, table.index, dtype=object))
 
     def _usable(self, inputs: Sequence[str | bytes]) -> dict[int, None]:
         """Return the places of the inputs that have no fault."""

@@ -139,21 +139,26 @@ def of_sets(table: pd.DataFrame) -> dict[str, float]:
 def of_tags(table: pd.DataFrame) -> dict[str, float]:
     """Return 95 % intervals over sentences, and the accuracy on words that training lacks.
 
-    accuracy_*, f1_*   `low` and `high`, by resampling sentences (bootstrap, 1,000 times, percentiles)
+    accuracy_*, f1_*   `low` and `high`, by resampling sentences (bootstrap, 1,000 times, percentiles); where nothing is wrong, or nothing
+                       right, as `interval_of_fraction`
     accuracy_new       over words of which the column `is_new_word` is true, whose number is num_new
     """
     right = [np.equal(*pair) for pair in zip(table["prediction"], table["target"], strict=True)]
-    codes_N = unit_codes(table)
-    sums_N2 = np.array([[row.sum(), len(row)] for row in right], dtype=float)
-    numbers = _interval("accuracy", sums_N2[sums_N2[:, 1] > 0], codes_N[sums_N2[:, 1] > 0], _ratio)
+    codes_N, right_M = unit_codes(table), np.concatenate(right)
+    numbers = _ends("accuracy", interval_of_fraction(right_M, np.repeat(codes_N, [len(row) for row in right])))
     if {"num_correct", "num_given", "num_true"} <= set(table.columns):
         counts_N2 = np.stack([2 * table["num_correct"], table["num_given"] + table["num_true"]], axis=1).astype(float)
-        numbers |= _interval("f1", counts_N2, codes_N, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
+        correct, total = counts_N2.sum(0)
+        if 0 < correct < total:
+            numbers |= _interval("f1", counts_N2, codes_N, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
+        elif total:
+            has_any_N = counts_N2[:, 1] > 0
+            numbers |= _ends("f1", interval_of_fraction(np.full(has_any_N.sum(), correct > 0), codes_N[has_any_N]))
     if "is_new_word" in table:
         is_new = np.concatenate([np.asarray(row, dtype=bool) for row in table["is_new_word"]])
         numbers["num_new"] = int(is_new.sum())
         if is_new.any():
-            numbers["accuracy_new"] = float(np.concatenate(right)[is_new].mean())
+            numbers["accuracy_new"] = float(right_M[is_new].mean())
     return numbers
 
 
