@@ -185,6 +185,19 @@ class Decoded:
     num_counted: int | None = None
 
 
+@dataclass
+class TagPath:
+    """Hold the best sequence of tags of each sentence, where a model chooses them together.
+
+    Args:
+        best_BT: (B, T) int64, 0 beyond a sentence's length; None where nothing was searched for.
+        nll_B: -ln p of each sentence's tags (nats), or None where they are unknown.
+    """
+
+    best_BT: Tensor | None
+    nll_B: Tensor | None
+
+
 IGNORED_TARGET = -1
 PAD, UNKNOWN, START, STOP = range(4)
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")

@@ -26,6 +26,7 @@ HEAVY = ("torch", "pytorch_lightning", "mlflow", "torchtext", "torchaudio", "sci
 OWN = {
     "text": "text/headlines.csv", "translation": "translation", "pronunciation": "pronunciation", "speech": "speech",
     "dictation": "dictation", "music": "music", "series": "series/hourly_load.csv", "stock": "stock", "language": "language/story.txt",
+    "tags": "tags",
 }  # fmt: skip
 
 

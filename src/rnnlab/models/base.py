@@ -20,17 +20,18 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from rnnlab.cells.base import Cell
 from rnnlab.config import Fraction
-from rnnlab.contracts import Batch, DataSpec, Decoded, valid_mask
+from rnnlab.contracts import Batch, DataSpec, Decoded, TagPath, valid_mask
 from rnnlab.layers import ctc
 from rnnlab.layers.base import LayerState, SequenceLayer
 from rnnlab.layers.beam_search import Decoding
+from rnnlab.layers.crf import LinearChainCRF
 from rnnlab.layers.dropout import VariationalDropout
 from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
 
-Outputs = Tensor | Decoded
+Outputs = Tensor | Decoded | TagPath
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Head:
         variational_dropout: before the last linear layer, of whole features, the same at all steps of a sequence.
         is_tied: of language models, whether the last linear layer is the embedding's table (Press and Wolf 2017); a matrix stands between
             where their sizes differ.
+        has_crf: of tags, whether those of a sentence are chosen together (see `layers.crf`).
     """
 
     pooling: PoolingKind
@@ -51,6 +53,7 @@ class Head:
     quantiles: tuple[float, ...]
     variational_dropout: Fraction = 0.0
     is_tied: bool = False
+    has_crf: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,10 @@ class SequenceModule(Network, ABC):
         self.output = nn.Linear(size, self.task.output_size)
         if head.is_tied:
             self.output.weight = self.frontend.get_parameter("table.weight")
+        self.crf: LinearChainCRF | None = None
+        if head.has_crf:
+            _refuse_crf(spec, regularisation, loss)
+            self.crf = LinearChainCRF(self.task.output_size)
         if (first := self.task.first_bias()) is not None:
             self.output.bias.data.copy_(first)
         self.carried: dict[bool, LayerState] = {}  # of streams, by `training`: the state after the last batch
@@ -303,16 +310,19 @@ class SequenceModule(Network, ABC):
         """Return the task's loss, and penalties on what the layer gives where they are asked for."""
         settings = self.task.regularisation
         if not (settings.activation or settings.temporal_activation):
-            return self.task.loss(self.read_out(values, lengths_B), batch)
+            return self._loss(self.read_out(values, lengths_B), batch)
         if self.pooling is not None:
             raise ValueError("model.regularisation.activation and temporal_activation are for data with a target at every step")
         dropped = self.dropout(values)
-        loss = self.task.loss(self._last(dropped), batch)
+        loss = self._loss(self._last(dropped), batch)
         is_valid_BT1 = valid_mask(lengths_B, values.shape[1])[..., None]
         num_values = lengths_B.sum() * values.shape[-1]
         penalty = settings.activation * (dropped.square() * is_valid_BT1).sum() / num_values
         changes = (values[:, 1:] - values[:, :-1]).square() * is_valid_BT1[:, 1:]
         return loss + penalty + settings.temporal_activation * changes.sum() / num_values
+
+    def _loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return self.task.loss(outputs if self.crf is None else self.crf.path(outputs, batch, is_searched=False), batch)
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return the task's, or the number of tokens that CTC's loss is a mean over."""
@@ -321,6 +331,8 @@ class SequenceModule(Network, ABC):
     def _answer(self, batch: Batch, decoding: Decoding) -> Outputs:
         values, lengths_B = self._hidden(batch)
         outputs = self.read_out(values, lengths_B)
+        if self.crf is not None:
+            return self.crf.path(outputs, batch, is_searched=True)
         if not self.is_ctc:
             return outputs
         loss, num_counted = None, None
@@ -375,6 +387,17 @@ def _refuse_without_ctc(spec: DataSpec, regularisation: Regularisation) -> None:
         raise ValueError(unordered_targets(spec.name))
     if regularisation.label_smoothing:
         raise ValueError("model.regularisation.label_smoothing means nothing to CTC: leave it out, or choose model=seq2seq")
+
+
+def _refuse_crf(spec: DataSpec, regularisation: Regularisation, loss: Loss) -> None:
+    """Raise ValueError where a conditional random field cannot be trained on such targets, or not so."""
+    if spec.scheme is None:
+        raise ValueError(f"model.head.has_crf=true is for tags, which data={spec.name} does not have: set it to false")
+    if regularisation.label_smoothing or regularisation.class_weights != "none" or loss.kind not in (None, "cross_entropy"):
+        raise ValueError(
+            "model.head.has_crf=true is trained on the chance of whole sentences, for which model.regularisation.label_smoothing, "
+            "class_weights and other model.loss.kind mean nothing: leave them out"
+        )
 
 
 def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:

@@ -14,6 +14,7 @@ from rnnlab.baselines.label_sets import FrameLogistic, Markov
 from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
 from rnnlab.baselines.linear import HAR, Pooled, Window
 from rnnlab.baselines.nearest import Nearest
+from rnnlab.baselines.tags import HiddenMarkov, MostFrequentTag, TagsOfWords
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
 from rnnlab.tasks import Regularisation, make_task
@@ -33,6 +34,8 @@ METHODS: dict[str, type[Method]] = {
     "frame_logistic": FrameLogistic,
     "unigram": Unigram,
     "kneser_ney": KneserNey,
+    "most_frequent_tag": MostFrequentTag,
+    "hidden_markov": HiddenMarkov,
 }
 
 
@@ -86,6 +89,8 @@ def _suitable(spec: DataSpec) -> str:
         return "frame_logistic"
     if spec.goal == "continue":
         return "kneser_ney"
+    if spec.scheme:
+        return "hidden_markov"
     if spec.target_kind == "real":
         return "har" if HAR(spec, BaselineSettings("har", None, 1)).refusal() is None else "ridge"
     if spec.input_kind == "tokens":
@@ -102,6 +107,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
         and (name != "memoryless" or spec.memoryless)
         and (spec.goal == "continue" or not issubclass(method, NextTokens))
+        and (spec.scheme or not issubclass(method, TagsOfWords))
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")

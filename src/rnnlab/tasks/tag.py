@@ -16,10 +16,11 @@ import pandas as pd
 import torch
 import torchmetrics
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
-from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec, spans_of
+from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec, TagPath, spans_of
 from rnnlab.tasks.base import TASKS_OWN, Columns, Loss, Regularisation, object_array
 from rnnlab.tasks.classify import Label
 from rnnlab.tasks.metrics import Metric, legal_names
@@ -53,34 +54,57 @@ class Tag(Label):
             }
         )
 
-    def answers(self, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the most probable tag of each word and the target, (B, T) where there are entities, else flat."""
-        if not self.has_entities:
-            return super().answers(outputs, batch)
-        return outputs.argmax(-1), batch.targets
+    def loss(self, outputs: Tensor | TagPath, batch: Batch, is_training: bool = True) -> Tensor:
+        """Return the mean loss of a tag; of tags that are chosen together their sentences' -ln p divided by their number."""
+        if isinstance(outputs, Tensor):
+            return super().loss(outputs, batch, is_training)
+        return torch.tensor(torch.nan) if outputs.nll_B is None else outputs.nll_B.sum() / self.num_answers(batch)
 
-    def columns(self, outputs: Tensor, batch: Batch) -> Columns:
-        """Return the tag of each word, as lists of indices; where targets are known those of scored words, and each sentence's entities."""
-        found = super().columns(outputs, batch)
-        targets = batch.targets.cpu().numpy()
-        if (targets == IGNORED_TARGET).all():
-            return found
-        rows = [
-            prediction[target[: len(prediction)] != IGNORED_TARGET] for prediction, target in zip(found["prediction"], targets, strict=True)
-        ]
-        found["prediction"] = object_array(rows)
+    def answers(self, outputs: Tensor | TagPath, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the tag of each word and the target, (B, T) where there are entities, else flat."""
+        given_BT = _best(outputs)
+        return (given_BT, batch.targets) if self.has_entities else (given_BT.flatten(), batch.targets.flatten())
+
+    def columns(self, outputs: Tensor | TagPath, batch: Batch) -> Columns:
+        """Return the tag of each word, as lists of indices; where targets are known those of scored words, their mean -ln p, and each
+        sentence's entities.
+        """
+        lengths, targets = batch.input_lengths.tolist(), batch.targets.cpu().numpy()
+        given = [row[:length] for row, length in zip(_best(outputs).cpu().numpy(), lengths, strict=True)]
+        is_known_BT = targets != IGNORED_TARGET
+        if not is_known_BT.any():
+            return {"prediction": object_array(given)}
+        rows = [row[is_known[: len(row)]] for row, is_known in zip(given, is_known_BT, strict=True)]
+        means_B = self._nats(outputs, batch) / np.maximum(is_known_BT.sum(1), 1)
+        found: Columns = {"prediction": object_array(rows), "cross_entropy": means_B}
         if self.has_entities:
-            true = [target[target != IGNORED_TARGET] for target in targets]
-            counts = [count_entities(self._names(given), self._names(right)) for given, right in zip(rows, true, strict=True)]
+            true = [target[is_known] for target, is_known in zip(targets, is_known_BT, strict=True)]
+            counts = [count_entities(self._names(row), self._names(right)) for row, right in zip(rows, true, strict=True)]
             sums = np.array([[sum(each.values()) for each in row] for row in counts], dtype=np.int64).reshape(-1, 3)
             found |= {name: sums[:, place] for place, name in enumerate(COUNTS)}
         return found
+
+    def _nats(self, outputs: Tensor | TagPath, batch: Batch) -> np.ndarray:
+        """Return -ln p of each sentence's tags, (B,)."""
+        if isinstance(outputs, Tensor):
+            losses_BT = F.cross_entropy(outputs.mT, batch.targets.to(outputs.device), ignore_index=IGNORED_TARGET, reduction="none")
+            return losses_BT.sum(1).cpu().numpy()
+        assert outputs.nll_B is not None
+        return outputs.nll_B.cpu().numpy()
 
     def _names(self, numbers: np.ndarray) -> list[str]:
         return [self.spec.label_names[number] for number in numbers]
 
     def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
         return of_tags(table)
+
+
+def _best(outputs: Tensor | TagPath) -> Tensor:
+    """Return the tags that are given, (B, T)."""
+    if isinstance(outputs, Tensor):
+        return outputs.argmax(-1)
+    assert outputs.best_BT is not None
+    return outputs.best_BT
 
 
 class EntityCounts(torchmetrics.Metric):
