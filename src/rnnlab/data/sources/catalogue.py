@@ -174,7 +174,15 @@ SNIPS = UpstreamFiles(
     licence="CC0 1.0",
     max_bytes=10_000_000,
 )
-TAGGED: Mapping[str, AnyUpstream] = {source.name: source for source in (UD_LINES, WNUT17, WEIBO_NER, SNIPS)}
+PROTEIN = UpstreamFiles(
+    name="protein",
+    urls={"CB513.csv": f"{GITHUB}/shahid-43/protein_secondary_structure_prediction/f86c6fa/data/CB513.csv"},
+    mirror_file="protein",
+    content_hash="3c8ff3741929c97713166b6b8c0cd84ed8cdf33c5c62f26531cc6814f74ca239",
+    licence="none stated; the structures are of the Protein Data Bank (public domain)",
+    max_bytes=30_000_000,
+)
+TAGGED: Mapping[str, AnyUpstream] = {source.name: source for source in (UD_LINES, WNUT17, WEIBO_NER, SNIPS, PROTEIN)}
 
 CMUDICT = UpstreamFiles(
     name="cmudict",

@@ -5,6 +5,7 @@ JSON      one object a line, with a list of tokens and a list of tags
 tables    a sentence a row, tokens and tags with blanks between; or, with a column that names the sentence, a token a row
 """
 
+import csv
 import hashlib
 import json
 import re
@@ -61,7 +62,7 @@ def find_sentences(source: str, folder: Path, columns: TagColumns, on_broken: On
     """List a source's sentences.
 
     Args:
-        source: a named set (`ud_lines`, `wnut17`, `weibo_ner`, `snips`, `sample`), or anything else.
+        source: a named set (`ud_lines`, `wnut17`, `weibo_ner`, `snips`, `protein`, `sample`), or anything else.
         folder: the set's folder; else a file, or a folder of such files, perhaps below or named `train`, `val` and `test`.
         columns: of the files.
         on_broken: whether sentences that cannot be used are refused or left out.
@@ -324,6 +325,23 @@ def _snips(folder: Path, columns: TagColumns, broken: Broken) -> Iterator[Senten
             yield Sentence(f"{part}:{number}", tokens.split(), tags.split(), split, f"{part}/seq.in, line {number}")
 
 
+def _protein(folder: Path, columns: TagColumns, broken: Broken) -> Iterator[Sentence]:
+    """Read each chain once, with the residues that any of its rows marks as CB513's; the others have no tag."""
+    name = str(columns.tag_column or "dssp8")
+    with (folder / "CB513.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if name not in ("dssp3", "dssp8"):
+        raise ValueError(f"data.prepare.tag_column={name} is not a column of this set: choose dssp8 (eight states) or dssp3 (three)")
+    masks: dict[str, list[bool]] = {}
+    tags = {row["input"]: row[name] for row in rows}
+    for row in rows:
+        mask = [float(number) > 0 for number in row["cb513_mask"].split()]
+        masks[row["input"]] = [one or other for one, other in zip(mask, masks.get(row["input"], mask), strict=True)]
+    for number, (chain, mask) in enumerate(masks.items(), start=1):
+        scored = [tag if is_scored else "" for tag, is_scored in zip(tags[chain], mask, strict=True)]
+        yield Sentence(f"chain:{number}", list(chain), scored, "", f"CB513.csv, chain {number}")
+
+
 def _sample(folder: Path, columns: TagColumns, broken: Broken) -> Iterator[Sentence]:
     for split in ("train", "val", "test"):
         for found in conll_sentences(folder / f"{split}.conll", TagColumns(), broken):
@@ -335,5 +353,6 @@ _NAMED: dict[str, Callable[[Path, TagColumns, Broken], Iterator[Sentence]]] = {
     "wnut17": _wnut17,
     "weibo_ner": _weibo_ner,
     "snips": _snips,
+    "protein": _protein,
     "sample": _sample,
 }

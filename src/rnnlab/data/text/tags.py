@@ -108,7 +108,7 @@ class TagMeta:
 class TagData(SplitData):
     """Give batches of tagged sentences.
 
-    `source` is `ud_lines`, `wnut17`, `weibo_ner`, `snips`, `sample`, or the path of a file or folder (see `tagged`).
+    `source` is `ud_lines`, `wnut17`, `weibo_ner`, `snips`, `protein`, `sample`, or the path of a file or folder (see `tagged`).
     """
 
     group_column = "sentence"
