@@ -1,12 +1,17 @@
 """Claims about the linear-chain conditional random field, against all sequences of tags written out."""
 
+from collections.abc import Callable
 from itertools import pairwise, product
 
+import pytest
 import torch
 
-from rnnlab.contracts import IGNORED_TARGET
+from rnnlab.contracts import IGNORED_TARGET, DataSpec
 from rnnlab.layers.crf import LinearChainCRF
+from rnnlab.settings import TrainSettings
 
+PLAIN = DataSpec("copying", "tokens", 9, "class_per_step", 3, ("a", "b", "c"))
+TAGS = DataSpec("tags", "tokens", 9, "class_per_step", 3, ("B-A", "I-A", "O"), scheme="bio")
 NUM_TAGS, LENGTHS = 3, (4, 1, 2)
 
 
@@ -62,3 +67,18 @@ def test_padding_changes_nothing() -> None:
         torch.testing.assert_close(
             crf.log_partition(alone, torch.tensor([length])), crf.log_partition(scores_BTC, lengths_B)[row : row + 1]
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "spec", "message"),
+    [
+        ([], PLAIN, r"has_crf=true is for tags, which data=copying does not have"),
+        (["model.regularisation.label_smoothing=0.1"], TAGS, r"has_crf=true is trained on the chance of whole sentences.*label_smoothing"),
+    ],
+)
+def test_a_field_is_refused_where_it_means_nothing(
+    words: list[str], spec: DataSpec, message: str, compose: Callable[..., TrainSettings]
+) -> None:
+    settings = compose("model=birnn", "data=tags", "frontend=embedding", "model.head.has_crf=true", *words)
+    with pytest.raises(ValueError, match=message):
+        settings.model.recipe()(spec)

@@ -99,7 +99,7 @@ def test_a_folder_says_the_split_by_the_names_of_its_files(tmp_path: Path) -> No
     for part in ("train", "dev", "test"):
         (tmp_path / f"{part}.conll").write_text(CONLL)
     table, _ = find_sentences("own", tmp_path, TagColumns(), "raise")
-    assert table["split"].tolist() == ["test"] * 2 + ["train"] * 2 + ["val"] * 2 or sorted(set(table["split"])) == ["test", "train", "val"]
+    assert table["split"].tolist() == ["val"] * 2 + ["test"] * 2 + ["train"] * 2
     assert table["id"].iloc[0].startswith("dev.conll:1")
 
 
@@ -138,3 +138,33 @@ def test_broken_sentences_can_be_left_out_and_are_counted(tmp_path: Path) -> Non
     table, remarks = find_sentences("own", file, TagColumns(), "skip")
     assert table["tokens"].tolist() == [["Holm"]]
     assert remarks == [f"left out, since there are 1 column(s), but 2 on the lines before: 1 (first {file}, line 2)"]
+
+
+# The named sets
+
+
+def test_rows_of_the_same_chain_are_one_whose_masks_are_joined(tmp_path: Path) -> None:
+    head = "input,dssp3,dssp8,disorder,cb513_mask"
+    rows = ["GVT,CEH,SEG,1 1 1,1.0 0.0 0.0", "AL,HH,HH,1 1,1.0 1.0", "GVT,CEH,SEG,1 1 1,0.0 0.0 1.0"]
+    (tmp_path / "CB513.csv").write_text("\n".join([head, *rows]) + "\n")
+    table, _ = find_sentences("protein", tmp_path, TagColumns(tag_column="dssp8"), "raise")
+    assert table["tokens"].tolist() == [["G", "V", "T"], ["A", "L"]]
+    assert table["tags"].tolist() == [["S", "", "G"], ["H", "H"]]
+    with pytest.raises(ValueError, match=r"tag_column=dssp9 .* choose dssp8 \(eight states\) or dssp3"):
+        find_sentences("protein", tmp_path, TagColumns(tag_column="dssp9"), "raise")
+
+
+def test_characters_of_weibo_lose_the_digit_of_their_place(tmp_path: Path) -> None:
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"weiboNER_2nd_conll.{part}").write_text("科0\tB-X.NAM\n技1\tO\n10\tO\n")
+    table, _ = find_sentences("weibo_ner", tmp_path, TagColumns(), "raise")
+    assert table["tokens"].iloc[0] == ["科", "技", "1"] and table["split"].tolist() == ["train", "val", "test"]
+
+
+def test_commands_of_snips_are_split_at_runs_of_blanks(tmp_path: Path) -> None:
+    for part in ("train", "valid", "test"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "seq.in").write_text("play  a song \n")
+        (tmp_path / part / "seq.out").write_text("O O  B-music_item\n")
+    table, _ = find_sentences("snips", tmp_path, TagColumns(), "raise")
+    assert table["tokens"].iloc[1] == ["play", "a", "song"] and table["tags"].iloc[1] == ["O", "O", "B-music_item"]
