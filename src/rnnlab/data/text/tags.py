@@ -321,13 +321,8 @@ class TagData(SplitData):
         return TagReader(self.words, self.prepare.columns, self.is_by_character, self.label_names)
 
     def shown(self, rows: np.ndarray) -> list[str]:
-        """Return these sentences, each token that marks an entity with its tag."""
-        return [
-            " ".join(
-                token if tag in ("O", UNSCORED) else f"{token}/{tag}" for token, tag in zip(self._tokens(row), self._tags(row), strict=True)
-            )
-            for row in rows
-        ]
+        """Return these sentences, blanks between the tokens unless each is a character."""
+        return [("" if self.is_by_character else " ").join(self._tokens(row)) for row in rows]
 
     # -- batches -------------------------------------------------------------------------------------------------------
 

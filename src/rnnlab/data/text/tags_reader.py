@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import UNKNOWN, Batch
-from rnnlab.data.files import Broken, ending, select, visible_files
+from rnnlab.data.files import Broken, ending
 from rnnlab.data.inputs import TableFormat, WrittenReader, lines_of, tell, told
 from rnnlab.data.tables import JSON_SUFFIXES, TABLE_SUFFIXES
-from rnnlab.data.text.tagged import CONLL_SUFFIXES, TOKEN_NAMES, TagColumns, sentences_of
+from rnnlab.data.text.tagged import CONLL_SUFFIXES, TOKEN_NAMES, TagColumns, files_of, sentences_of
 from rnnlab.data.text_files import read_text
 from rnnlab.data.tokens import Vocabulary
 
@@ -98,8 +98,8 @@ class TagReader(WrittenReader):
         return [letter for letter in text if not letter.isspace()] if self.is_by_character else text.split(" ")
 
     def read_folder(self, folder: Path) -> list[str]:
-        files, _ = select(visible_files(folder), CONLL_SUFFIXES | TABLE_SUFFIXES | JSON_SUFFIXES)
-        return [text for file in told(str(folder), files, [], "sentences") for text in self.read_file(file)]
+        files, remarks = files_of(folder)
+        return [text for file in told(str(folder), files, remarks, "sentences") for text in self.read_file(file)]
 
     def read_file(self, file: Path) -> list[str]:
         """Return a file's sentences: of tables, JSON and CoNLL by its suffix, else one a line; tags in it are not read."""
