@@ -9,8 +9,9 @@ Padding convention: a sequence of length n fills positions 0..n-1 of the time ax
 change a result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ TargetKind = Literal["class", "class_per_step", "labels_per_step", "real", "toke
 Goal = Literal["transcribe", "translate", "summarise", "pronounce", "continue"]
 Joined = Literal["words", "pieces", "moses", "characters"]
 Link = Literal["identity", "exp"]
+Scheme = Literal["plain", "bio", "bioes"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class DataSpec:
         horizons: of forecasts of a series' own values, how many steps ahead each dimension lies; batches then have a `Past`.
         is_path: whether these are all steps from the next to a last one, one forecast: told, scored and drawn as a whole.
         season: steps after which values repeat, such as 24 of hours (0: unknown); beyond the first step of a season nothing repeats.
+        scheme: of tags (a `class_per_step` for each word), whether they are `plain` or mark entities as `bio` or `bioes` (see `spans_of`);
+            None: the classes are no tags.
+        num_characters: size of the alphabet where tokens come with their characters: inputs are (B, T, 1 + L), each token's number and
+            those of its characters, padded with 0 (0: tokens come alone).
     """
 
     name: str
@@ -91,6 +97,8 @@ class DataSpec:
     horizons: tuple[int, ...] = ()
     is_path: bool = False
     season: int = 0
+    scheme: Scheme | None = None
+    num_characters: int = 0
 
 
 @dataclass
@@ -134,7 +142,7 @@ class Batch:
     """Hold one padded batch.
 
     Args:
-        inputs: (B, T, F) float32 or (B, T) int64.
+        inputs: (B, T, F) float32 or (B, T) int64; of tokens with their characters (B, T, 1 + L) int64.
         input_lengths: (B,) int64, each 1..T.
         targets: see `DataSpec.target_kind`.
         target_lengths: (B,) int64; 1 for one target per sequence; of targets at every step, how many are known.
@@ -208,6 +216,19 @@ class Decoded:
     num_counted: int | None = None
 
 
+@dataclass
+class TagPath:
+    """Hold the best sequence of tags of each sentence, where a model chooses them together.
+
+    Args:
+        best_BT: (B, T) int64, 0 beyond a sentence's length; None where nothing was searched for.
+        nll_B: -ln p of each sentence's tags (nats), or None where they are unknown.
+    """
+
+    best_BT: Tensor | None
+    nll_B: Tensor | None
+
+
 IGNORED_TARGET = -1
 PAD, UNKNOWN, START, STOP = range(4)
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
@@ -223,3 +244,32 @@ def zero_padding(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
     """Zero what lies beyond each sequence's length (also NaN and infinity there)."""
     mask_BT1 = valid_mask(lengths_B, values_BTX.shape[1])[..., None]
     return values_BTX.masked_fill(~mask_BT1, 0)
+
+
+class Span(NamedTuple):
+    """An entity: its type, and the steps from `start` up to `end`, which is the first that is no part of it."""
+
+    type: str
+    start: int
+    end: int
+
+
+def spans_of(tags: Sequence[str]) -> list[Span]:
+    """Read the entities of a sentence's tags, in BIO or BIOES, as conlleval and seqeval do (Tjong Kim Sang and Buchholz 2000).
+
+    A tag is `O`, or a letter of B, I, E, S, a dash and a type. `I` and `E` go on with an entity of their type that `B` or `I` left open;
+    everything else begins a new one, `I` without `B` too.
+    """
+    found: list[Span] = []
+    is_open, before = False, ""
+    for place, tag in enumerate(tags):
+        letter, _, kind = tag.partition("-")
+        if letter not in ("B", "I", "E", "S"):
+            is_open = False
+            continue
+        if letter in ("I", "E") and is_open and kind == before:
+            found[-1] = found[-1]._replace(end=place + 1)
+        else:
+            found.append(Span(kind, place, place + 1))
+        is_open, before = letter in ("B", "I"), kind
+    return found

@@ -35,7 +35,7 @@ MODULES: dict[str, SequenceDataModule] = {}
 CONFIGS: dict[str, TrainSettings] = {}
 
 
-KINDS = ("adding", "copying", "dictation", "music", "parity", "pronunciation", "series", "speech", "stock", "text", "translation")
+KINDS = ("adding", "copying", "dictation", "music", "parity", "pronunciation", "series", "speech", "stock", "tags", "text", "translation")
 """Data sets that have a module of their own; the others, in the slow lane, are those modules with other settings."""
 
 
@@ -127,7 +127,13 @@ def check_inputs(batch: Batch, spec: DataSpec) -> None:
         assert inputs.dtype == torch.float32 and inputs.shape == (batch.size, num_steps, spec.input_size)
         assert inputs.isfinite().all() and inputs[~padding_BT].any()
     else:
-        assert inputs.dtype == torch.int64 and inputs.shape == (batch.size, num_steps)
+        assert inputs.dtype == torch.int64 and inputs.shape[:2] == (batch.size, num_steps)
+        assert inputs.ndim == (3 if spec.num_characters else 2)
+        if spec.num_characters:
+            characters = inputs[..., 1:]
+            assert characters.min() >= 0 and characters.max() < spec.num_characters and characters[~padding_BT][:, 0].all()
+            assert not characters[padding_BT].any()
+            inputs = inputs[..., 0]
         assert inputs.min() >= 0 and inputs.max() < spec.input_size
         assert (inputs[~padding_BT] > 0).all()  # 0 is padding's alone
     assert not inputs[padding_BT].any()

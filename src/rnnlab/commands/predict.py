@@ -23,7 +23,7 @@ from rnnlab.insight.explanations import explain
 from rnnlab.settings import LARGEST_SEED, Paths, Store
 from rnnlab.tasks.metrics import written
 
-WORDS = ("input", "prediction", "next best", "next step", "target", "answer")
+WORDS = ("input", "prediction", "next best", "next step", "target", "answer", "entities")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,9 @@ def _print_table(table: pd.DataFrame, output: Path | None) -> None:
     shown_table = Table(show_edge=False, pad_edge=False)
     rows = _rows(table)
     for heading in rows[0]:
-        shown_table.add_column(heading, justify="left" if heading in WORDS else "right", no_wrap=heading not in ("input", "answer"))
+        shown_table.add_column(
+            heading, justify="left" if heading in WORDS else "right", no_wrap=heading not in ("input", "answer", "entities")
+        )
     for row in rows[1:]:
         shown_table.add_row(*map(escape, row))
     if output:
@@ -173,6 +175,8 @@ def _answered(table: pd.DataFrame) -> list[list[str]]:
         return _rows_of_classes(table)
     if "next" in table:
         return _rows_of_language(table)
+    if "tags" in table:
+        return _rows_of_tags(table)
     if "nll" in table:
         return _rows_of_sets(table)
     return _rows_of_texts(table) if "prediction" in table else _rows_of_numbers(table)
@@ -202,6 +206,17 @@ def _rows_of_language(table: pd.DataFrame) -> list[list[str]]:
         shown = ", ".join(f"{token!r} {100 * chance:.1f} %" for token, chance in following)
         values = ["" if pd.isna(row[name]) else written(row[name])[0] for name in costs]
         rows.append([str(row["input"]), *values, shown])
+    return rows
+
+
+def _rows_of_tags(table: pd.DataFrame) -> list[list[str]]:
+    """Return for each sentence its tokens with their tags, where they have other than O, and its entities where tags mark such."""
+    has_entities = "entities" in table
+    rows = [["input", "entities"] if has_entities else ["answer"]]
+    for row in table.to_dict("records"):
+        pairs = zip(row["tokens"], row["tags"], strict=True)
+        tagged = " ".join(token if has_entities and tag == "O" else f"{token}/{tag}" for token, tag in pairs)
+        rows.append([tagged, "; ".join(f"{kind}: {text}" for kind, text in row["entities"])] if has_entities else [tagged])
     return rows
 
 

@@ -56,6 +56,10 @@ class InputReader(ABC):
         """The vocabulary of the inputs, empty unless they are tokens that the data's specification does not name."""
         return ()
 
+    def tokens_of(self, text: str) -> list[str] | None:
+        """Return the tokens of an input, where each has an answer of its own that is shown beside it; None elsewhere."""
+        return None
+
     @abstractmethod
     def collect(self, given: Sequence[str], text: str | None) -> list[str]:
         """Return the raw inputs that a person means.

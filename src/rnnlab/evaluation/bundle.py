@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rnnlab.config import Config, ConfigError, Node, whole
-from rnnlab.contracts import Batch, DataSpec
+from rnnlab.contracts import Batch, DataSpec, spans_of
 from rnnlab.data.hashing import checksum, digest
 from rnnlab.data.inputs import InputReader, as_json, from_json, tell
 from rnnlab.evaluation.evaluate import answer
@@ -53,12 +53,25 @@ class Bundle:
         return table.assign(input=[table["input"][place] if place in usable else str(given) for place, given in enumerate(inputs)])
 
     def named(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Write the classes of steps by their names; sets of labels are names already."""
-        if self.model.spec.target_kind != "class_per_step" or "prediction" not in table:
+        """Write the labels of each step side by side; of tags, also the tokens and the entities, as (type, text)."""
+        if self.model.spec.target_kind != "class_per_step" or "prediction" not in table:  # sets of labels are names already
             return table
         labels = self.model.spec.label_names
+        rows = [[labels[number] for number in numbers] for numbers in table["prediction"]]
         between = "" if all(len(label) == 1 for label in labels) else " "
-        return table.assign(prediction=[between.join(labels[number] for number in numbers) for numbers in table["prediction"]])
+        table = table.assign(prediction=[between.join(row) for row in rows])
+        if self.model.spec.scheme is None:
+            return table
+        cut = [self.reader.tokens_of(str(text)) or [] for text in table["input"]]
+        table = table.assign(tokens=pd.Series(cut, table.index, dtype=object), tags=pd.Series(rows, table.index, dtype=object))
+        if self.model.spec.scheme == "plain":
+            return table
+        joined = "" if all(len(token) == 1 for tokens in cut for token in tokens) else " "
+        entities = [
+            [(span.type, joined.join(tokens[span.start : span.end])) for span in spans_of(row)]
+            for tokens, row in zip(cut, rows, strict=True)
+        ]
+        return table.assign(entities=pd.Series(entities, table.index, dtype=object))
 
     def _usable(self, inputs: Sequence[str | bytes]) -> dict[int, None]:
         """Return the places of the inputs that have no fault."""

@@ -22,7 +22,8 @@ class Frontend(nn.Module, ABC):
     """Map (values, lengths) to (values, lengths).
 
     `output_size` is F of what comes out, one step for each `subsampling` that went in; `looks_ahead` says whether a step depends on later
-    ones, `looks_back` whether on earlier ones.
+    ones, `looks_back` whether on earlier ones, `needs_characters` that tokens must come with their characters (see
+    `contracts.DataSpec.num_characters`).
     """
 
     accepts: InputKind
@@ -31,6 +32,7 @@ class Frontend(nn.Module, ABC):
     looks_ahead: bool = False
     looks_back: bool = False
     needs_fit: bool = False
+    needs_characters: bool = False
 
     @abstractmethod
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,6 +55,9 @@ class Frontend(nn.Module, ABC):
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Take from training data what is no gradient's matter; called where `needs_fit`."""
+
+    def take_alphabet(self, num_characters: int) -> None:
+        """Take the size of the alphabet; called where `needs_characters`."""
 
     def begin_with(self, vectors: np.ndarray | None) -> None:
         """Take vectors for tokens, where there are any.
@@ -136,14 +141,16 @@ class Embedding(Frontend):
             for batch in batches:
                 is_whole_BT = valid_mask(batch.input_lengths, batch.inputs.shape[1])
                 is_whole_BT[:, : size - 1] = False
-                parts.append(self._keys(batch.inputs, size)[is_whole_BT])
+                words_BT = batch.inputs if batch.inputs.ndim == 2 else batch.inputs[..., 0]
+                parts.append(self._keys(words_BT, size)[is_whole_BT])
             keys, counts = torch.unique(torch.cat(parts), return_counts=True)
             buffer = self.get_buffer(f"ngrams_{size}")
             chosen = keys[counts.argsort(descending=True, stable=True)[: len(buffer)]]
             buffer[: len(chosen)] = chosen.sort().values
 
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, T) int64 to (B, T * repeats, embedding_size)."""
+        """Map (B, T) int64 to (B, T * repeats, embedding_size); characters beside the tokens are not looked at."""
+        values = values if values.ndim == 2 else values[..., 0]
         vectors_BTF = self.table(values)
         for size, part in enumerate(self.ngram_tables, start=2):
             known, keys_BT = self.get_buffer(f"ngrams_{size}"), self._keys(values, size)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, cast
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -20,17 +19,19 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from rnnlab.cells.base import Cell
 from rnnlab.config import Fraction
-from rnnlab.contracts import Batch, DataSpec, Decoded, valid_mask
+from rnnlab.contracts import Batch, DataSpec, Decoded, TagPath, valid_mask
 from rnnlab.layers import ctc
 from rnnlab.layers.base import LayerState, SequenceLayer
 from rnnlab.layers.beam_search import Decoding
+from rnnlab.layers.crf import LinearChainCRF
 from rnnlab.layers.dropout import VariationalDropout
 from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
+from rnnlab.models.refusals import refuse_crf, refuse_misfit, refuse_without_ctc
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
 
-Outputs = Tensor | Decoded
+Outputs = Tensor | Decoded | TagPath
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Head:
         variational_dropout: before the last linear layer, of whole features, the same at all steps of a sequence.
         is_tied: of language models, whether the last linear layer is the embedding's table (Press and Wolf 2017); a matrix stands between
             where their sizes differ.
+        has_crf: of tags, whether those of a sentence are chosen together (see `layers.crf`).
     """
 
     pooling: PoolingKind
@@ -51,6 +53,7 @@ class Head:
     quantiles: tuple[float, ...]
     variational_dropout: Fraction = 0.0
     is_tied: bool = False
+    has_crf: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,9 @@ class Network(Predictor, ABC):
         super().__init__(spec, task)
         self.decoding = decoding
         self.frontend = frontend(input_size=spec.input_size)
-        _refuse_misfit(self.frontend, spec, task)
+        refuse_misfit(self.frontend, spec, task)
+        if self.frontend.needs_characters:
+            self.frontend.take_alphabet(spec.num_characters)
         self.optimization: Optimization | None = None
         self.metrics = task.metrics()
         self.total: Callable[[Tensor], Tensor] | None = None  # sums numbers over the shards of a batch, if several processes have one each
@@ -218,7 +223,7 @@ class SequenceModule(Network, ABC):
         super().__init__(spec, make_task(spec, regularisation, head.quantiles, loss), frontend, decoding)
         self.is_ctc = spec.target_kind == "tokens"
         if self.is_ctc:
-            _refuse_without_ctc(spec, regularisation)
+            refuse_without_ctc(spec, regularisation)
         self.add_module(self.layer_name, layer := make_layer(self.frontend.output_size))
         if spec.is_causal and not layer.is_causal:
             raise ValueError(
@@ -237,6 +242,10 @@ class SequenceModule(Network, ABC):
         self.output = nn.Linear(size, self.task.output_size)
         if head.is_tied:
             self.output.weight = self.frontend.get_parameter("table.weight")
+        self.crf: LinearChainCRF | None = None
+        if head.has_crf:
+            refuse_crf(spec, regularisation, loss)
+            self.crf = LinearChainCRF(self.task.output_size)
         if (first := self.task.first_bias()) is not None:
             self.output.bias.data.copy_(first)
         self.carried: dict[bool, LayerState] = {}  # of streams, by `training`: the state after the last batch
@@ -346,16 +355,19 @@ class SequenceModule(Network, ABC):
         """Return the task's loss, and penalties on what the layer gives where they are asked for."""
         settings = self.task.regularisation
         if not (settings.activation or settings.temporal_activation):
-            return self.task.loss(self.read_out(values, lengths_B), batch)
+            return self._loss(self.read_out(values, lengths_B), batch)
         if self.pooling is not None:
             raise ValueError("model.regularisation.activation and temporal_activation are for data with a target at every step")
         dropped = self.dropout(values)
-        loss = self.task.loss(self._last(dropped), batch)
+        loss = self._loss(self._last(dropped), batch)
         is_valid_BT1 = valid_mask(lengths_B, values.shape[1])[..., None]
         num_values = lengths_B.sum() * values.shape[-1]
         penalty = settings.activation * (dropped.square() * is_valid_BT1).sum() / num_values
         changes = (values[:, 1:] - values[:, :-1]).square() * is_valid_BT1[:, 1:]
         return loss + penalty + settings.temporal_activation * changes.sum() / num_values
+
+    def _loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return self.task.loss(outputs if self.crf is None else self.crf.path(outputs, batch, is_searched=False), batch)
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return the task's, or the number of tokens that CTC's loss is a mean over."""
@@ -364,6 +376,8 @@ class SequenceModule(Network, ABC):
     def _answer(self, batch: Batch, decoding: Decoding) -> Outputs:
         values, lengths_B = self._hidden(batch)
         outputs = self.read_out(values, lengths_B)
+        if self.crf is not None:
+            return self.crf.path(outputs, batch, is_searched=True)
         if not self.is_ctc:
             return outputs
         loss, num_counted = None, None
@@ -402,37 +416,3 @@ class RecurrentModule(SequenceModule, ABC):
     ) -> None:
         make_layer = partial(RecurrentStack, cell=cell, recurrence=recurrence, is_bidirectional=self.is_bidirectional)
         super().__init__(spec, make_layer, frontend, head, regularisation, decoding, loss)
-
-
-def unordered_targets(name: str) -> str:
-    """Say why CTC cannot train on these data, and what can."""
-    return (
-        f"data={name} has targets that don't come in the order of the inputs: CTC, by which all networks but seq2seq give sequences, "
-        "cannot train them; choose model=seq2seq"
-    )
-
-
-def _refuse_without_ctc(spec: DataSpec, regularisation: Regularisation) -> None:
-    """Raise ValueError where CTC cannot train such targets, or not so."""
-    if not spec.is_monotonic:
-        raise ValueError(unordered_targets(spec.name))
-    if regularisation.label_smoothing:
-        raise ValueError("model.regularisation.label_smoothing means nothing to CTC: leave it out, or choose model=seq2seq")
-
-
-def _refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:
-    """Raise ValueError where the front end cannot take these inputs or answer these targets."""
-    name = f"frontend={type(frontend).__name__.lower()}"
-    if frontend.accepts != spec.input_kind:
-        raise ValueError(f"{name} takes {frontend.accepts}, but data={spec.name} gives {spec.input_kind}: choose another frontend")
-    if spec.is_stream and frontend.looks_back:
-        raise ValueError(
-            f"frontend.num_ngrams: data={spec.name} is read in parts, at whose beginning the tokens before are not there: set it to []"
-        )
-    if spec.is_causal and frontend.looks_ahead:
-        raise ValueError(f"data={spec.name} has targets that are its own later inputs, which {name} would read: choose frontend=direct")
-    if task.is_per_step and frontend.steps_out(np.array([12]))[0] != 12:
-        raise ValueError(
-            f"data={spec.name} has a target at every step, but {name} gives another number of steps: give time_strides (or repeats) of 1, "
-            "or choose another frontend"
-        )

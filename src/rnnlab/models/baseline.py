@@ -15,6 +15,7 @@ from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
 from rnnlab.baselines.linear import HAR, Pooled, Summarised, Window
 from rnnlab.baselines.nearest import Nearest
 from rnnlab.baselines.series import Climatology, Drift, LinearPast, OwnPast, Seasonal
+from rnnlab.baselines.tags import HiddenMarkov, MostFrequentTag, TagsOfWords
 from rnnlab.baselines.warping import Warping
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
@@ -41,6 +42,8 @@ METHODS: dict[str, type[Method]] = {
     "drift": Drift,
     "climatology": Climatology,
     "linear": LinearPast,
+    "most_frequent_tag": MostFrequentTag,
+    "hidden_markov": HiddenMarkov,
 }
 
 
@@ -94,6 +97,8 @@ def _suitable(spec: DataSpec) -> str:
         return "frame_logistic"
     if spec.goal == "continue":
         return "kneser_ney"
+    if spec.scheme:
+        return "hidden_markov"
     if spec.target_kind == "real":
         if spec.is_ragged:
             return "summary"
@@ -117,6 +122,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and (name != "memoryless" or spec.memoryless)
         and (spec.goal == "continue" or not issubclass(method, NextTokens))
         and (spec.horizons or not issubclass(method, OwnPast))
+        and (spec.scheme or not issubclass(method, TagsOfWords))
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")

@@ -7,6 +7,7 @@
     rmse, skill                                    sum of squared errors, and the count, or persistence's sum
     nll (of sets of labels)                        nats, steps
     frame_accuracy                                 labels that are right, labels that hold or are given
+    f1 (of entities)                               twice the entities that are right, those that are given or true
     f1_macro                                       true positives, false positives, false negatives of every class
     sacrebleu                                      matches, n-grams, lengths (see `text_metrics.bleu_statistics`)
 
@@ -22,6 +23,7 @@ import pandas as pd
 
 from rnnlab.report.comparison import UnitSums
 from rnnlab.tasks.table_metrics import forecast_change, units_of
+from rnnlab.tasks.tag import COUNTS as ENTITY_COUNTS
 from rnnlab.tasks.text_metrics import MAX_NGRAM, UNITS, bleu_of, bleu_statistics
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -238,6 +240,17 @@ def _frames(asked: Asked) -> np.ndarray:
     return np.stack([right, right + sum(wrong)], axis=1)
 
 
+def _entities(asked: Asked) -> np.ndarray:
+    correct, given, true = (asked.table[name].to_numpy(float) for name in ENTITY_COUNTS)
+    return np.stack([2 * correct, given + true], axis=1)
+
+
+def _are_entities_right(asked: Asked) -> np.ndarray:
+    """Return whether all entities of a sentence were found, and no others."""
+    correct, given, true = (asked.table[name].to_numpy() for name in ENTITY_COUNTS)
+    return ((correct == given) & (correct == true)).astype(float)
+
+
 def _bleu_parts(asked: Asked) -> np.ndarray:
     references = [list(texts) for texts in asked.table["references"]]
     return bleu_statistics(list(asked.table["prediction"]), references, asked.language).astype(float)
@@ -305,6 +318,11 @@ def _ratio(sums: np.ndarray) -> np.ndarray:
     return np.divide(sums[..., 0], sums[..., 1], out=np.full(sums.shape[:-1], np.nan), where=sums[..., 1] != 0)
 
 
+def _f1(sums: np.ndarray) -> np.ndarray:
+    """Divide; 0 where there is no entity, neither given nor true."""
+    return np.nan_to_num(_ratio(sums))
+
+
 def _f1_macro(sums: np.ndarray) -> np.ndarray:
     """Average F1 over the classes that occur, be it as target or as prediction (so does torchmetrics)."""
     right, *wrong = np.split(sums, 3, axis=-1)
@@ -370,6 +388,7 @@ DECOMPOSITIONS = {
     "loss": Decomposition(_has_losses, _cross_entropy_sums, _ratio, _cross_entropy, is_loss=True),
     "nll": Decomposition(_has("nll", "num_targets"), _nats, _ratio, _column("nll"), is_loss=True),
     "nll_per_sequence": Decomposition(_has("nll", "num_targets"), _counted(_column("nll")), _ratio, _column("nll"), is_loss=True),
+    "f1": Decomposition(_has(*ENTITY_COUNTS), _entities, _f1, _are_entities_right, is_loss=False, is_mean=False),
     "frame_accuracy": Decomposition(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _ratio(_frames(asked)), is_loss=True),
     **{
         name: Decomposition(_has(f"{unit}_errors", f"num_{unit}s"), _edits(unit), _ratio, _is_without_edits(unit), is_loss=False)

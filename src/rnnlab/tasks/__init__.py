@@ -4,6 +4,7 @@ A task follows from what the data's targets are (`DataSpec.target_kind`); a mode
 
     class           classify   one label per sequence        cross entropy
     class_per_step  label      one label per step            cross entropy over valid steps
+                    tag        one tag per word              the same, where `DataSpec.scheme` says what tags are
                     next_token the token that follows        the same, of language models (`DataSpec.goal` is `continue`)
     labels_per_step multilabel a set of labels per step      cross entropy of each label, summed over labels, mean over known steps
     real            forecast   D real numbers per sequence   mean squared error; QLIKE where they are positive (variances);
@@ -28,6 +29,7 @@ from rnnlab.tasks.forecast import check_quantiles
 from rnnlab.tasks.language import NextToken as NextToken
 from rnnlab.tasks.metrics import Metric as Metric
 from rnnlab.tasks.multilabel import MultiLabel as MultiLabel
+from rnnlab.tasks.tag import Tag as Tag
 from rnnlab.tasks.transduce import Transduce as Transduce
 
 
@@ -49,5 +51,5 @@ def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[f
         "labels_per_step": MultiLabel,
         "tokens": Transduce,
     }
-    task = NextToken if spec.goal == "continue" else tasks[spec.target_kind]
+    task = NextToken if spec.goal == "continue" else Tag if spec.scheme else tasks[spec.target_kind]
     return task(spec, regularisation, loss)

@@ -119,7 +119,7 @@ class Classify(Task[Tensor]):
 
 
 class Label(Classify):
-    """One label per step: taggers, language models."""
+    """One label per step."""
 
     name = "label"
     is_per_step = True

@@ -91,10 +91,10 @@ def _fraction(name: str, direction: Direction | None, *listed: str) -> Entry:
 
 
 ENTRIES = (
-    _fraction("accuracy", "max", "accuracy"),
-    _fraction("f1", "max", "f1_macro"),
-    _fraction("precision", "max", "precision_macro"),
-    _fraction("recall", "max", "recall_macro"),
+    _fraction("accuracy", "max", "accuracy", "accuracy_new"),
+    _fraction("f1", "max", "f1", "f1_macro"),
+    _fraction("precision", "max", "precision", "precision_macro"),
+    _fraction("recall", "max", "recall", "recall_macro"),
     Entry("ece", "min", "", ("ece",), is_of_size_one=True, most=1.0),
     _fraction("wer", "min", "wer", "wer_new"),
     _fraction("per", "min", "per"),

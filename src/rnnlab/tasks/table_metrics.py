@@ -136,6 +136,32 @@ def of_sets(table: pd.DataFrame) -> dict[str, float]:
     return _interval("nll", np.stack([known["nll"].to_numpy(float) * counts, counts], axis=1), unit_codes(known), _ratio)
 
 
+def of_tags(table: pd.DataFrame) -> dict[str, float]:
+    """Return 95 % intervals over sentences, and the accuracy on words that training lacks.
+
+    accuracy_*, f1_*   `low` and `high`, by resampling sentences (bootstrap, 1,000 times, percentiles); where nothing is wrong, or nothing
+                       right, as `interval_of_fraction`
+    accuracy_new       over words of which the column `is_new_word` is true, whose number is num_new
+    """
+    right = [np.equal(*pair) for pair in zip(table["prediction"], table["target"], strict=True)]
+    codes_N, right_M = unit_codes(table), np.concatenate(right)
+    numbers = _ends("accuracy", interval_of_fraction(right_M, np.repeat(codes_N, [len(row) for row in right])))
+    if {"num_correct", "num_given", "num_true"} <= set(table.columns):
+        counts_N2 = np.stack([2 * table["num_correct"], table["num_given"] + table["num_true"]], axis=1).astype(float)
+        correct, total = counts_N2.sum(0)
+        if 0 < correct < total:
+            numbers |= _interval("f1", counts_N2, codes_N, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
+        elif total:
+            has_any_N = counts_N2[:, 1] > 0
+            numbers |= _ends("f1", interval_of_fraction(np.full(has_any_N.sum(), correct > 0), codes_N[has_any_N]))
+    if "is_new_word" in table:
+        is_new = np.concatenate([np.asarray(row, dtype=bool) for row in table["is_new_word"]])
+        numbers["num_new"] = int(is_new.sum())
+        if is_new.any():
+            numbers["accuracy_new"] = float(right_M[is_new].mean())
+    return numbers
+
+
 def of_language(table: pd.DataFrame, is_by_word: bool, has_words: bool) -> dict[str, float]:
     """Return the 95 % intervals of bits per character and perplexity, by resampling units (bootstrap, 1,000 times)."""
     known = table[table["num_targets"] > 0]

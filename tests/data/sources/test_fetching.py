@@ -409,6 +409,21 @@ def test_plain_files_are_copied_from_a_folder_of_the_mirror(tmp_path: Path) -> N
     assert contents(tmp_path) == TABLES and left_behind(tmp_path) == ["tables"]
 
 
+def test_plain_files_in_subfolders_of_the_mirror_are_copied_as_they_are(tmp_path: Path) -> None:
+    nested = tmp_path / "mirror" / "parts"
+    for name, packed in (("train/words", b"words"), ("test/words.gz", gzip.compress(b"others"))):
+        (nested / name).parent.mkdir(parents=True)
+        (nested / name).write_bytes(packed)
+    wanted = tmp_path / "wanted"
+    for name, content in (("train/words", b"words"), ("test/words", b"others")):
+        (wanted / name).parent.mkdir(parents=True)
+        (wanted / name).write_bytes(content)
+    names = ("train/words", "test/words")
+    source = UpstreamFiles("parts", {name: f"http://x/{name}" for name in names}, "parts", content_hash(wanted, names), "none", 1000)
+    fetch(source, tmp_path / "raw" / "parts", tmp_path / "mirror", is_offline=True)
+    assert [(tmp_path / "raw" / "parts" / name).read_bytes() for name in names] == [b"words", b"others"]
+
+
 def test_plain_files_that_are_present_are_checked_and_used_without_any_source(tmp_path: Path) -> None:
     fetch(PLAIN, tmp_path / "raw" / "tables", mirror_of(tmp_path, TABLES), is_offline=True)
     (tmp_path / "raw" / "tables" / "note.txt").write_text("not one of them")

@@ -138,6 +138,61 @@ CMN_ENG = UpstreamFiles(
 )
 PAIRS: Mapping[str, AnyUpstream] = {source.name: source for source in (MULTI30K, CMN_ENG)}
 
+UD_LINES = UpstreamFiles(
+    name="ud_lines",
+    urls={
+        f"en_lines-ud-{part}.conllu": f"{GITHUB}/UniversalDependencies/UD_English-LinES/3092743/en_lines-ud-{part}.conllu"
+        for part in ("train", "dev", "test")
+    },
+    mirror_file="ud_lines",
+    content_hash="589a1b3cac18df9a1912d33ce9ce87b70f53f7bb4897a9a14dd466402b2a0bce",
+    licence="CC BY-NC-SA 4.0",
+    max_bytes=30_000_000,
+)
+WNUT17 = UpstreamFiles(
+    name="wnut17",
+    urls={
+        name: f"{GITHUB}/leondz/emerging_entities_17/e52a2d2/{name}"
+        for name in ("wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated")
+    },
+    mirror_file="wnut17",
+    content_hash="ec3240fed7c535cc9aff4158da2d3459159978a8088f98b848944fb36dad6206",
+    licence="CC BY 4.0",
+    max_bytes=10_000_000,
+)
+WEIBO_NER = UpstreamFiles(
+    name="weibo_ner",
+    urls={
+        f"weiboNER_2nd_conll.{part}": f"{GITHUB}/hltcoe/golden-horse/7a73c08/data/weiboNER_2nd_conll.{part}"
+        for part in ("train", "dev", "test")
+    },
+    mirror_file="weibo_ner",
+    content_hash="604adc50780562e202fc48313734b30677ba232e10492d7610f4db966644720d",
+    licence="annotations CC BY-SA 3.0; messages under Weibo's terms",
+    max_bytes=10_000_000,
+)
+SNIPS = UpstreamFiles(
+    name="snips",
+    urls={
+        f"{part}/{name}": f"{GITHUB}/MiuLab/SlotGated-SLU/61f0307/data/snips/{part}/{name}"
+        for part in ("train", "valid", "test")
+        for name in ("label", "seq.in", "seq.out")
+    },
+    mirror_file="snips",
+    content_hash="b76894a711ca313a608eaa9bb486c74f9a41f728887312cd75eb78e00fe74f3f",
+    licence="CC0 1.0",
+    max_bytes=10_000_000,
+)
+PROTEIN = UpstreamFiles(
+    name="protein",
+    urls={"CB513.csv": f"{GITHUB}/shahid-43/protein_secondary_structure_prediction/f86c6fa/data/CB513.csv"},
+    mirror_file="protein",
+    content_hash="3c8ff3741929c97713166b6b8c0cd84ed8cdf33c5c62f26531cc6814f74ca239",
+    licence="none stated; the structures are of the Protein Data Bank (public domain)",
+    max_bytes=30_000_000,
+)
+TAGGED: Mapping[str, AnyUpstream] = {source.name: source for source in (UD_LINES, WNUT17, WEIBO_NER, SNIPS, PROTEIN)}
+
 CMUDICT = UpstreamFiles(
     name="cmudict",
     urls={"cmudict.dict": f"{GITHUB}/cmusphinx/cmudict/0f8072f814306c5ee4fbf992ed853601b12c01f9/cmudict.dict"},

@@ -305,7 +305,7 @@ def _copy_from_mirror(place: Path, name: str, target: Path, upstream: UpstreamFi
     found = _in_mirror(place, name)
     assert found is not None
     try:
-        with found.open("rb") if found.name == name else gzip.open(found) as file:
+        with found.open("rb") if found == place / name else gzip.open(found) as file:
             _store(_at_most(iter(partial(file.read, CHUNK_BYTES), b""), upstream.max_bytes, str(found)), target)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SourceCorrupt(f"{found} cannot be unpacked ({error}). {_advice(upstream)}") from error
