@@ -18,6 +18,7 @@ from rnnlab.data.inputs import WrittenReader
 from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Prepared
 from rnnlab.data.series.base import WindowedData
+from rnnlab.data.series.sequences import SequencesData
 from rnnlab.data.sources.fetching import SourceError, SourceUnavailable
 from rnnlab.data.streams import RunningText
 from rnnlab.data.targets import TokenTargets
@@ -231,12 +232,14 @@ def wanted_and_found(module: SequenceDataModule, tmp_path: Path) -> tuple[Batch,
         lines = [int(name.rpartition(":")[2]) for name in module.examples["id"].iloc[rows]]
         table = pd.read_csv(SAMPLES / "text" / "headlines.csv")  # no record over several lines: line 2 is row 0
         inputs = [table["text"].iloc[line - 2] for line in lines]
-    elif isinstance(reader, WrittenReader):
-        rows = module.rows["test"][[0, 17, 5]]
-        inputs = module.shown(rows) or []
     elif isinstance(module, RunningText):
         rows = module.rows["test"][:1]
         inputs = [module.joined(module.collate(rows, epoch=0, is_training=False).inputs[0].numpy())]
+    elif isinstance(module, SequencesData):
+        rows, inputs = np.arange(len(module.examples)), reader.collect([str(SAMPLES / module.sample)], None)
+    elif isinstance(reader, WrittenReader):
+        rows = module.rows["test"][[0, 17, 5]]
+        inputs = module.shown(rows) or []
     elif reader.kind == "music":
         rows = module.rows["test"][[0, 7, 5]]
         inputs = [str(SAMPLES / "music" / f"{name}.csv") for name in module.examples["id"].iloc[rows]]
@@ -295,6 +298,13 @@ def test_predicting_on_the_training_source_answers_exactly_its_rows(module: Sequ
     inputs = reader.collect([str(SAMPLES / module.sample)], None)
     if isinstance(module, WindowedData):
         assert [name.split()[0] for name in reader.read(inputs)[0]] == module.data.examples["id"].tolist()
+        return
+    if isinstance(module, SequencesData):
+        names, found = reader.read(inputs)
+        wanted = module.collate(np.arange(len(module.examples)), epoch=0, is_training=False)
+        assert [name.rpartition("/")[2] for name in names] == [str(name).rpartition("/")[2] for name in module.examples["id"]]
+        assert torch.equal(found.input_lengths, wanted.input_lengths)
+        torch.testing.assert_close(found.inputs, wanted.inputs[:, : found.inputs.shape[1]], atol=1e-5, rtol=0)
         return
     if isinstance(module, LanguageData):
         cutter = module.cutter
