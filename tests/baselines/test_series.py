@@ -67,7 +67,9 @@ def test_a_season_that_is_unknown_is_asked_for() -> None:
 
 def test_data_without_a_past_of_their_own_have_no_such_baselines() -> None:
     spec = DataSpec("toy", "features", 1, "real", 1, ("a",), feature_names=("x",))
-    with pytest.raises(ValueError, match=r"baseline.kind=drift is not for data=toy. Allowed: auto, persistence, mean, ridge, har$"):
+    with pytest.raises(
+        ValueError, match=r"baseline.kind=drift is not for data=toy. Allowed: auto, persistence, mean, ridge, har, summary, warping$"
+    ):
         Baseline(spec, BaselineSettings("drift", None, 1))
 
 

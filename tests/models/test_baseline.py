@@ -28,14 +28,15 @@ SPOKEN = DataSpec("dictation", "features", 2, "tokens", 9, goal="transcribe")
 WRITTEN = DataSpec("translation", "tokens", 9, "tokens", 9, goal="translate")
 ADDING = DataSpec("adding", "features", 2, "real", 1, ("sum",), feature_names=("value", "mark"), memoryless=((1, (1.0,)),))
 SPECS = {"sounds": SOUNDS, "texts": TEXTS, "direction": DIRECTION, "returns": RETURNS, "variance": VARIANCE, "load": LOAD, "adding": ADDING}
+OF_VECTORS = ("summary", "warping")
 FITTING = {
     "sounds": ["mean", "pooled"],
     "texts": ["mean", "tfidf", "nb_svm"],
-    "direction": ["mean", "logistic", "pooled"],
-    "returns": ["persistence", "mean", "ridge"],
-    "variance": ["persistence", "mean", "ridge", "har"],
-    "load": ["persistence", "mean", "ridge"],
-    "adding": ["persistence", "mean", "memoryless", "ridge"],
+    "direction": ["mean", "logistic", "pooled", *OF_VECTORS],
+    "returns": ["persistence", "mean", "ridge", *OF_VECTORS],
+    "variance": ["persistence", "mean", "ridge", "har", *OF_VECTORS],
+    "load": ["persistence", "mean", "ridge", *OF_VECTORS],
+    "adding": ["persistence", "mean", "memoryless", "ridge", *OF_VECTORS],
 }
 
 
@@ -100,7 +101,9 @@ def test_a_method_that_is_not_for_the_data_is_refused_with_what_to_choose(name: 
 
 
 def test_an_unknown_method_is_refused_with_those_that_fit() -> None:
-    with pytest.raises(ValueError, match=r"baseline.kind=arima is not for data=series. Allowed: auto, persistence, mean, ridge, har$"):
+    with pytest.raises(
+        ValueError, match=r"baseline.kind=arima is not for data=series. Allowed: auto, persistence, mean, ridge, har, summary, warping$"
+    ):
         make(LOAD, "arima")
     with pytest.raises(ValueError, match=r"baseline.kind=har is not for data=text. Allowed: auto, mean, tfidf, nb_svm$"):
         make(TEXTS, "har")

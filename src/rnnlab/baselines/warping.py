@@ -27,7 +27,8 @@ class Warping(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("class", "real")
 
     def refusal(self) -> str | None:
-        return "it compares named features of whole sequences, which these data have not" if not self.spec.feature_names else None
+        reason = "it compares named features of whole sequences, which these data do not have: choose baseline.kind=pooled"
+        return None if self.spec.feature_names else reason
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         """Keep the training sequences; choose the band on validation."""

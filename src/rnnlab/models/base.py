@@ -28,7 +28,7 @@ from rnnlab.layers.dropout import VariationalDropout
 from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
-from rnnlab.models.refusals import refuse_crf, refuse_misfit, refuse_without_ctc
+from rnnlab.layers.refusals import refuse_crf, refuse_misfit, refuse_without_ctc
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
 
 Outputs = Tensor | Decoded | TagPath

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rnnlab.config import ConfigError, naming_recipe, said_of_recipe
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources.fetching import SourceUnavailable
+from rnnlab.layers.refusals import unordered_targets
 from rnnlab.models.base import Optimization, Predictor, SequenceModule
-from rnnlab.models.refusals import unordered_targets
 from rnnlab.paths import in_markup
 from rnnlab.settings import Choices, TrainSettings
 from rnnlab.training import distributed

@@ -415,7 +415,7 @@ def test_texts_that_the_tokens_do_not_fit_are_pointed_at(tmp_path: Path, make: M
         ({"prepare__ngrams": 0}, r"data.prepare.ngrams=0 is not allowed: it should be greater than or equal to 1$"),
         ({"prepare__tokens": "subword", "prepare__ngrams": 2}, r"data.prepare.ngrams=2 goes with data.prepare.tokens=word or char"),
         ({"loader__word_dropout": 1.0}, r"data.loader.word_dropout=1.0 is not allowed: it should be less than 1$"),
-        ({"split": "speaker"}, r"data.split=speaker is not allowed\. Allowed: auto, official, random$"),
+        ({"split": "speaker"}, r"data.split=speaker is not allowed\. Allowed: auto, official, random, kfold$"),
         (
             {"prepare__tokens": "char", "loader__vectors": "v.txt"},
             r"^data.loader.vectors are of words, but data.prepare.tokens=char: leave",

@@ -297,7 +297,7 @@ def test_the_hash_of_the_test_split_follows_its_references(tmp_path: Path, make:
     ("changed", "message"),
     [
         ({"prepare__tokens": "chars"}, r"data.prepare.tokens=chars is not allowed\. Did you mean 'char'\?"),
-        ({"split": "grouped"}, r"data.split=grouped is not allowed\. Allowed: auto, official, random$"),
+        ({"split": "grouped"}, r"data.split=grouped is not allowed\. Allowed: auto, official, random, kfold$"),
         ({"goal": "translation"}, r"data.goal=translation is not allowed\."),
         ({"loader__max_tokens": 0}, r"data.loader.max_tokens=0 is not allowed"),
     ],
