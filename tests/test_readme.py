@@ -142,6 +142,17 @@ def test_the_commands_on_a_text_run_as_typed(command: Callable[[str], Done]) -> 
         assert done.code == 0, f"{line}\n{done.err}"
 
 
+@pytest.mark.slow
+def test_the_commands_on_a_language_model_run_as_typed(command: Callable[[str], Done]) -> None:
+    trained = command("src/train.py model=lstm data=language trainer=smoke data.source=sample tracking.log_model=false")
+    (run_id,) = re.findall(r"^run ([0-9a-f]{32})$", trained.out, re.MULTILINE)
+    lines = [line for line in TYPED if "RUN_ID" in line and "prompt=" in line]
+    assert lines
+    for line in lines:
+        done = command(shortened(line).replace("RUN_ID", run_id))
+        assert done.code == 0 and done.out.startswith("the beginning of a text"), f"{line}\n{done.err}"
+
+
 def test_the_picture_is_there() -> None:
     for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", (HOME / "README.md").read_text(encoding="utf-8")):
         assert (HOME / picture).is_file(), picture

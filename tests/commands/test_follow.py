@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.commands.conftest import RunOf
 
-from rnnlab.commands import train as command
 from rnnlab.commands.predict import predict
 from rnnlab.config import ConfigError
 from rnnlab.paths import SAMPLES
@@ -16,22 +16,6 @@ Compose = Callable[..., Any]
 SMALL = ("data.source=sample", "trainer.max_epochs=1", "trainer.limit_train_batches=3", "trainer.limit_val_batches=2",
          "trainer.limit_test_batches=2", "tracking.log_model=false")  # fmt: skip
 RECORDING = SAMPLES / "speech/recordings/7/7_f2_gb_1.flac"
-
-
-@pytest.fixture(scope="module")
-def trained(root: Any) -> dict[tuple[str, ...], str]:
-    """Ids of trained runs by their words."""
-    return {}
-
-
-def run_of(compose: Compose, trained: dict[tuple[str, ...], str], *words: str) -> str:
-    if words not in trained:
-        config = compose(*SMALL, *words)
-        before = set(config.paths.outputs.glob("*"))
-        command.train(config)
-        (folder,) = set(config.paths.outputs.glob("*")) - before
-        trained[words] = folder.name
-    return trained[words]
 
 
 def lines_of(compose: Compose, capsys: pytest.CaptureFixture[str], run: str, *words: str) -> list[dict[str, Any]]:
@@ -52,9 +36,9 @@ TEXT = ("data=text", "model=lstm", "tuned=null", "model.recurrence.hidden_size=8
     ids=["speech", "text", "language"],
 )
 def test_the_last_answer_is_that_of_the_whole(
-    compose: Compose, trained: dict[tuple[str, ...], str], capsys: pytest.CaptureFixture[str], words: tuple[str, ...], given: str
+    compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], given: str
 ) -> None:
-    run = run_of(compose, trained, *words)
+    run = run_of(*SMALL, *words)
     (whole,) = lines_of(compose, capsys, run, given)
     for chunk in (1, 7):
         followed = lines_of(compose, capsys, run, given, "follow=true", f"chunk={chunk}")
@@ -68,9 +52,9 @@ def test_the_last_answer_is_that_of_the_whole(
 
 
 def test_standard_input_is_answered_as_it_comes(
-    compose: Compose, trained: dict[tuple[str, ...], str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_of(compose, trained, *TEXT)
+    run = run_of(*SMALL, *TEXT)
     shown: list[int] = []
 
     def coming() -> Any:
@@ -89,9 +73,9 @@ def test_standard_input_is_answered_as_it_comes(
 
 
 def test_pieces_come_row_by_row_below_the_names_of_their_keys(
-    compose: Compose, trained: dict[tuple[str, ...], str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = run_of(compose, trained, "data=music", "model=gru", "tuned=null", "model.recurrence.hidden_size=8")
+    run = run_of(*SMALL, "data=music", "model=gru", "tuned=null", "model.recurrence.hidden_size=8")
     (file, *_) = sorted((SAMPLES / "music" / "test").glob("*.csv"))
     lines = file.read_text().splitlines(keepends=True)[:9]
     monkeypatch.setattr("sys.stdin", iter(lines))
@@ -112,33 +96,29 @@ def test_pieces_come_row_by_row_below_the_names_of_their_keys(
     ],
     ids=["birnn", "baseline"],
 )
-def test_what_must_see_all_is_refused_before_anything_is_read(
-    compose: Compose, trained: dict[tuple[str, ...], str], words: tuple[str, ...], reason: str
-) -> None:
-    run = run_of(compose, trained, *words)
+def test_what_must_see_all_is_refused_before_anything_is_read(compose: Compose, run_of: RunOf, words: tuple[str, ...], reason: str) -> None:
+    run = run_of(*SMALL, *words)
     with pytest.raises(ValueError, match=reason):
         predict(compose(f"run={run}", "input=nowhere.wav", "follow=true", config_name="predict"))
 
 
-def test_a_chunk_without_steps_is_refused(compose: Compose, trained: dict[tuple[str, ...], str]) -> None:
-    run = run_of(compose, trained, *TEXT)
+def test_a_chunk_without_steps_is_refused(compose: Compose, run_of: RunOf) -> None:
+    run = run_of(*SMALL, *TEXT)
     with pytest.raises(ConfigError, match="chunk=0"):
         predict(compose(f"run={run}", "text=a", "follow=true", "chunk=0", config_name="predict"))
 
 
-def test_recordings_are_not_read_line_by_line(compose: Compose, trained: dict[tuple[str, ...], str]) -> None:
-    run = run_of(compose, trained, *SPEECH)
+def test_recordings_are_not_read_line_by_line(compose: Compose, run_of: RunOf) -> None:
+    run = run_of(*SMALL, *SPEECH)
     with pytest.raises(ConfigError, match="data of the kind speech cannot be read line by line"):
         predict(compose(f"run={run}", "input='-'", "follow=true", config_name="predict"))
 
 
-def test_the_latency_of_a_step_is_tracked_where_a_sequence_can_be_read_as_it_comes(
-    compose: Compose, trained: dict[tuple[str, ...], str]
-) -> None:
+def test_the_latency_of_a_step_is_tracked_where_a_sequence_can_be_read_as_it_comes(compose: Compose, run_of: RunOf) -> None:
     from rnnlab.tracking.store import connect, get_run
 
     paths = compose("data=text").paths
     client = connect(None, paths.root)
-    found = {name: get_run(client, run_of(compose, trained, *words)).data.metrics for name, words in (("speech", SPEECH), ("text", TEXT))}
+    found = {name: get_run(client, run_of(*SMALL, *words)).data.metrics for name, words in (("speech", SPEECH), ("text", TEXT))}
     assert 0 < found["speech"]["latency/p50_ms"] <= found["speech"]["latency/p99_ms"] and found["speech"]["latency/real_time_factor"] > 0
     assert "latency/p50_ms" in found["text"] and "latency/real_time_factor" not in found["text"]

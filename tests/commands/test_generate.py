@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.commands.conftest import RunOf
 
-from rnnlab.commands import train as command
 from rnnlab.commands.generate import generate
 from rnnlab.config import ConfigError
 from rnnlab.paths import SAMPLES
@@ -14,23 +14,6 @@ from rnnlab.paths import SAMPLES
 SMALL = ("model=gru", "data.source=sample", "model.recurrence.hidden_size=24", "frontend.embedding_size=8", "trainer.max_epochs=1",
          "tracking.log_model=false", "optimizer.lr=0.01", "tracking.tensorboard=false")  # fmt: skip
 Compose = Callable[..., Any]
-Trained = dict[tuple[str, ...], str]
-
-
-@pytest.fixture(scope="module")
-def trained(root: Path) -> Trained:
-    """Ids of trained runs by their words, so that each is trained once."""
-    return {}
-
-
-def run_of(compose: Compose, trained: Trained, *words: str) -> str:
-    if words not in trained:
-        config = compose(*SMALL, *words)
-        before = set(config.paths.outputs.glob("*"))
-        command.train(config)
-        (folder,) = set(config.paths.outputs.glob("*")) - before
-        trained[words] = folder.name
-    return trained[words]
 
 
 def written(compose: Compose, capsys: pytest.CaptureFixture[str], run: str, *words: str) -> str:
@@ -40,9 +23,9 @@ def written(compose: Compose, capsys: pytest.CaptureFixture[str], run: str, *wor
 
 
 def test_the_same_words_write_the_same_text_which_begins_with_the_prompt(
-    compose: Compose, trained: Trained, capsys: pytest.CaptureFixture[str]
+    compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = run_of(compose, trained, "data=language")
+    run = run_of(*SMALL, "data=language")
     first, again, other = (
         written(compose, capsys, run, "prompt=Monday. In", "num_tokens=40", seed) for seed in ("seed=1", "seed=1", "seed=2")
     )
@@ -50,29 +33,29 @@ def test_the_same_words_write_the_same_text_which_begins_with_the_prompt(
     assert first.startswith("Monday. In") and len(first) == len("Monday. In") + 40 + 1
 
 
-def test_several_samples_have_the_seeds_that_follow(compose: Compose, trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    run = run_of(compose, trained, "data=language")
+def test_several_samples_have_the_seeds_that_follow(compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(*SMALL, "data=language")
     both = written(compose, capsys, run, "prompt=The", "num_tokens=20", "num_samples=2", "seed=3")
     assert both == "".join(written(compose, capsys, run, "prompt=The", "num_tokens=20", f"seed={seed}") for seed in (3, 4))
 
 
 def test_without_a_prompt_a_line_begins_and_a_file_takes_the_text(
-    compose: Compose, trained: Trained, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    run = run_of(compose, trained, "data=language")
+    run = run_of(*SMALL, "data=language")
     shown = written(compose, capsys, run, "num_tokens=15")
     assert written(compose, capsys, run, "num_tokens=15", f"output={tmp_path / 'new' / 'text.txt'}") == ""
     assert (tmp_path / "new" / "text.txt").read_text(encoding="utf-8") == shown
 
 
-def test_words_stand_apart(compose: Compose, trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    run = run_of(compose, trained, "data=language", "data.prepare.tokens=word")
+def test_words_stand_apart(compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(*SMALL, "data=language", "data.prepare.tokens=word")
     text = written(compose, capsys, run, "prompt='In the'", "num_tokens=6", "temperature=0")
     assert len(text.replace("\n", " <eos> ").split()) >= 8 and text.startswith("In the ")
 
 
-def test_unknown_tokens_of_a_prompt_are_told(compose: Compose, trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    run = run_of(compose, trained, "data=language")
+def test_unknown_tokens_of_a_prompt_are_told(compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(*SMALL, "data=language")
     capsys.readouterr()
     generate(compose(f"run={run}", "prompt='Zürich'", "num_tokens=3", config_name="generate"))
     assert "2 of 6 tokens of the prompt are unknown to this run: 'Z', 'ü'" in capsys.readouterr().err
@@ -101,17 +84,14 @@ def test_a_missing_run_is_the_first_thing_said(compose: Compose) -> None:
         generate(compose("temperature=-1", config_name="generate"))
 
 
-def test_only_a_language_model_writes(compose: Compose, trained: Trained) -> None:
-    config = compose("model=baseline", "data=text", "data.source=sample", "tracking.log_model=false")
-    before = set(config.paths.outputs.glob("*"))
-    command.train(config)
-    (folder,) = set(config.paths.outputs.glob("*")) - before
+def test_only_a_language_model_writes(compose: Compose, run_of: RunOf) -> None:
+    run = run_of("model=baseline", "data=text", "data.source=sample", "tracking.log_model=false")
     with pytest.raises(ConfigError, match="is on data of the kind text: only a language model"):
-        generate(compose(f"run={folder.name}", config_name="generate"))
+        generate(compose(f"run={run}", config_name="generate"))
 
 
-def test_samples_stand_beside_each_validation_with_what_training_holds_of_them(compose: Compose, trained: Trained) -> None:
-    run = run_of(compose, trained, "data=language")
+def test_samples_stand_beside_each_validation_with_what_training_holds_of_them(compose: Compose, run_of: RunOf) -> None:
+    run = run_of(*SMALL, "data=language")
     folder = compose("run=x", config_name="generate").paths.outputs / run / "artifacts" / "samples"
     (file,) = folder.glob("*.txt")
     text = file.read_text(encoding="utf-8")
@@ -120,10 +100,7 @@ def test_samples_stand_beside_each_validation_with_what_training_holds_of_them(c
     assert passage.encode().decode("unicode_escape") in (SAMPLES / "language" / "story.txt").read_text(encoding="utf-8")
 
 
-def test_an_n_gram_model_writes_too(compose: Compose, trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    config = compose("model=baseline", "data=language", "data.source=sample", "tracking.log_model=false")
-    before = set(config.paths.outputs.glob("*"))
-    command.train(config)
-    (folder,) = set(config.paths.outputs.glob("*")) - before
-    text = written(compose, capsys, folder.name, "prompt='In the morning'", "num_tokens=60", "temperature=0.5")
+def test_an_n_gram_model_writes_too(compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of("model=baseline", "data=language", "data.source=sample", "tracking.log_model=false")
+    text = written(compose, capsys, run, "prompt='In the morning'", "num_tokens=60", "temperature=0.5")
     assert "wind from the" in text

@@ -110,9 +110,9 @@ def _print(row: dict[str, object], form: str, has_heading: bool) -> None:
         line = json.dumps(row, ensure_ascii=False, default=lambda value: value.tolist())
     else:
         between = "," if form == "csv" else "\t"
-        cells = [_shown(value) for value in row.values()]
+        cells = [printable(shown) if isinstance(shown := _shown(value), str) else shown for value in row.values()]
         line = pd.DataFrame([cells], columns=list(row)).to_csv(index=False, header=not has_heading, sep=between).rstrip("\n")
-    sys.stdout.write(f"{printable(line) if form == 'table' and has_heading else line}\n")
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 

@@ -15,6 +15,7 @@ from rnnlab.data.inputs import tell
 from rnnlab.data.streams import TextWriter
 from rnnlab.evaluation.bundle import Bundle
 from rnnlab.insight.generation import Sampling, continue_text
+from rnnlab.paths import printable
 from rnnlab.settings import LARGEST_SEED, Paths, Store
 
 MOST_TOKENS, MOST_SAMPLES = 1_000_000, 10_000
@@ -85,9 +86,9 @@ def generate(settings: GenerateSettings) -> None:
 def _show(text: str, pieces: Iterator[str], number: int, num_samples: int) -> None:
     if num_samples > 1:
         print(f"{'' if number == 0 else chr(10)}--- sample {number + 1} of {num_samples}", file=sys.stderr, flush=True)
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text))
     for piece in pieces:
-        sys.stdout.write(piece)
+        sys.stdout.write(printable(piece))
         sys.stdout.flush()
     sys.stdout.write("\n")
     sys.stdout.flush()

@@ -424,6 +424,17 @@ def test_plain_files_in_subfolders_of_the_mirror_are_copied_as_they_are(tmp_path
     assert [(tmp_path / "raw" / "parts" / name).read_bytes() for name in names] == [b"words", b"others"]
 
 
+def test_what_an_address_packs_is_unpacked_under_the_name_that_is_asked_for(tmp_path: Path, server: Server) -> None:
+    server.bodies = {"/train.csv": b"one", "/test.csv.gz": gzip.compress(b"zero!")}
+    address = f"http://127.0.0.1:{server.http.server_port}"
+    source = dataclasses.replace(PLAIN, urls={"train.csv": f"{address}/train.csv", "test.csv": f"{address}/test.csv.gz"})
+    assert fetch(source, tmp_path / "raw" / "tables", mirror=None, is_offline=False).kind == "upstream"
+    assert sorted(path.name for path in (tmp_path / "raw" / "tables").iterdir()) == ["test.csv", "train.csv"]
+    server.bodies["/test.csv.gz"] = gzip.compress(b"0" * 10_000)
+    with pytest.raises(UnsafeArchive, match="unpacks to more than the 100 bytes allowed"):
+        fetch(source, tmp_path / "raw" / "other", mirror=None, is_offline=False)
+
+
 def test_plain_files_that_are_present_are_checked_and_used_without_any_source(tmp_path: Path) -> None:
     fetch(PLAIN, tmp_path / "raw" / "tables", mirror_of(tmp_path, TABLES), is_offline=True)
     (tmp_path / "raw" / "tables" / "note.txt").write_text("not one of them")

@@ -82,7 +82,7 @@ class UpstreamFiles:
 
     Args:
         name: the data set's name.
-        urls: each file's name and its public address.
+        urls: each file's name and its public address; what an address packs by gzip (`.gz`) under a name without that ending is unpacked.
         mirror_file: the name of the folder that holds them inside a mirror folder, each as it is or packed as `NAME.gz`; or of an archive.
         content_hash: `content_hash` of the files.
         licence: under which terms they are published.
@@ -277,7 +277,7 @@ def _copy(
         tried.append(f"the mirror {mirror} holds no {upstream.mirror_file}/{missing[0]}")
     else:
         for name in upstream.urls:
-            _copy_from_mirror(place, name, folder / name, upstream)
+            _copy_unpacked(place, name, folder / name, upstream)
         return list(upstream.urls), Provenance("mirror", str(place), upstream.content_hash)
     address = _public(next(iter(upstream.urls.values())))
     if is_offline:
@@ -287,7 +287,11 @@ def _copy(
             num_left = upstream.max_bytes
             for name, url in upstream.urls.items():
                 address = _public(url)
-                _download(address, folder / name, num_left, show_progress)
+                is_packed = urlsplit(address).path.endswith(".gz") and not name.endswith(".gz")
+                _download(address, folder / (f"{name}.gz" if is_packed else name), num_left, show_progress)
+                if is_packed:
+                    _copy_unpacked(folder, name, folder / name, upstream)
+                    (folder / f"{name}.gz").unlink()
                 num_left -= (folder / name).stat().st_size
             return list(upstream.urls), Provenance("upstream", address.rpartition("/")[0], upstream.content_hash)
         except SourceUnavailable as error:
@@ -300,8 +304,8 @@ def _in_mirror(place: Path, name: str) -> Path | None:
     return next((file for file in (place / name, place / f"{name}.gz") if file.is_file()), None)
 
 
-def _copy_from_mirror(place: Path, name: str, target: Path, upstream: UpstreamFiles) -> None:
-    """Copy a file of a mirror, unpacked."""
+def _copy_unpacked(place: Path, name: str, target: Path, upstream: UpstreamFiles) -> None:
+    """Copy a file of a folder, unpacked where it is packed by gzip."""
     found = _in_mirror(place, name)
     assert found is not None
     try:
