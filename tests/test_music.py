@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from rnnlab.baselines import label_sets
-from rnnlab.commands import predict, score
+from rnnlab.commands import generate, predict, score
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError
 from rnnlab.data.base import SequenceDataModule
@@ -120,9 +120,49 @@ def test_a_piece_is_continued_to_a_roll_and_a_picture(
         given, whole = read_roll(PIECE), read_roll(folder / "001.csv")
         assert whole.keys == given.keys and whole.values.shape == (len(given.values) + 5, 36)
         assert np.array_equal(whole.values[: len(given.values)], given.values)
+        assert np.array_equal(read_roll(folder / "001.mid", keys=given.keys).values[: len(given.values)], given.values)
         assert (folder / "001.png").stat().st_size > 1000 and "written: 1 piece continued in" in shown.err
         (row,) = json.loads(shown.out)
         assert len(row["prediction"]) == len(given.values) and row["nll"] > 0
+
+
+def test_generate_goes_on_with_a_piece_the_same_way_for_the_same_seed(
+    trained: Callable[[str], Path], compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def generated(*words: str) -> list[str]:
+        capsys.readouterr()
+        run_of = (f"run={trained('gru').name}", f"prompt={PIECE}", f"output={tmp_path / 'new.mid'}", *words)
+        generate.generate(compose(*run_of, config_name="generate"))
+        return capsys.readouterr().out.splitlines()
+
+    first, again, other = (generated("num_tokens=12", seed) for seed in ("seed=1", "seed=1", "seed=2"))
+    assert first == again != other and len(first) == 12
+    given = read_roll(PIECE)
+    both = generated("num_tokens=12", "num_samples=2", "seed=1")
+    assert both == first + other
+    for name, lines in (("new_1.mid", first), ("new_2.mid", other)):
+        whole = read_roll(tmp_path / name, keys=given.keys).values
+        shown = [" ".join(key for key, is_on in zip(given.keys, step, strict=True) if is_on) or "(silence)" for step in whole]
+        assert shown[len(given.values) :] == lines[: len(shown) - len(given.values)]  # a file ends with its last note
+    assert (tmp_path / "new.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "give the beginning of a piece: prompt=FILE"),
+        ((f"prompt={PIECE}", "top_k=3"), "each key of music is drawn by itself, so top_k and top_p mean nothing"),
+        ((f"prompt={PIECE}", "output=x.txt"), r"output=x\.txt: this run's music is written as \.csv or \.mid"),
+        ((f"prompt={SAMPLE / 'test'}",), r"holds 8 pieces: give one"),
+        (("prompt=nowhere.mid",), r"prompt=nowhere\.mid: no such file; of music give a file"),
+    ],
+)
+def test_what_music_cannot_go_on_with_is_refused(
+    trained: Callable[[str], Path], compose: Compose, words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        generate.generate(compose(f"run={trained('gru').name}", *words, config_name="generate"))
 
 
 def test_the_screen_names_the_keys_of_the_next_step(

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import pickle
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from safetensors.torch import save
 from scipy.io import savemat
 from tests.fuzz.mutator import BYTES, MOST_BYTES, TEXTS, Mutation, change_values, in_gzip, in_zip
 
+from rnnlab.data.music.midi import write_midi
 from rnnlab.data.music.piano_rolls import find_rolls
 from rnnlab.data.series.prices import clean, find_prices
 from rnnlab.data.series.readings import read_numbers
@@ -269,7 +271,7 @@ def read_rolls(folder: Path, file: Path) -> None:
 
 
 def rolls() -> list[Base]:
-    """Return pieces as tables, as arrays, and in a MATLAB file."""
+    """Return pieces as tables, as arrays, in a MATLAB file, and as MIDI."""
     values = (np.arange(80).reshape(10, 8) % 3 == 0).astype(np.uint8)
     table = b"C,D,E,F,G,A,B,c\n" + b"".join(b",".join(b"%d" % value for value in row) + b"\n" for row in values)
     array, doubles, cells = io.BytesIO(), io.BytesIO(), io.BytesIO()
@@ -290,7 +292,16 @@ def rolls() -> list[Base]:
         Base("y.npy", doubles.getvalue(), arrays, read_rolls),
         Base("x.mat", cells.getvalue(), BYTES, read_rolls),
         Base("y.mat", packed.getvalue(), BYTES, read_rolls),
+        Base("x.mid", played(values), BYTES, read_rolls),
     ]
+
+
+def played(values_TK: np.ndarray) -> bytes:
+    """Return a roll of the keys from C4 up as a MIDI file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "x.mid"
+        write_midi(values_TK, range(60, 60 + values_TK.shape[1]), file, steps_per_beat=4)
+        return file.read_bytes()
 
 
 # What a run left ------------------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ SPECS = {
     "real": DataSpec("toy", "features", F, "real", D, ("x", "y"), unit="%"),
     "positive": DataSpec("toy", "features", F, "real", D, ("x", "y"), link="exp", unit="%²"),
     "label": DataSpec("toy", "features", F, "class_per_step", C, ("a", "b", "c"), (4, 1, 2)),
+    "keys": DataSpec("toy", "features", C, "labels_per_step", C, ("C4", "D4", "E4"), (1, 1, 1), is_causal=True),
     "words": DataSpec("toy", "tokens", V, "class", C, ("a", "b", "c"), (4, 1, 2)),
     "tokens": DataSpec(
         *("toy", "features", F, "tokens", V, ("<pad>", "<unk>", "<s>", "</s>", "p", "q", "r")),

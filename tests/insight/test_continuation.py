@@ -1,5 +1,7 @@
 """Pieces continued: by a model whose answers are known, and what the picture shows."""
 
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rnnlab.contracts import Batch, DataSpec
-from rnnlab.insight.continuation import continue_piece, draw_continuation, piano_rolls
-from rnnlab.models.base import Predictor
+from rnnlab.insight.continuation import continue_piece, continue_steps, draw_continuation, piano_rolls
+from rnnlab.models.base import Network, Predictor, SequenceModule
 from rnnlab.paths import file_name
 from rnnlab.tasks import Regularisation, make_task
 
@@ -40,6 +42,25 @@ def test_drawn_keys_come_as_often_as_their_chances_say_and_from_the_seed_alone()
     first, again, other = (continue_piece(model, PIECE, 600, seed) for seed in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert first.mean(0).tolist() == pytest.approx([0.7] * 3, abs=0.06)
+
+
+@pytest.mark.parametrize("words", ["model=gru", "model=lstm", "model=srnn", "model=tcn model.convolutions.is_causal=true"])
+def test_a_network_that_reads_on_adds_the_steps_that_it_would_add_if_it_read_all_again(words: str, network: Callable[..., Network]) -> None:
+    model = network("keys", words)
+    assert isinstance(model, SequenceModule)
+    piece = PIECE.double()
+    for step in continue_piece(model, piece, 12, None):
+        length = torch.tensor([len(piece)])
+        outputs = model.predict(Batch(piece[None], length, piece[None], length, torch.zeros(1, dtype=torch.long)))
+        assert isinstance(outputs, Tensor) and torch.equal((outputs[0, -1] >= 0).double(), step)
+        piece = torch.cat([piece, step[None]])
+
+
+def test_a_low_temperature_draws_what_is_probable_and_a_high_one_tosses_a_coin() -> None:
+    model = Upwards(KEYS, 0.8, 0.2)
+    steps = {temperature: torch.stack([*islice(continue_steps(model, PIECE, 1, temperature), 400)]) for temperature in (0, 0.05, 1000.0)}
+    assert torch.equal(steps[0], steps[0.05]) and torch.equal(steps[0], continue_piece(model, PIECE, 400, None))
+    assert steps[1000.0].mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_run_on_other_data_cannot_go_on_with_a_piece() -> None:

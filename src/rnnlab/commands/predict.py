@@ -138,7 +138,9 @@ def _continue_pieces(bundle: Bundle, inputs: list[str], folder: Path, settings: 
             num_done += 1
             file, piece_TK = folder / f"{num_done:03d}.png", values_TK[:length]
             added_SK = draw_continuation(bundle.model, piece_TK, length, num_steps, seed, file)
-            bundle.reader.write(torch.cat([piece_TK, added_SK]).numpy(), file.with_suffix(".csv"))
+            whole_TK = torch.cat([piece_TK, added_SK]).numpy()
+            for suffix in bundle.reader.written_as:
+                bundle.reader.write(whole_TK, file.with_suffix(suffix))
     print(f"written: {num_done} piece{'s' if num_done > 1 else ''} continued in {folder}", file=sys.stderr)
 
 

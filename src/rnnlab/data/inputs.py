@@ -76,6 +76,11 @@ class InputReader(ABC):
         """Say why an input gets no answer, whatever the model; "" if nothing is wrong with it that may be passed over."""
         return "it is empty" if isinstance(item, str) and not item.strip() else ""
 
+    @property
+    def written_as(self) -> tuple[str, ...]:
+        """The suffixes of the files that `write` writes; none where examples of this kind are not written."""
+        return ()
+
     def write(self, values: np.ndarray, file: Path) -> None:
         """Write one example, (T, F), as the files that this reader reads.
 

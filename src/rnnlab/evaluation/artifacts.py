@@ -42,7 +42,7 @@ from rnnlab.tracking.views import NOTE, code
 SERVING_PACKAGES = (
     *("mlflow", "torch", "torchaudio", "torchtext", "sentencepiece", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
     *("scipy", "scikit-learn", "statsmodels", "pydantic", "PyYAML", "safetensors", "soundfile", "rich", "filelock"),
-    *("sacrebleu", "sacremoses", "jiwer"),
+    *("sacrebleu", "sacremoses", "jiwer", "mido"),
 )
 CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "filelock")
 ENVIRONMENT = "packages.json"

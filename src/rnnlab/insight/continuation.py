@@ -1,8 +1,10 @@
 """Music that a network goes on with: pieces continued step by step, as piano rolls."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -14,7 +16,7 @@ from matplotlib.image import AxesImage
 from torch import Tensor
 
 from rnnlab.contracts import Batch
-from rnnlab.models.base import Predictor
+from rnnlab.models.base import Predictor, SequenceModule
 from rnnlab.tasks import MultiLabel
 
 matplotlib.use("Agg")
@@ -24,24 +26,55 @@ BY_CHANCE, MOST_PROBABLE, TRUTH = "drawn by its chances", "keys at 50 % and more
 
 
 @torch.inference_mode()
-def continue_piece(model: Predictor, given_TK: Tensor, num_steps: int, seed: int | None) -> Tensor:
-    """Let a model of sets of labels add S steps to a piece, (T, K) zeros and ones, each step from all before it; return them, (S, K).
+def continue_steps(model: Predictor, given_TK: Tensor, seed: int, temperature: float = 1.0) -> Iterator[Tensor]:
+    """Let a model of sets of labels go on with a piece, each step from all before it, without end.
 
     Args:
-        seed: of the draw of each key by its chance; None: the keys whose chance is a half or more.
+        given_TK: zeros and ones of the T steps before, one step at least.
+        seed: of the draws. Each key is drawn by itself, by its chance.
+        temperature: divides the log-odds of each key; 0: the keys whose chance is a half or more.
+
+    Yields:
+        (K,) zeros and ones: the keys of the next step.
 
     Raises:
         ValueError: where the model's answers are not its next inputs.
     """
     _refuse_others(model)
     model.eval()
-    random = torch.Generator().manual_seed(seed or 0)
-    piece_TK = given_TK.to(model.device)
-    for _ in range(num_steps):
-        chances_K = _chances(model, piece_TK)[-1]
-        threshold_K = torch.full_like(chances_K, 0.5) if seed is None else torch.rand(len(chances_K), generator=random).to(chances_K)
-        piece_TK = torch.cat([piece_TK, (chances_K >= threshold_K).to(piece_TK)[None]])
-    return piece_TK[len(given_TK) :].cpu()
+    random = torch.Generator().manual_seed(seed)
+    is_streamed = isinstance(model, SequenceModule) and not model.needs_all_steps
+    state, read_TK, piece_TK = None, given_TK.to(model.device), given_TK.to(model.device)
+    while True:
+        if is_streamed:
+            outputs_1TK, state = cast(SequenceModule, model).stream(read_TK[None], state)
+            log_odds_K = outputs_1TK[0, -1].float()
+        else:
+            log_odds_K = _log_odds(model, piece_TK)[-1]
+        step_K = _drawn(log_odds_K, random, temperature).to(piece_TK)
+        yield step_K.cpu()
+        read_TK = step_K[None]
+        if not is_streamed:
+            piece_TK = torch.cat([piece_TK, read_TK])
+
+
+def _drawn(log_odds_K: Tensor, random: torch.Generator, temperature: float) -> Tensor:
+    if temperature == 0:
+        return log_odds_K >= 0
+    return (log_odds_K / temperature).sigmoid() >= torch.rand(len(log_odds_K), generator=random).to(log_odds_K)
+
+
+def continue_piece(model: Predictor, given_TK: Tensor, num_steps: int, seed: int | None) -> Tensor:
+    """Let a model of sets of labels add S steps to a piece, (T, K), and return them, (S, K); see `continue_steps`.
+
+    Args:
+        seed: of the draws; None: the keys whose chance is a half or more.
+
+    Raises:
+        ValueError: where the model's answers are not its next inputs.
+    """
+    steps = continue_steps(model, given_TK, seed or 0, temperature=float(seed is not None))
+    return torch.stack([given_TK[0].cpu(), *islice(steps, num_steps)])[1:]
 
 
 def draw_continuation(model: Predictor, piece_TK: Tensor, num_given: int, num_steps: int, seed: int, file: Path) -> Tensor:
@@ -56,7 +89,7 @@ def draw_continuation(model: Predictor, piece_TK: Tensor, num_given: int, num_st
     truth_SK = piece_TK[num_given : num_given + num_steps]
     rows = ({TRUTH: truth_SK.numpy()} if len(truth_SK) else {}) | {BY_CHANCE: drawn_SK.numpy(), MOST_PROBABLE: probable_SK.numpy()}
     with torch.inference_mode():
-        chances_TK = _chances(model, piece_TK[: num_given + num_steps].to(model.device)).cpu().numpy()
+        chances_TK = _log_odds(model, piece_TK[: num_given + num_steps].to(model.device)).sigmoid().cpu().numpy()
     piano_rolls(given_TK.numpy(), rows, chances_TK, model.spec.label_names, file)
     return drawn_SK
 
@@ -110,10 +143,10 @@ def _refuse_others(model: Predictor) -> None:
         raise ValueError("only a run on music can go on with a piece (its answers are its next inputs); this one is on other data")
 
 
-def _chances(model: Predictor, piece_TK: Tensor) -> Tensor:
-    """Return the chance of each label after each step, (T, K)."""
+def _log_odds(model: Predictor, piece_TK: Tensor) -> Tensor:
+    """Return the log-odds of each label after each step, (T, K)."""
     lengths_B = torch.tensor([len(piece_TK)], device=piece_TK.device)
     batch = Batch(piece_TK[None], lengths_B, piece_TK[None], torch.zeros_like(lengths_B), torch.zeros_like(lengths_B))
     outputs = model.predict(batch)
     assert isinstance(outputs, Tensor)
-    return outputs[0].float().sigmoid()
+    return outputs[0].float()

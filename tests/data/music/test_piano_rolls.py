@@ -127,7 +127,7 @@ BINARY = "a piano roll has one row a step, one column a key"
         ("a.csv", "c,c\n1,0\n", r"a.csv: its first line names the key 'c' twice; name every column once, or none"),
         ("a.csv", "c,\n1,0\n", r"a.csv: its first line has a key without a name; name every column once, or none"),
         ("a.csv", "c,e\n1,0,1\n", r"a.csv.*line 2"),
-        ("a.mid", b"MThd", rf"a.mid is no piano roll that can be read: wanted .csv, .npy, .tsv; {BINARY}"),
+        ("a.abc", b"X:1", rf"a.abc is no piano roll that can be read: wanted .csv, .mid, .midi, .npy, .tsv; {BINARY}"),
     ],
 )
 def test_what_is_no_piano_roll_is_told_why(name: str, content: object, message: str, place: Place) -> None:
@@ -178,7 +178,7 @@ def test_a_matlab_file_that_holds_no_rolls_is_told_what_it_should_hold(content: 
         (
             "b.mat",
             {"traindata": cells(ROLL)},
-            r"should hold piano rolls \(.csv, .npy, .tsv\), .* or one .mat file; found: b.mat and 1 more",
+            r"should hold piano rolls \(.csv, .mid, .midi, .npy, .tsv\), .* or one .mat file; found: b.mat and 1 more",
         ),
     ],
 )
@@ -190,17 +190,17 @@ def test_pieces_that_do_not_go_together_are_named(name: str, content: object, me
 
 
 def test_a_folder_without_pieces_is_told_what_it_should_hold(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"should hold piano rolls \(.csv, .npy, .tsv\), also below train/.*found: none"):
+    with pytest.raises(ValueError, match=r"should hold piano rolls \(.csv, .mid, .midi, .npy, .tsv\), also below train/.*found: none"):
         find_rolls(tmp_path)
 
 
 def test_files_that_are_no_rolls_are_left_out_where_asked_for(place: Place, tmp_path: Path) -> None:
-    for name, content in {"a.csv": "0,1\n1,0\n", "b.csv": "0,1\n1,7\n", "c.csv": "0,1\n", "d.csv": "1,1\n1,0\n", "e.mid": "-"}.items():
+    for name, content in {"a.csv": "0,1\n1,0\n", "b.csv": "0,1\n1,7\n", "c.csv": "0,1\n", "d.csv": "1,1\n1,0\n", "e.abc": "-"}.items():
         place(name, content)
     with pytest.raises(ValueError, match=r"b\.csv is not binary"):
         find_rolls(tmp_path)
     table, _, remarks = find_rolls(tmp_path, "skip")
-    assert table["id"].tolist() == ["a", "d"] and remarks[0] == "files passed over: 1 of .mid (first e.mid)"
+    assert table["id"].tolist() == ["a", "d"] and remarks[0] == "files passed over: 1 of .abc (first e.abc)"
     assert remarks[1].startswith(f"left out, since it is no piano roll that can be used: 2 (first {tmp_path}/b.csv is not binary")
 
 

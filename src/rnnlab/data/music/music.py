@@ -20,10 +20,21 @@ from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import FileReader, InputReader
+from rnnlab.data.inputs import FileReader, InputReader, tell
 from rnnlab.data.labelled import shortened
-from rnnlab.data.music import matlab, piano_rolls
-from rnnlab.data.music.piano_rolls import Roll, find_rolls, hash_rolls, pieces_of, refuse_other_keys, roll_files, roll_of, write_roll
+from rnnlab.data.music import matlab, midi, piano_rolls
+from rnnlab.data.music.piano_rolls import (
+    STEPS_PER_BEAT,
+    Roll,
+    StepsPerBeat,
+    find_rolls,
+    hash_rolls,
+    pieces_of,
+    refuse_other_keys,
+    roll_files,
+    roll_of,
+    write_roll,
+)
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sources.catalogue import PIANO_ROLLS
 
@@ -32,9 +43,10 @@ MusicSplit = Literal["auto", "official", "random"]
 
 @dataclass(frozen=True)
 class MusicPrepare:
-    """Say what happens to files that are no piano rolls (`data.prepare`); see `find_rolls`."""
+    """Say how files become piano rolls, and what happens to those that do not (`data.prepare`); see `find_rolls`."""
 
     on_broken: OnBroken
+    steps_per_beat: StepsPerBeat
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,8 @@ class MusicReader(FileReader):
     reads_on = True
 
     keys: tuple[str, ...]
+    steps_per_beat: int = STEPS_PER_BEAT
+    """Steps of a quarter note in MIDI files."""
 
     def is_heading(self, lines: str) -> bool:
         """The first line names the keys."""
@@ -117,8 +131,13 @@ class MusicReader(FileReader):
         files, remarks = roll_files(path)
         return [Path(piece) for file in files for piece in pieces_of(file)], remarks
 
+    @property
+    def written_as(self) -> tuple[str, ...]:
+        """CSV; MIDI, too, where all keys are pitches."""
+        return (".csv",) if None in map(midi.pitch_of, self.keys) else (".csv", ".mid")
+
     def write(self, values: np.ndarray, file: Path) -> None:
-        write_roll(values, self.keys, file)
+        write_roll(values, self.keys, file, self.steps_per_beat)
 
     def refuse_other_keys(self, roll: Roll) -> None:
         """Raise ValueError where a piece has other keys."""
@@ -132,9 +151,11 @@ class MusicReader(FileReader):
         Raises:
             ValueError: for what is no piano roll, or has other keys than the run's data.
         """
-        found = [roll_of(str(item), number) for number, item in enumerate(inputs)]
+        found = [roll_of(str(item), number, self.steps_per_beat, self.keys) for number, item in enumerate(inputs)]
         for roll in found:
             self.refuse_other_keys(roll)
+            for what, count in roll.changed.items():
+                tell(f"{roll.place}: {count:,} {what}")
         lengths_B = torch.tensor([len(roll.values) for roll in found])
         rolls = [torch.from_numpy(roll.values.astype(np.float32)) for roll in found]
         values_BTK = torch.nn.utils.rnn.pad_sequence(rolls, batch_first=True)
@@ -172,14 +193,14 @@ class MusicData(SplitData):
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.found_keys, self.remarks = read_once(find_rolls, raw, self.prepare.on_broken)
+        table, self.found_keys, self.remarks = read_once(find_rolls, raw, self.prepare.on_broken, self.prepare.steps_per_beat)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
         return hash_rolls(table, self.found_keys)
 
     def prepared_key(self, source_hash: str) -> str:
-        return digest([source_hash, code_hash(Path(str(piano_rolls.__file__)), Path(str(matlab.__file__)), Path(__file__))])
+        return digest([source_hash, code_hash(*(Path(str(module.__file__)) for module in (piano_rolls, matlab, midi)), Path(__file__))])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         prepare(table, self.found_keys, folder, meta)
@@ -272,7 +293,7 @@ class MusicData(SplitData):
         return [f"{count:,} {name}" for name, count in found.items() if count]
 
     def reader(self) -> MusicReader:
-        return MusicReader(self.keys)
+        return MusicReader(self.keys, self.prepare.steps_per_beat)
 
     # -- batches -------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""Piano rolls: which keys sound at each step, read strictly from CSV, NumPy and MATLAB files.
+"""Piano rolls: which keys sound at each step, read strictly from CSV, NumPy, MIDI and MATLAB files.
 
-A roll is a matrix of zeros and ones, one row a step, one column a key. A piece is a file of one's own (CSV or npy), or a cell of a MATLAB
-file whose cell arrays `traindata`, `validdata` and `testdata` hold a split each, as Boulanger-Lewandowski et al. (2012) published theirs.
+A roll is a matrix of zeros and ones, one row a step, one column a key. A piece is a file of one's own (CSV, npy or MIDI), or a cell
+of a MATLAB file whose cell arrays `traindata`, `validdata` and `testdata` hold a split each, as Boulanger-Lewandowski et al. (2012)
+published theirs.
 """
 
 import csv
@@ -10,22 +11,29 @@ import io
 import math
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from rnnlab.data.files import Broken, OnBroken, by_kind, ending, home_of, natural_order, passed_over, read_whole, select, visible_files
 from rnnlab.data.hashing import digest
+from rnnlab.data.music import midi
 from rnnlab.data.music.matlab import read_variables
 from rnnlab.data.splits import SPLIT_WORDS
 from rnnlab.data.tables import read_table
 
 TABLES, ARRAY, MATLAB = (".csv", ".tsv"), ".npy", ".mat"
-ROLL_SUFFIXES = {*TABLES, ARRAY}
+MIDI = (".mid", ".midi")
+ROLL_SUFFIXES = {*TABLES, ARRAY, *MIDI}
+STEPS_PER_BEAT = 4
+StepsPerBeat = Annotated[int, Field(ge=1, le=midi.MOST_STEPS_PER_BEAT)]
 PARTS = {"traindata": "train", "validdata": "val", "testdata": "test"}
 NUM_PIANO_KEYS, LOWEST_PIANO_KEY = 88, 21
 PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -44,6 +52,7 @@ class Roll:
         values: (T, K) uint8.
         keys: K names, or none where the file does not say.
         split: train, val, test, or "" where not given.
+        changed: how many notes of a MIDI file were left out, joined or moved, by what was done to them.
     """
 
     id: str
@@ -51,18 +60,22 @@ class Roll:
     values: np.ndarray
     keys: tuple[str, ...] = ()
     split: str = ""
+    changed: Mapping[str, int] = field(default_factory=dict)
 
 
-def find_rolls(raw: Path, on_broken: OnBroken = "raise") -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
+def find_rolls(
+    raw: Path, on_broken: OnBroken = "raise", steps_per_beat: int = STEPS_PER_BEAT
+) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
     """List the pieces of a file or folder.
 
     Args:
-        raw: a MATLAB file, or a folder with one; a CSV or npy file; or a folder of such, also below `train/`, `val/`, `test/`.
+        raw: a MATLAB file, or a folder with one; a CSV, npy or MIDI file; or a folder of such, also below `train/`, `val/`, `test/`.
         on_broken: whether files that are no piano rolls of two steps or more are refused or left out.
+        steps_per_beat: of MIDI files: steps of a quarter note.
 
     Returns:
         One row a piece: id, values ((T, K) uint8), split ("" where not given), content (a hash of the values); the names of the keys; and
-        what of a folder was passed over, in words.
+        in words what of a folder was passed over, and what of MIDI files does not fit a piano roll.
 
     Raises:
         ValueError: for what is no piano roll, pieces of different numbers of keys, and pieces of fewer than two steps; says where.
@@ -71,12 +84,13 @@ def find_rolls(raw: Path, on_broken: OnBroken = "raise") -> tuple[pd.DataFrame, 
     rolls, broken = list[Roll](), Broken(on_broken)
     for file in files:
         try:
-            rolls += map(_refuse_short, _rolls_of(file, raw))
+            rolls += map(_refuse_short, _rolls_of(file, raw, steps_per_beat))
         except ValueError as error:
             if on_broken == "raise" or len(files) == 1:
                 raise
             broken.add("it is no piano roll that can be used", str(error))
     remarks += broken.settle(len(rolls), f"{WANTED[0].upper()}{WANTED[1:]}")
+    remarks += _changed(rolls)
     keys = _agreed_keys(rolls)
     contents = [hashlib.sha256(roll.values.tobytes()).hexdigest()[:16] for roll in rolls]
     values = pd.Series([roll.values for roll in rolls], dtype=object)
@@ -88,6 +102,13 @@ def _refuse_short(roll: Roll) -> Roll:
     if len(roll.values) < 2:
         raise ValueError(f"{roll.place} has one step: at least 2 are needed, since the keys of a step are predicted from those before")
     return roll
+
+
+def _changed(rolls: Sequence[Roll]) -> list[str]:
+    """Say what was done to the notes of MIDI files, where anything was."""
+    total = sum((Counter(roll.changed) for roll in rolls), Counter[str]())
+    num_files = sum(1 for roll in rolls if roll.changed)
+    return [f"of {num_files} MIDI file(s): {count:,} {what}" for what, count in sorted(total.items())]
 
 
 def roll_files(path: Path) -> tuple[list[Path], list[str]]:
@@ -115,8 +136,13 @@ def pieces_of(file: Path) -> list[str]:
     return [f"{file}:{roll.id}" for roll in _matlab(file)] if file.suffix.lower() == MATLAB else [str(file)]
 
 
-def read_roll(file: Path, shown: str = "") -> Roll:
-    """Read one piece, of one step at least, from CSV, TSV or npy; `shown` is what messages call it (its path unless given).
+def read_roll(file: Path, shown: str = "", steps_per_beat: int = STEPS_PER_BEAT, keys: Sequence[str] = ()) -> Roll:
+    """Read one piece, of one step at least, from CSV, TSV, npy or MIDI.
+
+    Args:
+        shown: what messages call it (its path unless given).
+        steps_per_beat: of a MIDI file: steps of a quarter note.
+        keys: of a MIDI file: the keys that are read (the piano's 88 unless given).
 
     Raises:
         ValueError: for what is no piano roll; says where.
@@ -126,16 +152,21 @@ def read_roll(file: Path, shown: str = "") -> Roll:
         raise ValueError(f"{place} is no piano roll that can be read: wanted {', '.join(sorted(ROLL_SUFFIXES))}; {WANTED}")
     if file.suffix.lower() == ARRAY:
         return Roll(file.stem, place, check_roll(_array(file, place), place))
-    values, keys = _table(file, place)
-    return Roll(file.stem, place, values, keys)
+    if file.suffix.lower() in MIDI:
+        return _midi(file, place, steps_per_beat, keys)
+    values, found = _table(file, place)
+    return Roll(file.stem, place, values, found)
 
 
-def roll_of(item: str, number: int) -> Roll:
-    """Read a piece from a path, from a cell of a MATLAB file or, where it holds a line break, from the content of a CSV file."""
+def roll_of(item: str, number: int, steps_per_beat: int = STEPS_PER_BEAT, keys: Sequence[str] = ()) -> Roll:
+    """Read a piece from a path, from a cell of a MATLAB file or, where it holds a line break, from the content of a CSV file.
+
+    `steps_per_beat` and `keys` are as in `read_roll`.
+    """
     if cell := _CELL.fullmatch(item):
         return replace(next(roll for roll in _matlab(home_of(cell[1])) if roll.id == cell[2]), place=item)
     if "\n" not in item:
-        return read_roll(home_of(item))
+        return read_roll(home_of(item), "", steps_per_beat, keys)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "roll.csv"
         file.write_text(item, encoding="utf-8")
@@ -155,8 +186,14 @@ def key_names(num_keys: int) -> tuple[str, ...]:
     return tuple(f"{PITCHES[pitch % 12]}{pitch // 12 - 1}" for pitch in pitches)
 
 
-def write_roll(values_TK: np.ndarray, keys: Sequence[str], file: Path) -> None:
-    """Write a piece as a CSV file that `read_roll` reads."""
+def write_roll(values_TK: np.ndarray, keys: Sequence[str], file: Path, steps_per_beat: int = STEPS_PER_BEAT) -> None:
+    """Write a piece as a CSV or MIDI file (by its suffix) that `read_roll` reads.
+
+    Raises:
+        ValueError: where a MIDI file is wanted and a key is no pitch.
+    """
+    if file.suffix.lower() in MIDI:
+        return midi.write_midi(values_TK, midi.pitches_of(keys), file, steps_per_beat)
     with file.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerows([list(keys), *values_TK.astype(int).tolist()])
@@ -209,6 +246,18 @@ def _array(file: Path, place: str) -> np.ndarray:
         raise ValueError(f"{place} cannot be read as an array that numpy.save wrote ({reason})") from None
 
 
+def _midi(file: Path, place: str, steps_per_beat: int, keys: Sequence[str]) -> Roll:
+    """Read a MIDI file on these keys, those of a piano unless any are given."""
+    wanted = tuple(keys) or key_names(NUM_PIANO_KEYS)
+    try:
+        pitches = midi.pitches_of(wanted)
+        roll_TP, changed = midi.read_midi(_content(file, place), steps_per_beat)
+        values = midi.of_keys(roll_TP, pitches, changed)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    return Roll(file.stem, place, values, wanted, changed=changed)
+
+
 def _content(file: Path, place: str) -> bytes:
     try:
         return read_whole(file)
@@ -245,13 +294,13 @@ def _named_keys(first: np.ndarray, place: str) -> tuple[str, ...]:
     return names
 
 
-def _rolls_of(file: Path, source: Path) -> Iterable[Roll]:
+def _rolls_of(file: Path, source: Path, steps_per_beat: int) -> Iterable[Roll]:
     """Read the pieces of a file of a source; what lies below `train/`, `val/` or `test/` of a folder is of that split."""
     if file.suffix.lower() == MATLAB:
         return _matlab(file)
     if file == source:
-        return [read_roll(file)]
-    name, roll = file.relative_to(source), read_roll(file)
+        return [read_roll(file, "", steps_per_beat)]
+    name, roll = file.relative_to(source), read_roll(file, "", steps_per_beat)
     split = SPLIT_WORDS.get(name.parts[0].lower(), "") if len(name.parts) > 1 else ""
     return [replace(roll, id=name.with_suffix("").as_posix(), split=split)]
 
