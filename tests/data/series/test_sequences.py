@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from tests.data.bundled import through_json
 
 from rnnlab.data.base import SPLITS
@@ -270,6 +271,17 @@ def test_a_reader_gives_back_what_training_saw_from_tables_arrays_and_ts_files(m
     np.save(tmp_path / "wide.npy", np.ones((3, 5)))
     with pytest.raises(ValueError, match=r"wide\.npy: it has the features 0, 1, 2, 3, 4, but the run was trained on x, y: give the same"):
         reader.read([str(tmp_path / "wide.npy")])
+
+
+@pytest.mark.parametrize(("name", "shape"), [("digits", (8, 8)), ("digit_pixels", (64, 1))])
+def test_the_digits_of_scikit_learn_come_from_its_package_by_rows_or_by_pixels(make_data: Make, name: str, shape: tuple[int, int]) -> None:
+    module = set_up(make_data("sequences", name, offline=True))
+    images, digits = load_digits(return_X_y=True)
+    assert len(module.examples) == len(images) == 1797 and set(module.data.lengths) == {shape[0]}
+    for row in (0, 900, 1796):
+        place = int(module.examples["id"].iloc[row]) - 1
+        values = module.data.values[module.data.offsets[row] : module.data.offsets[row + 1]]
+        assert np.array_equal(values, images[place].reshape(shape)) and module.examples["label"].iloc[row] == str(digits[place])
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
+import rnnlab
 from rnnlab.data.sources import archives, fetching
 from rnnlab.data.sources.archives import UnsafeArchive
 from rnnlab.data.sources.catalogue import FSDD
@@ -407,6 +408,21 @@ def test_plain_files_are_copied_from_a_folder_of_the_mirror(tmp_path: Path) -> N
     provenance = fetch(PLAIN, tmp_path / "raw" / "tables", mirror, is_offline=True)
     assert provenance == Provenance("mirror", str(mirror / "tables"), PINNED_TABLES)
     assert contents(tmp_path) == TABLES and left_behind(tmp_path) == ["tables"]
+
+
+def test_files_of_an_installed_package_need_no_mirror_and_no_network(tmp_path: Path) -> None:
+    shipped = Path(rnnlab.__file__).parent / "py.typed"
+    (tmp_path / "wanted").mkdir()
+    (tmp_path / "wanted" / "marker").write_bytes(shipped.read_bytes())
+    source = UpstreamFiles(
+        "marker", {"marker": "package:rnnlab/py.typed"}, "x", content_hash(tmp_path / "wanted", ["marker"]), "none", 1000
+    )
+    provenance = fetch(source, tmp_path / "raw", None, is_offline=True)
+    assert (provenance.kind, provenance.where) == ("package", "package:rnnlab/py.typed")
+    assert (tmp_path / "raw" / "marker").read_bytes() == shipped.read_bytes()
+    for url in ("package:rnnlab/nothing", "package:no_such_package/x"):
+        with pytest.raises(SourceUnavailable, match="the package (rnnlab|no_such_package) is missing or holds no"):
+            fetch(dataclasses.replace(source, urls={"marker": url}), tmp_path / "other", None, is_offline=True)
 
 
 def test_plain_files_in_subfolders_of_the_mirror_are_copied_as_they_are(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ ARRAY, TS = ".npy", ".ts"
 SEQUENCE_SUFFIXES = {*TABLE_SUFFIXES, ARRAY, TS}
 PARTS = {"_TRAIN": "train", "_TEST": "test"}
 CURE = "Mend or remove it"
+DIGIT_SHAPES = {"digits": (8, 8), "digit_pixels": (64, 1)}
 COLUMNS = ["id", "label", "group", "split", "values"]
 
 
@@ -70,6 +71,8 @@ def find_sequences(source: str, raw: Path, columns: SequenceColumns, target: Tar
     broken, remarks = Broken(on_broken), list[str]()
     if source == "pendigits":
         raws: Iterable[RawSequence] = _pendigits(raw)
+    elif source in DIGIT_SHAPES:
+        raws = _digits(raw / "digits.csv", DIGIT_SHAPES[source])
     elif source == "sample":
         raws = of_table(raw / "swings.csv", columns, "", remarks)
     else:
@@ -320,3 +323,12 @@ def _pendigits(folder: Path) -> Iterator[RawSequence]:
             *points, digit = (field.strip() for field in line.split(","))
             values = np.array(points, dtype=np.float64).reshape(8, 2)
             yield RawSequence(f"{split}:{number}", f"{name}, line {number}", values, ("x", "y"), digit, "", split)
+
+
+def _digits(file: Path, shape: tuple[int, int]) -> Iterator[RawSequence]:
+    """Read pictures of 8 by 8 grey values from 0 to 16, row by row or pixel by pixel, and the digit; who wrote which is not known."""
+    for number, line in enumerate(read_text(file).text.splitlines(), start=1):
+        *pixels, digit = line.split(",")
+        values = np.array(pixels, dtype=np.float64).reshape(shape)
+        names = tuple(f"column_{place}" for place in range(shape[1])) if shape[1] > 1 else ("pixel",)
+        yield RawSequence(str(number), f"{file.name}, line {number}", values, names, str(int(float(digit))), "", "")

