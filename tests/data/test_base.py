@@ -388,3 +388,43 @@ def test_labels_are_numbered_by_their_place_among_the_names(module: SequenceData
         rows = module.rows["test"]
         assert module.targets(rows) == module.examples["label"].iloc[rows].tolist()
         assert [module.label_names[label] for label in module.labels[rows]] == module.targets(rows)
+
+
+FOLDED = ("dictation", "pronunciation", "sequences", "speech", "text", "translation")
+"""Kinds of data that can be divided into folds, as a contract for all: what must stay together is asked of the module's own table."""
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_every_example_is_tested_in_one_fold_and_what_is_alike_is_never_trained_and_tested(
+    name: str, compose: Callable[..., TrainSettings]
+) -> None:
+    num_folds = 3
+    words = ("data.source=sample", "data.offline=true", "data.split=kfold", f"data.num_folds={num_folds}")
+    tested = list[str]()
+    for fold in range(num_folds):
+        config = compose(f"data={name}", *words, f"data.fold={fold}")
+        found: SequenceDataModule = recipe(config.data.values, "data")(config.paths, 3)
+        found.setup()
+        keys = {split: alike(found, rows) for split, rows in found.rows.items()}
+        assert all(len(rows) for rows in found.rows.values())
+        assert not keys["test"] & (keys["train"] | keys["val"]) and not keys["val"] & keys["train"]
+        tested += found.examples["id"].iloc[found.rows["test"]].tolist()
+        assert f"fold {fold} of {num_folds} is test" in found.split_used
+    assert len(tested) == len(set(tested))
+    left_out = set(found.examples["id"]) - set(tested)  # further translations, pronunciations or copies of an example that is tested
+    assert len(left_out) < len(found.examples) / 2
+
+
+def alike(module: SequenceDataModule, rows: np.ndarray) -> set[str]:
+    """Return what names each example and its likes: its group, speaker, word or content, of a text its letters."""
+    table = module.examples.iloc[rows]
+    columns = [name for name in ("group", "speaker", "word", "content", "text") if name in table and table[name].astype(str).ne("").all()]
+    assert columns, f"nothing tells which examples of data={module.name} are alike: {list(table.columns)}"
+    return {f"{name}:{str(value).lower()}" for name in columns for value in table[name]}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_fold_that_is_not_there_is_refused_with_those_that_are(name: str, compose: Callable[..., TrainSettings]) -> None:
+    config = compose(f"data={name}", "data.source=sample", "data.offline=true", "data.split=kfold", "data.num_folds=3", "data.fold=3")
+    with pytest.raises(ValueError, match=r"data\.fold=3: data\.num_folds=3, so folds are 0 to 2"):
+        recipe(config.data.values, "data")(config.paths, 3).setup()
