@@ -164,6 +164,20 @@ def test_few_long_or_many_short_sequences_make_a_batch() -> None:
     assert sorted(len(batch) for batch in found.batches()) == [4, 5, 5, 5, 5, 16]
 
 
+@pytest.mark.parametrize("lengths", [np.full(400, 60), np.repeat([5, 6], 200), np.arange(400) % 3])
+def test_a_source_that_is_sorted_by_label_gives_batches_of_all_labels(lengths: np.ndarray) -> None:
+    labels = np.arange(400) * 4 // 400 if len(set(lengths)) != 2 else np.arange(400) % 200 * 4 // 200  # sorted, within each length
+    order = BudgetOrder(np.arange(400), lengths, 20, 10_000, 0, 8)
+    num_labels = [len(set(labels[batch])) for epoch in range(3) for batch in epoch_of(order, epoch)]
+    assert np.mean(num_labels) > 3.5  # of 20 examples drawn from four labels nearly always all four; from a sorted bucket one or two
+
+
+def epoch_of(order: BudgetOrder, epoch: int) -> list[np.ndarray]:
+    order.set_epoch(epoch)
+    assert len(order.batches()) == len(order)
+    return order.batches()
+
+
 def test_more_buckets_pad_less() -> None:
     def padded(num_buckets: int) -> int:
         return sum(steps_of(batch) for batch in budgeted(num_buckets=num_buckets, max_steps=400)) - int(TEXT_LENGTHS.sum())

@@ -97,8 +97,9 @@ class EpochOrder:
 class BudgetOrder(EpochOrder):
     """Batches of similar length under a budget of steps: many short sequences or few long ones.
 
-    Examples are bucketed by length once; each epoch shuffles within the buckets, cuts them, and shuffles the batches. Every epoch has
-    the same number of batches, so that schedules know their end.
+    Each epoch shuffles the examples, buckets them by length, shuffles within the buckets, cuts these, and shuffles the batches. Examples
+    of one length may be in any of its buckets: the order of the source, which may be that of its labels, has no influence. Every epoch
+    has the same number of batches, so that schedules know their end.
 
     Args:
         example_ids: (N,) rows of the split.
@@ -112,16 +113,22 @@ class BudgetOrder(EpochOrder):
     def __init__(self, example_ids: np.ndarray, lengths: np.ndarray, batch_size: int, max_steps: int, seed: int, num_buckets: int) -> None:
         super().__init__(example_ids, lengths, batch_size, seed, num_buckets)
         self.max_steps = max_steps
-        by_length = np.argsort(lengths, kind="stable")
-        self._buckets = [bucket for bucket in np.array_split(by_length, max(1, num_buckets)) if len(bucket)]
-        self._sizes = [max(1, min(batch_size, max_steps // max(1, int(lengths[bucket[-1]])))) for bucket in self._buckets]
+        buckets = self._buckets(np.arange(len(lengths)))
+        self._sizes = [max(1, min(batch_size, max_steps // max(1, int(lengths[bucket[-1]])))) for bucket in buckets]
+        self._num_batches = sum(-(-len(bucket) // size) for bucket, size in zip(buckets, self._sizes, strict=True))
+
+    def _buckets(self, places: np.ndarray) -> list[np.ndarray]:
+        """Sort by length, those of one length in the order that is given, and divide."""
+        by_length = places[np.argsort(self.lengths[places], kind="stable")]
+        return [bucket for bucket in np.array_split(by_length, max(1, self.bucket_batches)) if len(bucket)]
 
     def batches(self) -> list[np.ndarray]:
         if self.bucket_batches == 0:
             return self._cut_sorted()
         generator = np.random.default_rng([self.seed, self.epoch])
         batches = []
-        for bucket, size in zip(self._buckets, self._sizes, strict=True):
+        buckets = self._buckets(generator.permutation(len(self.lengths)))
+        for bucket, size in zip(buckets, self._sizes, strict=True):
             places = generator.permutation(bucket)
             batches += [self.example_ids[places[start : start + size]] for start in range(0, len(places), size)]
         return [batches[index] for index in generator.permutation(len(batches))]
@@ -129,7 +136,7 @@ class BudgetOrder(EpochOrder):
     def _cut_sorted(self) -> list[np.ndarray]:
         """Cut the sorted examples where a longer batch would break the budget."""
         batches, first = [], 0
-        (places,) = self._buckets or [np.arange(0)]
+        places = np.argsort(self.lengths, kind="stable")
         for last in range(1, len(places) + 1):
             is_full = last - first == self.batch_size or (
                 last < len(places) and (last - first + 1) * self.lengths[places[last]] > self.max_steps
@@ -142,7 +149,7 @@ class BudgetOrder(EpochOrder):
     def __len__(self) -> int:
         if self.bucket_batches == 0:
             return len(self._cut_sorted())
-        return sum(-(-len(bucket) // size) for bucket, size in zip(self._buckets, self._sizes, strict=True))
+        return self._num_batches
 
 
 class BatchLoader:
