@@ -64,6 +64,13 @@ def test_after_each_event_the_next_one_is_predicted_and_after_the_last_the_end(m
     assert END not in {words[number] for number in module.collate(np.arange(8), 0, is_training=False).inputs.flatten().tolist()}
 
 
+@pytest.mark.parametrize("has_end_mark", [True, False])
+def test_training_targets_are_counted(make: Make, tmp_path: Path, has_end_mark: bool) -> None:
+    module = set_up(make(own(tmp_path), has_end_mark=has_end_mark))
+    targets = module.collate(module.rows["train"], 0, is_training=False).targets.flatten()
+    assert module.make_spec().class_counts == tuple(torch.bincount(targets[targets >= 0], minlength=len(module.vocabulary)).tolist())
+
+
 def test_without_the_end_mark_the_last_event_is_not_read(make: Make, tmp_path: Path) -> None:
     module = set_up(make(own(tmp_path), has_end_mark=False))
     batch = module.collate(np.array([0]), 0, is_training=False)

@@ -30,6 +30,7 @@ from rnnlab.data.series.event_splits import EventSplit, assign_cases, shown_time
 from rnnlab.data.series.events_reader import EventReader
 from rnnlab.data.sources.catalogue import EVENT_LOGS
 from rnnlab.data.splits import DEFAULT_FOLDS, Folding
+from rnnlab.data.targets import count_types
 from rnnlab.data.tokens import INPUT_SPECIALS, Vocabulary
 
 END = "<end>"
@@ -171,9 +172,7 @@ class EventData(SequenceDataModule):
         )
         self.split_used, self.split_remarks = found.words, found.remarks
         rows: dict[Split, np.ndarray] = {split: kept[part] for split, part in found.rows.items()}
-        counts = np.zeros(len(self.types), dtype=np.int64)
-        for row in rows["train"]:
-            np.add.at(counts, self._types_of(row), 1)
+        counts = count_types(prepared.values, prepared.offsets, rows["train"], len(self.types))
         counts[-1] += len(rows["train"]) * self.has_end_mark
         words, frequencies = (self.types, counts) if self.has_end_mark else (self.types[:-1], counts[:-1])
         self._take(Vocabulary.fit(words, frequencies, self.loader.min_frequency, self.loader.max_size)[0])
@@ -229,9 +228,11 @@ class EventData(SequenceDataModule):
         return [[self.types[number] for number in self._targets_of(row)] for row in rows]
 
     def make_spec(self) -> DataSpec:
-        counts = np.zeros(len(self.vocabulary), dtype=np.int64)
-        for row in self.rows["train"]:
-            np.add.at(counts, self.numbers[self._targets_of(row)], 1)
+        train, num_types = self.rows["train"], len(self.types)
+        firsts = np.bincount(self.data.values[self.data.offsets[train]], minlength=num_types)  # which are no targets
+        of_type = count_types(self.data.values, self.data.offsets, train, num_types) - firsts
+        of_type[-1] += len(train) * self.has_end_mark
+        counts = np.bincount(self.numbers, of_type, len(self.vocabulary)).astype(np.int64)
         return DataSpec(
             name=self.name,
             input_kind="tokens",
