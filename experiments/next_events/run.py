@@ -14,10 +14,11 @@ from rnnlab.paths import HOME, root
 from rnnlab.tracking.store import connect, find_runs
 
 HERE, NAME = Path(__file__).parent, "next_events"
-SETS = {"helpdesk": "71.2", "bpi_12_w": "76.0"}
-"""The logs, and what Tax et al. (2017) report of an LSTM, which counts otherwise."""
+SETS = {"helpdesk": "71", "bpi_12_w": "76"}
+"""The logs, and what Tax et al. (2017) claim of an LSTM, which counts otherwise."""
 KINDS = ("popularity", "markov 1", "markov 2", "markov", "srnn", "lstm", "gru")
-BUDGET = 19_000
+SETTINGS = {"helpdesk": "model.budget=6336 epochs=10 data.loader.batch_size=64", "bpi_12_w": "model.budget=18816"}
+"""As many parameters in every recurrence as the GRU of the recipe has; of the helpdesk larger batches and fewer epochs than there."""
 METRICS = ("accuracy", "mrr", "hit_rate_3", "ndcg_3")
 COMMON = f"tracking.experiment={NAME} tracking.log_model=false"
 
@@ -28,11 +29,11 @@ def train() -> None:
     Raises:
         SystemExit: if one failed.
     """
-    for name in SETS:
+    for name, settings in SETTINGS.items():
         for words in (
             f"model=baseline baseline.kind=popularity study.name={NAME}_{name}_popularity",
             f"model=baseline baseline.kind=markov baseline.ngrams=2,3,null study.name={NAME}_{name}_markov",
-            f"model=srnn,lstm,gru tuned=gru_{name} model.budget={BUDGET} seed=0,1,2 study.name={NAME}_{name}",
+            *(f"model={cell} tuned=gru_{name} {settings} seed=0,1,2 study.name={NAME}_{name}_{cell}" for cell in ("srnn", "lstm", "gru")),
         ):
             typed = ["-m", f"data={name}", *COMMON.split(), *words.split()]
             if code := subprocess.run([sys.executable, str(HOME / "src/train.py"), *typed]).returncode:
@@ -90,7 +91,7 @@ def table(rows: pd.DataFrame) -> str:
                 f"| {name} | {kind} | {size} | {100 * mean['validation']:.1f} | {100 * mean['test_accuracy']:.1f}{spread} | {interval} | "
                 f"{mean['test_mrr']:.3f} | {100 * mean['test_hit_rate_3']:.1f} |"
             )
-        lines.append(f"| {name} | LSTM of Tax et al. (2017), counted otherwise | | | {SETS[name]} | | | |")
+        lines.append(f"| {name} | LSTM of Tax et al. (2017), other counting | | | {SETS[name]} | | | |")
     return "\n".join(lines)
 
 
