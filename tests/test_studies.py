@@ -40,6 +40,10 @@ def test_the_table_on_own_texts_is_that_of_its_rows() -> None:
     assert script("own_texts/run.py")["table"](recorded("own_texts")) in readme("own_texts")
 
 
+def test_the_table_of_next_events_is_that_of_its_rows() -> None:
+    assert script("next_events/run.py")["table"](recorded("next_events")) in readme("next_events")
+
+
 def test_the_table_on_normalisation_is_that_of_its_rows() -> None:
     assert script("batch_norm/summarise.py")["written"](recorded("batch_norm")) in readme("batch_norm")
 

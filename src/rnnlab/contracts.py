@@ -65,6 +65,8 @@ class DataSpec:
         season: steps after which values repeat, such as 24 of hours (0: unknown); beyond the first step of a season nothing repeats.
         scheme: of tags (a `class_per_step` for each word), whether they are `plain` or mark entities as `bio` or `bioes` (see `spans_of`);
             None: the classes are no tags.
+        ranks: of the event that comes next (a `class_per_step`): for which k the hits among the k most probable are told (empty: the
+            classes are no such events). Inputs and targets share one vocabulary, whose padding and unknown events are never predicted.
         num_characters: size of the alphabet where tokens come with their characters: inputs are (B, T, 1 + L), each token's number and
             those of its characters, padded with 0 (0: tokens come alone).
     """
@@ -98,6 +100,7 @@ class DataSpec:
     is_path: bool = False
     season: int = 0
     scheme: Scheme | None = None
+    ranks: tuple[int, ...] = ()
     num_characters: int = 0
 
 

@@ -27,13 +27,17 @@ def lines_of(compose: Compose, capsys: pytest.CaptureFixture[str], run: str, *wo
 
 SPEECH = ("data=speech", "model=gru", "tuned=null", "frontend=direct", "model.recurrence.hidden_size=8")
 LANGUAGE = ("data=language", "model=lstm", "model.recurrence.hidden_size=8")
+EVENTS = ("data=events", "model=gru", "model.recurrence.hidden_size=8")
 TEXT = ("data=text", "model=lstm", "tuned=null", "model.recurrence.hidden_size=8")
 
 
 @pytest.mark.parametrize(
     ("words", "given"),
-    [(SPEECH, f"input={RECORDING}"), (TEXT, "text='the cup is won by two goals'"), (LANGUAGE, "text='In the morning'")],
-    ids=["speech", "text", "language"],
+    [
+        *((SPEECH, f"input={RECORDING}"), (TEXT, "text='the cup is won by two goals'"), (LANGUAGE, "text='In the morning'")),
+        (EVENTS, "text='order by letter,open the case,oil the pivots'"),
+    ],
+    ids=["speech", "text", "language", "events"],
 )
 def test_the_last_answer_is_that_of_the_whole(
     compose: Compose, run_of: RunOf, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], given: str

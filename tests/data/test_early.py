@@ -28,6 +28,7 @@ OWN = {
     "dictation": "dictation", "music": "music", "series": "series/hourly_load.csv", "stock": "stock", "language": "language/story.txt",
     "sequences": "sequences/swings.csv",
     "tags": "tags",
+    "events": "events/orders.csv",
 }  # fmt: skip
 
 

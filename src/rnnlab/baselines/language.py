@@ -10,6 +10,7 @@ the n-gram (Kneser and Ney 1995). With three discounts D_1, D_2, D_3+ of each or
 and p_0 is even over the vocabulary. A context that training lacks leaves everything to the lower order.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,8 @@ import numpy as np
 from rnnlab.baselines.base import Arrays, BaselineSettings, Method
 from rnnlab.contracts import IGNORED_TARGET, Batch, DataSpec, InputKind, TargetKind
 
+Weigh = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From the counts of n-grams, sorted by context, (G,), and where contexts begin, (C,), to the chance of each and what is left below."""
 DEFAULT_ORDER = {"characters": 6, "pieces": 4, "words": 5}
 MOST_ORDER = 12
 
@@ -77,7 +80,7 @@ class KneserNey(NextTokens):
             raise ValueError(f"baseline.ngrams={self.order} is not an order of n-grams: give 2 to {MOST_ORDER}, commonly 3 to 6")
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
-        """Count all orders; see `_Order` for what is kept of each.
+        """Count all orders; see `NgramOrder` for what is kept of each.
 
         Raises:
             ValueError: if the text is shorter than an n-gram.
@@ -91,7 +94,7 @@ class KneserNey(NextTokens):
             counted.append(np.unique(counted[-1][0][:, 1:], axis=0, return_counts=True))
         arrays = Arrays()
         for length, (keys_GN, counts_G) in enumerate(reversed(counted), start=1):
-            arrays |= _Order(length).kept(arrays, keys_GN, counts_G, self.spec.target_size)
+            arrays |= NgramOrder(length).kept(arrays, keys_GN, counts_G, self.spec.target_size, discounted)
         return arrays
 
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
@@ -101,12 +104,12 @@ class KneserNey(NextTokens):
         chances_MV, places_M = np.full((len(flat_MN), size), 1 / size), np.zeros(len(flat_MN), dtype=np.int64)
         for length in range(1, self.order + 1):
             if length > 1:
-                places_M = _Order(length).places(arrays, places_M, flat_MN[:, self.order - length], size)
-            _Order(length).interpolate(arrays, places_M, chances_MV)
+                places_M = NgramOrder(length).places(arrays, places_M, flat_MN[:, self.order - length], size)
+            NgramOrder(length).interpolate(arrays, places_M, chances_MV)
         return np.log(chances_MV).astype(np.float32).reshape(*batch.inputs.shape, size)
 
 
-class _Order:
+class NgramOrder:
     """The n-grams of one length: for each context a stretch of followers with their discounted chances, and what it leaves below.
 
     A context is numbered by its place among those of the lower order, which lacks its first token, and by that token: exact for any order.
@@ -119,14 +122,13 @@ class _Order:
     def _named(self, name: str) -> str:
         return f"{name}_{self.length}"
 
-    def kept(self, below: Arrays, keys_GN: np.ndarray, counts_G: np.ndarray, size: int) -> Arrays:
+    def kept(self, below: Arrays, keys_GN: np.ndarray, counts_G: np.ndarray, size: int, weigh: Weigh) -> Arrays:
         """Return the arrays of n-grams (sorted) and their counts; `below` are those of the lower orders."""
         is_new_G = np.arange(len(keys_GN)) == 0
         is_new_G[1:] |= (keys_GN[1:, :-1] != keys_GN[:-1, :-1]).any(1)
         starts_C = np.flatnonzero(is_new_G)
         ends_C = np.append(starts_C[1:], len(keys_GN))
-        totals_C = np.add.reduceat(counts_G, starts_C).astype(float)
-        discounts_G = _discounts(counts_G)[np.minimum(counts_G, 3)]
+        chances_G, left_C = weigh(counts_G, starts_C)
         numbers_C = self._numbers(below, keys_GN[starts_C, :-1], size)
         order = np.argsort(numbers_C)
         return {
@@ -134,15 +136,15 @@ class _Order:
             self._named("start"): starts_C[order],
             self._named("end"): ends_C[order],
             self._named("token"): keys_GN[:, -1].astype(np.int64),
-            self._named("chance"): (counts_G - discounts_G) / np.repeat(totals_C, ends_C - starts_C),
-            self._named("left"): (np.add.reduceat(discounts_G, starts_C) / totals_C)[order],
+            self._named("chance"): chances_G,
+            self._named("left"): left_C[order],
         }
 
     def _numbers(self, below: Arrays, contexts_CN: np.ndarray, size: int) -> np.ndarray:
         """Return the number of each context of training, (C,) int64."""
         places_C = np.zeros(len(contexts_CN), dtype=np.int64)
         for length in range(2, self.length):
-            places_C = _Order(length).places(below, places_C, contexts_CN[:, self.length - length], size)
+            places_C = NgramOrder(length).places(below, places_C, contexts_CN[:, self.length - length], size)
         return places_C * size + contexts_CN[:, 0] if self.length > 1 else places_C
 
     def places(self, arrays: Arrays, below_M: np.ndarray, first_M: np.ndarray, size: int) -> np.ndarray:
@@ -161,6 +163,14 @@ class _Order:
         num_C = ends - starts
         entries = np.repeat(starts - np.concatenate([[0], np.cumsum(num_C)[:-1]]), num_C) + np.arange(num_C.sum())
         chances_MV[np.repeat(rows, num_C), arrays[self._named("token")][entries]] += arrays[self._named("chance")][entries]
+
+
+def discounted(counts_G: np.ndarray, starts_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chances of n-grams less their discounts, (G,), and what these leave to the lower order in each context, (C,)."""
+    totals_C = np.add.reduceat(counts_G, starts_C).astype(float)
+    discounts_G = _discounts(counts_G)[np.minimum(counts_G, 3)]
+    sizes_C = np.diff(np.append(starts_C, len(counts_G)))
+    return (counts_G - discounts_G) / np.repeat(totals_C, sizes_C), np.add.reduceat(discounts_G, starts_C) / totals_C
 
 
 def _discounts(counts_G: np.ndarray) -> np.ndarray:

@@ -120,7 +120,8 @@ def _shown(value: object) -> object:
     if isinstance(value, float):
         return written(value)[0]
     if isinstance(value, list):
-        return " ".join(_shown(part) if isinstance(part, str) else str(_shown(part)) for part in value)  # type: ignore[misc]  # of texts
+        parts = [str(_shown(part)) for part in value]
+        return (", " if any(" " in part.strip() for part in parts) else " ").join(parts)
     return value
 
 

@@ -30,7 +30,7 @@ from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE, as_typed, file_name, in_markup
 from rnnlab.settings import TrainSettings
-from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, Tag, Task, Transduce
+from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, NextEvent, Tag, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of, written
 from rnnlab.tasks.table_metrics import errors_by_step
 from rnnlab.tasks.text_metrics import row_sums
@@ -175,7 +175,7 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
             figures.accuracy_by_length(table, folder / "accuracy_by_length.png")
         wrong = table[table["target"] != table["prediction"]].sort_values("confidence", ascending=False)
         write_errors(wrong, data, folder / "errors.csv")
-    if isinstance(task, Tag):
+    if isinstance(task, Tag | NextEvent):
         draw_tags(task, data, table, folder)
     if isinstance(task, Transduce):
         draw_texts(model, data, table, folder)
@@ -228,8 +228,8 @@ def draw_texts(model: Predictor, data: SequenceDataModule, table: pd.DataFrame, 
         draw_maps(model, batch, [folder / "attention" / f"{name}.png" for name in names])
 
 
-def draw_tags(task: Tag, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
-    """Draw the confusions of tags, the most frequent ones, and write the sentences with the most errors, true and given tags of each."""
+def draw_tags(task: Tag | NextEvent, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
+    """Draw the confusions of tags or events, the most frequent ones, and write the sequences with the most errors, both sides of each."""
     names = np.array(task.spec.label_names, dtype=object)
     pairs = pd.DataFrame({key: names[np.concatenate(table[key].to_list()).astype(int)] for key in ("target", "prediction")})
     frequent = pairs["target"].value_counts().index[:MOST_TAGS]
@@ -237,7 +237,7 @@ def draw_tags(task: Tag, data: SequenceDataModule, table: pd.DataFrame, folder: 
     figures.confusion_matrix(shown, tuple(name for name in names if name in set(frequent)), folder / "confusion_matrix.png")
     sides = {key: [" ".join(names[np.asarray(row, dtype=int)]) for row in table[key]] for key in ("target", "prediction")}
     num_wrong = [int(np.not_equal(*pair).sum()) for pair in zip(table["target"], table["prediction"], strict=True)]
-    wrong = table.drop(columns="is_new_word", errors="ignore").assign(num_wrong=num_wrong, **sides)
+    wrong = table.drop(columns=["is_new_word", "rank"], errors="ignore").assign(num_wrong=num_wrong, **sides)
     write_errors(wrong[wrong["num_wrong"] > 0].sort_values("num_wrong", ascending=False, kind="stable"), data, folder / "errors.csv")
 
 

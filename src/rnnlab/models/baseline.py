@@ -10,6 +10,7 @@ from torch import Tensor
 from rnnlab.baselines.bag_of_words import NBSVM, TfIdf
 from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Memoryless, Persistence
+from rnnlab.baselines.events import MarkovChain, Popularity
 from rnnlab.baselines.label_sets import FrameLogistic, Markov
 from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
 from rnnlab.baselines.linear import HAR, Pooled, Summarised, Window
@@ -44,7 +45,10 @@ METHODS: dict[str, type[Method]] = {
     "linear": LinearPast,
     "most_frequent_tag": MostFrequentTag,
     "hidden_markov": HiddenMarkov,
+    "popularity": Popularity,
 }
+OF_EVENTS: dict[str, type[Method]] = {"popularity": Popularity, "markov": MarkovChain}
+"""Of the event that comes next; the chain called `markov` above is of sets of labels."""
 
 
 @final
@@ -99,6 +103,8 @@ def _suitable(spec: DataSpec) -> str:
         return "kneser_ney"
     if spec.scheme:
         return "hidden_markov"
+    if spec.ranks:
+        return "markov"
     if spec.target_kind == "real":
         if spec.is_ragged:
             return "summary"
@@ -113,9 +119,10 @@ def _suitable(spec: DataSpec) -> str:
 
 
 def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
+    methods = OF_EVENTS if spec.ranks else METHODS
     fitting = [
         name
-        for name, method in METHODS.items()
+        for name, method in methods.items()
         if spec.input_kind in method.input_kinds
         and spec.target_kind in method.target_kinds
         and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
@@ -123,12 +130,13 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and (spec.goal == "continue" or not issubclass(method, NextTokens))
         and (spec.horizons or not issubclass(method, OwnPast))
         and (spec.scheme or not issubclass(method, TagsOfWords))
+        and (spec.ranks or not issubclass(method, Popularity))
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")
     if kind not in fitting:
         raise ValueError(f"baseline.kind={kind} is not for data={spec.name}. Allowed: auto, {', '.join(fitting)}")
-    method = METHODS[kind](spec, settings)
+    method = methods[kind](spec, settings)
     if refusal := method.refusal():
         raise ValueError(f"baseline.kind={kind} cannot answer data={spec.name}: {refusal}")
     return method

@@ -7,6 +7,7 @@
     rmse, skill                                    sum of squared errors, and the count, or persistence's sum
     nll (of sets of labels)                        nats, steps
     frame_accuracy                                 labels that are right, labels that hold or are given
+    mrr                                            sum of reciprocal ranks, answers
     f1 (of entities)                               twice the entities that are right, those that are given or true
     f1_macro                                       true positives, false positives, false negatives of every class
     sacrebleu                                      matches, n-grams, lengths (see `text_metrics.bleu_statistics`)
@@ -22,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from rnnlab.report.comparison import UnitSums
-from rnnlab.tasks.table_metrics import forecast_change, units_of
+from rnnlab.tasks.table_metrics import forecast_change, reciprocal, units_of
 from rnnlab.tasks.tag import COUNTS as ENTITY_COUNTS
 from rnnlab.tasks.text_metrics import MAX_NGRAM, UNITS, bleu_of, bleu_statistics
 
@@ -245,6 +246,10 @@ def _entities(asked: Asked) -> np.ndarray:
     return np.stack([2 * correct, given + true], axis=1)
 
 
+def _reciprocals(asked: Asked) -> np.ndarray:
+    return np.array([(reciprocal(np.asarray(row)).sum(), len(row)) for row in asked.table["rank"]], dtype=float)
+
+
 def _are_entities_right(asked: Asked) -> np.ndarray:
     """Return whether all entities of a sentence were found, and no others."""
     correct, given, true = (asked.table[name].to_numpy() for name in ENTITY_COUNTS)
@@ -388,6 +393,7 @@ DECOMPOSITIONS = {
     "loss": Decomposition(_has_losses, _cross_entropy_sums, _ratio, _cross_entropy, is_loss=True),
     "nll": Decomposition(_has("nll", "num_targets"), _nats, _ratio, _column("nll"), is_loss=True),
     "nll_per_sequence": Decomposition(_has("nll", "num_targets"), _counted(_column("nll")), _ratio, _column("nll"), is_loss=True),
+    "mrr": Decomposition(_has("rank"), _reciprocals, _ratio, lambda asked: _ratio(_reciprocals(asked)), is_loss=False),
     "f1": Decomposition(_has(*ENTITY_COUNTS), _entities, _f1, _are_entities_right, is_loss=False, is_mean=False),
     "frame_accuracy": Decomposition(_has(*OUTCOMES), _frames, _ratio, lambda asked: 1 - _ratio(_frames(asked)), is_loss=True),
     **{

@@ -6,6 +6,7 @@ A task follows from what the data's targets are (`DataSpec.target_kind`); a mode
     class_per_step  label      one label per step            cross entropy over valid steps
                     tag        one tag per word              the same, where `DataSpec.scheme` says what tags are
                     next_token the token that follows        the same, of language models (`DataSpec.goal` is `continue`)
+                    next_event the event that follows        the same, of logs (`DataSpec.ranks`)
     labels_per_step multilabel a set of labels per step      cross entropy of each label, summed over labels, mean over known steps
     real            forecast   D real numbers per sequence   mean squared error; QLIKE where they are positive (variances);
                                                              pinball loss where the head gives quantiles
@@ -24,6 +25,7 @@ from rnnlab.tasks.base import Task as Task
 from rnnlab.tasks.classify import Classify as Classify
 from rnnlab.tasks.classify import Label as Label
 from rnnlab.tasks.classify import class_weights as class_weights
+from rnnlab.tasks.events import NextEvent as NextEvent
 from rnnlab.tasks.forecast import Forecast as Forecast
 from rnnlab.tasks.forecast import check_quantiles
 from rnnlab.tasks.language import NextToken as NextToken
@@ -51,5 +53,7 @@ def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[f
         "labels_per_step": MultiLabel,
         "tokens": Transduce,
     }
-    task = NextToken if spec.goal == "continue" else Tag if spec.scheme else tasks[spec.target_kind]
+    if spec.goal == "continue":
+        return NextToken(spec, regularisation, loss)
+    task = Tag if spec.scheme else NextEvent if spec.ranks else tasks[spec.target_kind]
     return task(spec, regularisation, loss)

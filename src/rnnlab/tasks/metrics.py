@@ -18,6 +18,8 @@ _ILLEGAL = re.compile(r"[^\w\-. :]")
 LONGEST_NAME = 200
 """Characters of a label in a metric's name; tracking stores take 250 in all."""
 LEAST_DIGITS, MOST_DIGITS = 5, 17
+USUAL_RANKS = (1, 2, 3, 5, 10, 20, 50, 100)
+"""Of hits among the k most probable: the k that the summary of a run lists."""
 MEASURED_EVERY_EPOCH = ("speed/", "memory/")
 """Metrics that training has logged with every epoch."""
 
@@ -92,6 +94,9 @@ def _fraction(name: str, direction: Direction | None, *listed: str) -> Entry:
 
 ENTRIES = (
     _fraction("accuracy", "max", "accuracy", "accuracy_new"),
+    _fraction("hit_rate", "max", *(f"hit_rate_{number}" for number in USUAL_RANKS)),
+    Entry("mrr", "max", "", ("mrr",), is_of_size_one=True, most=1.0),
+    Entry("ndcg", "max", "", tuple(f"ndcg_{number}" for number in USUAL_RANKS), is_of_size_one=True, most=1.0),
     _fraction("f1", "max", "f1", "f1_macro"),
     _fraction("precision", "max", "precision", "precision_macro"),
     _fraction("recall", "max", "recall", "recall_macro"),

@@ -162,6 +162,28 @@ def of_tags(table: pd.DataFrame) -> dict[str, float]:
     return numbers
 
 
+def of_events(table: pd.DataFrame, ranks: tuple[int, ...]) -> dict[str, float]:
+    """Return 95 % intervals over cases of accuracy, hit rates, reciprocal ranks and discounted gains, by resampling units."""
+    rank_M = np.concatenate(table["rank"].to_list())
+    codes_M = np.repeat(unit_codes(table), [len(row) for row in table["rank"]])
+    found = _ends("accuracy", interval_of_fraction(rank_M == 1, codes_M))
+    for number in ranks:
+        found |= _ends(f"hit_rate_{number}", interval_of_fraction(gains(rank_M, number)[0] > 0, codes_M))
+        found |= _interval(f"ndcg_{number}", _and_count(gains(rank_M, number)[1]), codes_M, _ratio)
+    return found | _interval("mrr", _and_count(reciprocal(rank_M)), codes_M, _ratio)
+
+
+def reciprocal(rank_M: np.ndarray) -> np.ndarray:
+    """Return 1 / rank, 0 of what is never found (rank 0)."""
+    return np.divide(1.0, rank_M, out=np.zeros(len(rank_M)), where=rank_M > 0)
+
+
+def gains(rank_M: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether the right event is among the `most` first, and its discounted gain, 1 / log2(1 + rank) there and 0 elsewhere."""
+    is_hit_M = (rank_M > 0) & (rank_M <= most)
+    return is_hit_M.astype(float), np.where(is_hit_M, 1 / np.log2(1.0 + np.maximum(rank_M, 1)), 0.0)
+
+
 def of_language(table: pd.DataFrame, is_by_word: bool, has_words: bool) -> dict[str, float]:
     """Return the 95 % intervals of bits per character and perplexity, by resampling units (bootstrap, 1,000 times)."""
     known = table[table["num_targets"] > 0]

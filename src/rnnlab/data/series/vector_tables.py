@@ -59,11 +59,11 @@ class RawSequence(NamedTuple):
 def of_table(file: Path, columns: SequenceColumns, split: str, remarks: list[str], *, is_labelled: bool = True) -> Iterator[RawSequence]:
     """Read a long table, one row a step; each sequence's rows in the order of its times."""
     table = read_table(file)
-    ids = str(_known(table, columns.id_column, "id", ID_NAMES, "id_column"))
+    ids = str(known_column(table, columns.id_column, "id", ID_NAMES, "id_column"))
     time = time_column_of(table, columns)
-    label = _known(table, columns.label_column, "label", LABEL_NAMES, "label_column", is_needed=is_labelled)
-    group = _optional(table, columns.group_column, GROUP_NAMES, "group_column")
-    given = _optional(table, columns.split_column, SPLIT_COLUMNS, "split_column")
+    label = known_column(table, columns.label_column, "label", LABEL_NAMES, "label_column", is_needed=is_labelled)
+    group = optional_column(table, columns.group_column, GROUP_NAMES, "group_column")
+    given = optional_column(table, columns.split_column, SPLIT_COLUMNS, "split_column")
     features = features_of(table, columns, {name for name in (ids, time, label, group, given) if name}, remarks)
     numbers = np.column_stack([as_numbers(table, feature) for feature in features])
     names = table.frame[ids].str.strip()
@@ -86,11 +86,13 @@ def of_table(file: Path, columns: SequenceColumns, split: str, remarks: list[str
         )
 
 
-def _known(table: Table, wanted: str, usual: str, aliases: tuple[str, ...], key: str, *, is_needed: bool = True) -> str | None:
+def known_column(table: Table, wanted: str, usual: str, aliases: tuple[str, ...], key: str, *, is_needed: bool = True) -> str | None:
+    """Return a column by its name; while that is the `usual` one, by other usual names, too."""
     return match_column(table, wanted, aliases if wanted == usual else (), is_needed=is_needed, key=f"data.prepare.{key}")
 
 
-def _optional(table: Table, wanted: str | None, names: tuple[str, ...], key: str) -> str | None:
+def optional_column(table: Table, wanted: str | None, names: tuple[str, ...], key: str) -> str | None:
+    """Return the column of this name, of None that of a usual name where there is one."""
     return match_column(table, wanted or names[0], () if wanted else names[1:], is_needed=wanted is not None, key=f"data.prepare.{key}")
 
 
@@ -98,7 +100,7 @@ def time_column_of(table: Table, columns: SequenceColumns) -> str | None:
     """Return the column of times; None where there is none of a usual name, and no other was given."""
     if columns.time_column is None:
         return None
-    return _known(table, columns.time_column, "time", TIME_NAMES, "time_column", is_needed=columns.time_column != "time")
+    return known_column(table, columns.time_column, "time", TIME_NAMES, "time_column", is_needed=columns.time_column != "time")
 
 
 def features_of(table: Table, columns: SequenceColumns, others: set[str], remarks: list[str]) -> list[str]:

@@ -341,3 +341,22 @@ SEQUENCES: Mapping[str, AnyUpstream] = {
     DIGITS.name: DIGITS,
     "digit_pixels": replace(DIGITS, name="digit_pixels"),
 }
+
+LOGS = f"{GITHUB}/verenich/ProcessSequencePrediction/9f51f9a/data"
+HELPDESK = UpstreamFiles(
+    name="helpdesk",
+    urls={"helpdesk.csv": f"{LOGS}/helpdesk.csv"},
+    mirror_file="event_logs",
+    content_hash="6728d4325d08b6d0c69eb45d435eb98194bd664480d08b0bf91c1a7dd030cb0b",
+    licence="CC BY 4.0 (10.17632/39bp3vv62t.1)",
+    max_bytes=5_000_000,
+)
+BPI_12_W = UpstreamFiles(
+    name="bpi_12_w",
+    urls={"bpi_12_w.csv": f"{LOGS}/bpi_12_w.csv"},
+    mirror_file="event_logs",
+    content_hash="334bf2b73acce18a97ad6cb5a3f5f260263d602ef95af77391a9b92eb88f1c1e",
+    licence="4TU's general terms of use (10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f)",
+    max_bytes=10_000_000,
+)
+EVENT_LOGS: Mapping[str, AnyUpstream] = {source.name: source for source in (HELPDESK, BPI_12_W)}
