@@ -77,7 +77,9 @@ class Baseline(FittedOnce):
     def predict(self, batch: Batch) -> Tensor | Decoded:
         outputs = self.method.predict(self.arrays, batch.to(torch.device("cpu")))
         if self.spec.target_kind == "tokens":
-            return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0)] for tokens in outputs.tolist()])
+            words = [()] * batch.size if batch.copies is None else batch.copies.words
+            answers = zip(outputs.tolist(), words, strict=True)
+            return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0, of_input)] for tokens, of_input in answers])
         dtype = torch.double if self.spec.target_kind == "real" else torch.float
         return torch.from_numpy(np.ascontiguousarray(outputs)).to(batch.inputs.device, dtype)
 

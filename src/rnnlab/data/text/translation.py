@@ -16,7 +16,7 @@ import pandas as pd
 from rich.progress import track
 
 from rnnlab.config import PositiveInt
-from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined
+from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, Copies, DataSpec, Joined
 from rnnlab.data import tokens
 from rnnlab.data.base import FoldedData
 from rnnlab.data.batches import BudgetOrder
@@ -28,7 +28,7 @@ from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import PAIRS
 from rnnlab.data.tables import Quoting
 from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
-from rnnlab.data.text import pairs, translation_source
+from rnnlab.data.text import copying, pairs, translation_source
 from rnnlab.data.text.pairs import (
     REPEATED,
     Languages,
@@ -208,7 +208,18 @@ class TranslationReader(WrittenReader):
         found = list(cut(lines, self.prepare, self.languages.source, models[0] if models else None))
         rows = [encode(vocabulary, words) for words in found]
         _warn(found, rows, self.max_tokens)
-        return lines, untold_batch(*pad_tokens([with_stop(row) for row in rows]))
+        batch = untold_batch(*pad_tokens([with_stop(row) for row in rows]))
+        batch.copies = self._copies(found)
+        return lines, batch
+
+    def _copies(self, found: Sequence[Sequence[str]]) -> Copies:
+        target = Vocabulary(self.target_vocabulary or self.source_vocabulary)
+        unknown: list[dict[str, int]] = [{} for _ in found]
+        numbers = [
+            copying.extend(words, encode(target, words), known, len(target)) for words, known in zip(found, unknown, strict=True)
+        ]
+        none = [np.zeros(0, dtype=np.int64)] * len(found)
+        return copying.copies([with_stop(row) for row in numbers], none, [tuple(known) for known in unknown])
 
 
 @dataclass(frozen=True)
@@ -358,6 +369,7 @@ class TranslationData(FoldedData, TokenTargets):
             target_language=self.languages.target,
             max_target_length=int(self.target_lengths[self.rows["train"]].max(initial=0)),
             is_joint=self.prepare.is_joint,
+            can_copy=True,
         )
 
     def describe(self) -> list[tuple[str, str]]:
@@ -421,7 +433,19 @@ class TranslationData(FoldedData, TokenTargets):
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         """Return a padded batch; each input ends with `contracts.STOP`."""
         inputs = pad_tokens([self.source_tokens(row) for row in rows])
-        return self.with_targets(*inputs, rows, is_training)
+        batch = self.with_targets(*inputs, rows, is_training)
+        batch.copies = self._copies(rows)
+        return batch
+
+    def _copies(self, rows: np.ndarray) -> Copies:
+        inputs, targets, words, size = [], [], [], len(self.target_vocabulary)
+        for row in rows:
+            (start, end), (first, last) = self.data.offsets[row : row + 2], self.data.target_offsets[row : row + 2]
+            source, target, known = self.data.values[start:end], self.data.targets[first:last], dict[int, int]()
+            inputs.append(with_stop(copying.extend(source, self.target_numbers[source], known, size)))
+            targets.append(copying.extend(target, self.target_numbers[target], known, size, is_target=True))
+            words.append(tuple(self.types[number] for number in known))
+        return copying.copies(inputs, targets, words)
 
     def source_tokens(self, row: int) -> np.ndarray:
         """Return one example's input, numbers of the source's vocabulary and `STOP`, (T,) int64."""
