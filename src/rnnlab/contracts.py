@@ -148,7 +148,7 @@ class Copies:
 
     Args:
         numbers: (B, T) int64, of the inputs, padded with 0; where an input ends with a stop, so do these.
-        targets: (B, S) int64, of the targets, padded with 0: as `Batch.targets`, but an unknown word that the input has is its number there.
+        targets: (B, S) int64, of the targets, padded with 0: as `Batch.targets`, but an unknown word has its number where the input has it.
         words: each input's unknown words: word k has the number V + k.
     """
 

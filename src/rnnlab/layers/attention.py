@@ -64,9 +64,7 @@ class Attention(nn.Module):
         has_coverage: whether scores know where the decoder has looked (`bahdanau` only).
     """
 
-    def __init__(
-        self, kind: AttentionKind, query_size: int, memory_size: int, attention_size: int, has_coverage: bool = False
-    ) -> None:
+    def __init__(self, kind: AttentionKind, query_size: int, memory_size: int, attention_size: int, has_coverage: bool = False) -> None:
         super().__init__()
         self.kind = kind
         if kind == "luong_dot" and query_size != memory_size:
@@ -115,7 +113,7 @@ class Attention(nn.Module):
 def coverage_losses(weights_BST: Tensor) -> Tensor:
     """Return of each target step how much of what is looked at was looked at before, (B, S), 0 to 1.
 
-        covloss_s = sum_t min(a_st, c_st),  c_st = sum over s' < s of a_s't    See et al. (2017), eq. 12
+    covloss_s = sum_t min(a_st, c_st),  c_st = sum over s' < s of a_s't    See et al. (2017), eq. 12
     """
     before_BST = weights_BST.cumsum(1) - weights_BST
     return torch.minimum(weights_BST, before_BST).sum(-1)

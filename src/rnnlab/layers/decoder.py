@@ -8,7 +8,7 @@ At each step, from the input x_s (the vector of the token before), the state and
 
 r_{s-1} enters only with input feeding (Luong et al., section 3.3); without it, and with `none`, a whole target runs on the fused kernel.
 
-With copying the decoder also says how far it trusts its own vocabulary at this step, and how far what it looks at (see `layers/copying.py`):
+With copying the decoder also says how far it trusts its own vocabulary at a step, rather than what it looks at (`layers/copying.py`):
 
     p_s = sigmoid(w . [c_s; h_s; x_s] + b)                                                                 See et al. (2017), eq. 8
 """

@@ -48,8 +48,8 @@ def refuse_copying(spec: DataSpec, frontend: Frontend, decoder: DecoderSettings,
         return
     if not spec.can_copy:
         raise ValueError(
-            f"model.decoder.has_copying=true: answers to data={spec.name} are not made of the words of the inputs. Copying is for summaries "
-            "and translations; set it to false"
+            f"model.decoder.has_copying=true: answers to data={spec.name} are not made of the words of the inputs. Copying is for "
+            "summaries and translations; set it to false"
         )
     if regularisation.label_smoothing:
         raise ValueError(

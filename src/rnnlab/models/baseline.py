@@ -12,6 +12,7 @@ from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.label_sets import FrameLogistic, Markov
 from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
+from rnnlab.baselines.lead import Lead
 from rnnlab.baselines.linear import HAR, Pooled, Summarised, Window
 from rnnlab.baselines.nearest import Nearest
 from rnnlab.baselines.series import Climatology, Drift, LinearPast, OwnPast, Seasonal
@@ -44,6 +45,7 @@ METHODS: dict[str, type[Method]] = {
     "linear": LinearPast,
     "most_frequent_tag": MostFrequentTag,
     "hidden_markov": HiddenMarkov,
+    "lead": Lead,
 }
 
 
@@ -125,6 +127,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and (spec.goal == "continue" or not issubclass(method, NextTokens))
         and (spec.horizons or not issubclass(method, OwnPast))
         and (spec.scheme or not issubclass(method, TagsOfWords))
+        and (spec.can_copy or not issubclass(method, Lead))
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")

@@ -16,7 +16,8 @@ from tests.data.bundled import through_json
 from rnnlab.config import ConfigError
 from rnnlab.contracts import PAD, SPECIALS, START, STOP, UNKNOWN
 from rnnlab.data.base import SPLITS
-from rnnlab.data.text.translation import TranslationData, TranslationReader
+from rnnlab.data.text.translation import TranslationData
+from rnnlab.data.text.translation_reader import TranslationReader
 from rnnlab.data.tokens import encode_subwords
 from rnnlab.paths import HOME
 
