@@ -7,16 +7,20 @@ python experiments/summaries/run.py table
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from rnnlab.paths import HOME, root
-from rnnlab.tracking.store import TrackingError, connect
+from rnnlab.tracking.store import connect
 from rnnlab.tracking.table import runs_table
 
 EXPERIMENT = "summaries"
 NETWORK = (
     *("model=seq2seq", "model.attention=bahdanau", "model.decoder.has_input_feeding=false", "model.tied_embeddings=target"),
-    *("model.recurrence.hidden_size=64", "frontend.embedding_size=64", "model.decoder.embedding_size=64", "model.decoder.attention_size=64"),
+    *(
+        "model.recurrence.hidden_size=64",
+        "frontend.embedding_size=64",
+        "model.decoder.embedding_size=64",
+        "model.decoder.attention_size=64",
+    ),
     *("model.decoder.hidden_size=96", "optimizer.lr=0.003", "data.loader.batch_size=64", "data.loader.max_size=3000"),
     *("model.decoding.beam_size=4", "model.decoding.length_penalty=1.0", "trainer.num_threads=1"),
 )
@@ -26,9 +30,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     "titles_lead": ("data=ag_titles", *LEAD),
     "titles_lead8": ("data=ag_titles", *LEAD, "baseline.num_words=8"),
     "titles_nearest": ("data=ag_titles", *NEAREST),
-    "titles_plain": ("data=ag_titles", *NETWORK, "epochs=10"),
-    "titles_copying": ("data=ag_titles", *NETWORK, "epochs=10", COPYING),
-    "titles_coverage": ("data=ag_titles", *NETWORK, "epochs=10", COPYING, COVERAGE),
+    "titles_plain": ("data=ag_titles", *NETWORK, "epochs=8"),
+    "titles_copying": ("data=ag_titles", *NETWORK, "epochs=8", COPYING),
+    "titles_coverage": ("data=ag_titles", *NETWORK, "epochs=8", COPYING, COVERAGE),
     "papers_lead": ("data=scitldr", *LEAD),
     "papers_nearest": ("data=scitldr", *NEAREST),
     "papers_coverage": ("data=scitldr", *NETWORK, "epochs=6", COPYING, COVERAGE),
@@ -55,5 +59,5 @@ def train(names: list[str]) -> None:
             subprocess.run([sys.executable, HOME / "src/train.py", *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
 
 
-def table_of():  # noqa: ANN201
+def table_of():
     return runs_table(connect(None, root()), (EXPERIMENT,), COLUMNS, "python experiments/summaries/run.py train")

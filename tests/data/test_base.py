@@ -36,7 +36,21 @@ MODULES: dict[str, SequenceDataModule] = {}
 CONFIGS: dict[str, TrainSettings] = {}
 
 
-KINDS = ("adding", "copying", "dictation", "music", "parity", "pronunciation", "series", "speech", "stock", "tags", "text", "translation")
+KINDS = (
+    "adding",
+    "copying",
+    "dictation",
+    "music",
+    "parity",
+    "pronunciation",
+    "series",
+    "speech",
+    "stock",
+    "summaries",
+    "tags",
+    "text",
+    "translation",
+)
 """Data sets that have a module of their own; the others, in the slow lane, are those modules with other settings."""
 
 

@@ -162,9 +162,10 @@ def test_what_does_not_go_with_copying_is_refused(changes: dict[str, Any], words
 
 def test_data_whose_answers_are_other_words_are_refused_and_so_are_batches_without_copies() -> None:
     model = make()
+    recipe_of = recipe(
+        compose_config("config", ["model=seq2seq", "frontend=embedding", "model.decoder.has_copying=true"]).values["model"], "model"
+    )
     with pytest.raises(ValueError, match=r"has_copying=true: answers to data=tiny are not made of the words"):
-        recipe(compose_config("config", ["model=seq2seq", "frontend=embedding", "model.decoder.has_copying=true"]).values["model"], "model")(
-            replace(SPEC, can_copy=False)
-        )
+        recipe_of(replace(SPEC, can_copy=False))
     with pytest.raises(ValueError, match="does not say which words"):
         model.predict(replace(batch_of(TEXTS[:1], ANSWERS[:1]), copies=None))

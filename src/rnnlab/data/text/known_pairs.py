@@ -1,6 +1,7 @@
 """Named sets of pairs: translations of sentences, and summaries of texts."""
 
 import csv
+import html
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,7 +56,7 @@ def _ag_titles(folder: Path, languages: Languages) -> Iterator[RawPair]:
         place = f"{file}, line {reader.line_num}"
         if len(fields) != 3:
             raise ValueError(f"{place}: {len(fields)} fields where 3 were due. Remove {folder} and run again")
-        title, description = (Sentence(mended_news(field), place) for field in fields[1:])
+        title, description = (Sentence(html.unescape(mended_news(field)), place) for field in fields[1:])
         yield RawPair(f"test:{reader.line_num}", description, title, "")
 
 

@@ -150,9 +150,8 @@ class TranslationData(FoldedData, TokenTargets):
         table, self.odd, self.remarks = found
         if self.goal == "summarise" and (num_longer := int((_num_words(table["target"]) > _num_words(table["source"])).sum())):
             self.odd[LONGER] = num_longer
-            self.remarks.append(
-                f"{num_longer:,} of {len(table):,} summaries are longer than their texts: are the columns the right way round?"
-            )
+            share = f"{num_longer:,} of {len(table):,} summaries"
+            self.remarks.append(f"{share} have more words than their texts: are the columns the right way round?")
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
