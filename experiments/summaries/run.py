@@ -7,9 +7,12 @@ python experiments/summaries/run.py table
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pandas as pd
 
 from rnnlab.paths import HOME, root
-from rnnlab.tracking.store import connect
+from rnnlab.tracking.store import TrackingError, connect
 from rnnlab.tracking.table import runs_table
 
 EXPERIMENT = "summaries"
@@ -39,25 +42,69 @@ RUNS: dict[str, tuple[str, ...]] = {
 }
 METRICS = [f"{name}{end}" for name in ("rouge1", "rouge2", "rougeL") for end in ("", "_low", "_high")]
 COLUMNS = {
-    "name": "tags.mlflow.runName",
+    "data": "params.data.name",
+    "model": "model",
+    "num_words": "params.baseline.num_words",
+    "has_copying": "params.model.decoder.has_copying",
+    "coverage_weight": "params.model.decoder.coverage_weight",
     "seed": "params.seed",
     **{f"best_{name}": f"metrics.best/{name}" for name in ("rougeL", "loss")},
     **{f"test_{name}": f"metrics.test/{name}" for name in [*METRICS, "loss", "num_examples"]},
     "num_parameters": "tags.num_parameters",
     "fit_seconds": "metrics.time/fit_seconds",
     "test_hash": "tags.test_hash",
-    "git_commit": "git_commit",
 }
+SETTINGS = list(COLUMNS)[1:5]
+
+
+def finished() -> pd.DataFrame:
+    """Return the finished runs, of runs that say the same the last."""
+    table = runs_table(connect(None, root()), (EXPERIMENT,), COLUMNS, "python experiments/summaries/run.py train")
+    table[SETTINGS] = table[SETTINGS].fillna("").astype(str)
+    same = ["data", "test_hash", *SETTINGS, "seed"]
+    return table.drop_duplicates(same).sort_values(["data", *SETTINGS], ignore_index=True)
+
+
+def is_done(words: tuple[str, ...], table: pd.DataFrame) -> bool:
+    """Tell whether a run of these words is in the table."""
+    given = dict(word.split("=", 1) for word in words)
+    wanted = {
+        "data": given["data"],
+        "model": given.get("baseline.kind", given["model"]),
+        "num_words": given.get("baseline.num_words", ""),
+        "has_copying": "True" if COPYING in words else "False" if given["model"] == "seq2seq" else "",
+        "coverage_weight": given.get("model.decoder.coverage_weight", ""),
+    }
+    return bool((table[list(wanted)] == pd.Series(wanted)).all(axis=1).any())
 
 
 def train(names: list[str]) -> None:
     """Train the runs that have not finished."""
-    done = set(table_of()["name"]) if (root() / "mlflow.db").exists() else set()
     for name in names or RUNS:
-        if name not in done:
-            words = [*RUNS[name], f"tracking.experiment={EXPERIMENT}", f"tracking.run_name={name}"]
-            subprocess.run([sys.executable, HOME / "src/train.py", *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+        try:
+            if is_done(RUNS[name], finished()):
+                continue
+        except TrackingError:  # nothing has finished yet
+            pass
+        words = [*RUNS[name], f"tracking.experiment={EXPERIMENT}"]
+        subprocess.run([sys.executable, HOME / "src/train.py", *words], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
 
 
-def table_of():
-    return runs_table(connect(None, root()), (EXPERIMENT,), COLUMNS, "python experiments/summaries/run.py train")
+def main() -> None:
+    """Do what is asked for."""
+    match sys.argv[1:]:
+        case ["train", *names] if set(names) <= set(RUNS):
+            train(names)
+        case ["table"]:
+            table = finished()
+            table.to_csv(Path(__file__).with_name("results.csv"), index=False, float_format="%.5g")
+            print(table.drop(columns="test_hash").T.to_string())
+        case _:
+            sys.exit(str(__doc__))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except TrackingError as error:
+        sys.exit(f"error: {error}")

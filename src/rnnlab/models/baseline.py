@@ -127,7 +127,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and (spec.goal == "continue" or not issubclass(method, NextTokens))
         and (spec.horizons or not issubclass(method, OwnPast))
         and (spec.scheme or not issubclass(method, TagsOfWords))
-        and (spec.can_copy or not issubclass(method, Lead))
+        and (spec.goal == "summarise" or not issubclass(method, Lead))
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")
