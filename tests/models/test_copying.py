@@ -1,7 +1,7 @@
 """Claims about an encoder-decoder that copies: names that it never saw are answered, padding changes nothing, loss and search agree."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -19,13 +19,15 @@ SPEC = DataSpec(
 VARIANTS = [("bahdanau", False, None), ("bahdanau", True, 1.0), ("luong_general", False, None), ("luong_general", True, None)]
 
 
-def make(attention: str = "bahdanau", has_input_feeding: bool = False, coverage: float | None = None, **changes: Any) -> Seq2Seq:
+def make(
+    attention: str = "bahdanau", has_input_feeding: bool = False, coverage: float | None = None, changes: Mapping[str, object] | None = None
+) -> Seq2Seq:
     words = ["model=seq2seq", "frontend=embedding", "frontend.dropout=0", "frontend.embedding_size=10", "model.head.dropout=0"]
     words += ["model.recurrence.hidden_size=16", "model.decoder.hidden_size=24", "model.decoder.embedding_size=10"]
     words += ["model.decoder.dropout=0", "model.decoder.attention_size=12", f"model.attention={attention}"]
     words += [f"model.decoder.has_input_feeding={has_input_feeding}".lower()]
     words += [f"model.decoder.coverage_weight={'null' if coverage is None else coverage}"]
-    given: dict[str, Any] = {"decoder.has_copying": "true", **changes}
+    given = {"decoder.has_copying": "true", **(changes or {})}
     words += [f"model.{key}={value}" for key, value in given.items()]
     torch.manual_seed(1)
     made: Seq2Seq = recipe(compose_config("config", words).values["model"], "model")(SPEC)
@@ -90,7 +92,7 @@ def test_names_that_no_vocabulary_has_are_copied_in_their_places(variant: tuple[
 
 
 def test_without_copying_such_names_cannot_be_answered() -> None:
-    model = trained(make(**{"decoder.has_copying": "false"}))
+    model = trained(make(changes={"decoder.has_copying": "false"}))
     found = answers_of(model, UNSEEN)
     assert not any(name in answer for answer in found for name in ("Zed", "Yan", "Xi", "Wu")) and found != ["Yan and Zed", "Wu and Xi"]
 
@@ -142,7 +144,7 @@ def test_coverage_adds_its_weight_times_what_is_looked_at_again_to_the_training_
 
 
 def test_a_network_that_hears_itself_takes_what_it_copied_as_an_unknown_word() -> None:
-    model = make(**{"teacher_forcing.first": 0.0, "teacher_forcing.last": 0.0}).train()
+    model = make(changes={"teacher_forcing.first": 0.0, "teacher_forcing.last": 0.0}).train()
     loss = model.training_loss(batch_of(TEXTS[:4], ANSWERS[:4]))
     loss.backward()
     assert loss.isfinite() and all(part.grad is None or part.grad.isfinite().all() for part in model.parameters())
@@ -155,9 +157,9 @@ def test_a_network_that_hears_itself_takes_what_it_copied_as_an_unknown_word() -
         ({"attention": "none"}, r"has_copying=true .* model\.attention=none"),
     ],
 )
-def test_what_does_not_go_with_copying_is_refused(changes: dict[str, Any], words: str) -> None:
+def test_what_does_not_go_with_copying_is_refused(changes: Mapping[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        make(**changes)
+        make(changes=changes)
 
 
 def test_data_whose_answers_are_other_words_are_refused_and_so_are_batches_without_copies() -> None:

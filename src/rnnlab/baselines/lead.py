@@ -25,7 +25,7 @@ class Lead(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("tokens",)
 
     def refusal(self) -> str | None:
-        return None if self.spec.can_copy else "its answers are not made of the words of its inputs"
+        return None if self.spec.can_copy and self.spec.goal == "summarise" else "its answers are no summaries of its inputs"
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         return {}

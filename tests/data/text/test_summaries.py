@@ -21,7 +21,7 @@ from rnnlab.paths import HOME
 from rnnlab.settings import TrainSettings
 
 ENGLISH = Languages("en", "en")
-LINES = [
+LINES: list[dict[str, Any]] = [
     {"text": "The mill in Alby will close .", "summary": "Alby mill closes", "split": "train"},
     {"text": "The mill in Barby will close .", "summary": "Barby mill closes", "split": "train"},
     {"text": "The inn in Alby will open .", "summary": "Alby inn opens", "split": "train"},
