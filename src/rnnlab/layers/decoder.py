@@ -99,7 +99,7 @@ class Decoder(nn.Module):
         self, memory_size: int, cell: Callable[..., Cell], attention: AttentionKind, settings: DecoderSettings, readout_size: int
     ) -> None:
         super().__init__()
-        _refuse(attention, settings)
+        refuse_unattended(attention, settings)
         self.kind, self.settings, self.readout_size = attention, settings, readout_size
         hidden, self.has_coverage = settings.hidden_size, settings.coverage_weight is not None
         sizes = (hidden, memory_size, settings.attention_size)
@@ -216,7 +216,8 @@ def together(looks: list[Looked | None]) -> Looked | None:
     return Looked(torch.stack([looked.weights for looked in known], 1), torch.stack(gates, 1) if gates else None)
 
 
-def _refuse(attention: AttentionKind, settings: DecoderSettings) -> None:
+def refuse_unattended(attention: AttentionKind, settings: DecoderSettings) -> None:
+    """Raise ValueError for copying and coverage without the attention that they need."""
     if settings.has_copying and attention == "none":
         raise ValueError(
             "model.decoder.has_copying=true copies the words that attention looks at, but model.attention=none: set model.attention to "

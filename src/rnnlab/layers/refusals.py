@@ -51,13 +51,18 @@ def refuse_copying(spec: DataSpec, frontend: Frontend, decoder: DecoderSettings,
             f"model.decoder.has_copying=true: answers to data={spec.name} are not made of the words of the inputs. Copying is for "
             "summaries and translations; set it to false"
         )
-    if regularisation.label_smoothing:
+    refuse_smoothed_copies(decoder, regularisation)
+    if frontend.steps_out(np.array([12]))[0] != 12:
+        raise ValueError("model.decoder.has_copying=true needs one encoder step for each token of the input: set frontend.repeats=1")
+
+
+def refuse_smoothed_copies(decoder: DecoderSettings, regularisation: Regularisation) -> None:
+    """Raise ValueError where label smoothing has no vocabulary to spread over."""
+    if decoder.has_copying and regularisation.label_smoothing:
         raise ValueError(
             f"model.regularisation.label_smoothing={regularisation.label_smoothing:g} spreads over one vocabulary, but with "
             "model.decoder.has_copying=true each input has its own: set it to 0"
         )
-    if frontend.steps_out(np.array([12]))[0] != 12:
-        raise ValueError("model.decoder.has_copying=true needs one encoder step for each token of the input: set frontend.repeats=1")
 
 
 def refuse_misfit(frontend: Frontend, spec: DataSpec, task: Task[Any]) -> None:

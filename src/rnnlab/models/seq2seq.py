@@ -10,9 +10,9 @@ What is said depends on the data:
 Sutskever et al. (2014) without attention; Bahdanau et al. (2015) and Luong et al. (2015) with it: see `layers/decoder.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,10 @@ from rnnlab.contracts import PAD, SPECIALS, START, STOP, UNKNOWN, Batch, DataSpe
 from rnnlab.layers.attention import AttentionKind, coverage, coverage_losses, sharpness
 from rnnlab.layers.beam_search import Decoding, search
 from rnnlab.layers.copying import mixed, mixed_at
-from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState, Looked, together
+from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState, Looked, refuse_unattended, together
 from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
-from rnnlab.layers.refusals import refuse_copying
+from rnnlab.layers.refusals import refuse_copying, refuse_smoothed_copies
 from rnnlab.models.base import Head, Network, Outputs
 from rnnlab.tasks import TASKS_OWN, Forecast, Loss, Regularisation, class_weights, make_task
 
@@ -113,6 +113,13 @@ class Seq2Seq(Network):
             self.spelled = [spell(name, words) for name in spec.label_names] if spec.target_kind == "class" else []
         self.class_weights = class_weights(regularisation.class_weights, spec) if spec.target_kind == "class" else None
         self._tie(tied_embeddings)
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, object]) -> None:
+        decoder, regularisation = settings["decoder"], settings["regularisation"]
+        assert isinstance(decoder, DecoderSettings) and isinstance(regularisation, Regularisation)
+        refuse_unattended(cast(AttentionKind, settings["attention"]), decoder)
+        refuse_smoothed_copies(decoder, regularisation)
 
     def _tie(self, tied: Tied) -> None:
         if tied == "none":
