@@ -91,7 +91,6 @@ class Seq2Seq(Network):
             models = "srnn, lstm or gru" if spec.is_causal else "srnn, lstm, gru or birnn"
             raise ValueError(f"data={spec.name} has a target at every step: choose model={models}, which answer step by step")
         self.teacher_forcing, self.attention, self.num_encoder_layers = teacher_forcing, attention, recurrence.num_layers
-        self.has_copying, self.coverage_weight = decoder.has_copying, decoder.coverage_weight
         refuse_copying(spec, self.frontend, decoder, regularisation)
         self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
         readout_size = decoder.embedding_size if tied_embeddings != "none" else decoder.hidden_size
@@ -113,6 +112,11 @@ class Seq2Seq(Network):
             self.spelled = [spell(name, words) for name in spec.label_names] if spec.target_kind == "class" else []
         self.class_weights = class_weights(regularisation.class_weights, spec) if spec.target_kind == "class" else None
         self._tie(tied_embeddings)
+
+    @property
+    def has_copying(self) -> bool:
+        """Whether it may say words of the input."""
+        return self.decoder.settings.has_copying
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, object]) -> None:
@@ -188,9 +192,10 @@ class Seq2Seq(Network):
             weights_B = None if self.class_weights is None else self.class_weights.to(targets_BS.device)[batch.targets]
         readouts_BSR, looked = self._readouts(targets_BS, state)
         loss = self._cross_entropy(readouts_BSR, looked, batch, targets_BS, lengths_B, self.task.regularisation.label_smoothing, weights_B)
-        if self.coverage_weight is None or looked is None:
+        weight = self.decoder.settings.coverage_weight
+        if weight is None or looked is None:
             return loss
-        return loss + self.coverage_weight * coverage_losses(looked.weights)[valid_mask(lengths_B, targets_BS.shape[1])].mean()
+        return loss + weight * coverage_losses(looked.weights)[valid_mask(lengths_B, targets_BS.shape[1])].mean()
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return the task's; of spelled labels, which the task does not know of, their letters times the class's weight."""

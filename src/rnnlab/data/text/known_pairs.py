@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rnnlab.data.text.pair_files import FURTHER, Languages, RawPair, Sentence, aligned, lines_of, refuse_languages
+from rnnlab.data.text.pair_files import FURTHER, Languages, PairSide, RawPair, aligned, lines_of, refuse_languages
 from rnnlab.data.text.readers import mended_news
 
 MULTI30K_LANGUAGES = ("en", "de", "fr")
@@ -30,7 +30,7 @@ def _cmn_eng(folder: Path, languages: Languages) -> Iterator[RawPair]:
         fields = line.split("\t")
         if len(fields) != 3:
             raise ValueError(f"{file}, line {number}: {len(fields)} fields where 3 were due. Remove {folder} and run again")
-        english, chinese = (Sentence(field, f"{file}, line {number}") for field in fields[:2])
+        english, chinese = (PairSide(field, f"{file}, line {number}") for field in fields[:2])
         yield RawPair(f"cmn:{number}", *((english, chinese) if languages.source == "en" else (chinese, english)), "")
 
 
@@ -41,10 +41,10 @@ def _scitldr(folder: Path, languages: Languages) -> Iterator[RawPair]:
         file = folder / f"{part}.jsonl"
         for number, line in enumerate(lines_of(file), start=1):
             paper, place = json.loads(line), f"{file}, line {number}"
-            abstract = Sentence(" ".join(paper["source"]), place)
+            abstract = PairSide(" ".join(paper["source"]), place)
             for count, summary in enumerate(paper["target"], start=1):
                 name = f"{part}:{paper['paper_id']}" + (f":{count}" if count > 1 else "")
-                yield RawPair(name, abstract, Sentence(summary, place), split if count == 1 else FURTHER)
+                yield RawPair(name, abstract, PairSide(summary, place), split if count == 1 else FURTHER)
 
 
 def _ag_titles(folder: Path, languages: Languages) -> Iterator[RawPair]:
@@ -56,7 +56,7 @@ def _ag_titles(folder: Path, languages: Languages) -> Iterator[RawPair]:
         place = f"{file}, line {reader.line_num}"
         if len(fields) != 3:
             raise ValueError(f"{place}: {len(fields)} fields where 3 were due. Remove {folder} and run again")
-        title, description = (Sentence(html.unescape(mended_news(field)), place) for field in fields[1:])
+        title, description = (PairSide(html.unescape(mended_news(field)), place) for field in fields[1:])
         yield RawPair(f"test:{reader.line_num}", description, title, "")
 
 

@@ -19,7 +19,7 @@ class Languages(NamedTuple):
     target: str
 
 
-class Sentence(NamedTuple):
+class PairSide(NamedTuple):
     """One sentence as it lies in its file; `place` is for messages."""
 
     text: str
@@ -27,9 +27,11 @@ class Sentence(NamedTuple):
 
 
 class RawPair(NamedTuple):
+    """A pair as it lies in its files, with the split that these give it, if any."""
+
     id: str
-    source: Sentence
-    target: Sentence
+    source: PairSide
+    target: PairSide
     split: str
 
 
@@ -42,10 +44,11 @@ def aligned(source: Path, target: Path, name: str, split: str) -> Iterator[RawPa
             "languages. Find the line that is missing, or that was broken in two"
         )
     for number, (one, other) in enumerate(zip(sources, targets, strict=True), start=1):
-        yield RawPair(f"{name}:{number}", Sentence(one, f"{source}, line {number}"), Sentence(other, f"{target}, line {number}"), split)
+        yield RawPair(f"{name}:{number}", PairSide(one, f"{source}, line {number}"), PairSide(other, f"{target}, line {number}"), split)
 
 
 def refuse_languages(name: str, languages: Languages, there: Sequence[str]) -> None:
+    """Raise ValueError where a set lacks one of the two languages, or both are one."""
     if missing := [language for language in languages if language not in there]:
         raise ValueError(
             f"{name} has no language {missing[0]!r}; it has: {', '.join(there)}. "

@@ -16,7 +16,7 @@ from rnnlab.data.files import Broken, OnBroken, passed_over, visible_files
 from rnnlab.data.splits import SPLIT_COLUMNS, SPLIT_WORDS
 from rnnlab.data.tables import Quoting, match_column, read_table
 from rnnlab.data.text.known_pairs import KNOWN
-from rnnlab.data.text.pair_files import FURTHER, Languages, RawPair, Sentence, aligned, lines_of, refuse_languages
+from rnnlab.data.text.pair_files import FURTHER, Languages, PairSide, RawPair, aligned, lines_of, refuse_languages
 
 SOURCE_NAMES, TARGET_NAMES = ("source", "src", "input"), ("target", "tgt", "output")
 ENDINGS = ("", ".txt", ".gz", ".txt.gz")
@@ -115,7 +115,7 @@ def clean_sentence(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _cleaned(side: Sentence, counts: Counter[str]) -> str:
+def _cleaned(side: PairSide, counts: Counter[str]) -> str:
     text = clean_sentence(side.text)
     counts["num_blanks_mended"] += text != side.text
     return text
@@ -220,4 +220,4 @@ def _from_table(file: Path, languages: Languages, columns: PairColumns, counts: 
                 f"{place}: {split_name} {given!r} is not one of {', '.join(SPLIT_WORDS)}. Write it as one of these, or leave it empty"
             )
         split, name = SPLIT_WORDS.get(known, ""), f"{file.name}:{line}" + (f":{count}" if count > 1 else "")
-        yield RawPair(name, Sentence(source, place), Sentence(target, place), FURTHER if count > 1 and split in ("val", "test") else split)
+        yield RawPair(name, PairSide(source, place), PairSide(target, place), FURTHER if count > 1 and split in ("val", "test") else split)
