@@ -34,6 +34,11 @@ def test_a_sentence_ends_where_it_ends_and_not_at_abbreviations(text: str, lengt
     assert first_sentence(text.split()) == length
 
 
+@pytest.mark.parametrize(("text", "length"), [("3.5▁m▁fell.▁It▁was", 11), ("下雨。冷", 3)])
+def test_among_characters_a_blank_follows_an_end_where_the_script_has_blanks(text: str, length: int) -> None:
+    assert first_sentence(list(text), is_joined=True) == length
+
+
 def batch() -> Batch:
     """Two texts: `a zed . b` and `b yak`, of which zed and yak are unknown."""
     numbers = torch.tensor([[4, 7, 6, 5, STOP], [5, 7, STOP, PAD, PAD]])

@@ -34,21 +34,24 @@ class Lead(Method):
         """Return tokens of the extended vocabulary (see `contracts.Copies`), (B, S) int64 padded with 0."""
         if batch.copies is None:
             raise ValueError("the batch does not say which tokens of the target its inputs are: see Batch.copies")
-        found = []
+        known, found = self.spec.label_names, []
         for numbers, length, words in zip(batch.copies.numbers.tolist(), batch.input_lengths.tolist(), batch.copies.words, strict=True):
             tokens = [number for number in numbers[:length] if number != STOP]
-            names = (*self.spec.label_names, *words)
-            found.append(tokens[: self.settings.num_words or first_sentence([names[number] for number in tokens])])
+            names = [known[number] if number < len(known) else words[number - len(known)] for number in tokens]
+            found.append(tokens[: self.settings.num_words or first_sentence(names, self.spec.joined == "pieces")])
         answers = np.full((len(found), max(map(len, found), default=0)), PAD, dtype=np.int64)
         for row, tokens in enumerate(found):
             answers[row, : len(tokens)] = tokens
         return answers
 
 
-def first_sentence(tokens: list[str]) -> int:
-    """Return how many tokens the first sentence has; all where none ends before."""
+def first_sentence(tokens: list[str], is_joined: bool = False) -> int:
+    """Return how many tokens the first sentence has; all where none ends before.
+
+    Where tokens are joined (subwords, characters) a blank follows an end, but not in scripts with signs of their own: `3.5` goes on.
+    """
     for place, token in enumerate(tokens[:-1]):
-        if not _ends(token.removeprefix(BLANK)):
+        if not _ends(token.removeprefix(BLANK)) or (is_joined and token[-1].isascii() and not tokens[place + 1].startswith(BLANK)):
             continue
         end = place + 1
         while end < len(tokens) and tokens[end] in CLOSING:

@@ -46,8 +46,13 @@ class Transduce(Task[Decoded]):
 
         `copied` are the words of the input that numbers beyond the vocabulary stand for (`Hypothesis.words`).
         """
-        names = (*self.spec.label_names, *copied) if copied else self.spec.label_names
-        words = [UNKNOWN_SIGN if token == UNKNOWN else names[token] for token in tokens if token == UNKNOWN or token >= len(SPECIALS)]
+        known = self.spec.label_names
+        names = (known[token] if token < len(known) else copied[token - len(known)] for token in tokens)
+        words = [
+            UNKNOWN_SIGN if token == UNKNOWN else name
+            for token, name in zip(tokens, names, strict=True)
+            if token == UNKNOWN or token >= len(SPECIALS)
+        ]
         return join_tokens(words, self.spec.joined, self.spec.target_language)
 
     def loss(self, outputs: Decoded, batch: Batch, is_training: bool = True) -> Tensor:
