@@ -51,6 +51,7 @@ class DataSpec:
         max_target_length: tokens in the longest training target.
         is_monotonic: whether targets come in the order of the inputs, so that CTC can train them.
         is_joint: whether inputs and targets share one vocabulary.
+        can_copy: whether inputs are texts of which answers may copy words, and batches say how (see `Copies`).
         metric: what chooses and compares, where it is not the task's own: `loss` (classes only), in nats per answer.
         solved_at: the value of that metric (or the task's own) beyond which the task counts as solved, where there is such a one.
         memoryless: the best answer of somebody who sees no input, where it is known exactly, as runs of (steps, answer), one run of one
@@ -88,6 +89,7 @@ class DataSpec:
     max_target_length: int = 0
     is_monotonic: bool = False
     is_joint: bool = False
+    can_copy: bool = False
     metric: Literal["loss"] | None = None
     solved_at: float | None = None
     memoryless: tuple[tuple[int, tuple[float, ...]], ...] = ()
@@ -141,6 +143,24 @@ class Past:
 
 
 @dataclass
+class Copies:
+    """Say of each input token which token of the target it is, where an answer may copy it.
+
+    Numbers below V are those of the target's vocabulary. The words of an input that it lacks are numbered V, V + 1, ..., each input for
+    itself, in the order of their first appearance (See et al. 2017: the extended vocabulary).
+
+    Args:
+        numbers: (B, T) int64, of the inputs, padded with 0; where an input ends with a stop, so do these.
+        targets: (B, S) int64, of the targets, padded with 0: as `Batch.targets`, but an unknown word has its number where the input has it.
+        words: each input's unknown words: word k has the number V + k.
+    """
+
+    numbers: Tensor
+    targets: Tensor
+    words: tuple[tuple[str, ...], ...]
+
+
+@dataclass
 class Batch:
     """Hold one padded batch.
 
@@ -152,6 +172,7 @@ class Batch:
         example_ids: (B,) int64, row in the data module's table of examples.
         reference: of real targets, see `Reference`.
         references: of token targets, each example's right answers as text, one at least (None while training: nothing is scored).
+        copies: of data whose answers may repeat words of the input, see `Copies`.
         whole_size: number of sequences of the whole batch, where this is one process's share of it (None: this is the whole).
         is_continued: of streams, whether each sequence goes on where the same row of the last batch ended.
         past: of forecasts of a series' own values, see `Past`.
@@ -167,6 +188,7 @@ class Batch:
     whole_size: int | None = None
     is_continued: bool = False
     past: Past | None = None
+    copies: Copies | None = None
 
     @property
     def size(self) -> int:
@@ -183,6 +205,8 @@ class Batch:
             moved.reference = Reference(*(_moved(value, device) for value in vars(self.reference).values()))
         if self.past is not None:
             moved.past = Past(*(_moved(value, device) for value in vars(self.past).values()))
+        if self.copies is not None:
+            moved.copies = replace(self.copies, numbers=self.copies.numbers.to(device), targets=self.copies.targets.to(device))
         return moved
 
 
@@ -196,12 +220,14 @@ class Hypothesis:
     """Hold one answer of tokens.
 
     Args:
-        tokens: numbers of the target's vocabulary, neither start nor end in them.
+        tokens: numbers of the target's vocabulary, neither start nor end in them; from its size on, of `words`.
         score: log-probability, divided by a power of the length where a search was asked to; higher is better.
+        words: of the input, unknown to the vocabulary, that may have been copied (see `Copies.words`).
     """
 
     tokens: list[int]
     score: float
+    words: tuple[str, ...] = ()
 
 
 @dataclass

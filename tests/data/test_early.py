@@ -27,6 +27,7 @@ OWN = {
     "text": "text/headlines.csv", "translation": "translation", "pronunciation": "pronunciation", "speech": "speech",
     "dictation": "dictation", "music": "music", "series": "series/hourly_load.csv", "stock": "stock", "language": "language/story.txt",
     "sequences": "sequences/swings.csv",
+    "summaries": "summaries/notices.jsonl",
     "tags": "tags",
     "events": "events/orders.csv",
 }  # fmt: skip

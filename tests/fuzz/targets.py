@@ -30,7 +30,8 @@ from rnnlab.data.sound.audio import Features, extract, read_recording
 from rnnlab.data.sound.recordings import find_recordings, find_sounds, find_transcribed
 from rnnlab.data.tables import AS_SHOWN, read_table
 from rnnlab.data.text.dictionaries import find_pronunciations
-from rnnlab.data.text.pairs import Languages, PairColumns, find_pairs
+from rnnlab.data.text.pair_files import Languages
+from rnnlab.data.text.pairs import PairColumns, find_pairs
 from rnnlab.data.text.readers import TextColumns, find_texts
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.paths import SAMPLES

@@ -39,11 +39,14 @@ def test_a_whole_target_at_once_equals_step_by_step(cell: str, kind: AttentionKi
     decoder, bridge = make(cell, kind, has_input_feeding)
     values, inputs, lengths_B = torch.randn(2, 5, 6), torch.randn(2, 7, 3), torch.tensor([5, 3])
     state = begun(decoder, bridge, values, lengths_B)
-    readouts, weights = decoder.run(inputs, state)
+    readouts, looked = decoder.run(inputs, state)
     for step in range(7):
-        readout, weight, state = decoder.step(inputs[:, step], state)
+        readout, at_step, state = decoder.step(inputs[:, step], state)
         assert torch.allclose(readout, readouts[:, step], atol=1e-6)
-        assert (weight is None and weights is None) or torch.allclose(weight, weights[:, step], atol=1e-6)  # type: ignore[arg-type]  # both or none
+        if at_step is None or looked is None:
+            assert at_step is None and looked is None and kind == "none"
+        else:
+            assert torch.allclose(at_step.weights, looked.weights[:, step], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -247,8 +247,9 @@ def test_a_task_of_summaries_is_measured_by_its_table() -> None:
     rows = text_metrics.row_scores("summarise", said, right, has_rouge=True)
     table = pd.DataFrame({"prediction": said, "references": [list(texts) for texts in right], **rows})
     found = make_task(spec, NONE).table_metrics(table)
-    assert set(found) == {"sacrebleu_low", "sacrebleu_high", "rougeL_low", "rougeL_high"}
-    assert 0 <= found["rougeL_low"] < text_metrics.rouge(said, right)["rougeL"] < found["rougeL_high"] <= 1
+    assert set(found) == {f"{name}_{end}" for name in ("sacrebleu", "rouge1", "rouge2", "rougeL") for end in ("low", "high")}
+    for name, value in text_metrics.rouge(said, right).items():
+        assert 0 <= found[f"{name}_low"] < value < found[f"{name}_high"] <= 1
 
 
 # Units that may leak

@@ -186,6 +186,13 @@ def test_rows_of_dictation_and_pronunciation_sum_to_the_corpus_s_rates() -> None
 
 def test_rows_of_summaries_average_to_rouge_and_rows_of_translations_hold_sentence_chrf() -> None:
     rows = text_metrics.row_scores("summarise", ANSWERS, MANY, has_rouge=True)
-    assert rows["rougeL"].mean() == pytest.approx(text_metrics.rouge(ANSWERS, MANY)["rougeL"])
+    for name, value in text_metrics.rouge(ANSWERS, MANY).items():
+        assert rows[name].mean() == pytest.approx(value)
+
     expected = [sacrebleu.sentence_chrf(text, list(right)).score for text, right in zip(ANSWERS, MANY, strict=True)]
     np.testing.assert_allclose(text_metrics.row_scores("translate", ANSWERS, MANY, has_rouge=False)["chrf"], expected)
+
+
+def test_each_rouge_takes_the_reference_that_is_best_for_it() -> None:
+    said, references = "a b c d", ("a b x y", "d c b a")  # one word pair in order; all words in no order
+    assert text_metrics.rouge([said], [references]) == pytest.approx({"rouge1": 1.0, "rouge2": 1 / 3, "rougeL": 0.5})

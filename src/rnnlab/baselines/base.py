@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from rnnlab.config import PositiveInt
 from rnnlab.contracts import Batch, DataSpec, InputKind, TargetKind
 
 Arrays = dict[str, np.ndarray]
@@ -22,11 +23,13 @@ class BaselineSettings:
         kind: `auto` (what suits the data), or a name of `rnnlab.models.baseline.METHODS`.
         ngrams: of texts: longest run of tokens that counts as a feature (None: the method's own).
         min_count: of texts: an n-gram must occur in this many training texts.
+        num_words: of `lead`: how many of the first tokens (None: the first sentence).
     """
 
     kind: str
     ngrams: int | None
     min_count: int
+    num_words: PositiveInt | None = None
 
 
 class Method(ABC):

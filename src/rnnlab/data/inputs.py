@@ -131,6 +131,7 @@ class TableFormat(NamedTuple):
     delimiter: str | None = None
     has_header: bool = True
     quoting: Quoting | None = None
+    takes_lists: bool = False  # of another column: its row is still one
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,11 @@ class WrittenReader(InputReader, ABC):
 
     def _read_column(self, file: Path) -> tuple[Table, list[str]]:
         form = self.table_format
-        table = read_table(file, delimiter=form.delimiter, has_header=form.has_header, quoting=form.quoting)
-        return table, table.frame[str(match_column(table, form.column, form.aliases))].tolist()
+        table = read_table(file, delimiter=form.delimiter, has_header=form.has_header, quoting=form.quoting, takes_lists=form.takes_lists)
+        column = str(match_column(table, form.column, form.aliases))
+        if form.takes_lists:
+            table = table.without(table.frame[[column]].assign(line=table.lines).duplicated([column, "line"]).to_numpy(bool))
+        return table, table.frame[column].tolist()
 
 
 def existing(item: str) -> Path:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -84,6 +84,7 @@ def read_table(
     encoding: str | None = None,
     has_header: bool = True,
     quoting: Quoting | None = None,
+    takes_lists: bool = False,
 ) -> Table:
     """Read a table, or say what is wrong with it and where.
 
@@ -94,6 +95,7 @@ def read_table(
         encoding: None for UTF-8, UTF-16 with a byte order mark, and single lines of windows-1252.
         has_header: whether the first record names the columns (a first one without a name is ""); else they are "0", "1", ...
         quoting: "none" where quotes are text, "csv" where they enclose fields; None for text only where tabs separate, see above.
+        takes_lists: whether one key of a JSON object may hold a list of texts: as many records follow, alike in all else, of one line.
 
     Raises:
         ValueError: for whatever is not a table of equally long records; says in which line.
@@ -105,7 +107,7 @@ def read_table(
     if suffix in JSON_SUFFIXES:
         if delimiter is not None or not has_header:
             raise ValueError(f"{file} is read as one JSON object a line, which has neither delimiter nor header: leave these settings out")
-        separator, names, records = "", *_read_objects(file, text)
+        separator, names, records = "", *_read_objects(file, text, takes_lists)
     else:
         separator = _choose_delimiter(file, suffix, text, delimiter)
         names, records, odd = _split_records(file, text, separator, has_header, quoting)
@@ -322,24 +324,28 @@ def _refuse_unclosed_quotes(file: Path, text: str, records: _Records, width: int
             line += num_lines - 1
 
 
-def _read_objects(file: Path, text: str) -> tuple[list[str], _Records]:
+def _read_objects(file: Path, text: str, takes_lists: bool) -> tuple[list[str], _Records]:
     """Read one JSON object a line; all must have the first one's keys."""
     names: list[str] = []
-    rows, begins, number = [], [], 0
+    rows, begins, number, first = [], [], 0, 0
     for number, line in enumerate(_lines_of(text), start=1):
         if line.strip():
-            fields = _read_object(f"{file}, line {number}", line)
+            fields, several = _read_object(f"{file}, line {number}", line, takes_lists)
+            first = first or number
             names = names or _check_names(file, list(fields), number)
-            begins.append(number)
             if odd := [name for name in [*names, *fields] if name not in fields or name not in names]:
-                what = f"{'lacks' if odd[0] in names else 'has'} the key {odd[0]!r}, unlike line {begins[0]}"
+                what = f"{'lacks' if odd[0] in names else 'has'} the key {odd[0]!r}, unlike line {first}"
                 raise ValueError(f"{file}, line {number} {what}: give every line the same keys, null where there is nothing to say")
-            rows.append([fields[name] for name in names])
-    return names, _Records(rows, begins, begins, number - len(rows))
+            records = [fields | {name: value} for name, values in several.items() for value in values] or [fields]
+            rows += [[record[name] for name in names] for record in records]
+            begins += [number] * len(records)
+    return names, _Records(rows, begins, begins, number - len(set(begins)))
 
 
-def _read_object(place: str, line: str) -> dict[str, str]:
+def _read_object(place: str, line: str, takes_lists: bool) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the fields of an object, and those that hold a list of texts (one at most; the field is then the first)."""
     wanted = 'wanted one object on each line, such as {"text": "...", "label": "..."}'
+    also = ", or a list of texts with one at least" if takes_lists else ""
     try:
         pairs = json.loads(line, object_pairs_hook=tuple, parse_int=str, parse_float=str, parse_constant=str)  # numbers as written
     except (ValueError, RecursionError) as error:
@@ -347,15 +353,20 @@ def _read_object(place: str, line: str) -> dict[str, str]:
     if not isinstance(pairs, tuple) or not pairs:
         raise ValueError(f"{place} is {_short(line.strip())!r}, not an object with keys: {wanted}")
     fields: dict[str, str] = {}
+    several: dict[str, list[str]] = {}
     for name, value in pairs:
+        if takes_lists and isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+            if several:
+                raise ValueError(f"{place}: {next(iter(several))!r} and {name!r} both hold lists: one key of an object may")
+            several[name], value = value, value[0]
         if isinstance(value, list | tuple):
-            raise ValueError(f"{place}: {name!r} holds a list or an object: wanted a text, a number, true, false or null")
+            raise ValueError(f"{place}: {name!r} holds a list or an object: wanted a text, a number, true, false or null{also}")
         if name in fields:
             raise ValueError(f"{place} has the key {name!r} twice: remove one")
         fields[name] = "" if value is None else str(value)
-    if "\\u" in line and re.search("[\ud800-\udfff]", "".join([*fields, *fields.values()])):
+    if "\\u" in line and re.search("[\ud800-\udfff]", "".join([*fields, *fields.values(), *chain(*several.values())])):
         raise ValueError(f"{place} holds half a character (a lone surrogate such as \\ud83d): write the character itself")
-    return fields
+    return fields, several
 
 
 class WrongRows(ValueError):

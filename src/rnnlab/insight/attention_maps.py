@@ -34,7 +34,8 @@ def draw_maps(model: Predictor, batch: Batch, files: list[Path]) -> None:
     model.eval()
     decoded = model.predict(batch)
     assert isinstance(decoded, Decoded)
-    answers = [found[0].tokens for found in decoded.hypotheses]
+    best = [found[0] for found in decoded.hypotheses]
+    answers = [hypothesis.tokens for hypothesis in best]
     lengths_B = torch.tensor([len(answer) for answer in answers], device=batch.inputs.device)
     rows = [torch.tensor(answer, dtype=torch.long, device=batch.inputs.device) for answer in answers]
     weights_BST, source_lengths_B = model.weights(batch, torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths_B)
@@ -45,7 +46,8 @@ def draw_maps(model: Predictor, batch: Batch, files: list[Path]) -> None:
         is_read = model.spec.input_kind == "tokens" and bool(read) and num_steps == int(batch.input_lengths[row])
         source = [read[number] for number in batch.inputs[row, :num_steps].tolist()] if is_read else None
         weights_ST = weights_BST[row, : len(answer) + 1, :num_steps].float().cpu().numpy()
-        target = [said[token] for token in [*answer, STOP]]
+        words = (*said, *best[row].words)
+        target = [words[token] for token in [*answer, STOP]]
         attention_map(weights_ST, source, target, file, None if step_ms is None else step_ms * model.frontend.subsampling)
 
 

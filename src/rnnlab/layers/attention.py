@@ -7,7 +7,10 @@ context is c = sum_t a_t h_t:
     luong_dot       score_t = q . h_t                  Luong et al. (2015), section 3.1, eq. 8; q is the state after the step
     luong_general   score_t = q . W h_t                likewise
 
-What lies beyond a sequence's length has weight zero, exactly.
+What lies beyond a sequence's length has weight zero, exactly. With coverage (See et al. 2017, section 2.3; `bahdanau` only) the score also
+knows where the decoder has looked so far, c_t = the sum of a_t over all steps before:
+
+    score_t = v . tanh(W q + U h_t + w_c c_t)
 """
 
 from dataclasses import dataclass
@@ -29,11 +32,15 @@ class Memory:
         values: (B, T, M), the encoder's steps.
         keys: (B, T, A), what queries are compared with, made from them once.
         is_padding: (B, T) bool, true beyond a length.
+        copies: (B, T) int64, which token of the target each step is, where the decoder may copy (see `contracts.Copies`).
+        num_numbers: size of the target's vocabulary extended by the unknown words of the inputs, where the decoder may copy.
     """
 
     values: Tensor
     keys: Tensor
     is_padding: Tensor
+    copies: Tensor | None = None
+    num_numbers: int = 0
 
     @property
     def size(self) -> int:
@@ -42,7 +49,8 @@ class Memory:
 
     def select(self, rows: Tensor) -> "Memory":
         """Return the memory of these sequences."""
-        return Memory(self.values[rows], self.keys[rows], self.is_padding[rows])
+        copies = None if self.copies is None else self.copies[rows]
+        return Memory(self.values[rows], self.keys[rows], self.is_padding[rows], copies, self.num_numbers)
 
 
 class Attention(nn.Module):
@@ -53,9 +61,10 @@ class Attention(nn.Module):
         query_size: Q.
         memory_size: M.
         attention_size: A of `bahdanau`.
+        has_coverage: whether scores know where the decoder has looked (`bahdanau` only).
     """
 
-    def __init__(self, kind: AttentionKind, query_size: int, memory_size: int, attention_size: int) -> None:
+    def __init__(self, kind: AttentionKind, query_size: int, memory_size: int, attention_size: int, has_coverage: bool = False) -> None:
         super().__init__()
         self.kind = kind
         if kind == "luong_dot" and query_size != memory_size:
@@ -67,6 +76,8 @@ class Attention(nn.Module):
             self.from_memory = nn.Linear(memory_size, attention_size, bias=False)
             self.from_query = nn.Linear(query_size, attention_size)
             self.score = nn.Linear(attention_size, 1, bias=False)
+            if has_coverage:
+                self.from_coverage = nn.Linear(1, attention_size, bias=False)
         elif kind == "luong_general":
             self.from_memory = nn.Linear(memory_size, query_size, bias=False)
         elif kind != "luong_dot":
@@ -77,19 +88,35 @@ class Attention(nn.Module):
         keys_BTA = values_BTM if self.kind == "luong_dot" else self.from_memory(values_BTM)
         return Memory(values_BTM, keys_BTA, ~valid_mask(lengths_B, values_BTM.shape[1]))
 
-    def forward(self, queries_BSQ: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def forward(self, queries_BSQ: Tensor, memory: Memory, coverage_BST: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Look at the memory with one or more queries a sequence.
+
+        Args:
+            queries_BSQ: the queries.
+            memory: what they are compared with.
+            coverage_BST: where the decoder of each query has looked so far, where scores know that.
 
         Returns:
             Contexts (B, S, M) and weights (B, S, T).
         """
         if self.kind == "bahdanau":
-            mixed_BSTA = torch.tanh(self.from_query(queries_BSQ)[:, :, None] + memory.keys[:, None])
-            scores_BST = self.score(mixed_BSTA)[..., 0]
+            mixed_BSTA = self.from_query(queries_BSQ)[:, :, None] + memory.keys[:, None]
+            if coverage_BST is not None:
+                mixed_BSTA = mixed_BSTA + self.from_coverage(coverage_BST[..., None])
+            scores_BST = self.score(torch.tanh(mixed_BSTA))[..., 0]
         else:
             scores_BST = queries_BSQ @ memory.keys.transpose(1, 2)
         weights_BST = scores_BST.masked_fill(memory.is_padding[:, None], -torch.inf).softmax(-1)
         return weights_BST @ memory.values, weights_BST
+
+
+def coverage_losses(weights_BST: Tensor) -> Tensor:
+    """Return of each target step how much of what is looked at was looked at before, (B, S), 0 to 1.
+
+    covloss_s = sum_t min(a_st, c_st),  c_st = sum over s' < s of a_s't    See et al. (2017), eq. 12
+    """
+    before_BST = weights_BST.cumsum(1) - weights_BST
+    return torch.minimum(weights_BST, before_BST).sum(-1)
 
 
 def sharpness(weights_BST: Tensor, target_lengths_B: Tensor) -> Tensor:

@@ -7,17 +7,22 @@ At each step, from the input x_s (the vector of the token before), the state and
     none        h_s = cell(x_s, h_{s-1});  r_s = tanh(W h_s)                                              Sutskever et al. (2014)
 
 r_{s-1} enters only with input feeding (Luong et al., section 3.3); without it, and with `none`, a whole target runs on the fused kernel.
+
+With copying the decoder also says how far it trusts its own vocabulary at a step, rather than what it looks at (`layers/copying.py`):
+
+    p_s = sigmoid(w . [c_s; h_s; x_s] + b)                                                                 See et al. (2017), eq. 8
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rnnlab.cells.base import Cell, State
 from rnnlab.cells.weights import Initialisation
-from rnnlab.config import Fraction, PositiveInt
+from rnnlab.config import Fraction, NonNegativeFloat, PositiveInt
 from rnnlab.layers.attention import Attention, AttentionKind, Memory
 
 
@@ -33,6 +38,8 @@ class DecoderSettings:
         has_input_feeding: whether the last readout enters the next step.
         attention_size: A of `bahdanau`.
         initialisation: see `cells.weights.draw`.
+        has_copying: whether it may say words of the input, unknown ones too (See et al. 2017: pointer-generator).
+        coverage_weight: None, or attention knows where it has looked, and looking there again costs so many nats (See et al.: 1).
     """
 
     hidden_size: PositiveInt
@@ -42,6 +49,15 @@ class DecoderSettings:
     has_input_feeding: bool
     attention_size: PositiveInt
     initialisation: Initialisation
+    has_copying: bool = False  # bundles made before there was copying have neither of these
+    coverage_weight: NonNegativeFloat | None = None
+
+
+class Looked(NamedTuple):
+    """What the decoder looked at: weights (..., T), and with copying the log-odds (...) of saying a word of its own vocabulary."""
+
+    weights: Tensor
+    gate: Tensor | None
 
 
 @dataclass
@@ -51,15 +67,18 @@ class DecoderState:
     Args:
         memory: of the B inputs.
         parts: tensors of (N, ...): each layer's cell state in turn, last the readout.
+        coverage: (N, T), the sum of all weights so far, where attention knows it.
     """
 
     memory: Memory
     parts: tuple[Tensor, ...]
+    coverage: Tensor | None = None
 
     def select(self, rows_N: Tensor, inputs_B: Tensor | None = None) -> "DecoderState":
         """Return the state of these sequences, and of these inputs where some have left."""
         memory = self.memory if inputs_B is None else self.memory.select(inputs_B)
-        return DecoderState(memory, tuple(part[rows_N] for part in self.parts))
+        coverage = None if self.coverage is None else self.coverage[rows_N]
+        return DecoderState(memory, tuple(part[rows_N] for part in self.parts), coverage)
 
 
 class Decoder(nn.Module):
@@ -71,23 +90,29 @@ class Decoder(nn.Module):
         attention: which kind.
         settings: sizes.
         readout_size: R.
+
+    Raises:
+        ValueError: for copying and coverage without the attention that they need.
     """
 
     def __init__(
         self, memory_size: int, cell: Callable[..., Cell], attention: AttentionKind, settings: DecoderSettings, readout_size: int
     ) -> None:
         super().__init__()
+        refuse_unattended(attention, settings)
         self.kind, self.settings, self.readout_size = attention, settings, readout_size
-        hidden = settings.hidden_size
-        self.attention = None if attention == "none" else Attention(attention, hidden, memory_size, settings.attention_size)
+        hidden, self.has_coverage = settings.hidden_size, settings.coverage_weight is not None
+        sizes = (hidden, memory_size, settings.attention_size)
+        self.attention = None if attention == "none" else Attention(attention, *sizes, self.has_coverage)
         context_size = 0 if attention == "none" else memory_size
         first = settings.embedding_size + (context_size if attention == "bahdanau" else 0)
         first += readout_size if settings.has_input_feeding else 0
-        sizes = [first] + [hidden] * (settings.num_layers - 1)
-        self.layers = nn.ModuleList(cell(input_size=size, hidden_size=hidden) for size in sizes)
+        entering = [first] + [hidden] * (settings.num_layers - 1)
+        self.layers = nn.ModuleList(cell(input_size=size, hidden_size=hidden) for size in entering)
         for layer in self.cells:
             layer.initialise(settings.initialisation)
         self.readout = nn.Linear(hidden + context_size + (settings.embedding_size if attention == "bahdanau" else 0), readout_size)
+        self.gate = nn.Linear(context_size + hidden + settings.embedding_size, 1) if settings.has_copying else None
         self.dropout = nn.Dropout(settings.dropout)
 
     @property
@@ -113,19 +138,20 @@ class Decoder(nn.Module):
         else:
             memory = self.attention.remember(values_BTM, lengths_B)
         fed_BR = values_BTM.new_zeros(len(values_BTM), self.readout_size)
-        return DecoderState(memory, (*(part for state in states for part in state), fed_BR))
+        coverage_BT = torch.zeros_like(values_BTM[..., 0]) if self.has_coverage else None
+        return DecoderState(memory, (*(part for state in states for part in state), fed_BR), coverage_BT)
 
-    def step(self, input_NE: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
+    def step(self, input_NE: Tensor, state: DecoderState) -> tuple[Tensor, Looked | None, DecoderState]:
         """Advance one step.
 
         Returns:
-            Readouts (N, R), attention's weights (N, T) where there is attention, and the next state.
+            Readouts (N, R), what was looked at where there is attention, and the next state.
         """
         *parts, fed_NR = state.parts
         entering, seen, weights = [self.dropout(input_NE)], [], None
         if self.kind == "bahdanau":
             top = len(parts) - self.cells[-1].num_states
-            context, weights = self._attend(parts[top], state.memory)
+            context, weights = self._attend(parts[top], state)
             entering, seen = [*entering, context], [context, entering[0]]
         if self.settings.has_input_feeding:
             entering.append(fed_NR)
@@ -136,39 +162,72 @@ class Decoder(nn.Module):
             states += cell.advance(self.dropout(value) if index else value, before)
             value = states[-cell.num_states]
         if self.kind.startswith("luong"):
-            context, weights = self._attend(value, state.memory)
+            context, weights = self._attend(value, state)
             seen = [context]
         readout_NR = torch.tanh(self.readout(torch.cat([value, *seen], -1)))
-        return readout_NR, weights, DecoderState(state.memory, (*states, readout_NR))
+        looked = None if weights is None else Looked(weights, self._gate(seen[0], value, entering[0]))
+        coverage_NT = state.coverage if state.coverage is None or weights is None else state.coverage + weights
+        return readout_NR, looked, DecoderState(state.memory, (*states, readout_NR), coverage_NT)
 
-    def _attend(self, query_NH: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def _attend(self, query_NH: Tensor, state: DecoderState) -> tuple[Tensor, Tensor]:
         assert self.attention is not None
-        context, weights = self.attention(query_NH.unflatten(0, (memory.size, -1)), memory)
+        shape = (state.memory.size, -1)
+        coverage_BWT = None if state.coverage is None else state.coverage.unflatten(0, shape)
+        context, weights = self.attention(query_NH.unflatten(0, shape), state.memory, coverage_BWT)
         return context.flatten(0, 1), weights.flatten(0, 1)
 
-    def run(self, inputs_BSE: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None]:
+    def _gate(self, context: Tensor, hidden: Tensor, entering: Tensor) -> Tensor | None:
+        if self.gate is None:
+            return None
+        gate: Tensor = self.gate(torch.cat([context, hidden, entering], -1))
+        return gate[..., 0]
+
+    def run(self, inputs_BSE: Tensor, state: DecoderState) -> tuple[Tensor, Looked | None]:
         """Advance through whole targets that are known.
 
         Returns:
-            Readouts (B, S, R), and weights (B, S, T) where there is attention.
+            Readouts (B, S, R), and what was looked at, (B, S, ...), where there is attention.
         """
         if self.is_sequential:
-            readouts, weights = [], []
+            readouts, looks = [], []
             for input_BE in inputs_BSE.unbind(1):
-                readout_BR, weights_BT, state = self.step(input_BE, state)
+                readout_BR, looked, state = self.step(input_BE, state)
                 readouts.append(readout_BR)
-                weights.append(weights_BT)
-            looked = [part for part in weights if part is not None]
-            return torch.stack(readouts, 1), torch.stack(looked, 1) if looked else None
-        values = inputs_BSE
+                looks.append(looked)
+            return torch.stack(readouts, 1), together(looks)
+        entering_BSE = values = self.dropout(inputs_BSE)
         for index, cell in enumerate(self.cells):
             before = tuple(state.parts[index * cell.num_states : (index + 1) * cell.num_states])
-            values = cell(self.dropout(values), before)
-        seen, weights_BST = [values], None
+            values = cell(self.dropout(values) if index else values, before)
+        seen, looked = [values], None
         if self.attention is not None:
             context_BSM, weights_BST = self.attention(values, state.memory)
+            looked = Looked(weights_BST, self._gate(context_BSM, values, entering_BSE))
             seen.append(context_BSM)
-        return torch.tanh(self.readout(torch.cat(seen, -1))), weights_BST
+        return torch.tanh(self.readout(torch.cat(seen, -1))), looked
+
+
+def together(looks: list[Looked | None]) -> Looked | None:
+    """Put what was looked at step by step, (B, ...), together: (B, S, ...)."""
+    known = [looked for looked in looks if looked is not None]
+    if not known:
+        return None
+    gates = [looked.gate for looked in known if looked.gate is not None]
+    return Looked(torch.stack([looked.weights for looked in known], 1), torch.stack(gates, 1) if gates else None)
+
+
+def refuse_unattended(attention: AttentionKind, settings: DecoderSettings) -> None:
+    """Raise ValueError for copying and coverage without the attention that they need."""
+    if settings.has_copying and attention == "none":
+        raise ValueError(
+            "model.decoder.has_copying=true copies the words that attention looks at, but model.attention=none: set model.attention to "
+            "bahdanau or luong_general"
+        )
+    if settings.coverage_weight is not None and attention != "bahdanau":
+        raise ValueError(
+            f"model.decoder.coverage_weight={settings.coverage_weight:g} is for attention that knows where it has looked, which "
+            f"model.attention={attention} does not: set model.attention=bahdanau, or model.decoder.coverage_weight=null"
+        )
 
 
 class Bridge(nn.Module):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from rnnlab.contracts import DataSpec
+from rnnlab.layers.decoder import DecoderSettings
 from rnnlab.layers.frontends import Frontend
 from rnnlab.tasks import Loss, Regularisation, Task
 
@@ -33,6 +34,34 @@ def refuse_crf(spec: DataSpec, regularisation: Regularisation, loss: Loss) -> No
         raise ValueError(
             "model.head.has_crf=true is trained on the chance of whole sentences, for which model.regularisation.label_smoothing, "
             "class_weights and other model.loss.kind mean nothing: leave them out"
+        )
+
+
+def refuse_copying(spec: DataSpec, frontend: Frontend, decoder: DecoderSettings, regularisation: Regularisation) -> None:
+    """Raise ValueError where answers cannot copy words of the inputs, or not so, and where coverage has no tokens to cover."""
+    if decoder.coverage_weight is not None and spec.target_kind != "tokens":
+        raise ValueError(
+            f"model.decoder.coverage_weight={decoder.coverage_weight:g} is for answers of tokens, which data={spec.name} does not have: "
+            "set it to null"
+        )
+    if not decoder.has_copying:
+        return
+    if not spec.can_copy:
+        raise ValueError(
+            f"model.decoder.has_copying=true: answers to data={spec.name} are not made of the words of the inputs. Copying is for "
+            "summaries and translations; set it to false"
+        )
+    refuse_smoothed_copies(decoder, regularisation)
+    if frontend.steps_out(np.array([12]))[0] != 12:
+        raise ValueError("model.decoder.has_copying=true needs one encoder step for each token of the input: set frontend.repeats=1")
+
+
+def refuse_smoothed_copies(decoder: DecoderSettings, regularisation: Regularisation) -> None:
+    """Raise ValueError where label smoothing has no vocabulary to spread over."""
+    if decoder.has_copying and regularisation.label_smoothing:
+        raise ValueError(
+            f"model.regularisation.label_smoothing={regularisation.label_smoothing:g} spreads over one vocabulary, but with "
+            "model.decoder.has_copying=true each input has its own: set it to 0"
         )
 
 

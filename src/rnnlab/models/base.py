@@ -5,7 +5,7 @@ its presets.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -80,6 +80,10 @@ class Predictor(pl.LightningModule, ABC):
         super().__init__()
         self.spec = spec
         self.task = task
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, object]) -> None:
+        """Raise ValueError where settings (by argument) do not go with each other, whatever the data; called before any are read."""
 
     @abstractmethod
     def predict(self, batch: Batch) -> Outputs:

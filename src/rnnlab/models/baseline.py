@@ -13,6 +13,7 @@ from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.events import MarkovChain, Popularity
 from rnnlab.baselines.label_sets import FrameLogistic, Markov
 from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
+from rnnlab.baselines.lead import Lead
 from rnnlab.baselines.linear import HAR, Pooled, Summarised, Window
 from rnnlab.baselines.nearest import Nearest
 from rnnlab.baselines.series import Climatology, Drift, LinearPast, OwnPast, Seasonal
@@ -46,6 +47,7 @@ METHODS: dict[str, type[Method]] = {
     "most_frequent_tag": MostFrequentTag,
     "hidden_markov": HiddenMarkov,
     "popularity": Popularity,
+    "lead": Lead,
 }
 OF_EVENTS: dict[str, type[Method]] = {"popularity": Popularity, "markov": MarkovChain}
 """Of the event that comes next; the chain called `markov` above is of sets of labels."""
@@ -81,7 +83,9 @@ class Baseline(FittedOnce):
     def predict(self, batch: Batch) -> Tensor | Decoded:
         outputs = self.method.predict(self.arrays, batch.to(torch.device("cpu")))
         if self.spec.target_kind == "tokens":
-            return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0)] for tokens in outputs.tolist()])
+            words = [()] * batch.size if batch.copies is None else batch.copies.words
+            answers = zip(outputs.tolist(), words, strict=True)
+            return Decoded([[Hypothesis([token for token in tokens if token != PAD], 0.0, of_input)] for tokens, of_input in answers])
         dtype = torch.double if self.spec.target_kind == "real" else torch.float
         return torch.from_numpy(np.ascontiguousarray(outputs)).to(batch.inputs.device, dtype)
 
@@ -131,6 +135,7 @@ def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
         and (spec.horizons or not issubclass(method, OwnPast))
         and (spec.scheme or not issubclass(method, TagsOfWords))
         and (spec.ranks or not issubclass(method, Popularity))
+        and (spec.goal == "summarise" or not issubclass(method, Lead))
     ]
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")

@@ -2,16 +2,17 @@
 
 What is said depends on the data:
 
-    tokens   the target's tokens, each from a softmax over its vocabulary; searched for greedily or with a beam
+    tokens   the target's tokens, each from a softmax over its vocabulary, with copying also from the words of the input
+             (`layers/copying.py`); searched for greedily or with a beam
     class    the letters of the label; a label's score is its summed log-probability, normalised over all labels
     real     the D numbers one after another, each entering the next step (several days ahead, the nearest first)
 
 Sutskever et al. (2014) without attention; Bahdanau et al. (2015) and Luong et al. (2015) with it: see `layers/decoder.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +20,14 @@ from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell
 from rnnlab.config import Probability
-from rnnlab.contracts import PAD, SPECIALS, START, STOP, Batch, DataSpec, Decoded, valid_mask
-from rnnlab.layers.attention import AttentionKind, coverage, sharpness
+from rnnlab.contracts import PAD, SPECIALS, START, STOP, UNKNOWN, Batch, DataSpec, Decoded, valid_mask
+from rnnlab.layers.attention import AttentionKind, coverage, coverage_losses, sharpness
 from rnnlab.layers.beam_search import Decoding, search
-from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState
+from rnnlab.layers.copying import mixed, mixed_at
+from rnnlab.layers.decoder import Bridge, Decoder, DecoderSettings, DecoderState, Looked, refuse_unattended, together
 from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
+from rnnlab.layers.refusals import refuse_copying, refuse_smoothed_copies
 from rnnlab.models.base import Head, Network, Outputs
 from rnnlab.tasks import TASKS_OWN, Forecast, Loss, Regularisation, class_weights, make_task
 
@@ -88,6 +91,7 @@ class Seq2Seq(Network):
             models = "srnn, lstm or gru" if spec.is_causal else "srnn, lstm, gru or birnn"
             raise ValueError(f"data={spec.name} has a target at every step: choose model={models}, which answer step by step")
         self.teacher_forcing, self.attention, self.num_encoder_layers = teacher_forcing, attention, recurrence.num_layers
+        refuse_copying(spec, self.frontend, decoder, regularisation)
         self.recurrence = RecurrentStack(self.frontend.output_size, cell, recurrence, is_bidirectional)
         readout_size = decoder.embedding_size if tied_embeddings != "none" else decoder.hidden_size
         self.decoder = Decoder(self.recurrence.output_size, decoder_cell, attention, decoder, readout_size)
@@ -108,6 +112,18 @@ class Seq2Seq(Network):
             self.spelled = [spell(name, words) for name in spec.label_names] if spec.target_kind == "class" else []
         self.class_weights = class_weights(regularisation.class_weights, spec) if spec.target_kind == "class" else None
         self._tie(tied_embeddings)
+
+    @property
+    def has_copying(self) -> bool:
+        """Whether it may say words of the input."""
+        return self.decoder.settings.has_copying
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, object]) -> None:
+        decoder, regularisation = settings["decoder"], settings["regularisation"]
+        assert isinstance(decoder, DecoderSettings) and isinstance(regularisation, Regularisation)
+        refuse_unattended(cast(AttentionKind, settings["attention"]), decoder)
+        refuse_smoothed_copies(decoder, regularisation)
 
     def _tie(self, tied: Tied) -> None:
         if tied == "none":
@@ -135,12 +151,32 @@ class Seq2Seq(Network):
         """Encode a batch; return the state before the first step, and how many encoder steps of each sequence are valid."""
         values, lengths_B = self.frontend(batch.inputs, batch.input_lengths)
         values_BTM, finals = self.recurrence.with_final_states(values, lengths_B)
-        return self.decoder.begin(values_BTM, lengths_B, self.bridge(finals)), lengths_B
+        state = self.decoder.begin(values_BTM, lengths_B, self.bridge(finals))
+        if self.has_copying:
+            if batch.copies is None:
+                raise ValueError("this run copies words of its inputs, but the batch does not say which words they are: see Batch.copies")
+            num_unknown = max(map(len, batch.copies.words), default=0)
+            state.memory.copies, state.memory.num_numbers = batch.copies.numbers, len(self.spec.label_names) + num_unknown
+        return state, lengths_B
 
     def next_tokens(self, tokens_N: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """Return log-probabilities of the next tokens, (N, V), and the next state: the step that a search takes."""
-        readout_NR, _, state = self.decoder.step(self.entry(tokens_N), state)
-        return self.output(self.dropout(readout_NR)).log_softmax(-1), state
+        """Return log-probabilities of the next tokens, (N, V), and the next state: the step that a search takes.
+
+        With copying the vocabulary is the extended one (see `contracts.Copies`); an unknown word that was copied enters as unknown.
+        """
+        readout_NR, looked, state = self.decoder.step(self.entry(self._known(tokens_N)), state)
+        return self._log_probs(readout_NR, looked, state), state
+
+    def _log_probs(self, readout_NR: Tensor, looked: Looked | None, state: DecoderState) -> Tensor:
+        own_NV: Tensor = self.output(self.dropout(readout_NR)).log_softmax(-1)
+        memory = state.memory
+        if looked is None or looked.gate is None or memory.copies is None:
+            return own_NV
+        numbers_NT = memory.copies.repeat_interleave(len(own_NV) // memory.size, 0)
+        return mixed(own_NV, looked.gate, looked.weights, numbers_NT, memory.num_numbers)
+
+    def _known(self, tokens: Tensor) -> Tensor:
+        return tokens.masked_fill(tokens >= len(self.spec.label_names), UNKNOWN) if self.has_copying else tokens
 
     def training_loss(self, batch: Batch) -> Tensor:
         """Return the task's loss of numbers, or the mean cross entropy of tokens."""
@@ -154,8 +190,12 @@ class Seq2Seq(Network):
         else:
             targets_BS, lengths_B = self._spelled(batch.targets)
             weights_B = None if self.class_weights is None else self.class_weights.to(targets_BS.device)[batch.targets]
-        readouts_BSR = self._readouts(targets_BS, state)
-        return self._cross_entropy(readouts_BSR, targets_BS, lengths_B, self.task.regularisation.label_smoothing, weights_B)
+        readouts_BSR, looked = self._readouts(targets_BS, state)
+        loss = self._cross_entropy(readouts_BSR, looked, batch, targets_BS, lengths_B, self.task.regularisation.label_smoothing, weights_B)
+        weight = self.decoder.settings.coverage_weight
+        if weight is None or looked is None:
+            return loss
+        return loss + weight * coverage_losses(looked.weights)[valid_mask(lengths_B, targets_BS.shape[1])].mean()
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return the task's; of spelled labels, which the task does not know of, their letters times the class's weight."""
@@ -201,9 +241,9 @@ class Seq2Seq(Network):
             raise ValueError("attention maps need attention, but this run's model.attention=none: train with bahdanau or luong_general")
         state, lengths_B = self.read(batch)
         targets_BS, _ = with_stop(tokens_BS, token_lengths_B)
-        _, weights_BST = self.decoder.run(self.entry(shifted(targets_BS)), state)
-        assert weights_BST is not None
-        return weights_BST, lengths_B
+        _, looked = self.decoder.run(self.entry(self._known(shifted(targets_BS))), state)
+        assert looked is not None
+        return looked.weights, lengths_B
 
     # -- tokens --------------------------------------------------------------------------------------------------------
 
@@ -216,25 +256,37 @@ class Seq2Seq(Network):
         loss = None
         if batch.target_lengths.any():
             targets_BS, lengths_B = with_stop(batch.targets, batch.target_lengths)
-            readouts_BSR, _ = self.decoder.run(self.entry(shifted(targets_BS)), state)
-            loss = self._cross_entropy(readouts_BSR, targets_BS, lengths_B, 0.0, None)
-        return Decoded(search(self.next_tokens, state, self.most, decoding), loss)
+            readouts_BSR, looked = self.decoder.run(self.entry(shifted(targets_BS)), state)
+            loss = self._cross_entropy(readouts_BSR, looked, batch, targets_BS, lengths_B, 0.0, None)
+        found = search(self.next_tokens, state, self.most, decoding)
+        if self.has_copying and batch.copies is not None:
+            for hypotheses, words in zip(found, batch.copies.words, strict=True):
+                for hypothesis in hypotheses:
+                    hypothesis.words = words
+        return Decoded(found, loss)
 
-    def _readouts(self, targets_BS: Tensor, state: DecoderState) -> Tensor:
-        """Return readouts (B, S, R) for targets, fed the truth as often as the schedule says."""
+    def _readouts(self, targets_BS: Tensor, state: DecoderState) -> tuple[Tensor, Looked | None]:
+        """Return readouts (B, S, R) for targets and what was looked at, fed the truth as often as the schedule says."""
         forced = self._forced_fraction()
         truth_BS = shifted(targets_BS)
         if forced >= 1:
-            return self.decoder.run(self.entry(truth_BS), state)[0]
-        readouts, said_B = [], truth_BS[:, 0]
+            return self.decoder.run(self.entry(truth_BS), state)
+        readouts, looks, said_B = [], [], truth_BS[:, 0]
         for step, true_B in enumerate(truth_BS.unbind(1)):
             is_true_B = torch.rand(len(true_B), device=true_B.device) < forced
             entering_B = torch.where(is_true_B, true_B, said_B) if step else true_B
-            readout_BR, _, state = self.decoder.step(self.entry(entering_B), state)
+            readout_BR, looked, state = self.decoder.step(self.entry(entering_B), state)
             readouts.append(readout_BR)
+            looks.append(looked)
             with torch.no_grad():
-                said_B = self.output(readout_BR).argmax(-1)
-        return torch.stack(readouts, 1)
+                said_B = self._said(readout_BR, looked, state)
+        return torch.stack(readouts, 1), together(looks)
+
+    def _said(self, readout_BR: Tensor, looked: Looked | None, state: DecoderState) -> Tensor:
+        """Return the most probable tokens, (B,), as they enter the next step."""
+        if not self.has_copying:
+            return self.output(readout_BR).argmax(-1)
+        return self._known(self._log_probs(readout_BR, looked, state).argmax(-1))
 
     def _forced_fraction(self) -> float:
         first, last = self.teacher_forcing.first, self.teacher_forcing.last
@@ -244,11 +296,23 @@ class Seq2Seq(Network):
         return first + (last - first) * min(1.0, done)
 
     def _cross_entropy(
-        self, readouts_BSR: Tensor, targets_BS: Tensor, lengths_B: Tensor, smoothing: float, weights_B: Tensor | None
+        self,
+        readouts_BSR: Tensor,
+        looked: Looked | None,
+        batch: Batch,
+        targets_BS: Tensor,
+        lengths_B: Tensor,
+        smoothing: float,
+        weights_B: Tensor | None,
     ) -> Tensor:
         """Return the mean over valid target steps; the output is computed only there."""
         is_valid_BS = valid_mask(lengths_B, targets_BS.shape[1])
         logits_MV = self.output(self.dropout(readouts_BSR[is_valid_BS]))
+        if looked is not None and looked.gate is not None and batch.copies is not None:
+            extended_BS, _ = with_stop(batch.copies.targets, batch.target_lengths)
+            rows_M = is_valid_BS.nonzero()[:, 0]
+            at = (looked.gate[is_valid_BS], looked.weights[is_valid_BS], batch.copies.numbers[rows_M], extended_BS[is_valid_BS])
+            return -mixed_at(logits_MV.log_softmax(-1), *at).mean()
         if weights_B is None:
             return F.cross_entropy(logits_MV, targets_BS[is_valid_BS], label_smoothing=smoothing)
         losses_M = F.cross_entropy(logits_MV, targets_BS[is_valid_BS], label_smoothing=smoothing, reduction="none")

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from rnnlab.contracts import Goal
-from rnnlab.tasks.text_metrics import UNITS, bleu_of, bleu_statistics
+from rnnlab.tasks.text_metrics import ROUGE, UNITS, bleu_of, bleu_statistics
 
 NUM_BINS = 15
 MIN_PER_DATE = 3
@@ -26,7 +26,7 @@ def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]
     """Return 95 % intervals of what texts score, and error rates of examples whose right text never occurs in training.
 
     wer_*, cer_*, per_*   `low` and `high`, by resampling units (bootstrap, 1,000 times, percentiles); none where there is one unit
-    sacrebleu_*, rougeL_* likewise
+    sacrebleu_*, rouge1_*, rouge2_*, rougeL_* likewise
     wer_new, cer_new      over examples where the column `is_new` is true, whose number is num_new
 
     Args:
@@ -50,8 +50,9 @@ def of_texts(table: pd.DataFrame, goal: Goal, language: str) -> dict[str, float]
     if goal in ("translate", "summarise"):
         statistics = bleu_statistics(list(table["prediction"]), [list(texts) for texts in table["references"]], language)
         numbers |= _interval("sacrebleu", statistics, codes, lambda sums: np.array([bleu_of(row) for row in sums]))
-    if "rougeL" in table:
-        numbers |= _interval("rougeL", _and_count(table["rougeL"].to_numpy(float)), codes, _ratio)
+    for name in ROUGE:
+        if name in table:
+            numbers |= _interval(name, _and_count(table[name].to_numpy(float)), codes, _ratio)
     return numbers
 
 

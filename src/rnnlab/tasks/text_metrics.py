@@ -253,7 +253,7 @@ def row_scores(goal: Goal, hypotheses: Sequence[str], references: References, ha
     transcribe   word_errors, num_words, char_errors, num_chars
     pronounce    word_errors (0 or 1), num_words (1), phone_errors, num_phones
     translate    chrf of the sentence
-    summarise    chrf of the sentence, rougeL
+    summarise    chrf of the sentence, rouge1, rouge2, rougeL, each of the best reference
     """
     pairs = list(zip(hypotheses, references, strict=True))
     if goal == "transcribe":
@@ -264,7 +264,8 @@ def row_scores(goal: Goal, hypotheses: Sequence[str], references: References, ha
         return _columns("word", [Errors(int(errors.edits > 0), 1) for errors in phones]) | _columns("phone", phones)
     found = {"chrf": sentence_chrf(hypotheses, references)}
     if goal == "summarise" and has_rouge:
-        found["rougeL"] = np.array([rouge([text], [texts])["rougeL"] for text, texts in pairs])
+        scores = [rouge([text], [texts]) for text, texts in pairs]
+        found |= {name: np.array([score[name] for score in scores], dtype=float) for name in ROUGE}
     return found
 
 

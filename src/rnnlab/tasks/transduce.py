@@ -41,10 +41,18 @@ class Transduce(Task[Decoded]):
         names: dict[Goal, str] = {"transcribe": "wer", "pronounce": "wer", "translate": "sacrebleu", "summarise": "chrf"}
         self.metric = Metric.named("rougeL" if self.has_rouge else names[self.goal])
 
-    def text(self, tokens: list[int]) -> str:
-        """Return tokens as text; an unknown word shows as ⁇, other special words not at all."""
-        names = self.spec.label_names
-        words = [UNKNOWN_SIGN if token == UNKNOWN else names[token] for token in tokens if token == UNKNOWN or token >= len(SPECIALS)]
+    def text(self, tokens: list[int], copied: tuple[str, ...] = ()) -> str:
+        """Return tokens as text; an unknown word shows as ⁇, other special words not at all.
+
+        `copied` are the words of the input that numbers beyond the vocabulary stand for (`Hypothesis.words`).
+        """
+        known = self.spec.label_names
+        names = (known[token] if token < len(known) else copied[token - len(known)] for token in tokens)
+        words = [
+            UNKNOWN_SIGN if token == UNKNOWN else name
+            for token, name in zip(tokens, names, strict=True)
+            if token == UNKNOWN or token >= len(SPECIALS)
+        ]
         return join_tokens(words, self.spec.joined, self.spec.target_language)
 
     def loss(self, outputs: Decoded, batch: Batch, is_training: bool = True) -> Tensor:
@@ -75,7 +83,7 @@ class Transduce(Task[Decoded]):
         """
         if batch.references is None:
             raise ValueError("the batch brings no references, so nothing can be scored: measure on plain batches, not on training ones")
-        return [self.text(found[0].tokens) for found in outputs.hypotheses], list(batch.references)
+        return [self.text(found[0].tokens, found[0].words) for found in outputs.hypotheses], list(batch.references)
 
     def table_metrics(self, table: pd.DataFrame) -> dict[str, float]:
         """Return intervals, and error rates of examples whose right text never occurs in training."""
@@ -106,7 +114,7 @@ class Transduce(Task[Decoded]):
         """Return hypotheses with their texts, best first, of those that read the same the best alone."""
         kept: dict[str, Hypothesis] = {}
         for hypothesis in hypotheses:
-            kept.setdefault(self.text(hypothesis.tokens), hypothesis)
+            kept.setdefault(self.text(hypothesis.tokens, hypothesis.words), hypothesis)
         return list(kept.items())
 
     def target_columns(self, batch: Batch) -> Columns:

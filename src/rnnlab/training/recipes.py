@@ -40,6 +40,7 @@ def check(settings: TrainSettings) -> Recipes:
     with naming_recipe(settings.choices.recipe):
         model = settings.model.recipe()
         _refuse_foreign_cell(model, settings.choices)
+        _refuse_misfits(model)
         distributed.check(settings.trainer)
         optimizer = settings.optimizer.recipe()
         try:
@@ -62,6 +63,14 @@ def _refuse_foreign_cell(model: "functools.partial[Predictor]", choices: Choices
     names = ", ".join(cell.__module__.rpartition(".")[2] for cell in taken)
     given = f"cell={choices.cell}" if choices.cell else "this cell"
     raise ConfigError(f"model={choices.model} does not take {given}, but: {names}. For both directions of any cell: model=birnn cell=...")
+
+
+def _refuse_misfits(model: "functools.partial[Predictor]") -> None:
+    """Refuse settings of the model that do not go with each other, before any data are read."""
+    try:
+        cast("type[Predictor]", model.func).check_settings(model.keywords)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _refuse_unordered(model: "functools.partial[Predictor]", data: "functools.partial[SequenceDataModule]", name: str) -> None:

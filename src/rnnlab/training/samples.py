@@ -46,12 +46,13 @@ class Samples(Callback):
         places = np.linspace(0, batch.size - 1, min(batch.size, max(1, NUM_SAMPLES // num_batches))).astype(int)
         rows = batch.example_ids.cpu().numpy()[places]
         names, texts = self.name(rows), self.show(rows)
+        best = [decoded.hypotheses[place][0] for place in places]
         for number, place in enumerate(places):
             self.lines += [
                 f"example  {names[number]}",
                 *([f"input    {texts[number]}"] if texts else []),
                 f"right    {batch.references[place][0]}",
-                f"answer   {cast(Transduce, pl_module.task).text(decoded.hypotheses[place][0].tokens)}",
+                f"answer   {cast(Transduce, pl_module.task).text(best[number].tokens, best[number].words)}",
                 "",
             ]
 

@@ -11,20 +11,9 @@ import pytest
 
 from rnnlab.data import text_files
 from rnnlab.data.splits import Folding
-from rnnlab.data.text.pairs import (
-    Languages,
-    PairColumns,
-    Rows,
-    clean_sentence,
-    find_pairs,
-    further_targets,
-    group_pairs,
-    has_prefix,
-    hash_pairs,
-    split_pairs,
-    with_groups,
-    without_repeated,
-)
+from rnnlab.data.text.pair_files import Languages
+from rnnlab.data.text.pair_splits import Rows, further_targets, group_pairs, split_pairs, with_groups, without_repeated
+from rnnlab.data.text.pairs import PairColumns, clean_sentence, find_pairs, has_prefix, hash_pairs
 
 MIRROR = os.environ.get("RNNLAB_MIRROR")
 EN_DE = Languages("en", "de")

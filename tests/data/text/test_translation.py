@@ -16,7 +16,8 @@ from tests.data.bundled import through_json
 from rnnlab.config import ConfigError
 from rnnlab.contracts import PAD, SPECIALS, START, STOP, UNKNOWN
 from rnnlab.data.base import SPLITS
-from rnnlab.data.text.translation import TranslationData, TranslationReader
+from rnnlab.data.text.translation import TranslationData
+from rnnlab.data.text.translation_reader import TranslationReader
 from rnnlab.data.tokens import encode_subwords
 from rnnlab.paths import HOME
 
@@ -308,7 +309,9 @@ def test_values_that_are_not_allowed_are_named_before_anything_is_read(make: Mak
 
 
 def test_a_source_that_is_nowhere_is_refused(tmp_path: Path, make: Make) -> None:
-    with pytest.raises(ValueError, match=r"nowhere: no such folder or file, nor a named source \(multi30k, cmn_eng, sample\)$"):
+    with pytest.raises(
+        ValueError, match=r"nowhere: no such folder or file, nor a named source \(multi30k, cmn_eng, scitldr, ag_titles, sample\)$"
+    ):
         make(tmp_path / "nowhere").setup()
 
 

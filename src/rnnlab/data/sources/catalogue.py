@@ -137,7 +137,15 @@ CMN_ENG = UpstreamFiles(
     licence="CC BY 2.0 FR; attribution in every line",
     max_bytes=10_000_000,
 )
-PAIRS: Mapping[str, AnyUpstream] = {source.name: source for source in (MULTI30K, CMN_ENG)}
+SCITLDR = UpstreamFiles(
+    name="scitldr",
+    urls={f"{part}.jsonl": f"{GITHUB}/allenai/scitldr/5ccad9c/SciTLDR-Data/SciTLDR-A/{part}.jsonl" for part in ("train", "dev", "test")},
+    mirror_file="scitldr",
+    content_hash="ecab600056d891584737fae0e022675b7cfe5ea3796fbbb028cb8630b6db0878",
+    licence="Apache 2.0",
+    max_bytes=30_000_000,
+)
+PAIRS: Mapping[str, AnyUpstream] = {**{source.name: source for source in (MULTI30K, CMN_ENG, SCITLDR)}, "ag_titles": AG_NEWS}
 
 UD_LINES = UpstreamFiles(
     name="ud_lines",

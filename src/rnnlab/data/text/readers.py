@@ -221,22 +221,23 @@ def _ag_news(folder: Path, counts: Counter[str]) -> Iterator[_Raw]:
                 raise ValueError(f"{_place(file, number)}: {len(fields)} fields where {num_fields} were due. Remove {folder} and run again")
             digit, text = (fields[1], fields[0]) if split == "train" else (fields[0], f"{fields[1]} {fields[2]}")
             label = _named(NEWS, digit, 0 if split == "train" else 1, file, number)
-            yield _Raw(f"{name}:{number}", _mended_news(text, counts), label, split, _place(file, number))
+            yield _Raw(f"{name}:{number}", mended_news(text, counts), label, split, _place(file, number))
 
 
 _BARE = re.compile(r" ?(?<![&\w])(?<!amp;)(?:quot|amp|lt|gt|apos|hellip|nbsp|#\d{2,5});")
 _TAG = re.compile(r"&lt;/?(?:a|b|br|cite|em|font|i|img|nobr|p|strong|u)\b.*?&gt;", re.IGNORECASE)
 
 
-def _mended_news(text: str, counts: Counter[str]) -> str:
+def mended_news(text: str, counts: Counter[str] | None = None) -> str:
     r"""Undo what upstream's scraping did to AG News.
 
     An entity's `&` became a blank (`Haiti #39;s` was `Haiti&#39;s`); a line break became a backslash, and a dollar was escaped by one
     (`\$5`); known tags (not `<TXN.N>`, a ticker) were left in, escaped: those become blanks.
     """
     whole = _TAG.sub(" ", _BARE.sub(lambda bare: "&" + bare[0].lstrip(), text))
-    counts["num_remnants"] += whole != text or "&lt;" in text or "&gt;" in text
-    counts["num_backslashes"] += "\\" in text
+    if counts is not None:
+        counts["num_remnants"] += whole != text or "&lt;" in text or "&gt;" in text
+        counts["num_backslashes"] += "\\" in text
     return whole.replace("\\$", "$").replace("\\", " ")
 
 

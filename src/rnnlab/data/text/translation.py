@@ -5,73 +5,32 @@ and then from training pairs alone. The data module (below) splits, fits the voc
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from rich.progress import track
 
 from rnnlab.config import PositiveInt
-from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, DataSpec, Joined
+from rnnlab.contracts import SPECIALS, UNKNOWN, Batch, Copies, DataSpec
 from rnnlab.data import tokens
 from rnnlab.data.base import FoldedData
 from rnnlab.data.batches import BudgetOrder
 from rnnlab.data.early import read_once
-from rnnlab.data.files import OnBroken, home_of
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, told, untold_batch, warn
+from rnnlab.data.inputs import InputReader
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import PAIRS
-from rnnlab.data.tables import Quoting
-from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens, warn_unseen
-from rnnlab.data.text import pairs, translation_source
-from rnnlab.data.text.pairs import (
-    REPEATED,
-    Languages,
-    PairColumns,
-    PairSplit,
-    Rows,
-    clean_sentence,
-    further_targets,
-    source_sentences,
-    split_pairs,
-    without_repeated,
-)
-from rnnlab.data.tokens import UNSPACED, TextTokens, Vocabulary, index, tokenize
-
-
-@dataclass(frozen=True)
-class PairPrepare:
-    """Say what the pairs are and how they are cut (`data.prepare`); for the columns see `PairColumns`.
-
-    Args:
-        tokens: `subword` (SentencePiece), `word` (Moses' rules; characters where a language puts no blanks between words) or `char`.
-        is_joint: whether both sides share one vocabulary, and one model of subwords.
-        subword_size: most pieces of a model of subwords.
-        is_lower: whether both sides are lower-cased, references too.
-        on_broken: whether pairs with an empty side are refused (`raise`), or left out and counted (`skip`).
-    """
-
-    source_column: str
-    target_column: str
-    split_column: str | None
-    delimiter: str | None
-    has_header: bool
-    tokens: Literal["subword", "word", "char"]
-    is_joint: bool
-    subword_size: PositiveInt
-    is_lower: bool
-    on_broken: OnBroken
-    quoting: Quoting | None = None  # bundles made before it do not have it
-
-    @property
-    def columns(self) -> PairColumns:
-        """Where a table keeps what."""
-        return PairColumns(self.source_column, self.target_column, self.split_column, self.delimiter, self.has_header, self.quoting)
+from rnnlab.data.targets import TokenTargets, count_types, fit_with_ends, pad_tokens
+from rnnlab.data.text import copying, known_pairs, pair_files, pair_splits, pairs, translation_reader, translation_source
+from rnnlab.data.text.pair_files import Languages
+from rnnlab.data.text.pair_splits import REPEATED, PairSplit, Rows, further_targets, split_pairs, with_groups, without_repeated
+from rnnlab.data.text.translation_reader import PairPrepare, TranslationReader, cut, encode, joined, with_stop
+from rnnlab.data.tokens import Vocabulary, index
 
 
 @dataclass(frozen=True)
@@ -122,18 +81,11 @@ def prepare(table: pd.DataFrame, settings: PairPrepare, languages: Languages, mo
     )
 
 
-def cut(texts: Iterable[str], settings: PairPrepare, language: str, model: bytes | None) -> Iterator[list[str]]:
-    """Cut one side's sentences into tokens, one at least."""
-    cased = (text.lower() if settings.is_lower else text for text in texts)
-    if settings.tokens == "subword" and model is not None:
-        lists = tokens.encode_subwords(model, cased)
-    elif settings.tokens == "char":
-        lists = tokenize(cased, TextTokens("char"))
-    elif settings.tokens == "word":
-        lists = tokens.moses_words(cased, language)
-    else:
-        raise ValueError(f"data.prepare.tokens={settings.tokens!r} needs a model of subwords")
-    return (found or [SPECIALS[UNKNOWN]] for found in lists)
+LONGER = "num_summaries_longer_than_their_texts"
+
+
+def _num_words(texts: pd.Series) -> np.ndarray:
+    return np.array([len(text.split()) for text in texts], dtype=np.int64)
 
 
 def learn_subwords(train: pd.DataFrame, settings: PairPrepare) -> list[bytes]:
@@ -147,70 +99,6 @@ def learn_subwords(train: pd.DataFrame, settings: PairPrepare) -> list[bytes]:
     ]
 
 
-def joined(settings: PairPrepare, language: str) -> Joined:
-    """Say how tokens become text again."""
-    return "moses" if settings.tokens == "word" and language not in UNSPACED else "pieces"
-
-
-@dataclass(frozen=True)
-class TranslationReader(WrittenReader):
-    """Read sentences as the run did that made this.
-
-    Args:
-        target_vocabulary: its words; None where both sides share one.
-        subwords: the models of subwords, as `model_to_text` writes them.
-    """
-
-    kind = "translation"
-    example = 'text="a sentence"'
-
-    prepare: PairPrepare
-    languages: Languages
-    max_tokens: int | None
-    source_vocabulary: tuple[str, ...]
-    target_vocabulary: tuple[str, ...] | None
-    subwords: tuple[str, ...]
-
-    @property
-    def models(self) -> list[bytes]:
-        """The models of subwords: one, one a side, or none."""
-        return [tokens.model_from_text(text) for text in self.subwords]
-
-    @property
-    def table_format(self) -> TableFormat:
-        columns = self.prepare.columns
-        return TableFormat(*columns.side("source", self.languages.source), columns.delimiter, columns.has_header, columns.quoting)
-
-    def read_folder(self, folder: Path) -> list[str]:
-        texts, remarks = source_sentences(folder, self.languages)
-        return told(str(folder), texts, remarks, "sentences") if texts else super().read_folder(folder)
-
-    def _texts(self, item: str) -> list[str]:
-        path = home_of(item)
-        is_prefix = item != "-" and not path.exists() and pairs.has_prefix(path)
-        return source_sentences(path, self.languages)[0] if is_prefix else super()._texts(item)
-
-    def fault(self, item: str | bytes) -> str:
-        return "" if clean_sentence(str(item)) else "it is empty"
-
-    def read(self, inputs: Sequence[str | bytes]) -> tuple[list[str], Batch]:
-        """Turn sentences into a batch; name its rows.
-
-        Tokens that training never saw, and sentences longer than any that it did see, are told on stderr.
-
-        Raises:
-            ValueError: for an empty line.
-        """
-        lines = [clean_sentence(str(text)) for text in inputs]
-        if "" in lines:
-            raise ValueError(f"line {lines.index('') + 1} of {len(lines)} is empty: give a sentence, or leave it out")
-        models, vocabulary = self.models, Vocabulary(self.source_vocabulary)
-        found = list(cut(lines, self.prepare, self.languages.source, models[0] if models else None))
-        rows = [encode(vocabulary, words) for words in found]
-        _warn(found, rows, self.max_tokens)
-        return lines, untold_batch(*pad_tokens([with_stop(row) for row in rows]))
-
-
 @dataclass(frozen=True)
 class PairMeta:
     """Entries of `meta.json` that loading needs."""
@@ -220,13 +108,12 @@ class PairMeta:
     odd: dict[str, int]
 
 
-@final
 @dataclass(eq=False, repr=False, kw_only=True)
 class TranslationData(FoldedData, TokenTargets):
     """Give batches of pairs of sentences.
 
-    `source` is `multi30k`, `cmn_eng`, `sample`, or a path: a folder of `train.en`, `train.de`, ..., what two aligned files begin with, or a
-    table.
+    `source` is `multi30k`, `cmn_eng`, a set of summaries (`scitldr`, `ag_titles`), `sample`, or a path: a folder of `train.en`, `train.de`,
+    ..., what two aligned files begin with, or a table.
     """
 
     group_column = "group"
@@ -261,6 +148,10 @@ class TranslationData(FoldedData, TokenTargets):
     def read_raw(self, raw: Path) -> pd.DataFrame:
         found = read_once(pairs.find_pairs, self.source, raw, self.languages, self.prepare.columns, self.prepare.on_broken)
         table, self.odd, self.remarks = found
+        if self.goal == "summarise" and (num_longer := int((_num_words(table["target"]) > _num_words(table["source"])).sum())):
+            self.odd[LONGER] = num_longer
+            share = f"{num_longer:,} of {len(table):,} summaries"
+            self.remarks.append(f"{share} have more words than their texts: are the columns the right way round?")
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
@@ -268,7 +159,8 @@ class TranslationData(FoldedData, TokenTargets):
 
     def prepared_key(self, source_hash: str) -> str:
         """Hash source, languages, settings, code; for subwords also the split that they are learned from, or the models that are given."""
-        files = [Path(str(module.__file__)) for module in (pairs, tokens)] + [Path(__file__)]
+        modules = (pairs, known_pairs, pair_files, pair_splits, translation_reader, tokens)
+        files = [Path(str(module.__file__)) for module in modules] + [Path(__file__)]
         fitted: list[object] = []
         if self.prepare.tokens == "subword":
             given = [hashlib.sha256(model).hexdigest() for model in self.models]
@@ -279,7 +171,7 @@ class TranslationData(FoldedData, TokenTargets):
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         """Cut, number, write; learn subwords from the training pairs first."""
-        table = pairs.with_groups(table)
+        table = with_groups(table)
         models = self.models
         if self.prepare.tokens == "subword" and not models:
             rows, _ = split_pairs(table, self.split, self.folding, self.val_fraction)
@@ -337,8 +229,11 @@ class TranslationData(FoldedData, TokenTargets):
         self.source_numbers, self.target_numbers = (
             encode(vocabulary, self.types).astype(np.int32) for vocabulary in (self.source_vocabulary, self.target_vocabulary)
         )
-        self.split_used, self.further, self.in_two_splits, self.num_too_long = "all are test", {}, {}, 0
-        self.take_all_as_test()
+        self.split_used, self.in_two_splits, self.num_too_long = "all are test", {}, 0
+        # Of several summaries of a text the first is the example, the others are references.
+        rows = np.flatnonzero(pair_splits.is_first(self.examples)) if self.goal == "summarise" else None
+        self.take_all_as_test(rows)
+        self.further = {} if rows is None else further_targets(self.examples, self.rows)
 
     def _open(self, prepared: Prepared) -> None:
         meta = prepared.meta_as(PairMeta)
@@ -358,6 +253,7 @@ class TranslationData(FoldedData, TokenTargets):
             target_language=self.languages.target,
             max_target_length=int(self.target_lengths[self.rows["train"]].max(initial=0)),
             is_joint=self.prepare.is_joint,
+            can_copy=True,
         )
 
     def describe(self) -> list[tuple[str, str]]:
@@ -421,29 +317,21 @@ class TranslationData(FoldedData, TokenTargets):
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         """Return a padded batch; each input ends with `contracts.STOP`."""
         inputs = pad_tokens([self.source_tokens(row) for row in rows])
-        return self.with_targets(*inputs, rows, is_training)
+        batch = self.with_targets(*inputs, rows, is_training)
+        batch.copies = self._copies(rows)
+        return batch
+
+    def _copies(self, rows: np.ndarray) -> Copies:
+        inputs, targets, words, size = [], [], [], len(self.target_vocabulary)
+        for row in rows:
+            (start, end), (first, last) = self.data.offsets[row : row + 2], self.data.target_offsets[row : row + 2]
+            source, target, known = self.data.values[start:end], self.data.targets[first:last], dict[int, int]()
+            inputs.append(with_stop(copying.extend(source.tolist(), self.target_numbers[source], known, size)))
+            targets.append(copying.extend(target.tolist(), self.target_numbers[target], known, size, is_target=True))
+            words.append(tuple(self.types[number] for number in known))
+        return copying.copies(inputs, targets, words)
 
     def source_tokens(self, row: int) -> np.ndarray:
         """Return one example's input, numbers of the source's vocabulary and `STOP`, (T,) int64."""
         start, end = self.data.offsets[row : row + 2]
         return with_stop(self.source_numbers[self.data.values[start:end]])
-
-
-def with_stop(numbers: np.ndarray) -> np.ndarray:
-    """Append `STOP`: an input is never empty, and its end is seen."""
-    return np.append(numbers, STOP).astype(np.int64)
-
-
-def encode(vocabulary: Vocabulary, words: Sequence[str]) -> np.ndarray:
-    """Number tokens, (len(words),) int64; unseen ones are unknown, and what looks like a special word is, too."""
-    numbers = vocabulary.encode(words)
-    return np.where(numbers < len(SPECIALS), UNKNOWN, numbers)
-
-
-def _warn(found: list[list[str]], rows: list[np.ndarray], most: int | None) -> None:
-    """Tell what a model was not trained to read."""
-    warn_unseen(word for words, row in zip(found, rows, strict=True) for word, number in zip(words, row, strict=True) if number == UNKNOWN)
-    long = [number for number, words in enumerate(found, start=1) if most is not None and len(words) > most]
-    if long:
-        more = f" and {len(long) - 5} more" if len(long) > 5 else ""
-        warn(f"longer than the {most} tokens of any training sentence: line {', '.join(map(str, long[:5]))}{more}")

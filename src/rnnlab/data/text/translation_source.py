@@ -8,7 +8,8 @@ from rnnlab.data.early import keep_read
 from rnnlab.data.files import OnBroken, home_of, is_there
 from rnnlab.data.sources.catalogue import PAIRS
 from rnnlab.data.sources.fetching import own_path
-from rnnlab.data.text.pairs import Languages, PairColumns, find_pairs, has_prefix
+from rnnlab.data.text.pair_files import Languages
+from rnnlab.data.text.pairs import PairColumns, find_pairs, has_prefix
 
 NAMED = tuple(PAIRS)
 
