@@ -67,6 +67,8 @@ class DataSpec:
             None: the classes are no tags.
         num_characters: size of the alphabet where tokens come with their characters: inputs are (B, T, 1 + L), each token's number and
             those of its characters, padded with 0 (0: tokens come alone).
+        intents: of tags, the names of the classes of whole sentences, where each has such a class as a second target (none: it has not).
+        intent_counts: sentences per intent in the training split.
     """
 
     name: str
@@ -99,6 +101,8 @@ class DataSpec:
     season: int = 0
     scheme: Scheme | None = None
     num_characters: int = 0
+    intents: tuple[str, ...] = ()
+    intent_counts: tuple[int, ...] = ()
 
 
 @dataclass
@@ -152,6 +156,7 @@ class Batch:
         whole_size: number of sequences of the whole batch, where this is one process's share of it (None: this is the whole).
         is_continued: of streams, whether each sequence goes on where the same row of the last batch ended.
         past: of forecasts of a series' own values, see `Past`.
+        intents: (B,) int64, the class of each whole sentence, -1 where it is unknown; None where sentences have none.
     """
 
     inputs: Tensor
@@ -164,6 +169,7 @@ class Batch:
     whole_size: int | None = None
     is_continued: bool = False
     past: Past | None = None
+    intents: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -227,6 +233,19 @@ class TagPath:
 
     best_BT: Tensor | None
     nll_B: Tensor | None
+
+
+@dataclass
+class TagsWithIntent:
+    """Hold what a model says of a sentence's words, and of the sentence as a whole.
+
+    Args:
+        tags: log-odds of each word's tags, (B, T, C), or those that are chosen together.
+        intent_BK: log-odds of the intents.
+    """
+
+    tags: Tensor | TagPath
+    intent_BK: Tensor
 
 
 IGNORED_TARGET = -1

@@ -84,6 +84,7 @@ class TagReader(WrittenReader):
     columns_read: TagColumns
     is_by_character: bool
     label_names: tuple[str, ...]
+    intents: tuple[str, ...] = ()
 
     @property
     def input_words(self) -> tuple[str, ...]:
