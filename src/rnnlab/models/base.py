@@ -14,8 +14,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from rnnlab.cells.base import Cell
 from rnnlab.config import Fraction
@@ -30,6 +28,7 @@ from rnnlab.layers.intent import IntentHead
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
 from rnnlab.layers.refusals import refuse_crf, refuse_misfit, refuse_without_ctc
+from rnnlab.models.optimization import Optimization
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
 
 Outputs = Tensor | Decoded | TagPath | TagsWithIntent
@@ -55,14 +54,6 @@ class Head:
     variational_dropout: Fraction = 0.0
     is_tied: bool = False
     has_crf: bool = False
-
-
-@dataclass(frozen=True)
-class Optimization:
-    """Recipes of optimizer and schedule; sizes and step counts are filled in when training starts."""
-
-    optimizer: Callable[..., Optimizer]
-    scheduler: Callable[..., LRScheduler | None]
 
 
 @dataclass(frozen=True)
@@ -125,8 +116,18 @@ class Network(Predictor, ABC):
 
     @property
     def has_idle_parameters(self) -> bool:
-        """Whether there are parameters that no answer depends on."""
-        return False
+        """Whether there are parameters that no answer depends on, or none yet."""
+        return self.optimization is not None and self.optimization.unfreeze_every_epochs is not None
+
+    def layer_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return all weights in groups by name, from the input up: what fine-tuning unfreezes from the last to the first.
+
+        Raises:
+            ValueError: where layers have no such order.
+        """
+        raise ValueError(
+            f"finetune is for networks whose layers lie one above another; model={type(self).__name__.lower()} has others beside"
+        )
 
     def predict_greedy(self, batch: Batch) -> Outputs:
         """Predict a batch quickly, for validation while training."""
@@ -169,7 +170,9 @@ class Network(Predictor, ABC):
         total_steps = self.trainer.estimated_stepping_batches
         if math.isinf(total_steps):
             raise ValueError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier)")
-        optimizer = self.optimization.optimizer([p for p in self.parameters() if p.requires_grad])
+        is_even = self.optimization.rate_decay == 1
+        groups = [[*self.parameters()]] if is_even else [*self.layer_groups().values()]
+        optimizer = self.optimization.made([[weight for weight in group if weight.requires_grad] for group in groups])
         scheduler = self.optimization.scheduler(optimizer, total_steps=int(total_steps), direction=self.task.metric.direction)
         if scheduler is None:
             return {"optimizer": optimizer}
@@ -269,6 +272,18 @@ class SequenceModule(Network, ABC):
     def layer(self) -> SequenceLayer:
         """The layer between front end and head."""
         return cast(SequenceLayer, self.get_submodule(self.layer_name))
+
+    def layer_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the front end, each level of the layer, and the head with all that is left; a tied table is the front end's."""
+        parts: dict[str, list[nn.Module]] = {"front end": [self.frontend]}
+        parts |= {f"layer {place}": [*level] for place, level in enumerate(self.layer.levels, start=1)} | {"head": [self]}
+        seen: set[int] = set()
+        groups = {}
+        for name, modules in parts.items():
+            weights = [weight for module in modules for weight in module.parameters() if id(weight) not in seen]
+            seen |= {id(weight) for weight in weights}
+            groups[name] = weights
+        return groups
 
     def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
         """Answer a padded batch, (B, T, F) or (B, T): (B, C) or (B, D), or (B, T', C) for a target at every step and for CTC."""

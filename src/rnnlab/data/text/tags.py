@@ -23,7 +23,7 @@ from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken, natural_order
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader
+from rnnlab.data.inputs import InputReader, InputTokens
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import TAGGED
@@ -126,6 +126,12 @@ class TagData(SplitData):
         if not 0 <= self.loader.max_characters <= 100:
             raise ValueError(f"data.loader.max_characters={self.loader.max_characters}: give 0 (no characters) to 100, such as 24")
 
+        self.first: InputTokens | None = None
+
+    def begin_from(self, first: InputTokens) -> None:
+        """Take the words of the run that this one begins from behind those of training."""
+        self.first = first
+
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
@@ -200,6 +206,10 @@ class TagData(SplitData):
         of_form = np.bincount([distinct[form] for form in forms], counts, len(distinct)).astype(np.int64)
         self.is_new = np.array([of_form[distinct[form]] == 0 for form in forms])
         vocabulary, _ = Vocabulary.fit(list(distinct), of_form, self.loader.min_frequency, self.loader.max_size)
+        self.num_own = len(vocabulary)
+        if self.first is not None:
+            self.first.refuse_other("char" if self.is_by_character else "word")
+            vocabulary = vocabulary.joined(word for word in self.first.words if not self.loader.is_lower or word == word.lower())
         letters: Counter[str] = Counter()
         for token, count in zip(self.types, counts.tolist(), strict=True):
             letters.update(dict.fromkeys(token, count))
@@ -312,7 +322,7 @@ class TagData(SplitData):
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
             (
                 "vocabulary",
-                f"{len(self.words.vocabulary) - len(INPUT_SPECIALS):,} words, {len(self.words.alphabet) - len(INPUT_SPECIALS)} characters; "
+                f"{self.num_own - len(INPUT_SPECIALS):,} words{self._more()}, {len(self.words.alphabet) - len(INPUT_SPECIALS)} characters; "
                 f"words that training lacks: {', '.join(f'{split} {self._new(split):.1%}' for split in ('val', 'test'))}",
             ),
         ]
@@ -323,6 +333,10 @@ class TagData(SplitData):
             each = [f"{name} ({count:,})" for name, count in zip(self.intents, self.intent_counts, strict=False)]
             found.append(("intents", f"{len(self.intents)}: {shortened(each)}"))
         return found + [("look at", words) for words in self._look_at()]
+
+    def _more(self) -> str:
+        """Say how many words the vocabulary has from the run that this one begins from."""
+        return f" and {len(self.words.vocabulary) - self.num_own:,} more of init_from's" if self.first else ""
 
     def _new(self, split: str) -> float:
         rows = self.rows["val" if split == "val" else "test"]
