@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from rnnlab.config import (
     Config,
     ConfigError,
+    Finetune,
     Fraction,
     Node,
     NonNegativeFloat,
@@ -22,7 +23,6 @@ from rnnlab.config import (
     section,
     whole,
 )
-from rnnlab.finetune import Finetune
 from rnnlab.paths import HOME, SAMPLES
 
 Settings = TypeVar("Settings")

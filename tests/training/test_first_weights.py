@@ -92,8 +92,10 @@ def test_a_run_that_is_gone_is_told(compose: Callable[..., Any]) -> None:
 def test_groups_are_unfrozen_from_the_last_to_the_first_and_a_resume_goes_on_exactly(
     compose: Callable[..., Any], language: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (*TEXT, f"init_from={language.name}", "finetune.unfreeze_every_epochs=1", "finetune.rate_decay=2.6", "trainer.max_epochs=5")
-    words = (*words, "callbacks.checkpoint.keep_last=true", "callbacks.checkpoint.num_best=9")
+    words: tuple[str, ...] = (
+        *(*TEXT, f"init_from={language.name}", "trainer.max_epochs=5", "finetune.unfreeze_every_epochs=1", "finetune.rate_decay=2.6"),
+        *("callbacks.checkpoint.keep_last=true", "callbacks.checkpoint.num_best=9"),
+    )
     whole = train(compose(*words))
     epochs = sorted(whole.glob("best*.ckpt"), key=lambda file: int(read_checkpoint(file)["epoch"]))
     weights = [read_checkpoint(file)["state_dict"] for file in epochs]
