@@ -18,15 +18,15 @@ from rnnlab.paths import HOME, root
 from rnnlab.tracking.store import connect, find_runs
 
 HERE, NAME = Path(__file__).parent, "pretraining"
-NUM_REVIEWS = 1_500
+NUM_REVIEWS = 2_500
 SIZES = {"sst500": 500, "sst6920": 6920}
 EPOCHS = {"sst500": 12, "sst6920": 5}
 LABELS = {"0": "negative", "1": "positive"}
 NETWORK = "model=lstm frontend.embedding_size=128 model.recurrence.hidden_size=128 model.recurrence.num_layers=2 trainer.num_threads=1"
 COMMON = f"tracking.experiment={NAME} tracking.log_model=false {NETWORK}"
 LANGUAGE = (
-    "data=language data.prepare.tokens=text_word data.loader.max_size=6000 data.loader.batch_size=20 data.loader.tbptt_steps=60 "
-    "data.val_fraction=0.02 frontend.dropout=0.2 model.head.is_tied=true epochs=2 optimizer.lr=0.004"
+    "data=language data.prepare.tokens=text_word data.loader.max_size=8000 data.loader.batch_size=20 data.loader.tbptt_steps=60 "
+    "data.val_fraction=0.02 frontend.dropout=0.2 model.head.is_tied=true epochs=3 optimizer.lr=0.004"
 )
 CLASSIFIER = (
     "data=text data.by_size=null data.loader.batch_size=32 data.loader.min_frequency=1 data.loader.word_dropout=0.1 frontend.dropout=0.4 "
