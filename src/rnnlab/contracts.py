@@ -70,6 +70,8 @@ class DataSpec:
             classes are no such events). Inputs and targets share one vocabulary, whose padding and unknown events are never predicted.
         num_characters: size of the alphabet where tokens come with their characters: inputs are (B, T, 1 + L), each token's number and
             those of its characters, padded with 0 (0: tokens come alone).
+        intents: of tags, the names of the classes of whole sentences, where each has such a class as a second target (none: it has not).
+        intent_counts: sentences per intent in the training split.
     """
 
     name: str
@@ -104,6 +106,8 @@ class DataSpec:
     scheme: Scheme | None = None
     ranks: tuple[int, ...] = ()
     num_characters: int = 0
+    intents: tuple[str, ...] = ()
+    intent_counts: tuple[int, ...] = ()
 
 
 @dataclass
@@ -176,6 +180,7 @@ class Batch:
         whole_size: number of sequences of the whole batch, where this is one process's share of it (None: this is the whole).
         is_continued: of streams, whether each sequence goes on where the same row of the last batch ended.
         past: of forecasts of a series' own values, see `Past`.
+        intents: (B,) int64, the class of each whole sentence, -1 where it is unknown; None where sentences have none.
     """
 
     inputs: Tensor
@@ -189,6 +194,7 @@ class Batch:
     is_continued: bool = False
     past: Past | None = None
     copies: Copies | None = None
+    intents: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -256,6 +262,19 @@ class TagPath:
 
     best_BT: Tensor | None
     nll_B: Tensor | None
+
+
+@dataclass
+class TagsWithIntent:
+    """Hold what a model says of a sentence's words, and of the sentence as a whole.
+
+    Args:
+        tags: log-odds of each word's tags, (B, T, C), or those that are chosen together.
+        intent_BK: log-odds of the intents.
+    """
+
+    tags: Tensor | TagPath
+    intent_BK: Tensor
 
 
 IGNORED_TARGET = -1

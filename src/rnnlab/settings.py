@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from rnnlab.config import (
     Config,
     ConfigError,
+    Finetune,
     Fraction,
     Node,
     NonNegativeFloat,
@@ -337,7 +338,7 @@ class TrainSettings:
 
     Args:
         model, data, optimizer, scheduler: sections that are recipes.
-        trainer, callbacks, tracking, study, run, paths: see there.
+        trainer, callbacks, tracking, study, run, finetune, paths: see there.
         seed: of initial weights, dropout, order and augmentation.
         budget: number of parameters that the network must have; None: its hidden size decides.
         composed: the values from which all of this was made.
@@ -353,6 +354,7 @@ class TrainSettings:
     study: Study
     paths: Paths
     run: RunSettings
+    finetune: Finetune
     seed: int
     budget: int | None
     composed: Composed
@@ -385,6 +387,7 @@ class TrainSettings:
             paths=checked(section(values, "paths"), Paths, "paths"),
             seed=whole(needed(values, "seed"), 0, "seed", most=LARGEST_SEED),
             run=RunSettings(name, resume, init_from, values.get("reproduces")),
+            finetune=Finetune.of(values.get("finetune"), init_from),
             budget=budget,
             composed=composed,
         )

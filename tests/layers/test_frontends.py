@@ -363,3 +363,15 @@ def test_masked_batch_norm_stays_exact_in_float32_where_the_mean_is_ten_deviatio
     maps = (draw(B, 2, T, 4) + 10).float()
     ours, theirs = MaskedBatchNorm(2), nn.BatchNorm2d(2)
     torch.testing.assert_close(ours(maps, torch.ones(B, 1, T, 1)), theirs(maps), rtol=0, atol=1e-4)
+
+
+def test_words_that_bring_their_characters_are_read_on_as_they_come() -> None:
+    embedding = Embedding(7, 4, 0.1, [3], 0.0, 0.0, False, 1)
+    words = torch.tensor([[2, 3, 2, 3, 4]])
+    embedding.fit([Batch(words, torch.tensor([5]), words, torch.tensor([5]), torch.tensor([0]))])
+    torch.nn.init.normal_(embedding.ngram_tables[0].get_parameter("weight"))
+    with_characters = torch.cat([words[..., None], torch.ones(1, 5, 2, dtype=torch.int64)], -1)
+    whole, _ = embedding(words, torch.tensor([5]))
+    first, state = embedding.run(with_characters[:, :2])
+    second, _ = embedding.run(with_characters[:, 2:], state)
+    assert torch.equal(torch.cat([first, second], 1), whole)

@@ -21,7 +21,8 @@ from rnnlab.layers import ctc
 from rnnlab.layers.beam_search import Decoding
 from rnnlab.layers.frontends import Embedding
 from rnnlab.layers.pooling import PoolingKind
-from rnnlab.models.base import Optimization, RecurrentModule, SequenceModule
+from rnnlab.models.base import RecurrentModule, SequenceModule
+from rnnlab.models.optimization import Optimization
 from rnnlab.paths import CONF
 from rnnlab.training.schedules import constant, plateau
 

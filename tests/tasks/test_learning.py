@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from rnnlab.cli import compose_config
 from rnnlab.contracts import Batch, DataSpec, Reference
-from rnnlab.models.base import Optimization, SequenceModule
+from rnnlab.models.base import SequenceModule
+from rnnlab.models.optimization import Optimization
 from rnnlab.settings import TrainSettings
 
 PER_STEP = DataSpec("toy", "tokens", 7, "class_per_step", 3, ("a", "b", "c"), (6, 3, 1))

@@ -15,15 +15,15 @@ SYLLABLES = (
 FIRST = ("Ada", "Bram", "Clara", "Dirk", "Edda", "Finn", "Greta", "Hugo", "Ida", "Jon")
 CARGO = ("salt", "timber", "oil", "coal", "flour", "rope")
 TEMPLATES = (
-    "PER sailed to LOC with CARGO .",
-    "The ship SHIP left LOC at dawn .",
-    "In LOC , PER sold CARGO to PER .",
-    "SHIP was built in LOC by PER .",
-    "PER waits for the SHIP from LOC .",
-    "Nobody in LOC buys CARGO today .",
-    "The price of CARGO fell again .",
-    "Captain PER of the SHIP bought CARGO .",
-    "It rained all day , and no ship came .",
+    ("PER sailed to LOC with CARGO .", "voyage"),
+    ("The ship SHIP left LOC at dawn .", "voyage"),
+    ("In LOC , PER sold CARGO to PER .", "trade"),
+    ("SHIP was built in LOC by PER .", "building"),
+    ("PER waits for the SHIP from LOC .", "voyage"),
+    ("Nobody in LOC buys CARGO today .", "trade"),
+    ("The price of CARGO fell again .", "trade"),
+    ("Captain PER of the SHIP bought CARGO .", "trade"),
+    ("It rained all day , and no ship came .", "weather"),
 )
 NUM_SENTENCES = {"train": 300, "val": 60, "test": 80}
 
@@ -45,9 +45,10 @@ def entity(kind: str, numbers: random.Random) -> list[str]:
 
 
 def sentence(numbers: random.Random) -> list[str]:
-    """Return the lines of a sentence."""
-    lines = []
-    for word in numbers.choice(TEMPLATES).split():
+    """Return the lines of a sentence, the first of which says what it is about."""
+    template, intent = numbers.choice(TEMPLATES)
+    lines = [f"# intent = {intent}"]
+    for word in template.split():
         if word in ("PER", "LOC", "SHIP"):
             lines += [f"{part}\t{'I' if place else 'B'}-{word}" for place, part in enumerate(entity(word, numbers))]
         else:

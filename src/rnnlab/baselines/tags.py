@@ -35,6 +35,8 @@ class TagsOfWords(Method):
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("class_per_step",)
 
     def refusal(self) -> str | None:
+        if self.spec.intents:
+            return "it has a second target, the intent of each sentence, and this counts tags alone: set data.with_intent=false"
         return None if self.spec.scheme else "its targets are no tags"
 
 

@@ -23,7 +23,7 @@ from rnnlab.insight.explanations import explain
 from rnnlab.settings import LARGEST_SEED, Paths, Store
 from rnnlab.tasks.metrics import written
 
-WORDS = ("input", "prediction", "next best", "next step", "target", "answer", "entities")
+WORDS = ("input", "prediction", "next best", "next step", "target", "answer", "entities", "intent")
 
 
 @dataclass(frozen=True)
@@ -212,13 +212,16 @@ def _rows_of_language(table: pd.DataFrame) -> list[list[str]]:
 
 
 def _rows_of_tags(table: pd.DataFrame) -> list[list[str]]:
-    """Return for each sentence its tokens with their tags, where they have other than O, and its entities where tags mark such."""
-    has_entities = "entities" in table
-    rows = [["input", "entities"] if has_entities else ["answer"]]
+    """Return for each sentence its tokens with their tags, where they have other than O, its entities where tags mark such, and its
+    intent where it has one.
+    """
+    has_entities, has_intent = "entities" in table, "intent" in table
+    rows = [[*(["input", "entities"] if has_entities else ["answer"]), *(["intent", "probability"] if has_intent else [])]]
     for row in table.to_dict("records"):
         pairs = zip(row["tokens"], row["tags"], strict=True)
         tagged = " ".join(token if has_entities and tag == "O" else f"{token}/{tag}" for token, tag in pairs)
-        rows.append([tagged, "; ".join(f"{kind}: {text}" for kind, text in row["entities"])] if has_entities else [tagged])
+        entities = ["; ".join(f"{kind}: {text}" for kind, text in row["entities"])] if has_entities else []
+        rows.append([tagged, *entities, *([str(row["intent"]), f"{100 * row['intent_confidence']:.1f} %"] if has_intent else [])])
     return rows
 
 

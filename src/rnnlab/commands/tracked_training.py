@@ -28,7 +28,8 @@ from rnnlab.tracking.store import Client, TrackingError, connect, find_run, fold
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import distributed, signals
 from rnnlab.training.callbacks import Pruned
-from rnnlab.training.checkpoints import LAST, drop_last, init_from, read_checkpoint
+from rnnlab.training.checkpoints import LAST, drop_last, read_checkpoint
+from rnnlab.training.first_weights import FirstRun
 from rnnlab.training.fitting import evaluate_both, fit, make_model
 from rnnlab.training.identity import identity
 from rnnlab.training.launching import is_leader, is_worker
@@ -65,17 +66,33 @@ def train_here(settings: TrainSettings) -> float | None:
         if is_leader() and not settings.study.job.parent and not settings.run.resume:
             say_recipe(settings)
         asked_for = settings
-        data = distributed.one_first(lambda: find_data(asked_for))
+        first = _first_run(settings, client)
+        data = distributed.one_first(lambda: find_data(asked_for, first))
         found = suited(settings, len(data.rows["train"]))
         settings, recipes = found.settings, check(found.settings)
         if found.words:
             if is_leader() and not settings.study.job.parent:
                 say_suited(found)
-            data = opened(settings)
+            data = opened(settings, first)
         distributed.refuse_different(data)
         job = identity(settings, data.hashes["source_hash"])
         with _started(settings, client, job) as start:
-            return _train_under(settings, recipes, client, data, job, start) if start else None
+            return _train_under(settings, recipes, client, data, job, start, first) if start else None
+
+
+def _first_run(settings: TrainSettings, client: Client) -> FirstRun | None:
+    """Return the run whose weights this one begins with, if any.
+
+    Raises:
+        ConfigError: where it is gone.
+    """
+    if not (run_id := settings.run.init_from):
+        return None
+    try:
+        folder = distributed.from_leader(lambda: folder_of(get_run(client, run_id), settings.paths))
+    except TrackingError as error:
+        raise ConfigError(f"init_from={run_id}: {error}") from None
+    return FirstRun.of(folder)
 
 
 def resumed(asked: TrainSettings) -> TrainSettings:
@@ -138,11 +155,17 @@ def _start_of_resumed(settings: TrainSettings, client: Client, is_ours: bool) ->
 
 
 def _train_under(
-    settings: TrainSettings, recipes: Recipes, client: Client, data: SequenceDataModule, job: str, start: Start
+    settings: TrainSettings,
+    recipes: Recipes,
+    client: Client,
+    data: SequenceDataModule,
+    job: str,
+    start: Start,
+    first: FirstRun | None,
 ) -> float | None:
     """Make the model, train it under a run, new or continued, and evaluate it."""
     settings, model = make_model(settings, recipes, data)
-    tracker = distributed.tracked(lambda: _tracker(settings, client, model, data, job, start))
+    tracker = distributed.tracked(lambda: _tracker(settings, client, model, data, job, start, first))
     found: dict[str, Evaluation] = {}
     diagnosis: Diagnosis | None = None
     with (
@@ -178,18 +201,23 @@ def _pruning(settings: TrainSettings, model: Predictor) -> list[Callback]:
     return [Pruning(settings, f"val/{metric.name}", metric.direction)]
 
 
-def _tracker(settings: TrainSettings, client: Client, model: Predictor, data: SequenceDataModule, job: str, start: Start) -> Tracker:
+def _tracker(
+    settings: TrainSettings,
+    client: Client,
+    model: Predictor,
+    data: SequenceDataModule,
+    job: str,
+    start: Start,
+    first: FirstRun | None,
+) -> Tracker:
     """Begin a run, or continue one."""
     study = settings.study
     if start.run_id is not None:
         if settings.run.resume:
             refuse_changed_data(get_run(client, settings.run.resume).data.tags, settings.run.resume, data)
         return Tracker.resume(client, start.run_id, settings.paths)
-    if settings.run.init_from:
-        try:
-            init_from(cast(Network, model), folder_of(get_run(client, settings.run.init_from), settings.paths))
-        except TrackingError as error:
-            raise ConfigError(f"init_from={settings.run.init_from}: {error}") from None
+    if first is not None:
+        first.begin(cast(Network, model), data.reader().input_tokens, settings.model.values)
     tags = {"mlflow.parentRunId": study.job.parent, "study": study.name, "setting": study.job.setting}
     tags |= {"search": study.job.trial.search, "trial": str(study.job.trial.number)} if study.job.trial else {}
     tags |= {"reproduces": settings.run.reproduces} if settings.run.reproduces else {"identity": job}  # a repetition is no study's job

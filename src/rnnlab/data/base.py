@@ -17,7 +17,7 @@ from rnnlab.contracts import Batch, DataSpec
 from rnnlab.data.batches import BatchLoader, EpochOrder
 from rnnlab.data.files import home_of, is_folder
 from rnnlab.data.hashing import digest
-from rnnlab.data.inputs import InputReader
+from rnnlab.data.inputs import InputReader, InputTokens
 from rnnlab.data.prepared import Json, Prepared, open_prepared, prepare_once, read_meta
 from rnnlab.data.sources.fetching import AnyUpstream, SourceError, fetch, mirror_folder, own_path
 from rnnlab.data.splits import DEFAULT_FOLDS, Folding, SplitKind
@@ -220,6 +220,13 @@ class SequenceDataModule(pl.LightningDataModule, ABC):
     def lengths(self) -> np.ndarray:
         """Steps of each example, (N,) int64."""
         return self.data.lengths
+
+    def begin_from(self, first: InputTokens) -> None:
+        """Take over, before `setup`, the tokens of the run whose weights a network here begins with; nothing where inputs are others.
+
+        Raises:
+            ValueError: where tokens are others than here.
+        """
 
     def input_vectors(self) -> np.ndarray | None:
         """Return the vectors that an embedding starts from, one row a token, NaN for missing ones; None to draw them all."""

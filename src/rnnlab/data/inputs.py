@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,32 @@ ROOM = "rnnlab.data."
 Item = TypeVar("Item")
 CLASS = "reader"
 """The key under which JSON names a reader's class."""
+
+
+@dataclass(frozen=True)
+class InputTokens:
+    """Say what the tokens of a run's inputs are, for a run that begins with its weights.
+
+    Args:
+        unit: what a token is.
+        words: the vocabulary, in the order of the embedding's rows; a blank among characters is `▁`.
+        alphabet: the characters of words, where words come with theirs.
+        subwords: the SentencePiece model that cuts subwords, as `tokens.model_to_text` writes it.
+    """
+
+    unit: Literal["char", "word", "subword"]
+    words: tuple[str, ...]
+    alphabet: tuple[str, ...] = ()
+    subwords: str | None = None
+
+    def refuse_other(self, unit: str, key: str = "") -> None:
+        """Raise ValueError where tokens here are of another unit; `key` is what chooses that, where it can be chosen."""
+        if unit != self.unit:
+            either = f"set {key}={self.unit}, or " if key else ""
+            raise ValueError(
+                f"init_from: a token of that run is a {self.unit}, and here a {unit}: vectors go over only between equal ones; "
+                f"{either}begin with a run whose tokens are each a {unit}"
+            )
 
 
 @dataclass(frozen=True)
@@ -55,6 +81,11 @@ class InputReader(ABC):
     def input_words(self) -> tuple[str, ...]:
         """The vocabulary of the inputs, empty unless they are tokens that the data's specification does not name."""
         return ()
+
+    @property
+    def input_tokens(self) -> InputTokens | None:
+        """What the tokens of inputs are, where the weights of a run may begin another on other data of such tokens."""
+        return None
 
     def tokens_of(self, text: str) -> list[str] | None:
         """Return the tokens of an input, where each has an answer of its own that is shown beside it; None elsewhere."""

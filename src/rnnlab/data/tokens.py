@@ -181,6 +181,11 @@ class Vocabulary:
         numbers[kept] = np.arange(len(INPUT_SPECIALS), len(INPUT_SPECIALS) + len(kept), dtype=np.int32)
         return cls((*INPUT_SPECIALS, *(types[number] for number in kept))), numbers
 
+    def joined(self, words: Iterable[str]) -> "Vocabulary":
+        """Return the vocabulary with the words of another that it lacks behind its own."""
+        more = dict.fromkeys(word for word in words if word not in self._numbers and word not in SPECIALS)
+        return Vocabulary((*self.words, *more))
+
     def encode(self, tokens: Sequence[str]) -> np.ndarray:
         """Number tokens, (len(tokens),) int64; unseen ones become 1, and nothing is remembered of them."""
         return np.fromiter((self._numbers.get(token, UNKNOWN) for token in tokens), dtype=np.int64, count=len(tokens))

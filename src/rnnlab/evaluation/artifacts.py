@@ -27,10 +27,11 @@ from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explanations import explain_examples
 from rnnlab.insight.guessing import loss_of_guessing
 from rnnlab.models.base import FittedOnce, Network, Predictor
+from rnnlab.models.baseline import unanswerable
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE, as_typed, file_name, in_markup
 from rnnlab.settings import TrainSettings
-from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, NextEvent, Tag, Task, Transduce
+from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, NextEvent, Tag, TagAndIntent, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of, written
 from rnnlab.tasks.table_metrics import errors_by_step
 from rnnlab.tasks.text_metrics import row_sums
@@ -175,7 +176,7 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
             figures.accuracy_by_length(table, folder / "accuracy_by_length.png")
         wrong = table[table["target"] != table["prediction"]].sort_values("confidence", ascending=False)
         write_errors(wrong, data, folder / "errors.csv")
-    if isinstance(task, Tag | NextEvent):
+    if isinstance(task, Tag | TagAndIntent | NextEvent):
         draw_tags(task, data, table, folder)
     if isinstance(task, Transduce):
         draw_texts(model, data, table, folder)
@@ -228,7 +229,7 @@ def draw_texts(model: Predictor, data: SequenceDataModule, table: pd.DataFrame, 
         draw_maps(model, batch, [folder / "attention" / f"{name}.png" for name in names])
 
 
-def draw_tags(task: Tag | NextEvent, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
+def draw_tags(task: Tag | TagAndIntent | NextEvent, data: SequenceDataModule, table: pd.DataFrame, folder: Path) -> None:
     """Draw the confusions of tags or events, the most frequent ones, and write the sequences with the most errors, both sides of each."""
     names = np.array(task.spec.label_names, dtype=object)
     pairs = pd.DataFrame({key: names[np.concatenate(table[key].to_list()).astype(int)] for key in ("target", "prediction")})
@@ -236,7 +237,9 @@ def draw_tags(task: Tag | NextEvent, data: SequenceDataModule, table: pd.DataFra
     shown = pairs[pairs["target"].isin(frequent) & pairs["prediction"].isin(frequent)]
     figures.confusion_matrix(shown, tuple(name for name in names if name in set(frequent)), folder / "confusion_matrix.png")
     sides = {key: [" ".join(names[np.asarray(row, dtype=int)]) for row in table[key]] for key in ("target", "prediction")}
-    num_wrong = [int(np.not_equal(*pair).sum()) for pair in zip(table["target"], table["prediction"], strict=True)]
+    num_wrong = np.array([int(np.not_equal(*pair).sum()) for pair in zip(table["target"], table["prediction"], strict=True)])
+    if "target_intent" in table:
+        num_wrong = num_wrong + (table["intent"] != table["target_intent"]).to_numpy(int)
     wrong = table.drop(columns=["is_new_word", "rank"], errors="ignore").assign(num_wrong=num_wrong, **sides)
     write_errors(wrong[wrong["num_wrong"] > 0].sort_values("num_wrong", ascending=False, kind="stable"), data, folder / "errors.csv")
 
@@ -339,6 +342,8 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
     if not tracked:
         if not isinstance(model, Network):
             return "no other baseline is tracked for this test split"
+        if why_not := unanswerable(model.spec):
+            return f"no baseline is tracked for this test split: {why_not}"
         asked = as_typed(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))
         return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {escape(asked)}".rstrip()
     best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])

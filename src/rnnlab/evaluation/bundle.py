@@ -161,6 +161,32 @@ def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
         raise ConfigError(f"{folder}: {error}") from None
 
 
+@dataclass(frozen=True)
+class Described:
+    """What a bundle says of a model without its weights: the data, the reader of raw input, and the model's configuration."""
+
+    spec: DataSpec
+    reader: InputReader
+    model: Config
+
+
+def describe_bundle(folder: Path) -> Described:
+    """Read what a bundle says.
+
+    Raises:
+        ConfigError: where it is missing or damaged.
+    """
+    try:
+        content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder} is not a bundle that can be read ({error})") from error
+    _refuse_other_content(folder, content)
+    try:
+        return Described(TypeAdapter(DataSpec).validate_python(content["spec"]), from_json(content["data"]), content["model"])
+    except ValueError as error:
+        raise ConfigError(f"{folder}: {_first_line(error)}") from None
+
+
 def _refuse_other_content(folder: Path, content: object) -> None:
     """Refuse JSON that is no bundle's."""
     if not isinstance(content, dict):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnlab.baselines.base import BaselineSettings
 from rnnlab.baselines.constant import Memoryless
-from rnnlab.contracts import Batch
+from rnnlab.contracts import Batch, DataSpec, TagsWithIntent
 from rnnlab.tasks import Forecast, Task
 
 
@@ -30,7 +30,7 @@ def loss_of_guessing(task: Task[Any], batches: Iterable[Batch]) -> float | None:
     return float(np.average(losses, weights=weights)) if any(weights) else None
 
 
-def guess(task: Task[Any], batch: Batch) -> Tensor | None:
+def guess(task: Task[Any], batch: Batch) -> Tensor | TagsWithIntent | None:
     """Return outputs that do not depend on the input, as the task reads them; None where there are none to know."""
     spec = task.spec
     if spec.memoryless:
@@ -41,8 +41,17 @@ def guess(task: Task[Any], batch: Batch) -> Tensor | None:
         return levels.repeat(batch.size, spec.target_size)
     output_C = task.first_bias()
     if output_C is None and spec.target_kind in ("class", "class_per_step") and spec.class_counts:
-        output_C = torch.log_softmax(torch.log(torch.tensor(spec.class_counts, dtype=torch.double) + 1), 0)
+        output_C = _log_chances(spec.class_counts)
     if output_C is None:
         return None
     shape = (batch.size, batch.inputs.shape[1], 1) if task.is_per_step else (batch.size, 1)
-    return output_C.repeat(shape)
+    return _with_intent(spec, output_C.repeat(shape))
+
+
+def _log_chances(counts: tuple[int, ...]) -> Tensor:
+    return torch.log_softmax(torch.log(torch.tensor(counts, dtype=torch.double) + 1), 0)
+
+
+def _with_intent(spec: DataSpec, outputs: Tensor) -> Tensor | TagsWithIntent:
+    """Put the guess of the intents beside that of the tags, where there are such."""
+    return TagsWithIntent(outputs, _log_chances(spec.intent_counts).repeat(len(outputs), 1)) if spec.intents else outputs

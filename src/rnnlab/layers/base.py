@@ -1,6 +1,7 @@
 """Base class of the layers between front end and head, recurrent or not."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -20,6 +21,11 @@ class SequenceLayer(nn.Module, ABC):
     is_causal: bool
     runs_in_parts: bool = False
     carries_state: bool = False
+
+    @property
+    @abstractmethod
+    def levels(self) -> Sequence[Sequence[nn.Module]]:
+        """What is run one after another, from the input up: of each level its parts."""
 
     @abstractmethod
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,7 @@ class WordsAndCharacters(Frontend):
 
     accepts: InputKind = "tokens"
     needs_characters: bool = True
+    word_table: str = "words.table.weight"
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ class Frontend(nn.Module, ABC):
     looks_back: bool = False
     needs_fit: bool = False
     needs_characters: bool = False
+    word_table: str = ""
+    """The name of the weights with a row for each token; empty where there are none."""
 
     @abstractmethod
     def forward(self, values: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,6 +104,7 @@ class Embedding(Frontend):
     """
 
     accepts: InputKind = "tokens"
+    word_table: str = "table.weight"
 
     def __init__(
         self,
@@ -162,7 +165,7 @@ class Embedding(Frontend):
         return outputs_BTF.repeat_interleave(self.repeats, dim=1), lengths_B * self.repeats
 
     def run(self, values: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
-        num_back = len(self.ngram_tables)
+        values, num_back = values if values.ndim == 2 else values[..., 0], len(self.ngram_tables)
         before = values.new_zeros(len(values), num_back) if state is None else state[0]
         whole = torch.cat([before, values], 1)
         lengths_B = torch.full((len(whole),), whole.shape[1], device=whole.device)

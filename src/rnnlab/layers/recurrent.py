@@ -81,6 +81,11 @@ class RecurrentStack(SequenceLayer):
                 part.initialise(recurrence.initialisation)
                 part.run_with(recurrence.backend, recurrence.recurrent_dropout, recurrence.zoneout, recurrence.weight_dropout)
 
+    @property
+    def levels(self) -> list[list[nn.Module]]:
+        """Each layer with its norm."""
+        return [[layer, norm] for layer, norm in zip(self.layers, self.norms, strict=True)]
+
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers; what lies beyond a length is zero in the result."""
         return self.with_final_states(values_BTF, lengths_B)[0], lengths_B

@@ -55,6 +55,11 @@ class ConvolutionStack(SequenceLayer):
         sizes = [input_size] + [convolutions.hidden_size] * (convolutions.num_layers - 1)
         self.blocks = nn.ModuleList(Block(size, convolutions, dilation=2**level) for level, size in enumerate(sizes))
 
+    @property
+    def levels(self) -> list[list[nn.Module]]:
+        """Each block."""
+        return [[block] for block in self.blocks]
+
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Run all blocks; what lies beyond a length is zero in the result."""
         values_BFT = values_BTF.transpose(1, 2)

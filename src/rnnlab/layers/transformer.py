@@ -64,6 +64,14 @@ class TransformerEncoder(SequenceLayer):
         self.norm = nn.LayerNorm(encoder.hidden_size)
         self.dropout = nn.Dropout(encoder.dropout)
 
+    @property
+    def levels(self) -> list[list[nn.Module]]:
+        """Each layer, the first behind what enters it, the last before its norm."""
+        levels: list[list[nn.Module]] = [[layer] for layer in self.layers]
+        levels[0] = [self.entry, self.entry_norm, *levels[0]]
+        levels[-1] = [*levels[-1], self.norm]
+        return levels
+
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers; what lies beyond a length is zero in the result."""
         num_steps = values_BTF.shape[1]

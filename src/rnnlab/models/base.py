@@ -14,24 +14,24 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from rnnlab.cells.base import Cell
 from rnnlab.config import Fraction
-from rnnlab.contracts import Batch, DataSpec, Decoded, TagPath, valid_mask
+from rnnlab.contracts import Batch, DataSpec, Decoded, TagPath, TagsWithIntent, valid_mask
 from rnnlab.layers import ctc
 from rnnlab.layers.base import LayerState, SequenceLayer
 from rnnlab.layers.beam_search import Decoding
 from rnnlab.layers.crf import LinearChainCRF
 from rnnlab.layers.dropout import VariationalDropout
 from rnnlab.layers.frontends import Embedding, Frontend
+from rnnlab.layers.intent import IntentHead
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
 from rnnlab.layers.refusals import refuse_crf, refuse_misfit, refuse_without_ctc
+from rnnlab.models.optimization import Optimization
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
 
-Outputs = Tensor | Decoded | TagPath
+Outputs = Tensor | Decoded | TagPath | TagsWithIntent
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Head:
     """Settings of the head, which turns steps into an answer (`model.head`).
 
     Args:
-        pooling: from all steps to one vector (unused where there is a target at every step).
+        pooling: from all steps to one vector (where there is a target at every step, of the intent alone, if there is one).
         dropout: before the last linear layer.
         quantiles: of real targets, to forecast instead of one number, the median in the middle (empty: one number).
         variational_dropout: before the last linear layer, of whole features, the same at all steps of a sequence.
@@ -54,14 +54,6 @@ class Head:
     variational_dropout: Fraction = 0.0
     is_tied: bool = False
     has_crf: bool = False
-
-
-@dataclass(frozen=True)
-class Optimization:
-    """Recipes of optimizer and schedule; sizes and step counts are filled in when training starts."""
-
-    optimizer: Callable[..., Optimizer]
-    scheduler: Callable[..., LRScheduler | None]
 
 
 @dataclass(frozen=True)
@@ -128,8 +120,18 @@ class Network(Predictor, ABC):
 
     @property
     def has_idle_parameters(self) -> bool:
-        """Whether there are parameters that no answer depends on."""
-        return False
+        """Whether there are parameters that no answer depends on, or none yet."""
+        return self.optimization is not None and self.optimization.unfreeze_every_epochs is not None
+
+    def layer_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return all weights in groups by name, from the input up: what fine-tuning unfreezes from the last to the first.
+
+        Raises:
+            ValueError: where layers have no such order.
+        """
+        raise ValueError(
+            f"finetune is for networks whose layers lie one above another; model={type(self).__name__.lower()} has others beside"
+        )
 
     def predict_greedy(self, batch: Batch) -> Outputs:
         """Predict a batch quickly, for validation while training."""
@@ -172,7 +174,9 @@ class Network(Predictor, ABC):
         total_steps = self.trainer.estimated_stepping_batches
         if math.isinf(total_steps):
             raise ValueError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier)")
-        optimizer = self.optimization.optimizer([p for p in self.parameters() if p.requires_grad])
+        is_even = self.optimization.rate_decay == 1
+        groups = [[*self.parameters()]] if is_even else [*self.layer_groups().values()]
+        optimizer = self.optimization.made([[weight for weight in group if weight.requires_grad] for group in groups])
         scheduler = self.optimization.scheduler(optimizer, total_steps=int(total_steps), direction=self.task.metric.direction)
         if scheduler is None:
             return {"optimizer": optimizer}
@@ -250,6 +254,9 @@ class SequenceModule(Network, ABC):
         if head.has_crf:
             refuse_crf(spec, regularisation, loss)
             self.crf = LinearChainCRF(self.task.output_size)
+        self.intent: IntentHead | None = None
+        if spec.intents:
+            self.intent = IntentHead(head.pooling, layer.output_size, layer.num_directions, head.dropout, len(spec.intents))
         if (first := self.task.first_bias()) is not None:
             self.output.bias.data.copy_(first)
         self.carried: dict[bool, LayerState] = {}  # of streams, by `training`: the state after the last batch
@@ -269,6 +276,18 @@ class SequenceModule(Network, ABC):
     def layer(self) -> SequenceLayer:
         """The layer between front end and head."""
         return cast(SequenceLayer, self.get_submodule(self.layer_name))
+
+    def layer_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the front end, each level of the layer, and the head with all that is left; a tied table is the front end's."""
+        parts: dict[str, list[nn.Module]] = {"front end": [self.frontend]}
+        parts |= {f"layer {place}": [*level] for place, level in enumerate(self.layer.levels, start=1)} | {"head": [self]}
+        seen: set[int] = set()
+        groups = {}
+        for name, modules in parts.items():
+            weights = [weight for module in modules for weight in module.parameters() if id(weight) not in seen]
+            seen |= {id(weight) for weight in weights}
+            groups[name] = weights
+        return groups
 
     def forward(self, inputs: Tensor, input_lengths_B: Tensor) -> Tensor:
         """Answer a padded batch, (B, T, F) or (B, T): (B, C) or (B, D), or (B, T', C) for a target at every step and for CTC."""
@@ -359,19 +378,21 @@ class SequenceModule(Network, ABC):
         """Return the task's loss, and penalties on what the layer gives where they are asked for."""
         settings = self.task.regularisation
         if not (settings.activation or settings.temporal_activation):
-            return self._loss(self.read_out(values, lengths_B), batch)
+            return self.task.loss(self._outputs(self.read_out(values, lengths_B), values, lengths_B, batch), batch)
         if self.pooling is not None:
             raise ValueError("model.regularisation.activation and temporal_activation are for data with a target at every step")
         dropped = self.dropout(values)
-        loss = self._loss(self._last(dropped), batch)
+        loss = self.task.loss(self._outputs(self._last(dropped), values, lengths_B, batch), batch)
         is_valid_BT1 = valid_mask(lengths_B, values.shape[1])[..., None]
         num_values = lengths_B.sum() * values.shape[-1]
         penalty = settings.activation * (dropped.square() * is_valid_BT1).sum() / num_values
         changes = (values[:, 1:] - values[:, :-1]).square() * is_valid_BT1[:, 1:]
         return loss + penalty + settings.temporal_activation * changes.sum() / num_values
 
-    def _loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        return self.task.loss(outputs if self.crf is None else self.crf.path(outputs, batch, is_searched=False), batch)
+    def _outputs(self, last: Tensor, values: Tensor, lengths_B: Tensor, batch: Batch, is_searched: bool = False) -> Outputs:
+        """Return what the task reads: what the last layer gave, the best tags, and the intent beside them, where there are such."""
+        steps = last if self.crf is None else self.crf.path(last, batch, is_searched)
+        return steps if self.intent is None else TagsWithIntent(steps, self.intent(values, lengths_B))
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return the task's, or the number of tokens that CTC's loss is a mean over."""
@@ -380,10 +401,8 @@ class SequenceModule(Network, ABC):
     def _answer(self, batch: Batch, decoding: Decoding) -> Outputs:
         values, lengths_B = self._hidden(batch)
         outputs = self.read_out(values, lengths_B)
-        if self.crf is not None:
-            return self.crf.path(outputs, batch, is_searched=True)
         if not self.is_ctc:
-            return outputs
+            return self._outputs(outputs, values, lengths_B, batch, is_searched=True)
         loss, num_counted = None, None
         if batch.target_lengths.any():
             found = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths)

@@ -122,6 +122,15 @@ def _suitable(spec: DataSpec) -> str:
     return "summary" if spec.is_ragged else "logistic"
 
 
+def unanswerable(spec: DataSpec) -> str:
+    """Say why no baseline can answer such data by itself; empty where one can."""
+    try:
+        _make(_suitable(spec), spec, BaselineSettings("auto", None, 1))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
     methods = OF_EVENTS if spec.ranks else METHODS
     fitting = [

@@ -5,6 +5,7 @@ A task follows from what the data's targets are (`DataSpec.target_kind`); a mode
     class           classify   one label per sequence        cross entropy
     class_per_step  label      one label per step            cross entropy over valid steps
                     tag        one tag per word              the same, where `DataSpec.scheme` says what tags are
+                    tag_and_intent  and a class per sentence both, weighted, where `DataSpec.intents` names such classes
                     next_token the token that follows        the same, of language models (`DataSpec.goal` is `continue`)
                     next_event the event that follows        the same, of logs (`DataSpec.ranks`)
     labels_per_step multilabel a set of labels per step      cross entropy of each label, summed over labels, mean over known steps
@@ -28,6 +29,7 @@ from rnnlab.tasks.classify import class_weights as class_weights
 from rnnlab.tasks.events import NextEvent as NextEvent
 from rnnlab.tasks.forecast import Forecast as Forecast
 from rnnlab.tasks.forecast import check_quantiles
+from rnnlab.tasks.intent import TagAndIntent as TagAndIntent
 from rnnlab.tasks.language import NextToken as NextToken
 from rnnlab.tasks.metrics import Metric as Metric
 from rnnlab.tasks.multilabel import MultiLabel as MultiLabel
@@ -53,6 +55,8 @@ def make_task(spec: DataSpec, regularisation: Regularisation, quantiles: tuple[f
         "labels_per_step": MultiLabel,
         "tokens": Transduce,
     }
+    if spec.intents:
+        return TagAndIntent(spec, regularisation, loss)
     if spec.goal == "continue":
         return NextToken(spec, regularisation, loss)
     task = Tag if spec.scheme else NextEvent if spec.ranks else tasks[spec.target_kind]

@@ -49,11 +49,13 @@ class Loss:
         kind: see `tasks.classify` and `tasks.forecast`; None for the task's default.
         gamma: of `focal`, how little counts what is almost right; 0 is cross entropy.
         delta: of `huber`, from which size errors count by their size and no longer by their square, in the target's standard deviations.
+        intent_weight: of tags with an intent, times the intent's -ln p beside those of the tags.
     """
 
     kind: LossKind | None
     gamma: NonNegativeFloat
     delta: PositiveFloat
+    intent_weight: NonNegativeFloat = 1.0
 
     def kind_for(self, spec: DataSpec, what: str, allowed: tuple[LossKind, ...]) -> LossKind:
         """Return the kind, the first of those allowed where none was given; `what` the targets are is for the message.

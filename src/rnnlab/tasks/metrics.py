@@ -100,6 +100,8 @@ ENTRIES = (
     _fraction("f1", "max", "f1", "f1_macro"),
     _fraction("precision", "max", "precision", "precision_macro"),
     _fraction("recall", "max", "recall", "recall_macro"),
+    _fraction("intent_accuracy", "max", "intent_accuracy"),
+    _fraction("sentence_accuracy", "max", "sentence_accuracy"),
     Entry("ece", "min", "", ("ece",), is_of_size_one=True, most=1.0),
     _fraction("wer", "min", "wer", "wer_new"),
     _fraction("per", "min", "per"),

@@ -185,6 +185,17 @@ def gains(rank_M: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     return is_hit_M.astype(float), np.where(is_hit_M, 1 / np.log2(1.0 + np.maximum(rank_M, 1)), 0.0)
 
 
+def of_intents(table: pd.DataFrame) -> dict[str, float]:
+    """Return 95 % intervals of the accuracy of intents and of whole sentences; see `interval_of_fraction`."""
+    is_intent_N = (table["intent"] == table["target_intent"]).to_numpy(bool)
+    is_tagged_N = np.array([np.array_equal(*pair) for pair in zip(table["prediction"], table["target"], strict=True)])
+    codes_N = unit_codes(table)
+    return {
+        **_ends("intent_accuracy", interval_of_fraction(is_intent_N, codes_N)),
+        **_ends("sentence_accuracy", interval_of_fraction(is_intent_N & is_tagged_N, codes_N)),
+    }
+
+
 def of_language(table: pd.DataFrame, is_by_word: bool, has_words: bool) -> dict[str, float]:
     """Return the 95 % intervals of bits per character and perplexity, by resampling units (bootstrap, 1,000 times)."""
     known = table[table["num_targets"] > 0]

@@ -62,7 +62,7 @@ class Tag(Label):
 
     def answers(self, outputs: Tensor | TagPath, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the tag of each word and the target, (B, T) where there are entities, else flat."""
-        given_BT = _best(outputs)
+        given_BT = best_tags(outputs)
         return (given_BT, batch.targets) if self.has_entities else (given_BT.flatten(), batch.targets.flatten())
 
     def columns(self, outputs: Tensor | TagPath, batch: Batch) -> Columns:
@@ -70,7 +70,7 @@ class Tag(Label):
         sentence's entities.
         """
         lengths, targets = batch.input_lengths.tolist(), batch.targets.cpu().numpy()
-        given = [row[:length] for row, length in zip(_best(outputs).cpu().numpy(), lengths, strict=True)]
+        given = [row[:length] for row, length in zip(best_tags(outputs).cpu().numpy(), lengths, strict=True)]
         is_known_BT = targets != IGNORED_TARGET
         if not is_known_BT.any():
             return {"prediction": object_array(given)}
@@ -99,7 +99,7 @@ class Tag(Label):
         return of_tags(table)
 
 
-def _best(outputs: Tensor | TagPath) -> Tensor:
+def best_tags(outputs: Tensor | TagPath) -> Tensor:
     """Return the tags that are given, (B, T)."""
     if isinstance(outputs, Tensor):
         return outputs.argmax(-1)

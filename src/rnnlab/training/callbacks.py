@@ -152,7 +152,7 @@ class FiniteGuard(Callback):
     def _message(self, trainer: pl.Trainer, pl_module: pl.LightningModule, what: str, value: Tensor, found: Found | None) -> str:
         kind = "NaN" if torch.isnan(value).any() else "infinite"
         largest = max(float(p.detach().abs().max()) for p in pl_module.parameters())
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        rate = trainer.optimizers[0].param_groups[-1]["lr"]
         causes = (
             f"Usual causes: a learning rate that is too high (try optimizer.lr={rate / 10:g}), gradients that explode through time (try "
             "trainer.gradient_clip_val=1.0), or 16-bit precision (try trainer.precision=32-true)"

@@ -116,21 +116,3 @@ def drop_last(folder: Path) -> None:
     if (folder / BEST).is_file():
         with suppress(OSError):  # `clean` finds it again
             (folder / LAST).unlink(missing_ok=True)
-
-
-def init_from(model: Network, folder: Path) -> None:
-    """Begin with another run's weights where names and shapes agree, and say which."""
-    file = next((f for f in (folder / BEST, folder / LAST) if f.is_file()), None)
-    if file is None:
-        raise ConfigError(f"init_from: no checkpoint in {folder}")
-    theirs = read_checkpoint(file)["state_dict"]
-    ours = model.state_dict()
-    taken = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
-    if "frontend.table.weight" not in taken:  # another vocabulary: its n-grams are numbered by it
-        taken = {k: v for k, v in taken.items() if "ngram" not in k}
-    if not taken:
-        raise ConfigError("init_from: no weight of that run has the name and shape of one here")
-    model.load_state_dict(taken, strict=False)
-    console.print(f"init_from {folder.name}: took {len(taken)} of {len(ours)} weights of {file.name}")
-    if left := [name for name in ours if name not in taken]:
-        console.print(f"  drawn anew: {', '.join(left)}", highlight=False)

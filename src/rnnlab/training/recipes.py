@@ -13,10 +13,12 @@ from rnnlab.config import ConfigError, naming_recipe, said_of_recipe
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.sources.fetching import SourceUnavailable
 from rnnlab.layers.refusals import unordered_targets
-from rnnlab.models.base import Optimization, Predictor, SequenceModule
+from rnnlab.models.base import Predictor, SequenceModule
+from rnnlab.models.optimization import Optimization
 from rnnlab.paths import in_markup
 from rnnlab.settings import Choices, TrainSettings
 from rnnlab.training import distributed
+from rnnlab.training.first_weights import FirstRun
 
 console = Console(stderr=True, soft_wrap=True)
 
@@ -47,7 +49,8 @@ def check(settings: TrainSettings) -> Recipes:
             optimizer([torch.nn.Parameter(torch.zeros(1))])
         except (ValueError, TypeError, RuntimeError) as error:
             raise ConfigError(f"optimizer: {error}") from None
-        optimization = Optimization(optimizer, settings.scheduler.recipe())
+        finetune = settings.finetune
+        optimization = Optimization(optimizer, settings.scheduler.recipe(), finetune.rate_decay, finetune.unfreeze_every_epochs)
         if settings.callbacks.insight is not None:
             settings.callbacks.insight.recipe()
         data = settings.data.recipe()
@@ -80,27 +83,40 @@ def _refuse_unordered(model: "functools.partial[Predictor]", data: "functools.pa
         raise ConfigError(unordered_targets(name))
 
 
-def find_data(settings: TrainSettings) -> SequenceDataModule:
-    """Open the data, prepared first where they are not; where a named set is unavailable, take the bundled sample and say so loudly."""
+def find_data(settings: TrainSettings, first: FirstRun | None = None) -> SequenceDataModule:
+    """Open the data, prepared first where they are not; where a named set is unavailable, take the bundled sample and say so loudly.
+
+    Args:
+        settings: of the training.
+        first: the run whose weights a network begins with, and whose words the vocabulary takes over.
+    """
     make_data = settings.data.recipe()
     data: SequenceDataModule = make_data(settings.paths, settings.seed)
     try:
+        _begin(data, first)
         data.setup()
     except SourceUnavailable as error:
         console.print(f"\n[bold red]unavailable:[/] {in_markup(error)}", highlight=False)
         console.print("[bold red]USING THE BUNDLED SAMPLE INSTEAD:[/] synthetic data, good only to see that things work\n")
         data = make_data(settings.paths, settings.seed, source="sample", **data.sample_settings)
+        _begin(data, first)
         data.setup()
     if not settings.study.job.parent:  # a study has described its data before its jobs
         describe(data)
     return data
 
 
-def opened(settings: TrainSettings) -> SequenceDataModule:
+def opened(settings: TrainSettings, first: FirstRun | None = None) -> SequenceDataModule:
     """Open the data, prepared first where they are not, and say nothing of them."""
     data: SequenceDataModule = settings.data.recipe()(settings.paths, settings.seed)
+    _begin(data, first)
     data.setup()
     return data
+
+
+def _begin(data: SequenceDataModule, first: FirstRun | None) -> None:
+    if first is not None and first.tokens is not None:
+        data.begin_from(first.tokens)
 
 
 def say_recipe(settings: TrainSettings) -> None:

@@ -35,6 +35,7 @@ from rnnlab.training.callbacks import (
 from rnnlab.training.checkpoints import DirectCheckpointIO
 from rnnlab.training.constraints import weight_constraint
 from rnnlab.training.distributed import alone, spread
+from rnnlab.training.finetuning import GradualUnfreezing
 from rnnlab.training.launching import is_leader
 from rnnlab.training.samples import Continuations, Samples
 
@@ -78,6 +79,8 @@ def _callbacks(
     yield from (StepSeed(settings.seed), FiniteGuard(), meter)
     yield from _insight(callbacks.insight, tracker, data)
     yield from weight_constraint(callbacks, model)
+    if settings.finetune.unfreeze_every_epochs is not None:
+        yield GradualUnfreezing(model, settings.finetune.unfreeze_every_epochs)
     yield from _weight_average(callbacks.ema_decay)
     yield best
     yield from _early_stopping(callbacks.early_stopping, best)

@@ -13,7 +13,8 @@ from tests.data.bundled import through_json
 from rnnlab.config import ConfigError
 from rnnlab.contracts import PAD, UNKNOWN
 from rnnlab.data.base import SPLITS, Split
-from rnnlab.data.text.classification import TextData, TextReader, truncated
+from rnnlab.data.text.classification import TextData, TextReader
+from rnnlab.data.text.padding import truncated
 from rnnlab.data.tokens import INPUT_SPECIALS
 
 Row = tuple[str, str, str]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from rnnlab.data.base import SPLITS
 from rnnlab.data.text.cutting import END, Cutter
 from rnnlab.data.text.documents import split_documents
 from rnnlab.data.text.language import BLOCK_STEPS, LanguageData
+from rnnlab.data.tokens import TextTokens, tokenize
 
 LINES = "".join(f"line {number} of a small text.\n" for number in range(400))
 Make = Callable[..., LanguageData]
@@ -221,3 +223,22 @@ def test_a_folder_without_text_says_what_it_holds(make: Make, tmp_path: Path) ->
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"no text in .*1 of .png"):
         make(tmp_path).setup()
+
+
+def test_words_of_texts_are_those_that_data_text_cuts() -> None:
+    text = 'It\'s "GOOD", no?'
+    assert Cutter("text_word", False, True).cut(f"{text}\nyes") == [*next(iter(tokenize([text], TextTokens()))), END, "yes"]
+    assert Cutter("text_word", False, True).join(["yes", END, "no"]) == "yes\nno"
+
+
+def test_a_classifier_cuts_with_the_subwords_of_the_language_model_it_begins_from(make_data: Callable[..., Any]) -> None:
+    first = make_data("language", source="sample", prepare__tokens="subword", prepare__subword_size=150)
+    first.setup()
+    taken = first.reader().input_tokens
+    module = make_data("text", source="sample", prepare__tokens="subword")
+    module.begin_from(taken)
+    module.setup()
+    assert module.reader().subwords == taken.subwords
+    assert set(taken.words) - {"<eos>"} <= set(module.vocabulary.words)
+    with pytest.raises(ValueError, match=r"a token of that run is a subword, and here a word.*set data.prepare.tokens=subword"):
+        make_data("text", source="sample", prepare__tokens="word").begin_from(taken)

@@ -7,7 +7,7 @@ import pytest
 
 from rnnlab.contracts import Span, spans_of
 from rnnlab.data.text.schemes import num_without_begin, scheme_of, written_as
-from rnnlab.data.text.tagged import TagColumns, find_sentences
+from rnnlab.data.text.tagged import TagColumns, find_sentences, hash_sentences
 
 CONLL = "Ada\tNN\tB-PER\nOrvik\tNN\tI-PER\nsails\tVB\tO\n\nHolm\tNN\tB-LOC\n"
 
@@ -166,5 +166,60 @@ def test_commands_of_snips_are_split_at_runs_of_blanks(tmp_path: Path) -> None:
         (tmp_path / part).mkdir()
         (tmp_path / part / "seq.in").write_text("play  a song \n")
         (tmp_path / part / "seq.out").write_text("O O  B-music_item\n")
+        (tmp_path / part / "label").write_text("PlayMusic\n")
     table, _ = find_sentences("snips", tmp_path, TagColumns(), "raise")
     assert table["tokens"].iloc[1] == ["play", "a", "song"] and table["tags"].iloc[1] == ["O", "O", "B-music_item"]
+    assert table["intent"].tolist() == ["", "", ""]  # not asked for
+    table, _ = find_sentences("snips", tmp_path, TagColumns(), "raise", with_intent=True)
+    assert table["intent"].tolist() == ["PlayMusic", "PlayMusic", "PlayMusic"]
+
+
+# Intents
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.conll", "# intent = go\nAda\tO\nsails\tO\n\n# id = 7\n# intent = stay at home\nHolm\tO\n"),
+        (
+            "a.jsonl",
+            '{"tokens": ["Ada", "sails"], "tags": ["O", "O"], "intent": "go"}\n'
+            + '{"tokens": ["Holm"], "tags": ["O"], "intent": "stay at home"}\n',
+        ),
+        ("a.csv", "tokens,tags,intent\nAda sails,O O,go\nHolm,O,stay at home\n"),
+        ("b.csv", "sentence_id,token,tag,intent\n1,Ada,O,go\n1,sails,O,go\n2,Holm,O,stay at home\n"),
+    ],
+)
+def test_each_form_of_own_files_may_say_intents(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    table, _ = find_sentences("own", tmp_path / name, TagColumns(), "raise", with_intent=True)
+    assert table["tokens"].tolist() == [["Ada", "sails"], ["Holm"]]
+    assert table["intent"].tolist() == ["go", "stay at home"]
+    other = text.replace("intent", "goal")
+    (tmp_path / name).write_text(other)
+    table, _ = find_sentences("own", tmp_path / name, TagColumns(intent_column="goal"), "raise", with_intent=True)
+    assert table["intent"].tolist() == ["go", "stay at home"]
+
+
+def test_missing_intents_are_refused_where_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("Ada\tO\n\nHolm\tO\n")
+    with pytest.raises(ValueError, match=r"no sentence of .* has an intent.*# intent = NAME"):
+        find_sentences("own", tmp_path / "a.conll", TagColumns(), "raise", with_intent=True)
+    (tmp_path / "b.conll").write_text("# intent = go\nAda\tO\n\nHolm\tO\n")
+    with pytest.raises(ValueError, match=r"b.conll, line 4: the sentence has no intent, though others have one"):
+        find_sentences("own", tmp_path / "b.conll", TagColumns(), "raise", with_intent=True)
+    table, remarks = find_sentences("own", tmp_path / "b.conll", TagColumns(), "skip", with_intent=True)
+    assert table["tokens"].tolist() == [["Ada"]] and "1" in remarks[0]
+    with pytest.raises(ValueError, match="wnut17 has tags alone, of the named sets only snips has intents"):
+        for name in ("wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated"):
+            (tmp_path / name).write_text("Ada\tO\n")
+        find_sentences("wnut17", tmp_path, TagColumns(), "raise", with_intent=True)
+
+
+def test_the_hash_of_sentences_sees_intents_only_where_they_are_read(tmp_path: Path) -> None:
+    found = []
+    for intent in ("go", "stay"):
+        (tmp_path / "a.conll").write_text(f"# intent = {intent}\nAda\tO\n")
+        tables = [find_sentences("own", tmp_path / "a.conll", TagColumns(), "raise", with_intent=each)[0] for each in (False, True)]
+        found.append([hash_sentences(table) for table in tables])
+    assert found[0][0] == found[1][0] and len({*found[0], *found[1]}) == 3

@@ -145,3 +145,45 @@ def test_batches_hold_every_sentence_once(make: Make) -> None:
     module = set_up(make("sample"))
     rows = np.concatenate([batch.example_ids.numpy() for batch in module.train_dataloader()])
     assert sorted(rows) == sorted(module.rows["train"])
+
+
+INTENTS = {
+    "train": "# intent = go\nAda\tB-P\nsails\tO\n\n# intent = stay\nAda\tB-P\nwaits\tO\n\n# intent = go\nold\tO\n",
+    "val": "# intent = go\nAda\tB-P\n",
+    "test": "# intent = stay\nwaits\tO\n\n# intent = anchor\nAda\tB-P\nnow\tO\n",
+}
+
+
+def write_texts(folder: Path, parts: dict[str, str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for part, text in parts.items():
+        (folder / f"{part}.conll").write_text(text)
+    return folder
+
+
+def test_intents_are_numbered_by_training_and_stand_in_batches_and_targets(make: Make, tmp_path: Path) -> None:
+    module = set_up(make(write_texts(tmp_path / "own", INTENTS), with_intent=True))
+    spec = module.make_spec()
+    assert (spec.intents, spec.intent_counts) == (("go", "stay", "anchor"), (2, 1, 0))
+    batch = module.collate(module.rows["test"], 0, is_training=False)
+    assert batch.intents is not None and batch.intents.tolist() == [1, 2]
+    assert module.targets(module.rows["test"]) == [[["O"], "stay"], [["B-P", "O"], "anchor"]]
+    assert any("intents that training lacks" in text and "anchor" in text for _, text in module.describe())
+    plain = set_up(make(tmp_path / "own"))
+    assert plain.make_spec().intents == () and plain.collate(plain.rows["test"], 0, is_training=False).intents is None
+    assert plain.hashes["test_hash"] != module.hashes["test_hash"]
+
+
+def test_one_intent_alone_and_one_never_learned_are_refused(make: Make, tmp_path: Path) -> None:
+    same = {part: text.replace("stay", "go").replace("anchor", "go") for part, text in INTENTS.items()}
+    with pytest.raises(ValueError, match="all sentences have the intent 'go'"):
+        set_up(make(write_texts(tmp_path / "same", same), with_intent=True))
+    reader = through_json(set_up(make(write_texts(tmp_path / "own", INTENTS), with_intent=True)).reader())
+    (tmp_path / "new.conll").write_text("# intent = dive\nAda\tB-P\n")
+    with pytest.raises(ValueError, match=r"has the intent 'dive', which the run never learned; it knows: go, stay, anchor"):
+        make(tmp_path / "new.conll", with_intent=True).setup_as_test(reader)
+    (tmp_path / "new.conll").write_text("# intent = stay\nAda\tB-P\n")
+    scored = make(tmp_path / "new.conll", with_intent=True)
+    scored.setup_as_test(reader)
+    batch = scored.collate(scored.rows["test"], 0, is_training=False)
+    assert batch.intents is not None and batch.intents.tolist() == [1]

@@ -316,8 +316,7 @@ def _copy_from_package(upstream: UpstreamFiles, folder: Path) -> tuple[list[str]
         spec = find_spec(package)
         home = Path(spec.origin).parent if spec and spec.origin else None
         if home is None or not (home / path).is_file():
-            reason = f"the package {package} is missing or holds no {path}"
-            raise SourceUnavailable(f"{upstream.name} cannot be had: {reason}. {_advice(upstream)}")
+            raise SourceUnavailable(f"{upstream.name} is unavailable: no package {package} with {path}. {_advice(upstream)}")
         is_packed = path.endswith(".gz") and not name.endswith(".gz")
         with gzip.open(home / path) if is_packed else (home / path).open("rb") as file:
             _store(_at_most(iter(partial(file.read, CHUNK_BYTES), b""), upstream.max_bytes, url), folder / name)

@@ -23,7 +23,7 @@ from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken, natural_order
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, TableFormat, WrittenReader, labelled_batch, told
+from rnnlab.data.inputs import InputReader, InputTokens, TableFormat, WrittenReader, labelled_batch, told
 from rnnlab.data.labelled import LabelledData
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import CORPORA
@@ -31,6 +31,7 @@ from rnnlab.data.splits import Folding, assign_splits, refuse_unseen_labels
 from rnnlab.data.tables import Quoting
 from rnnlab.data.text import readers
 from rnnlab.data.text.folders import read_texts
+from rnnlab.data.text.padding import pad, truncated
 from rnnlab.data.text.readers import TEXT_NAMES, TextColumns, clean_text, find_texts, hash_texts, labelled_lines
 from rnnlab.data.tokens import INPUT_SPECIALS, TextTokens, TokenMeta, Vocabulary, index, tokenize, unspaced_fraction
 
@@ -164,6 +165,11 @@ class TextReader(WrittenReader):
         return self.vocabulary
 
     @property
+    def input_tokens(self) -> InputTokens | None:
+        unit = self.prepare.tokens
+        return None if unit == "auto" else InputTokens(unit, self.vocabulary, subwords=self.subwords)
+
+    @property
     def table_format(self) -> TableFormat:
         columns = self.prepare.columns
         aliases = TEXT_NAMES[1:] if columns.text_column == TEXT_NAMES[0] else ()
@@ -236,11 +242,20 @@ class TextData(FoldedData, LabelledData):
         super().__post_init__()
         self.cutting = self.prepare.cutting  # refuses, too
         self.subwords: bytes | None = None
+        self.first: InputTokens | None = None
         self._refuse_vectors()
 
     def _refuse_vectors(self) -> None:
         if self.loader.vectors is not None and self.prepare.tokens not in ("auto", "word"):
             raise ValueError(f"data.loader.vectors are of words, but data.prepare.tokens={self.prepare.tokens}: leave one of them out")
+
+    def begin_from(self, first: InputTokens) -> None:
+        """Take the words of the run that this one begins from behind those of training, and its subwords for one's own."""
+        self.first = first
+        if self.prepare.tokens != "auto" or first.unit == "subword":
+            first.refuse_other(self.prepare.tokens, "data.prepare.tokens")
+        if first.subwords is not None:
+            self.subwords = tokens.model_from_text(first.subwords)
 
     # -- where the data are --------------------------------------------------------------------------------------------
 
@@ -288,6 +303,12 @@ class TextData(FoldedData, LabelledData):
         is_train[rows["train"]] = True
         counts = np.bincount(prepared.values[np.repeat(is_train, prepared.lengths)], minlength=len(self.types))
         self.vocabulary, self.numbers = Vocabulary.fit(self.types, counts, self.loader.min_frequency, self.loader.max_size)
+        self.num_own = len(self.vocabulary)
+        if self.first is not None:
+            self.first.refuse_other(self.prepare.tokens, "data.prepare.tokens")
+            is_lower = self.prepare.tokens == "word" or self.prepare.is_lower
+            self.vocabulary = self.vocabulary.joined(word for word in self.first.words if not is_lower or word == word.lower())
+            self.numbers = self.vocabulary.encode(self.types).astype(np.int32)
         return rows
 
     def setup_as_test(self, reader: InputReader) -> None:
@@ -348,11 +369,15 @@ class TextData(FoldedData, LabelledData):
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
             (
                 "vocabulary",
-                f"{len(self.vocabulary) - len(INPUT_SPECIALS):,} of {len(self.types):,} distinct tokens; unknown: {self._unknown()}",
+                f"{self.num_own - len(INPUT_SPECIALS):,} of {len(self.types):,} distinct tokens{self._more()}; unknown: {self._unknown()}",
             ),
             ("odd", ("; ".join(f"{count:,} {name}" for name, count in odd.items()) or "nothing") + dropped),
             *(("look at", words) for words in self._look_at()),
         ]
+
+    def _more(self) -> str:
+        """Say how many words the vocabulary has from the run that this one begins from."""
+        return f" and {len(self.vocabulary) - self.num_own:,} more of init_from's" if self.first else ""
 
     def _look_at(self) -> list[str]:
         """Say what of the tokens a person may want otherwise."""
@@ -411,24 +436,3 @@ class TextData(FoldedData, LabelledData):
         kept = truncated(self.data.values[start:end], self.loader.max_tokens, self.loader.truncate)
         numbers: np.ndarray = self.numbers[kept]
         return numbers
-
-
-def truncated(values: np.ndarray, most: int | None, side: str) -> np.ndarray:
-    """Keep at most so many values, from the head, the tail, or half from both ends (the head has one more where the count is odd)."""
-    if most is None or len(values) <= most:
-        return values
-    if side == "head":
-        return values[:most]
-    if side == "tail":
-        return values[-most:]
-    if side == "both":
-        return np.concatenate([values[: most - most // 2], values[len(values) - most // 2 :]])
-    raise ValueError(f"data.loader.truncate={side!r} is not one of head, tail, both")
-
-
-def pad(rows: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad rows of numbers to (B, T) int64; return lengths (B,) too."""
-    lengths = np.array([len(row) for row in rows])
-    values_BT = np.full((len(rows), lengths.max()), PAD, dtype=np.int64)
-    values_BT[np.arange(lengths.max())[None] < lengths[:, None]] = np.concatenate(rows)
-    return torch.from_numpy(values_BT), torch.from_numpy(lengths)

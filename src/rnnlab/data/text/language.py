@@ -56,7 +56,7 @@ class LanguagePrepare:
         text_column: of a user's tables; while it is `text`, other usual names are recognised.
         split_column: its name; None for a usual one where there is one.
         delimiter, quoting: of a user's tables, see `TextColumns`.
-        tokens: `char`, `word` or `subword`; see `Cutter`.
+        tokens: `char`, `word`, `text_word` or `subword`; see `Cutter`.
         splits_punctuation: of words, whether punctuation marks are tokens of their own.
         subword_size: pieces at most.
         is_lower: whether letters become lower case.
@@ -189,7 +189,7 @@ class LanguageData(RunningText):
         of_split = prepared.examples["split"].to_numpy(str)
         is_train = np.repeat(of_split == "train", prepared.lengths)
         counts = np.bincount(prepared.values[is_train], minlength=len(self.types))
-        frequency = self.loader.min_frequency or (2 if self.prepare.tokens == "word" else 1)
+        frequency = self.loader.min_frequency or (2 if JOINED[self.prepare.tokens] == "words" else 1)
         self.vocabulary, self.numbers = Vocabulary.fit(self.types, counts, frequency, self.loader.max_size)
         rows = self._list_blocks({split: np.flatnonzero(of_split == split) for split in SPLITS})
         for split in SPLITS:

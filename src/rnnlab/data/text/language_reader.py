@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from rnnlab.contracts import IGNORED_TARGET, UNKNOWN, Batch
-from rnnlab.data.inputs import TableFormat, tell, told
+from rnnlab.data.inputs import InputTokens, TableFormat, tell, told
 from rnnlab.data.streams import TextWriter
 from rnnlab.data.text.cutting import END, Cutter
 from rnnlab.data.text.documents import DocumentColumns, documents_of, files_of
 from rnnlab.data.text.readers import TEXT_NAMES
-from rnnlab.data.tokens import Vocabulary
+from rnnlab.data.tokens import BLANK, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class LanguageReader(TextWriter):
     @property
     def input_words(self) -> tuple[str, ...]:
         return self.vocabulary
+
+    @property
+    def input_tokens(self) -> InputTokens:
+        unit = self.cutter.unit
+        words = tuple(BLANK if word == " " else word for word in self.vocabulary) if unit == "char" else self.vocabulary
+        return InputTokens("word" if unit == "text_word" else unit, words, subwords=self.cutter.subwords)
 
     @property
     def table_format(self) -> TableFormat:

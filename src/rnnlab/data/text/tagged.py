@@ -3,6 +3,9 @@
 CoNLL     a token a line with its columns, a blank line after each sentence; CoNLL-U too (lines with ids like 3-4 and 5.1 are no words)
 JSON      one object a line, with a list of tokens and a list of tags
 tables    a sentence a row, tokens and tags with blanks between; or, with a column that names the sentence, a token a row
+
+Where it is asked for, each sentence has an intent, too, a class of its own: in CoNLL a comment `# intent = NAME` above its first token, in
+JSON a field, in tables a column.
 """
 
 import csv
@@ -26,9 +29,10 @@ CONLL_SUFFIXES = {".conll", ".conllu", ".conllup", ".conll2003", ".bio", ".iob",
 U_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 TOKEN_NAMES = ("tokens", "token", "words", "word", "form", "text", "sentence")
 TAG_NAMES = ("tags", "tag", "labels", "label", "ner_tags", "ner", "pos_tags", "pos", "upos", "slots")
+INTENT_NAMES = ("intent", "intents", "class", "category")
 SENTENCE_NAMES = ("sentence_id", "sentence #", "sent_id", "sentence_number")
 DOCUMENT_START = "-DOCSTART-"
-COLUMNS = ("id", "tokens", "tags", "split", "place")
+COLUMNS = ("id", "tokens", "tags", "split", "place", "intent")
 CURE = "Mend it or remove it"
 Column = str | int | None
 
@@ -41,24 +45,36 @@ class TagColumns:
         token_column, tag_column: of tables and JSON a name; of CoNLL a number (0 is the first column, -1 the last) or a name, where the
             file has names (CoNLL-U does); None for usual names, of CoNLL without names the first and the last column.
         delimiter: what separates columns; None: found out.
+        intent_column: of tables and JSON a name, of CoNLL the name of the comment; None for usual names.
     """
 
     token_column: Column = None
     tag_column: Column = None
     delimiter: str | None = None
+    intent_column: str | None = None
+
+    @property
+    def intent_names(self) -> tuple[str, ...]:
+        """Names that an intent may have."""
+        return INTENT_NAMES if self.intent_column is None else (self.intent_column,)
 
 
 class Sentence(NamedTuple):
-    """Tokens and tags of a sentence ("": the token is not scored), its id, its split ("" where not given), its place for messages."""
+    """Tokens and tags of a sentence ("": the token is not scored), its id, its split ("" where not given), its place for messages, and its
+    intent ("" where it has none).
+    """
 
     id: str
     tokens: list[str]
     tags: list[str]
     split: str
     place: str
+    intent: str = ""
 
 
-def find_sentences(source: str, folder: Path, columns: TagColumns, on_broken: OnBroken) -> tuple[pd.DataFrame, list[str]]:
+def find_sentences(
+    source: str, folder: Path, columns: TagColumns, on_broken: OnBroken, with_intent: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
     """List a source's sentences.
 
     Args:
@@ -66,9 +82,10 @@ def find_sentences(source: str, folder: Path, columns: TagColumns, on_broken: On
         folder: the set's folder; else a file, or a folder of such files, perhaps below or named `train`, `val` and `test`.
         columns: of the files.
         on_broken: whether sentences that cannot be used are refused or left out.
+        with_intent: whether each sentence must have an intent; else those that are there are not looked at.
 
     Returns:
-        One row a sentence: id, tokens, tags, split ("" where not given), place; and what was passed over or left out, in words.
+        One row a sentence: id, tokens, tags, split ("" where not given), place, intent; and what was passed over or left out, in words.
 
     Raises:
         ValueError: for what cannot be read; says where.
@@ -81,27 +98,47 @@ def find_sentences(source: str, folder: Path, columns: TagColumns, on_broken: On
     else:
         files, remarks = files_of(folder)
         sentences = [found for file in files for found in _from_file(file, folder, columns, broken)]
-    kept = [sentence for sentence in sentences if _is_usable(sentence, broken)]
+    if with_intent:
+        _refuse_without_intents(source, folder, sentences)
+    else:
+        sentences = [sentence._replace(intent="") for sentence in sentences]
+    kept = [sentence for sentence in sentences if _is_usable(sentence, broken, with_intent)]
     remarks += broken.settle(len(kept), CURE)
     if not kept:
         raise ValueError(f"{folder} holds no sentence: wanted a token and its tag on each line, and a blank line after each sentence")
     return pd.DataFrame(kept, columns=list(COLUMNS)), remarks
 
 
-def _is_usable(sentence: Sentence, broken: Broken) -> bool:
+def _refuse_without_intents(source: str, folder: Path, sentences: list[Sentence]) -> None:
+    """Refuse sentences of which none has an intent, though each is to have one."""
+    if not sentences or any(sentence.intent for sentence in sentences):
+        return
+    if source in _NAMED:
+        raise ValueError(f"data.with_intent=true: {source} has tags alone, of the named sets only snips has intents: leave it out")
+    raise ValueError(
+        f"data.with_intent=true: no sentence of {folder} has an intent. Give each one: in CoNLL a comment '# intent = NAME' above its "
+        'first token, in JSON a field ("intent": "NAME"), in a table a column; another name: data.prepare.intent_column'
+    )
+
+
+def _is_usable(sentence: Sentence, broken: Broken, with_intent: bool) -> bool:
     if len(sentence.tokens) != len(sentence.tags):
         broken.add(f"there are {len(sentence.tokens)} tokens, but {len(sentence.tags)} tags: each token needs one", sentence.place)
         return False
     if not sentence.tokens:
         broken.add("the sentence is empty", sentence.place)
         return False
+    if with_intent and not sentence.intent:
+        broken.add("the sentence has no intent, though others have one", sentence.place)
+        return False
     return True
 
 
 def hash_sentences(table: pd.DataFrame) -> str:
-    """Hash all sentences with their tags, ids and splits, in the order of rows; 16 hex digits."""
+    """Hash all sentences with their tags, ids and splits, and intents where there are such, in the order of rows; 16 hex digits."""
     found = hashlib.sha256()
-    for row in zip(*(table[name] for name in ("id", "tokens", "tags", "split")), strict=True):
+    names = ["id", "tokens", "tags", "split", *(["intent"] if table["intent"].any() else [])]
+    for row in zip(*(table[name] for name in names), strict=True):
         found.update(json.dumps(row).encode())
     return found.hexdigest()[:16]
 
@@ -158,8 +195,9 @@ def conll_sentences(file: Path, columns: TagColumns, broken: Broken, *, is_tagge
             "data.prepare.token_column, tag_column and delimiter"
         )
     for is_sentence, group in groupby(enumerate(lines, start=1), key=lambda numbered: bool(numbered[1].strip())):
-        if is_sentence and (found := _sentence(file, list(group), delimiter, (places, tag), width, names, broken)):
-            yield found
+        block = list(group)
+        if is_sentence and (found := _sentence(file, block, delimiter, (places, tag), width, names, broken)):
+            yield found._replace(intent=_commented([line for _, line in block], columns.intent_names))
 
 
 def _sentence(
@@ -192,6 +230,15 @@ def _sentence(
     if not tokens or tokens == [DOCUMENT_START]:
         return None
     return Sentence(f"{file.name}:{first}", tokens, tags, "", f"{file}, line {first}")
+
+
+def _commented(lines: list[str], names: tuple[str, ...]) -> str:
+    """Return what a comment `# intent = NAME` says; "" where there is none."""
+    for line in lines:
+        name, _, value = line.removeprefix("#").partition("=")
+        if line.startswith("#") and name.strip().lower() in names:
+            return value.strip()
+    return ""
 
 
 def _fields(line: str, delimiter: str | None) -> list[str]:
@@ -238,17 +285,21 @@ def _from_table(file: Path, columns: TagColumns, is_tagged: bool) -> Iterator[Se
     split_name = match_column(table, SPLIT_COLUMNS[0], SPLIT_COLUMNS, is_needed=False)
     split = [_split(value, str(file)) for value in table.frame[split_name]] if split_name else [""] * len(token)
     lines = table.lines.tolist()
+    intent_name = match_column(table, columns.intent_names[0], columns.intent_names, is_needed=False)
+    intent = table.frame[intent_name].str.strip().tolist() if intent_name else [""] * len(token)
     name = match_column(table, SENTENCE_NAMES[0], SENTENCE_NAMES, is_needed=False)
     if name is None:
         for row in range(len(token)):
             place = f"{file}, line {lines[row]}"
-            yield Sentence(f"{file.name}:{lines[row]}", token[row].split(), tag[row].split() if is_tagged else [], split[row], place)
+            tags = tag[row].split() if is_tagged else []
+            yield Sentence(f"{file.name}:{lines[row]}", token[row].split(), tags, split[row], place, intent[row])
         return
     number = table.frame[name].replace("", None).ffill().fillna("").tolist()  # where only the first token of a sentence names it
     for _, group in groupby(range(len(token)), key=lambda row: number[row]):
         rows = list(group)
         place = f"{file}, line {lines[rows[0]]}"
-        yield Sentence(f"{file.name}:{lines[rows[0]]}", [token[r] for r in rows], [tag[r] for r in rows], split[rows[0]], place)
+        words, tags, first = [token[r] for r in rows], [tag[r] for r in rows], rows[0]
+        yield Sentence(f"{file.name}:{lines[first]}", words, tags, split[first], place, intent[first])
 
 
 def _named(table: Table, wanted: Column, usual: tuple[str, ...], key: str) -> str:
@@ -269,7 +320,8 @@ def _from_objects(file: Path, columns: TagColumns, is_tagged: bool) -> Iterator[
             raise ValueError(f"{place} is no object: wanted one such as {EXAMPLE}")
         tokens = _listed(fields, columns.token_column, TOKEN_NAMES, "token_column", place)
         tags = _listed(fields, columns.tag_column, TAG_NAMES, "tag_column", place) if is_tagged else []
-        yield Sentence(f"{file.name}:{number}", tokens, tags, _split(str(fields.get("split") or ""), place), place)
+        intent = next((str(fields[name]).strip() for name in columns.intent_names if fields.get(name) is not None), "")
+        yield Sentence(f"{file.name}:{number}", tokens, tags, _split(str(fields.get("split") or ""), place), place, intent)
 
 
 EXAMPLE = '{"tokens": ["Anna", "sails"], "tags": ["B-PER", "O"]}'
@@ -320,9 +372,10 @@ def _weibo_ner(folder: Path, columns: TagColumns, broken: Broken) -> Iterator[Se
 
 def _snips(folder: Path, columns: TagColumns, broken: Broken) -> Iterator[Sentence]:
     for split, part in (("train", "train"), ("val", "valid"), ("test", "test")):
-        words, slots = ((folder / part / name).read_text(encoding="utf-8").splitlines() for name in ("seq.in", "seq.out"))
-        for number, (tokens, tags) in enumerate(zip(words, slots, strict=True), start=1):
-            yield Sentence(f"{part}:{number}", tokens.split(), tags.split(), split, f"{part}/seq.in, line {number}")
+        columns_read = ((folder / part / name).read_text(encoding="utf-8").splitlines() for name in ("seq.in", "seq.out", "label"))
+        for number, (tokens, tags, intent) in enumerate(zip(*columns_read, strict=True), start=1):
+            place = f"{part}/seq.in, line {number}"
+            yield Sentence(f"{part}:{number}", tokens.split(), tags.split(), split, place, intent.strip())
 
 
 def _protein(folder: Path, columns: TagColumns, broken: Broken) -> Iterator[Sentence]:

@@ -23,7 +23,7 @@ from rnnlab.data.batches import BudgetOrder, ExampleRandom
 from rnnlab.data.early import read_once
 from rnnlab.data.files import OnBroken, natural_order
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader
+from rnnlab.data.inputs import InputReader, InputTokens
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_flat
 from rnnlab.data.sources.catalogue import TAGGED
@@ -45,7 +45,7 @@ class TagPrepare:
     """Say where the tags are and what they mean (`data.prepare`).
 
     Args:
-        token_column, tag_column, delimiter: see `TagColumns`.
+        token_column, tag_column, delimiter, intent_column: see `TagColumns`.
         scheme: of the source's tags; `auto`: entities in BIO or BIOES where all tags look so, else plain.
         written_as: the scheme that is learned, `bio` or `bioes`; None: BIO of entities.
         on_broken: whether sentences that cannot be used are refused or left out.
@@ -57,11 +57,12 @@ class TagPrepare:
     scheme: Literal["auto", "plain", "bio", "bioes"]
     written_as: Literal["bio", "bioes"] | None
     on_broken: OnBroken
+    intent_column: str | None = None  # bundles made before it do not have it
 
     @property
     def columns(self) -> TagColumns:
         """Where a user's files keep what."""
-        return TagColumns(self.token_column, self.tag_column, self.delimiter)
+        return TagColumns(self.token_column, self.tag_column, self.delimiter, self.intent_column)
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,24 @@ class TagData(SplitData):
 
     prepare: TagPrepare
     loader: TagLoader
+    with_intent: bool = False
+    """Whether each sentence has a second target, a class of its own: its intent."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.loader.max_characters <= 100:
             raise ValueError(f"data.loader.max_characters={self.loader.max_characters}: give 0 (no characters) to 100, such as 24")
 
+        self.first: InputTokens | None = None
+
+    def begin_from(self, first: InputTokens) -> None:
+        """Take the words of the run that this one begins from behind those of training."""
+        self.first = first
+
     # -- where the data are --------------------------------------------------------------------------------------------
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
-        table, self.remarks = read_once(find_sentences, self.source, raw, self.prepare.columns, self.prepare.on_broken)
+        table, self.remarks = read_once(find_sentences, self.source, raw, self.prepare.columns, self.prepare.on_broken, self.with_intent)
         return table
 
     def hash_raw(self, table: pd.DataFrame) -> str:
@@ -136,7 +145,7 @@ class TagData(SplitData):
         """Hash source, settings and code."""
         files = [Path(str(module.__file__)) for module in (tagged, schemes, tokens)] + [Path(__file__)]
         source = self.source if self.source in self.upstreams else ""
-        return digest([source_hash, source, asdict(self.prepare), code_hash(*files)])
+        return digest([source_hash, source, asdict(self.prepare), self.with_intent, code_hash(*files)])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         """Number tokens and tags, entities in the scheme that is learned."""
@@ -160,7 +169,7 @@ class TagData(SplitData):
         types, values, offsets = tokens.index(table["tokens"])
         tags, targets, target_offsets = tokens.index(written_as(row, learned) for row in table["tags"])
         hashes = [hashlib.sha256("\x1f".join(row).encode()).hexdigest()[:16] for row in table["tokens"]]
-        examples = table[["id", "split"]].assign(sentence=hashes)
+        examples = table[["id", "split", "intent"]].assign(sentence=hashes)
         more: Json = {"types": types, "tags": tags, "scheme": learned, "odd": odd, "settings": asdict(self.prepare)}
         write_flat(folder, values, offsets, examples, {**meta, **more}, (targets, target_offsets))
 
@@ -182,6 +191,7 @@ class TagData(SplitData):
         self._fit_words(count_types(prepared.values, prepared.offsets, rows["train"], len(self.types)))
         counts = count_types(prepared.targets, prepared.target_offsets, rows["train"], len(self.tags))
         self._name_tags(counts)
+        self._name_intents(examples["intent"], rows["train"])
         return rows
 
     def _open(self, prepared: Prepared) -> None:
@@ -196,6 +206,10 @@ class TagData(SplitData):
         of_form = np.bincount([distinct[form] for form in forms], counts, len(distinct)).astype(np.int64)
         self.is_new = np.array([of_form[distinct[form]] == 0 for form in forms])
         vocabulary, _ = Vocabulary.fit(list(distinct), of_form, self.loader.min_frequency, self.loader.max_size)
+        self.num_own = len(vocabulary)
+        if self.first is not None:
+            self.first.refuse_other("char" if self.is_by_character else "word")
+            vocabulary = vocabulary.joined(word for word in self.first.words if not self.loader.is_lower or word == word.lower())
         letters: Counter[str] = Counter()
         for token, count in zip(self.types, counts.tolist(), strict=True):
             letters.update(dict.fromkeys(token, count))
@@ -213,6 +227,21 @@ class TagData(SplitData):
         self.class_counts = tuple(int(counts[number]) for number in names)
         self._number_tags()
 
+    def _name_intents(self, given: pd.Series, train: np.ndarray) -> None:
+        """Number the intents: those of training by name, behind them those that training lacks."""
+        counts = Counter(given.iloc[train]) if self.with_intent else Counter[str]()
+        names = sorted(set(given), key=lambda name: (counts[name] == 0, natural_order(name))) if self.with_intent else []
+        self.intents, self.intent_counts = tuple(names), tuple(counts[name] for name in names)
+        if self.with_intent and len(names) < 2:
+            raise ValueError(
+                f"data.with_intent=true: all sentences have the intent {names[0]!r}, so that there is nothing to tell apart: leave it out"
+            )
+        self._number_intents(given)
+
+    def _number_intents(self, given: pd.Series) -> None:
+        number = {name: place for place, name in enumerate(self.intents)}
+        self.intent_numbers = given.map(number).to_numpy(np.int64) if self.with_intent else np.zeros(0, dtype=np.int64)
+
     def _number_tags(self) -> None:
         number = {name: place for place, name in enumerate(self.label_names)}
         self.tag_numbers = np.array([number.get(tag, IGNORED_TARGET) for tag in self.tags], dtype=np.int64)
@@ -229,6 +258,12 @@ class TagData(SplitData):
         self.label_names, self.class_counts, self.num_repeated = reader.label_names, (), 0
         self.is_by_character = reader.is_by_character
         self._number_tags()
+        self.intents, self.intent_counts = reader.intents, ()
+        if unknown := sorted(set(self.prepared.examples["intent"]) - set(self.intents)) if self.with_intent else []:
+            raise ValueError(
+                f"data.source={self.source} has the intent {unknown[0]!r}, which the run never learned; it knows: {', '.join(self.intents)}"
+            )
+        self._number_intents(self.prepared.examples["intent"])
         self._take_words(reader.words)
         self.is_new = self.coded[:, 0] == UNKNOWN
         self.take_all_as_test()
@@ -244,11 +279,17 @@ class TagData(SplitData):
             class_counts=self.class_counts,
             scheme=self.scheme,
             num_characters=len(self.words.alphabet) if self.loader.max_characters else 0,
+            intents=self.intents,
+            intent_counts=self.intent_counts,
         )
 
     def targets(self, rows: np.ndarray) -> list[object]:
-        """Return the tags of these sentences, entities always in BIO, so that runs in another scheme compare."""
-        return [written_as(self._tags(row), "plain" if self.scheme == "plain" else "bio") for row in rows]
+        """Return the tags of these sentences, entities always in BIO, so that runs in another scheme compare; with the intent, if any."""
+        tags = [written_as(self._tags(row), "plain" if self.scheme == "plain" else "bio") for row in rows]
+        return [[row, intent] for row, intent in zip(tags, self._intents(rows), strict=True)] if self.with_intent else [*tags]
+
+    def _intents(self, rows: np.ndarray) -> list[str]:
+        return [self.intents[number] for number in self.intent_numbers[rows]]
 
     def _tags(self, row: int) -> list[str]:
         start, end = self.data.target_offsets[row : row + 2]
@@ -281,14 +322,21 @@ class TagData(SplitData):
             ("", ", ".join(f"{split} {len(rows):,}" for split, rows in self.rows.items())),
             (
                 "vocabulary",
-                f"{len(self.words.vocabulary) - len(INPUT_SPECIALS):,} words, {len(self.words.alphabet) - len(INPUT_SPECIALS)} characters; "
+                f"{self.num_own - len(INPUT_SPECIALS):,} words{self._more()}, {len(self.words.alphabet) - len(INPUT_SPECIALS)} characters; "
                 f"words that training lacks: {', '.join(f'{split} {self._new(split):.1%}' for split in ('val', 'test'))}",
             ),
         ]
         if self.scheme != "plain":
             counts = (sum(len(spans_of(self._tags(row))) for row in self.rows[split]) for split in SPLITS)
             found.append(("entities", ", ".join(f"{split} {count:,}" for split, count in zip(SPLITS, counts, strict=True))))
+        if self.with_intent:
+            each = [f"{name} ({count:,})" for name, count in zip(self.intents, self.intent_counts, strict=False)]
+            found.append(("intents", f"{len(self.intents)}: {shortened(each)}"))
         return found + [("look at", words) for words in self._look_at()]
+
+    def _more(self) -> str:
+        """Say how many words the vocabulary has from the run that this one begins from."""
+        return f" and {len(self.words.vocabulary) - self.num_own:,} more of init_from's" if self.first else ""
 
     def _new(self, split: str) -> float:
         rows = self.rows["val" if split == "val" else "test"]
@@ -300,6 +348,8 @@ class TagData(SplitData):
         found = [f"{count:,} {what}" for what, count in self.odd.items() if count]
         if never := [name for name, count in zip(self.label_names, self.class_counts, strict=False) if not count]:
             found.append(f"tags that training lacks, so that no model can learn them: {shortened(never)}")
+        if never := [name for name, count in zip(self.intents, self.intent_counts, strict=False) if not count]:
+            found.append(f"intents that training lacks, so that no model can learn them: {shortened(never)}")
         if self.num_repeated:
             left = " and were left out" if self.loader.drop_duplicates else " (leave them out: data.loader.drop_duplicates=true)"
             found.append(f"{self.num_repeated:,} training sentences are in validation or test, too{left}")
@@ -318,7 +368,7 @@ class TagData(SplitData):
         return {"is_new_word": found}
 
     def reader(self) -> TagReader:
-        return TagReader(self.words, self.prepare.columns, self.is_by_character, self.label_names)
+        return TagReader(self.words, self.prepare.columns, self.is_by_character, self.label_names, self.intents)
 
     def shown(self, rows: np.ndarray) -> list[str]:
         """Return these sentences, blanks between the tokens unless each is a character."""
@@ -345,4 +395,5 @@ class TagData(SplitData):
             is_dropped = ExampleRandom(self.seed, epoch, rows).uniform(inputs.shape[1]) < self.loader.word_dropout
             words_BT = inputs if inputs.ndim == 2 else inputs[..., 0]
             words_BT[is_dropped & (words_BT != 0)] = UNKNOWN
-        return Batch(inputs, lengths_B, targets_BT, lengths_B.clone(), torch.from_numpy(np.asarray(rows)))
+        intents_B = torch.from_numpy(self.intent_numbers[rows]) if self.with_intent else None
+        return Batch(inputs, lengths_B, targets_BT, lengths_B.clone(), torch.from_numpy(np.asarray(rows)), intents=intents_B)

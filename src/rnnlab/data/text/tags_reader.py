@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnlab.contracts import UNKNOWN, Batch
 from rnnlab.data.files import Broken, ending
-from rnnlab.data.inputs import TableFormat, WrittenReader, lines_of, tell, told
+from rnnlab.data.inputs import InputTokens, TableFormat, WrittenReader, lines_of, tell, told
 from rnnlab.data.tables import JSON_SUFFIXES, TABLE_SUFFIXES
 from rnnlab.data.text.tagged import CONLL_SUFFIXES, TOKEN_NAMES, TagColumns, files_of, sentences_of
 from rnnlab.data.text_files import read_text
@@ -84,10 +84,15 @@ class TagReader(WrittenReader):
     columns_read: TagColumns
     is_by_character: bool
     label_names: tuple[str, ...]
+    intents: tuple[str, ...] = ()
 
     @property
     def input_words(self) -> tuple[str, ...]:
         return self.words.vocabulary
+
+    @property
+    def input_tokens(self) -> InputTokens:
+        return InputTokens("char" if self.is_by_character else "word", self.words.vocabulary, self.words.alphabet)
 
     @property
     def table_format(self) -> TableFormat:

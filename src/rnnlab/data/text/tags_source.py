@@ -24,4 +24,5 @@ def read(source: str, raw: Path, values: Config) -> None:
     known = {field.name: prepare[field.name] for field in fields(TagColumns) if field.name in prepare}
     columns: TagColumns = checked(known, TagColumns, "data.prepare")
     on_broken = checked(needed(prepare, "on_broken", "data.prepare"), OnBroken, "data.prepare.on_broken")
-    keep_read(find_sentences, source, raw, columns, on_broken)
+    with_intent = checked(values.get("with_intent", False), bool, "data.with_intent")
+    keep_read(find_sentences, source, raw, columns, on_broken, with_intent)
