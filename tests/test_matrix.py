@@ -84,7 +84,7 @@ def is_refused(model: str, module: str, sample: Sample, compose: Callable[..., T
 def methods_for(spec: DataSpec) -> list[str]:
     """Return the baselines that can answer such data."""
     fitting = []
-    for kind in METHODS:
+    for kind in dict(METHODS):
         try:
             _make(kind, spec, BaselineSettings(kind, None, 1))
         except ValueError:

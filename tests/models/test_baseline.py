@@ -92,7 +92,7 @@ def test_every_method_answers_the_data_it_is_for(name: str, kind: str) -> None:
     assert model.task.loss(outputs, batch).isfinite()
 
 
-@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in SPECS for kind in METHODS if kind not in FITTING[name]])
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in SPECS for kind in dict(METHODS) if kind not in FITTING[name]])
 def test_a_method_that_is_not_for_the_data_is_refused_with_what_to_choose(name: str, kind: str) -> None:
     data = SPECS[name].name
     message = rf"baseline.kind={kind} (is not for data={data}. Allowed: auto, (mean|persistence), |cannot answer data={data}: .*choose)"
@@ -190,7 +190,7 @@ def test_sequences_of_tokens_are_answered_by_the_nearest_example(spec: DataSpec)
     assert loaded.predict(batch) == found
 
 
-@pytest.mark.parametrize("kind", [kind for kind in METHODS if kind != "nearest"])
+@pytest.mark.parametrize("kind", [kind for kind in dict(METHODS) if kind != "nearest"])
 def test_no_other_method_answers_with_sequences_of_tokens(kind: str) -> None:
     with pytest.raises(ValueError, match=rf"^baseline.kind={kind} is not for data=translation. Allowed: auto, nearest$"):
         make(WRITTEN, kind)

@@ -42,8 +42,13 @@ class Method(ABC):
         self.spec = spec
         self.settings = settings
 
+    @classmethod
+    def is_offered(cls, spec: DataSpec) -> bool:
+        """Tell whether the method is for such data; it may still refuse (see `refusal`)."""
+        return spec.input_kind in cls.input_kinds and spec.target_kind in cls.target_kinds
+
     def refusal(self) -> str | None:
-        """Return why this method cannot answer data of the right kinds, or None."""
+        """Return why this method cannot answer data that it is offered for, or None."""
         return None
 
     @abstractmethod

@@ -7,7 +7,7 @@ import torch
 
 from rnnlab.baselines.base import Arrays, Method, classes, standardise
 from rnnlab.baselines.label_sets import known_steps
-from rnnlab.contracts import Batch, InputKind, TargetKind
+from rnnlab.contracts import Batch, DataSpec, InputKind, TargetKind
 
 SMALLEST_PROBABILITY = 1e-60
 
@@ -59,8 +59,9 @@ class Memoryless(Method):
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("features", "tokens")
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real", "class", "class_per_step")
 
-    def refusal(self) -> str | None:
-        return None if self.spec.memoryless else "its best answer without input is not known: choose another baseline.kind"
+    @classmethod
+    def is_offered(cls, spec: DataSpec) -> bool:
+        return super().is_offered(spec) and bool(spec.memoryless)
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         """Write down the answers, (1, D) or (1, C), or (T, C) where there is one a step."""

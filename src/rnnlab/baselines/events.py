@@ -30,8 +30,9 @@ class Popularity(Method):
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("tokens",)
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("class_per_step",)
 
-    def refusal(self) -> str | None:
-        return None if self.spec.ranks else "its targets are no next events"
+    @classmethod
+    def is_offered(cls, spec: DataSpec) -> bool:
+        return super().is_offered(spec) and bool(spec.ranks)
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         counts_V = np.bincount(np.concatenate([_grams(batch, 1)[:, 0] for batch in train]), minlength=self.spec.target_size) + 1.0

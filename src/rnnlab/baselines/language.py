@@ -35,8 +35,9 @@ class NextTokens(Method):
         super().__init__(spec, settings)
         self.before: np.ndarray | None = None
 
-    def refusal(self) -> str | None:
-        return None if self.spec.goal == "continue" else "its targets are no next tokens"
+    @classmethod
+    def is_offered(cls, spec: DataSpec) -> bool:
+        return super().is_offered(spec) and spec.goal == "continue"
 
     def contexts(self, batch: Batch) -> np.ndarray:
         """Return the tokens that each step may look at, the last one last, (B, T, order - 1); -1 where there is none."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from rnnlab.baselines.base import Arrays, Method
-from rnnlab.contracts import PAD, STOP, Batch, InputKind, TargetKind
+from rnnlab.contracts import PAD, STOP, Batch, DataSpec, InputKind, TargetKind
 
 ENDS = frozenset(".!?\u3002\uff01\uff1f")
 """Signs that end a sentence, Chinese and Japanese ones too."""
@@ -24,8 +24,12 @@ class Lead(Method):
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("tokens",)
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("tokens",)
 
+    @classmethod
+    def is_offered(cls, spec: DataSpec) -> bool:
+        return super().is_offered(spec) and spec.goal == "summarise"
+
     def refusal(self) -> str | None:
-        return None if self.spec.can_copy and self.spec.goal == "summarise" else "its answers are no summaries of its inputs"
+        return None if self.spec.can_copy else "its answers are not words of its inputs"
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         return {}

@@ -7,8 +7,9 @@ from typing import ClassVar, TypeVar
 import numpy as np
 import statsmodels.api
 from scipy.sparse import csr_matrix
+from sklearn import linear_model
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from rnnlab.baselines.base import Arrays, Method, classes, standardised_targets
@@ -50,6 +51,18 @@ class Window(Method):
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         outputs: np.ndarray = _windows([batch]) @ arrays["weights"].T + arrays["intercept"]
         return outputs
+
+
+class Ridge(Window):
+    """The regression of numbers."""
+
+    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real",)
+
+
+class Logistic(Window):
+    """The regression of classes."""
+
+    target_kinds: ClassVar[tuple[TargetKind, ...]] = ("class",)
 
 
 class HAR(Method):
@@ -144,9 +157,9 @@ class Summarised(Method):
 
 def ridge(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_targets: np.ndarray) -> Arrays:
     """Fit ridge regression, the penalty chosen by squared error on validation."""
-    best: tuple[float, float, Ridge] | None = None
+    best: tuple[float, float, linear_model.Ridge] | None = None
     for alpha in ALPHAS:
-        found = Ridge(alpha=alpha).fit(inputs, targets)
+        found = linear_model.Ridge(alpha=alpha).fit(inputs, targets)
         error = float(np.square(found.predict(val_inputs).reshape(val_targets.shape) - val_targets).mean())
         if best is None or error < best[0]:
             best = (error, alpha, found)

@@ -10,7 +10,7 @@ import scipy.linalg
 import torch
 
 from rnnlab.baselines.base import Arrays, Method, standardise
-from rnnlab.contracts import Batch, InputKind, Past, TargetKind
+from rnnlab.contracts import Batch, DataSpec, InputKind, Past, TargetKind
 
 PENALTIES = (0.01, 1.0, 100.0, 10_000.0)
 DAY, MONTHS = 86_400_000_000, 12
@@ -23,8 +23,9 @@ class OwnPast(Method):
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("features",)
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("real",)
 
-    def refusal(self) -> str | None:
-        return None if self.spec.horizons else "it reads a series' own past values, which these data do not give"
+    @classmethod
+    def is_offered(cls, spec: DataSpec) -> bool:
+        return super().is_offered(spec) and bool(spec.horizons)
 
     @property
     def horizons(self) -> np.ndarray:

@@ -34,10 +34,14 @@ class TagsOfWords(Method):
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("tokens",)
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("class_per_step",)
 
+    @classmethod
+    def is_offered(cls, spec: DataSpec) -> bool:
+        return super().is_offered(spec) and spec.scheme is not None
+
     def refusal(self) -> str | None:
         if self.spec.intents:
             return "it has a second target, the intent of each sentence, and this counts tags alone: set data.with_intent=false"
-        return None if self.spec.scheme else "its targets are no tags"
+        return None
 
 
 class MostFrequentTag(TagsOfWords):

@@ -12,45 +12,45 @@ from rnnlab.baselines.base import BaselineSettings, Method
 from rnnlab.baselines.constant import Mean, Memoryless, Persistence
 from rnnlab.baselines.events import MarkovChain, Popularity
 from rnnlab.baselines.label_sets import FrameLogistic, Markov
-from rnnlab.baselines.language import KneserNey, NextTokens, Unigram
+from rnnlab.baselines.language import KneserNey, Unigram
 from rnnlab.baselines.lead import Lead
-from rnnlab.baselines.linear import HAR, Pooled, Summarised, Window
+from rnnlab.baselines.linear import HAR, Logistic, Pooled, Ridge, Summarised
 from rnnlab.baselines.nearest import Nearest
-from rnnlab.baselines.series import Climatology, Drift, LinearPast, OwnPast, Seasonal
-from rnnlab.baselines.tags import HiddenMarkov, MostFrequentTag, TagsOfWords
+from rnnlab.baselines.series import Climatology, Drift, LinearPast, Seasonal
+from rnnlab.baselines.tags import HiddenMarkov, MostFrequentTag
 from rnnlab.baselines.warping import Warping
 from rnnlab.contracts import PAD, Batch, DataSpec, Decoded, Hypothesis
 from rnnlab.models.base import FittedOnce
 from rnnlab.tasks import Regularisation, make_task
 
-METHODS: dict[str, type[Method]] = {
-    "persistence": Persistence,
-    "mean": Mean,
-    "memoryless": Memoryless,
-    "ridge": Window,
-    "logistic": Window,
-    "har": HAR,
-    "pooled": Pooled,
-    "summary": Summarised,
-    "warping": Warping,
-    "tfidf": TfIdf,
-    "nb_svm": NBSVM,
-    "nearest": Nearest,
-    "markov": Markov,
-    "frame_logistic": FrameLogistic,
-    "unigram": Unigram,
-    "kneser_ney": KneserNey,
-    "seasonal": Seasonal,
-    "drift": Drift,
-    "climatology": Climatology,
-    "linear": LinearPast,
-    "most_frequent_tag": MostFrequentTag,
-    "hidden_markov": HiddenMarkov,
-    "popularity": Popularity,
-    "lead": Lead,
-}
-OF_EVENTS: dict[str, type[Method]] = {"popularity": Popularity, "markov": MarkovChain}
-"""Of the event that comes next; the chain called `markov` above is of sets of labels."""
+METHODS: tuple[tuple[str, type[Method]], ...] = (
+    ("persistence", Persistence),
+    ("mean", Mean),
+    ("memoryless", Memoryless),
+    ("ridge", Ridge),
+    ("logistic", Logistic),
+    ("har", HAR),
+    ("pooled", Pooled),
+    ("summary", Summarised),
+    ("warping", Warping),
+    ("tfidf", TfIdf),
+    ("nb_svm", NBSVM),
+    ("nearest", Nearest),
+    ("markov", Markov),
+    ("markov", MarkovChain),
+    ("frame_logistic", FrameLogistic),
+    ("unigram", Unigram),
+    ("kneser_ney", KneserNey),
+    ("seasonal", Seasonal),
+    ("drift", Drift),
+    ("climatology", Climatology),
+    ("linear", LinearPast),
+    ("most_frequent_tag", MostFrequentTag),
+    ("hidden_markov", HiddenMarkov),
+    ("popularity", Popularity),
+    ("lead", Lead),
+)
+"""The value of `baseline.kind` and its method; of two with one name each is for other data."""
 
 
 @final
@@ -132,25 +132,12 @@ def unanswerable(spec: DataSpec) -> str:
 
 
 def _make(kind: str, spec: DataSpec, settings: BaselineSettings) -> Method:
-    methods = OF_EVENTS if spec.ranks else METHODS
-    fitting = [
-        name
-        for name, method in methods.items()
-        if spec.input_kind in method.input_kinds
-        and spec.target_kind in method.target_kinds
-        and name != {"real": "logistic", "class": "ridge"}.get(spec.target_kind)
-        and (name != "memoryless" or spec.memoryless)
-        and (spec.goal == "continue" or not issubclass(method, NextTokens))
-        and (spec.horizons or not issubclass(method, OwnPast))
-        and (spec.scheme or not issubclass(method, TagsOfWords))
-        and (spec.ranks or not issubclass(method, Popularity))
-        and (spec.goal == "summarise" or not issubclass(method, Lead))
-    ]
+    fitting = {name: method for name, method in METHODS if method.is_offered(spec)}
     if not fitting:
         raise ValueError(f"data={spec.name}: there is no baseline for such targets")
     if kind not in fitting:
         raise ValueError(f"baseline.kind={kind} is not for data={spec.name}. Allowed: auto, {', '.join(fitting)}")
-    method = methods[kind](spec, settings)
+    method = fitting[kind](spec, settings)
     if refusal := method.refusal():
         raise ValueError(f"baseline.kind={kind} cannot answer data={spec.name}: {refusal}")
     return method

@@ -273,6 +273,20 @@ def test_a_reader_gives_back_what_training_saw_from_tables_arrays_and_ts_files(m
         reader.read([str(tmp_path / "wide.npy")])
 
 
+def test_dates_that_may_be_read_in_two_ways_are_asked_for_and_read_as_told(make: Make, tmp_path: Path) -> None:
+    days = ["01/02/2021", "02/01/2021", "03/01/2021"]  # with the day first: 1 February, 2 January, 3 January
+    rows = [f"s{number},{day},{place},1,{'ab'[number % 2]}" for number in range(12) for place, day in enumerate(days)]
+    file = tmp_path / "t.csv"
+    file.write_text("id,time,x,y,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"set data\.day_first=false for the first, data\.day_first=true for the second"):
+        set_up(make(file))
+    for day_first, order in ((True, [1, 2, 0]), (False, [0, 1, 2])):
+        module = set_up(make(file, day_first=day_first, data=tmp_path / str(day_first)))
+        assert module.data.values[:3, 0].tolist() == order
+        (_, batch) = module.reader().read([str(file)])
+        assert np.argsort(np.argsort(batch.inputs[0, :, 0].numpy())).tolist() == order
+
+
 @pytest.mark.parametrize(("name", "shape"), [("digits", (8, 8)), ("digit_pixels", (64, 1))])
 def test_the_digits_of_scikit_learn_come_from_its_package_by_rows_or_by_pixels(make_data: Make, name: str, shape: tuple[int, int]) -> None:
     module = set_up(make_data("sequences", name, offline=True))

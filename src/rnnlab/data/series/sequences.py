@@ -22,7 +22,7 @@ from rnnlab.data.inputs import FileReader, InputReader, labelled_batch
 from rnnlab.data.labelled import LabelledData, shortened
 from rnnlab.data.prepared import Json, Prepared, pad_rows, write_prepared
 from rnnlab.data.series import ts_files, vector_tables, vectors
-from rnnlab.data.series.vector_tables import SequenceColumns
+from rnnlab.data.series.vector_tables import SequenceColumns, SequenceTables
 from rnnlab.data.series.vectors import Target, content_of, find_sequences, hash_sequences, read_unlabelled, sequence_files
 from rnnlab.data.sources.catalogue import SEQUENCES
 from rnnlab.data.splits import assign_splits
@@ -44,11 +44,10 @@ class SequencePrepare(SequenceColumns):
 
     on_broken: OnBroken
 
-    @property
-    def columns(self) -> SequenceColumns:
-        """Where a user's tables keep what."""
+    def tables(self, day_first: bool | None) -> SequenceTables:
+        """Return where a user's tables keep what, and how they write dates."""
         parts = (self.id_column, self.time_column, self.label_column, self.group_column, self.split_column, self.features)
-        return SequenceColumns(*parts)
+        return SequenceTables(*parts, day_first)
 
 
 @dataclass(frozen=True)
@@ -108,6 +107,7 @@ class SequencesReader(FileReader):
     std: tuple[float, ...]
     target_mean: float
     target_std: float
+    day_first: bool | None = None
 
     def find(self, path: Path) -> tuple[list[Path], list[str]]:
         return sequence_files(path)
@@ -133,11 +133,11 @@ class SequencesReader(FileReader):
 
     def _read_one(self, item: str) -> list[tuple[str, np.ndarray]]:
         if "\n" not in item:
-            return read_unlabelled(home_of(item), self.prepare.columns, self.feature_names)
+            return read_unlabelled(home_of(item), self.prepare.tables(self.day_first), self.feature_names)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "input.csv"
             file.write_text(item, encoding="utf-8")
-            return read_unlabelled(file, self.prepare.columns, self.feature_names)
+            return read_unlabelled(file, self.prepare.tables(self.day_first), self.feature_names)
 
 
 @final
@@ -154,6 +154,8 @@ class SequencesData(FoldedData, LabelledData):
 
     target: Target
     """What labels are: classes, or numbers to predict."""
+    day_first: bool | None
+    """Whether 03/04/2021 is in April; None for as the tables show."""
     prepare: SequencePrepare
     loader: SequenceLoader
 
@@ -161,7 +163,7 @@ class SequencesData(FoldedData, LabelledData):
 
     def read_raw(self, raw: Path) -> pd.DataFrame:
         table, self.names, self.remarks = read_once(
-            find_sequences, self.source, raw, self.prepare.columns, self.target, self.prepare.on_broken
+            find_sequences, self.source, raw, self.prepare.tables(self.day_first), self.target, self.prepare.on_broken
         )
         return table
 
@@ -171,7 +173,7 @@ class SequencesData(FoldedData, LabelledData):
     def prepared_key(self, source_hash: str) -> str:
         files = [Path(str(module.__file__)) for module in (ts_files, vector_tables, vectors)] + [Path(__file__)]
         source = self.source if self.source in self.upstreams else ""
-        return digest([source_hash, source, self.target, asdict(self.prepare), code_hash(*files)])
+        return digest([source_hash, source, self.target, self.day_first, asdict(self.prepare), code_hash(*files)])
 
     def write(self, folder: Path, table: pd.DataFrame, meta: Json) -> None:
         """Write all sequences end to end; of numbers to predict `label` is empty, and `number` holds them."""
@@ -275,6 +277,7 @@ class SequencesData(FoldedData, LabelledData):
             std=tuple(self.std_F.tolist()),
             target_mean=self.target_mean,
             target_std=self.target_std,
+            day_first=self.day_first,
         )
 
     # -- batches -------------------------------------------------------------------------------------------------------

@@ -43,6 +43,17 @@ class SequenceColumns:
     features: list[str] | None
 
 
+@dataclass(frozen=True)
+class SequenceTables(SequenceColumns):
+    """Say where a user's tables keep what, and how they write dates.
+
+    Args:
+        day_first: whether 03/04/2021 is in April; None for as the table shows.
+    """
+
+    day_first: bool | None
+
+
 class RawSequence(NamedTuple):
     """One sequence as it lies in its source; `place` is for messages, `fault` why it cannot be used."""
 
@@ -56,7 +67,7 @@ class RawSequence(NamedTuple):
     fault: str = ""
 
 
-def of_table(file: Path, columns: SequenceColumns, split: str, remarks: list[str], *, is_labelled: bool = True) -> Iterator[RawSequence]:
+def of_table(file: Path, columns: SequenceTables, split: str, remarks: list[str], *, is_labelled: bool = True) -> Iterator[RawSequence]:
     """Read a long table, one row a step; each sequence's rows in the order of its times."""
     table = read_table(file)
     ids = str(known_column(table, columns.id_column, "id", ID_NAMES, "id_column"))
@@ -70,7 +81,7 @@ def of_table(file: Path, columns: SequenceColumns, split: str, remarks: list[str
     refuse_rows(table, ids, names.eq("").to_numpy(bool), "names no sequence", "fill it in, or remove the row")
     if time is None:
         _refuse_scattered(table, ids, names)
-    times = None if time is None else times_of(table, time)
+    times = None if time is None else times_of(table, time, columns.day_first)
     for name, found in names.groupby(names, sort=False).indices.items():
         places = np.asarray(found)
         part = table.frame.iloc[places]
@@ -116,11 +127,11 @@ def features_of(table: Table, columns: SequenceColumns, others: set[str], remark
     return found
 
 
-def times_of(table: Table, column: str) -> np.ndarray:
+def times_of(table: Table, column: str, day_first: bool | None) -> np.ndarray:
     """Return times that can be ordered: numbers where all are, else dates."""
     if share_of_numbers(table.frame[column]) == 1.0:
         return as_numbers(table, column).to_numpy()
-    return as_times(table, column).to_numpy()
+    return as_times(table, column, day_first).to_numpy()
 
 
 def order_of(table: Table, places: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, str]:

@@ -21,7 +21,7 @@ from rnnlab.data.series.ts_files import read_ts
 from rnnlab.data.series.vector_tables import (
     ID_NAMES,
     RawSequence,
-    SequenceColumns,
+    SequenceTables,
     features_of,
     of_table,
     order_of,
@@ -55,7 +55,7 @@ class Sequences(NamedTuple):
     remarks: list[str]
 
 
-def find_sequences(source: str, raw: Path, columns: SequenceColumns, target: Target, on_broken: OnBroken = "raise") -> Sequences:
+def find_sequences(source: str, raw: Path, columns: SequenceTables, target: Target, on_broken: OnBroken = "raise") -> Sequences:
     """List a source's sequences.
 
     Args:
@@ -110,7 +110,7 @@ def sequence_files(path: Path) -> tuple[list[Path], list[str]]:
     return found, passed_over(others, path)
 
 
-def read_unlabelled(file: Path, columns: SequenceColumns, names: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
+def read_unlabelled(file: Path, columns: SequenceTables, names: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
     """Return the sequences of a file, whose labels don't matter, as (id, (T, F) float32) with the features in this order.
 
     Raises:
@@ -217,7 +217,7 @@ def _check_labels(raw: Path, labels: "pd.Series[str]") -> None:
 # -- a user's own files ------------------------------------------------------------------------------------------------------------
 
 
-def _of_path(raw: Path, columns: SequenceColumns, target: Target, remarks: list[str]) -> Iterator[RawSequence]:
+def _of_path(raw: Path, columns: SequenceTables, target: Target, remarks: list[str]) -> Iterator[RawSequence]:
     if raw.is_file():
         if ending(raw) == ARRAY:
             raise ValueError(f"{raw} is one array, which has no label: put it into a folder that is named by its label, beside others")
@@ -246,7 +246,7 @@ def _split_of_ts(file: Path) -> str:
     return next((split for end, split in PARTS.items() if stem.endswith(end)), "")
 
 
-def _of_folders(raw: Path, columns: SequenceColumns, remarks: list[str]) -> Iterator[RawSequence]:
+def _of_folders(raw: Path, columns: SequenceTables, remarks: list[str]) -> Iterator[RawSequence]:
     layout = labelled_files(raw, SEQUENCE_SUFFIXES)
     if not any(one.label for one in layout.files):
         there = "; ".join(layout.remarks) or f"{len(layout.files)} file(s) in no label's folder"
@@ -261,7 +261,7 @@ def _of_folders(raw: Path, columns: SequenceColumns, remarks: list[str]) -> Iter
         yield _of_file(one.file, one.id, columns)._replace(label=one.label, split=one.split)
 
 
-def _of_file(file: Path, name: str, columns: SequenceColumns) -> RawSequence:
+def _of_file(file: Path, name: str, columns: SequenceTables) -> RawSequence:
     """Read a file that is one sequence: an array (T, F) or (T,), or a table with one row a step."""
     if not file.stat().st_size or (ending(file) != ARRAY and not read_text(file).text.strip()):
         return RawSequence(name, str(file), np.zeros((0, 0)), (), fault="it is empty")
@@ -272,7 +272,9 @@ def _of_file(file: Path, name: str, columns: SequenceColumns) -> RawSequence:
     time = time_column_of(table, columns)
     features = features_of(table, columns, {time} if time else set(), [])
     values = np.column_stack([as_numbers(table, feature) for feature in features])
-    order, fault = order_of(table, np.arange(len(values)), times_of(table, time)) if time else (np.arange(len(values)), "")
+    order, fault = (
+        order_of(table, np.arange(len(values)), times_of(table, time, columns.day_first)) if time else (np.arange(len(values)), "")
+    )
     return RawSequence(name, str(file), values[order], tuple(features), fault=fault)
 
 
@@ -293,7 +295,7 @@ def _begins_with_numbers(file: Path) -> bool:
     return all(_is_number(field) for field in fields)
 
 
-def _header_of(file: Path, columns: SequenceColumns) -> str | None:
+def _header_of(file: Path, columns: SequenceTables) -> str | None:
     """Return the column of ids, or None where a table has none and is one sequence."""
     if not read_text(file).text.strip():
         raise ValueError(f"{file} is empty: give a table of steps")
