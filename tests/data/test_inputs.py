@@ -22,7 +22,7 @@ READERS = [
 
 def test_a_reader_is_json_and_back() -> None:
     reader = MusicReader(("c", "e"))
-    assert as_json(reader) == {"reader": "rnnlab.data.music.music.MusicReader", "keys": ("c", "e")}
+    assert as_json(reader) == {"reader": "rnnlab.data.music.music.MusicReader", "keys": ("c", "e"), "steps_per_beat": 4}
     assert through_json(reader) == reader
 
 
