@@ -43,23 +43,20 @@ def train(names: list[str]) -> None:
 
 
 def read_runs() -> pd.DataFrame:
-    """Return what was tracked, one row a run."""
+    """Return what was tracked on these sets, one row a run that was trained and tested on all of them."""
     rows = []
-    for run in find_runs(connect(None, root()), "attributes.status = 'FINISHED'", NAME):
+    for run in find_runs(connect(None, root()), "attributes.status = 'FINISHED'"):
         params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-        if tags.get("kind") == "study" or "test/loss" not in metrics:
+        if params.get("data.name") not in SETS or "test/loss" not in metrics or params["trainer.limit_test_batches"] != "1.0":
             continue
-        what = f"kneser_ney, order {params['model.kind.ngrams']}" if tags["model"] == "baseline" else params.get("cell.name", tags["model"])
+        order = f", order {params['baseline.ngrams']}" if "baseline.ngrams" in params else ""
+        name = params["cell"] if params["model"] != "baseline" else f"{params.get('baseline.kind', 'kneser_ney')}{order}"
         rows.append(
-            {"set": params["data.name"], "model": what, "seed": int(params["seed"]), "epochs": params.get("epochs")}
-            | {"parameters": int(metrics.get("num_parameters", 0))}
-            | {
-                f"{split}_{name}": metrics[f"{split}/{name}"]
-                for split in ("val", "test")
-                for name in METRICS
-                if f"{split}/{name}" in metrics
-            }
-            | {"seconds": metrics.get("seconds"), "run_id": run.info.run_id, "test_hash": tags["test_hash"]}
+            {"set": params["data.name"], "model": name, "seed": int(params["seed"]), "epochs": params.get("trainer.max_epochs")}
+            | {"parameters": int(tags.get("num_parameters", 0))}
+            | {f"validation_{name}": metrics.get(f"best/{name}") for name in METRICS}
+            | {f"test_{name}": metrics.get(f"test/{name}") for name in METRICS}
+            | {"seconds": metrics.get("time/fit_seconds"), "run_id": run.info.run_id, "test_hash": tags["test_hash"]}
         )
     return pd.DataFrame(rows).sort_values(["set", "model", "seed"], kind="stable").reset_index(drop=True)
 
