@@ -66,7 +66,9 @@ def table() -> None:
     found = read_runs()
     found.to_csv(HERE / "results.csv", index=False)
     grouped = found.groupby(["set", "model", "parameters"], sort=False)
-    print(grouped[[f"test_{name}" for name in METRICS]].agg(["mean", "std"]).join(grouped.size().rename("seeds")).round(4).to_string())
+    summary = grouped[[f"test_{name}" for name in METRICS]].agg(["mean", "std"])
+    summary.columns = pd.Index([" ".join(pair) for pair in summary.columns])
+    print(summary.assign(seeds=grouped.size()).round(4).to_string())
 
 
 if __name__ == "__main__":
