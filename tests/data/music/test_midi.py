@@ -114,6 +114,13 @@ def test_a_roll_is_written_as_notes_and_comes_back(tmp_path: Path) -> None:
     assert np.array_equal(again.values, values) and again.keys == keys and not again.changed
 
 
+def test_silence_at_the_end_is_written_and_counted_when_it_is_read(tmp_path: Path) -> None:
+    write_roll(np.array([[1], [0], [0]], dtype=np.uint8), ("C4",), tmp_path / "a.mid", steps_per_beat=1)
+    assert mido.MidiFile(tmp_path / "a.mid").length == pytest.approx(3 * 60 / midi.BEATS_PER_MINUTE)
+    found = read_roll(tmp_path / "a.mid", steps_per_beat=1, keys=("C4",))
+    assert found.values.tolist() == [[1]] and found.changed == {"steps of silence after the last note, left out": 2}
+
+
 def test_keys_outside_are_left_out_and_counted(tmp_path: Path) -> None:
     (tmp_path / "a.mid").write_bytes(MELODY)
     found = read_roll(tmp_path / "a.mid", steps_per_beat=1, keys=("C4", "E4"))

@@ -62,6 +62,8 @@ def read_midi(content: bytes, steps_per_beat: int) -> tuple[np.ndarray, Counter[
         raise ValueError(f"it has {num_steps:,} steps of 1/{steps_per_beat} beat, of which at most {MOST_STEPS:,} are read")
     counts["notes that begin between two steps, moved to the nearest"] = int((np.abs(starts_N - first_N) > TOLERANCE).sum())
     counts["notes shorter than half a step, lengthened to one"] = int((ends_N - starts_N < 0.5).sum())
+    end = max(sum(message.time for message in track) for track in tracks)
+    counts["steps of silence after the last note, left out"] = max(0, round(end * scale) - num_steps)
     roll = np.zeros((num_steps, NUM_PITCHES), dtype=np.uint8)
     for note, first, last in sorted(zip(notes, first_N.tolist(), last_N.tolist(), strict=True), key=lambda each: each[1]):
         before = roll[max(first - 1, 0) : first + 1, note.pitch]
@@ -72,7 +74,7 @@ def read_midi(content: bytes, steps_per_beat: int) -> tuple[np.ndarray, Counter[
 
 def _tracks(content: bytes) -> tuple[int, list[mido.MidiTrack]]:
     if not content.startswith(b"MThd"):
-        raise ValueError("it is no MIDI file that can be read (it does not begin with MThd)")
+        raise ValueError("it is no MIDI file that can be read (it does not begin with MThd): give a Standard MIDI File of type 0 or 1")
     try:
         file = mido.MidiFile(file=io.BytesIO(content))
     except Exception as error:  # mido meets damage with many kinds of errors
@@ -122,7 +124,7 @@ def write_midi(values_TK: np.ndarray, pitches: Sequence[int], file: Path, steps_
                 track.append(mido.Message(kind, note=pitches[column], velocity=velocity, time=waited))
                 waited = 0
         waited += TICKS_PER_STEP
-    track.append(mido.MetaMessage("end_of_track", time=0))
+    track.append(mido.MetaMessage("end_of_track", time=waited - TICKS_PER_STEP))  # the last change is at the end, and waits for no step
     written = mido.MidiFile(type=0, ticks_per_beat=TICKS_PER_STEP * steps_per_beat)
     written.tracks.append(track)
     written.save(file)
