@@ -50,7 +50,7 @@ def read_runs() -> pd.DataFrame:
         if params.get("data.name") not in SETS or "test/loss" not in metrics or params["trainer.limit_test_batches"] != "1.0":
             continue
         order = f", order {params['baseline.ngrams']}" if "baseline.ngrams" in params else ""
-        name = params["cell"] if params["model"] != "baseline" else f"{params.get('baseline.kind', 'kneser_ney')}{order}"
+        name = params["cell"] if params["model"] != "baseline" else f"{params['baseline.kind'].replace('auto', 'kneser_ney')}{order}"
         rows.append(
             {"set": params["data.name"], "model": name, "seed": int(params["seed"]), "epochs": params.get("trainer.max_epochs")}
             | {"parameters": int(tags.get("num_parameters", 0))}
