@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from rnnlab.cells.base import Cell
 from rnnlab.config import Fraction
@@ -108,6 +109,8 @@ class Network(Predictor, ABC):
             self.frontend.take_alphabet(spec.num_characters)
         self.optimization: Optimization | None = None
         self.metrics = task.metrics()
+        self.step_numbers: dict[str, Tensor] | None = None  # of the last training step, where somebody takes them; see `report`
+        self.gradient_norm: Tensor | None = None  # of the running step, where it is known
         self.total: Callable[[Tensor], Tensor] | None = None  # sums numbers over the shards of a batch, if several processes have one each
 
     @abstractmethod
@@ -140,10 +143,34 @@ class Network(Predictor, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.training_loss(batch)
         loss, whole = (loss, loss) if self.total is None else self._as_shard(loss, batch, self.total)
-        self.log("train/loss", whole, prog_bar=True, batch_size=batch.size)
+        self.report("train/loss", whole.detach(), batch)
         if self.task.regularisation.l1:
             loss = loss + self.task.regularisation.l1 * self.l1_norm()
         return loss
+
+    def report(self, name: str, value: Tensor, batch: Batch) -> None:
+        """Hand on a number of a training step: to who keeps them till they are wanted, or else to Lightning, which asks at each step."""
+        if self.step_numbers is None:
+            self.log(name, value, batch_size=batch.size)
+        else:
+            self.step_numbers[name] = value
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip all gradients together, by their norm or by value; of a norm that is known already, it is not computed again.
+
+        Lightning would refuse bfloat16 with a fused optimizer here, as if it scaled gradients.
+        """
+        norm, self.gradient_norm = self.gradient_norm, None
+        if gradient_clip_val is None:
+            return
+        weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(weights, gradient_clip_val, foreach=True)
+            return
+        norm = nn.utils.get_total_norm([weight.grad for weight in weights]) if norm is None else norm
+        nn.utils.clip_grads_with_norm_(weights, gradient_clip_val, norm)
 
     def _as_shard(self, loss: Tensor, batch: Batch, total: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Return what to minimise so that the mean of all processes' gradients is that of the whole batch, and the whole batch's loss.
@@ -371,7 +398,7 @@ class SequenceModule(Network, ABC):
             return self._plain_loss(values, lengths_B, batch)
         outputs = self.read_out(values, lengths_B)
         found = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths)
-        self.log("train/ctc_infeasible", float(found.num_infeasible), batch_size=batch.size)
+        self.report("train/ctc_infeasible", torch.as_tensor(float(found.num_infeasible)), batch)
         return found.loss
 
     def _plain_loss(self, values: Tensor, lengths_B: Tensor, batch: Batch) -> Tensor:

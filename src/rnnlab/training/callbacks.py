@@ -1,5 +1,6 @@
 """What watches a training: seeds, checkpoints that survive an interrupt, numbers that stop being numbers, speed, progress."""
 
+import math
 import os
 import resource
 import signal
@@ -46,8 +47,10 @@ class StepSeed(Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
         """Seed dropout and whatever else draws from the global generator; each of several processes draws its own."""
-        seed = ((self.seed & 0xFFFFFFFF) << 32) + trainer.global_step
-        torch.manual_seed((seed + rank() * 0x9E3779B97F4A7C15) % 2**64)
+        seed = (((self.seed & 0xFFFFFFFF) << 32) + trainer.global_step + rank() * 0x9E3779B97F4A7C15) % 2**64
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed also prepares, each time, to seed devices that nobody uses
+        if pl_module.device.type != "cpu":
+            torch.get_device_module(pl_module.device).manual_seed(seed)
 
 
 class LastCheckpoint(Callback):
@@ -80,7 +83,6 @@ class LastCheckpoint(Callback):
         """Save within an epoch where it is time or asked; at an epoch's last batch validation comes first."""
         self.position = batch_idx + 1
         if self._wanted() and batch_idx + 1 < trainer.num_training_batches:
-            trainer._logger_connector.update_train_step_metrics()  # else this step's point would be logged after the checkpoint
             self._write(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -125,8 +127,36 @@ class StopWhenSolved(Callback):
         trainer.should_stop = trainer.should_stop or bool(self.task.is_solved(measured, self.to_spare))
 
 
+class StepNumbers(Callback):
+    """Log the numbers of training steps, of every so many steps one; in between nobody waits for them.
+
+    It comes before `LastCheckpoint`, so that the points of all steps before a checkpoint are logged before it.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        cast(Network, pl_module).step_numbers = {}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        num_steps = trainer.global_step
+        is_whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or batch_idx + 1 == trainer.num_training_batches
+        if not is_whole or num_steps % self.every:
+            return
+        numbers = {name: float(value) for name, value in (cast(Network, pl_module).step_numbers or {}).items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(numbers, num_steps - 1)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        cast(Network, pl_module).step_numbers = None
+
+
 class FiniteGuard(Callback):
-    """Stop where the loss or a gradient is no longer finite, before it spoils the weights; say what went wrong first, and why."""
+    """Stop where the loss or a gradient is no longer finite, before it spoils the weights; say what went wrong first, and why.
+
+    The norm of the gradients, which this takes, is kept for clipping. Gradients that a scaler of 16-bit floats passes over are its matter.
+    """
 
     def __init__(self) -> None:
         self.batch: Batch | None = None
@@ -136,13 +166,17 @@ class FiniteGuard(Callback):
         self.batch = batch
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        if not torch.isfinite(loss).all():
+        if not math.isfinite(loss.detach()):
             found = first_in_forward(cast(Network, pl_module), self.batch) if self.batch is not None else None
             raise NonFiniteError(self._message(trainer, pl_module, "the loss", loss, found))
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer) -> None:
-        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+        if getattr(trainer.precision_plugin, "scaler", None) is not None:
+            return
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        cast(Network, pl_module).gradient_norm = norm
+        if math.isfinite(norm):
             return
         for name, parameter in pl_module.named_parameters():
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
@@ -267,7 +301,7 @@ class ProgressLine(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the bar, at most ten times a second."""
-        loss = trainer.callback_metrics.get("train/loss", outputs["loss"])
+        loss = (cast(Network, pl_module).step_numbers or {}).get("train/loss", outputs["loss"])
         self.total = self.total.to(loss.device) + loss.detach()  # a number is asked for once an epoch: asking waits for the device
         self.num_batches += 1
         if self.bar is None or self.task is None or time.monotonic() - self.shown_at < 0.1:

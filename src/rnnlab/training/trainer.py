@@ -28,6 +28,7 @@ from rnnlab.training.callbacks import (
     LastCheckpoint,
     Meter,
     ProgressLine,
+    StepNumbers,
     StepSeed,
     StopWhenSolved,
     TrackingLogger,
@@ -37,6 +38,7 @@ from rnnlab.training.constraints import weight_constraint
 from rnnlab.training.distributed import alone, spread
 from rnnlab.training.finetuning import GradualUnfreezing
 from rnnlab.training.launching import is_leader
+from rnnlab.training.loop import LeanEpochLoop
 from rnnlab.training.samples import Continuations, Samples
 
 console = Console(stderr=True, soft_wrap=True)
@@ -57,22 +59,24 @@ def make_trainer(
         loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
     loader = data.train_dataloader()
     steps_per_epoch = min(count_of(settings.trainer.limits["train"], loader) or len(loader), len(loader))
+    log_every = max(1, min(settings.tracking.log_every_n_steps, steps_per_epoch))
     trainer = recipe(
         logger=loggers,
-        callbacks=[*spread(model, data), *_callbacks(settings, tracker, model, data, best, meter), *more_callbacks],
+        callbacks=[*spread(model, data), *_callbacks(settings, tracker, model, data, best, meter, log_every), *more_callbacks],
         plugins=[DirectCheckpointIO(), *alone()],
-        log_every_n_steps=max(1, min(settings.tracking.log_every_n_steps, steps_per_epoch)),
+        log_every_n_steps=log_every,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=tracker.folder,
     )
+    trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer)
     trainer.precision_plugin.convert_module(model)  # Lightning does so only after it has loaded a checkpoint, and copied the average
     return trainer, best, meter
 
 
 def _callbacks(
-    settings: TrainSettings, tracker: Tracker, model: Network, data: SequenceDataModule, best: ModelCheckpoint, meter: Meter
+    settings: TrainSettings, tracker: Tracker, model: Network, data: SequenceDataModule, best: ModelCheckpoint, meter: Meter, log_every: int
 ) -> Iterator[Callback]:
     """Yield what accompanies the training, in the order in which Lightning calls it."""
     callbacks = settings.callbacks
@@ -86,6 +90,7 @@ def _callbacks(
     yield from _early_stopping(callbacks.early_stopping, best)
     if callbacks.early_stopping.when_solved:
         yield StopWhenSolved(model.task)
+    yield StepNumbers(log_every)
     yield LastCheckpoint(tracker, callbacks.checkpoint.every_minutes)
     yield ProgressLine(model.task.metric)
     if isinstance(model, SequenceModule) and model.spec.is_stream:
