@@ -288,8 +288,15 @@ def valid_mask(lengths_B: Tensor, num_steps: int) -> Tensor:
     return torch.arange(num_steps, device=lengths_B.device)[None, :] < lengths_B[:, None]
 
 
+def is_full(lengths_B: Tensor, num_steps: int) -> bool:
+    """Say whether no sequence has padding, where that costs less than masking: not on a device, which would be waited for, nor in a trace."""
+    return lengths_B.device.type == "cpu" and not torch.jit.is_tracing() and len(lengths_B) > 0 and int(lengths_B.min()) >= num_steps
+
+
 def zero_padding(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
-    """Zero what lies beyond each sequence's length (also NaN and infinity there)."""
+    """Zero what lies beyond each sequence's length (also NaN and infinity there); return the same tensor where nothing does."""
+    if is_full(lengths_B, values_BTX.shape[1]):
+        return values_BTX
     mask_BT1 = valid_mask(lengths_B, values_BTX.shape[1])[..., None]
     return values_BTX.masked_fill(~mask_BT1, 0)
 

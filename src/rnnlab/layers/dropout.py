@@ -4,6 +4,12 @@ import torch
 from torch import Tensor, nn
 
 
+def dropouts(numbers: float, features: float) -> nn.Sequential:
+    """Return what drops single numbers, and whole features of a sequence, as far as any are dropped."""
+    parts = [nn.Dropout(numbers)] * bool(numbers) + [VariationalDropout(features)] * bool(features)
+    return nn.Sequential(*parts)
+
+
 class VariationalDropout(nn.Dropout):
     """Drop whole features, the same at all steps of a sequence (Gal and Ghahramani 2016; "locked" in Merity et al. 2018, section 4.3)."""
 

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rnnlab.contracts import valid_mask
+from rnnlab.contracts import is_full, valid_mask
 from rnnlab.layers.base import LayerState
 
 PoolingKind = Literal["last", "mean", "max", "mean_max", "attention"]
@@ -32,9 +32,11 @@ class Pooling(nn.Module):
             self.score = nn.Linear(size, 1, bias=False)
 
     def forward(self, values_BTH: Tensor, lengths_B: Tensor) -> Tensor:
-        mask_BT1 = valid_mask(lengths_B, values_BTH.shape[1])[..., None]
         if self.kind == "last":
             return self._last(values_BTH, lengths_B)
+        if self.kind == "mean" and is_full(lengths_B, values_BTH.shape[1]):
+            return values_BTH.sum(1) / values_BTH.shape[1]
+        mask_BT1 = valid_mask(lengths_B, values_BTH.shape[1])[..., None]
         if self.kind == "mean":
             return _mean(values_BTH, mask_BT1)
         if self.kind == "max":

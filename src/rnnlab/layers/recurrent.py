@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from rnnlab.cells.base import Backend, Cell, State
 from rnnlab.cells.weights import Initialisation
 from rnnlab.config import Fraction, PositiveInt
-from rnnlab.contracts import valid_mask, zero_padding
+from rnnlab.contracts import is_full, valid_mask, zero_padding
 from rnnlab.layers.base import LayerState, SequenceLayer
-from rnnlab.layers.dropout import VariationalDropout
+from rnnlab.layers.dropout import dropouts
 from rnnlab.layers.norms import MaskedBatchNorm
 
 
@@ -75,7 +75,7 @@ class RecurrentStack(SequenceLayer):
             nn.ModuleList(cell(input_size=size, hidden_size=recurrence.hidden_size) for _ in range(self.num_directions)) for size in sizes
         )
         self.norms = nn.ModuleList(_norm(recurrence, self.output_size) for _ in sizes)
-        self.dropout = nn.Sequential(nn.Dropout(recurrence.dropout), VariationalDropout(recurrence.variational_dropout))
+        self.dropout = dropouts(recurrence.dropout, recurrence.variational_dropout)
         for part in self.layers.modules():
             if isinstance(part, Cell):
                 part.initialise(recurrence.initialisation)
@@ -88,7 +88,11 @@ class RecurrentStack(SequenceLayer):
 
     def forward(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
         """Run all layers; what lies beyond a length is zero in the result."""
-        return self.with_final_states(values_BTF, lengths_B)[0], lengths_B
+        values = values_BTF
+        for index, layer in enumerate(self.layers):
+            outputs = self._directions(layer, self.dropout(values) if index else values, lengths_B)
+            values = self._leaving(index, outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), values, lengths_B)
+        return values, lengths_B
 
     def with_final_states(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Run all layers.
@@ -99,17 +103,20 @@ class RecurrentStack(SequenceLayer):
         values, finals = values_BTF, []
         rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
         for index, layer in enumerate(self.layers):
-            entering = self.dropout(values) if index else values
-            cells = list(layer.children())
-            outputs = [cells[0](entering)]
-            last = [outputs[0][rows_B, lengths_B - 1]]
-            if self.num_directions == 2:
-                backward = cells[1](reverse_within_length(entering, lengths_B))
-                outputs.append(reverse_within_length(backward, lengths_B))
-                last.append(backward[rows_B, lengths_B - 1])
+            outputs = self._directions(layer, self.dropout(values) if index else values, lengths_B)
+            last = [outputs[0][rows_B, lengths_B - 1], *(backward[:, 0] for backward in outputs[1:])]
             finals.append(torch.cat(last, -1))
             values = self._leaving(index, torch.cat(outputs, -1), values, lengths_B)
         return values, finals
+
+    def _directions(self, layer: nn.Module, entering: Tensor, lengths_B: Tensor) -> list[Tensor]:
+        """Run the cells of a layer: forwards, and of two directions also from each sequence's end."""
+        cells = list(layer.children())
+        outputs: list[Tensor] = [cells[0](entering)]
+        if self.num_directions == 2:
+            backward = cells[1](reverse_within_length(entering, lengths_B))
+            outputs.append(reverse_within_length(backward, lengths_B))
+        return outputs
 
     def run(self, values_BTF: Tensor, lengths_B: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """Run sequences on from the states of all cells, layer by layer; see `SequenceLayer.run`."""
@@ -152,22 +159,30 @@ def _normalised(norm: nn.Module, values_BTX: Tensor, lengths_B: Tensor) -> Tenso
 
 def reverse_within_length(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
     """Reverse each sequence of (B, T, X) in time within its own length; padding stays where it is."""
-    steps_T = torch.arange(values_BTX.shape[1], device=values_BTX.device)
+    num_steps, device = values_BTX.shape[1], values_BTX.device
+    if is_full(lengths_B, num_steps):
+        return values_BTX.flip(1)
+    steps_T = torch.arange(num_steps, device=device)
     mirrored_BT = lengths_B[:, None] - 1 - steps_T
     index_BT = torch.where(mirrored_BT >= 0, mirrored_BT, steps_T)
-    result: Tensor = _Permute.apply(values_BTX, index_BT)
+    rows_N = (index_BT + torch.arange(len(lengths_B), device=device)[:, None] * num_steps).flatten()
+    result: Tensor = _Permute.apply(values_BTX, rows_N)
     return result
 
 
 class _Permute(torch.autograd.Function):
-    """Reorder time by an index that is its own inverse, so that the gradient is the same reordering (exact, no scatter)."""
+    """Reorder the B*T steps by an order that is its own inverse, so that the gradient is the same reordering (exact, no scatter)."""
 
     @staticmethod
-    def forward(ctx: Any, values_BTX: Tensor, index_BT: Tensor) -> Tensor:
-        ctx.save_for_backward(index_BT)
-        return values_BTX.gather(1, index_BT[..., None].expand_as(values_BTX))
+    def forward(ctx: Any, values_BTX: Tensor, rows_N: Tensor) -> Tensor:
+        ctx.save_for_backward(rows_N)
+        return _ordered(values_BTX, rows_N)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (index_BT,) = ctx.saved_tensors
-        return gradients[0].gather(1, index_BT[..., None].expand_as(gradients[0])), None
+        return _ordered(gradients[0], *ctx.saved_tensors), None
+
+
+def _ordered(values_BTX: Tensor, rows_N: Tensor) -> Tensor:
+    """Copy whole rows: several times faster than `gather`, which looks each number up."""
+    return values_BTX.flatten(0, 1).index_select(0, rows_N).view_as(values_BTX)

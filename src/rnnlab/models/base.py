@@ -23,7 +23,7 @@ from rnnlab.layers import ctc
 from rnnlab.layers.base import LayerState, SequenceLayer
 from rnnlab.layers.beam_search import Decoding
 from rnnlab.layers.crf import LinearChainCRF
-from rnnlab.layers.dropout import VariationalDropout
+from rnnlab.layers.dropout import dropouts
 from rnnlab.layers.frontends import Embedding, Frontend
 from rnnlab.layers.intent import IntentHead
 from rnnlab.layers.pooling import Pooling, PoolingKind
@@ -270,7 +270,7 @@ class SequenceModule(Network, ABC):
         if not self.task.is_per_step and not self.is_ctc:
             self.pooling = Pooling(head.pooling, size, layer.num_directions)
             size = self.pooling.output_size
-        self.dropout = nn.Sequential(nn.Dropout(head.dropout), VariationalDropout(head.variational_dropout))
+        self.dropout = dropouts(head.dropout, head.variational_dropout)
         self.between: nn.Linear | None = None
         if head.is_tied:
             size = self._narrowed(size)

@@ -70,16 +70,18 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if trainer.strategy.root_device.type != "cpu":
             batch = call._call_strategy_hook(trainer, "batch_to_device", batch, dataloader_idx=0)
         self.batch_progress.increment_ready()
-        trainer._logger_connector.on_batch_start(batch)
+        self._begin_logging(batch)
         self._call("on_train_batch_start", batch, batch_idx)
         self.batch_progress.increment_started()
         loss = self._step(batch, batch_idx)
         self.batch_progress.increment_processed()
         self._step_schedulers()
         self._call("on_train_batch_end", {"loss": loss}, batch, batch_idx)
-        trainer._logger_connector.on_batch_end()
+        if self._results:  # somebody called `log`
+            trainer._logger_connector.on_batch_end()
         self.batch_progress.increment_completed()
-        trainer._logger_connector.update_train_step_metrics()
+        if self._results:
+            trainer._logger_connector.update_train_step_metrics()
 
     def _step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         """Compute loss and gradients, and move the weights; return the loss."""
@@ -104,6 +106,12 @@ class LeanEpochLoop(_TrainingEpochLoop):
         optimizer.step()
         progress.step.increment_completed()
         return loss.detach()
+
+    def _begin_logging(self, batch: Any) -> None:
+        """Do what Lightning's logger connector does at the beginning of a batch, without asking which loop is running."""
+        logging = self.trainer._logger_connector
+        logging._first_loop_iter = logging._first_loop_iter is None
+        self._results.batch, self._results.batch_size, self._results.dataloader_idx = batch, None, None
 
     def _step_schedulers(self) -> None:
         """Step the schedules that go by steps; those that wait for a validation have their turn after it."""

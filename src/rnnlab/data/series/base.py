@@ -373,7 +373,7 @@ class WindowedData(SequenceDataModule, ABC):
     def collate(self, rows: np.ndarray, epoch: int, is_training: bool) -> Batch:
         values_BTF = torch.from_numpy(self.windows.inputs(rows, self.window))
         lengths_B = torch.full((len(rows),), self.window)
-        if is_training:
+        if is_training and self.loader.augment.changes:
             values_BTF, lengths_B = augment(values_BTF, self.loader.augment, ExampleRandom(self.seed, epoch, rows))
         ids_B = torch.from_numpy(rows)
         ones_B = torch.ones_like(ids_B)
@@ -382,7 +382,7 @@ class WindowedData(SequenceDataModule, ABC):
         targets_BD = torch.from_numpy(self.windows.targets[rows])
         parts = (self.windows.offset, self.windows.scale, self.windows.persistence)
         reference = Reference(*(torch.from_numpy(part[rows]).expand(targets_BD.shape) for part in parts))
-        return Batch(values_BTF, lengths_B, targets_BD, ones_B, ids_B, reference, past=self._past(rows))
+        return Batch(values_BTF, lengths_B, targets_BD, ones_B, ids_B, reference, past=None if is_training else self._past(rows))
 
     def _past(self, rows: np.ndarray) -> Past | None:
         """Return the target's own past in these windows, where it is the series' own values that are forecast."""

@@ -329,6 +329,11 @@ class WindowAugment:
     scaling: Fraction
     shift: NonNegativeInt
 
+    @property
+    def changes(self) -> bool:
+        """Whether windows are changed at all."""
+        return bool(self.jitter or self.scaling or self.shift)
+
 
 def augment(values_BTF: Tensor, settings: WindowAugment, random: ExampleRandom) -> tuple[Tensor, Tensor]:
     """Change windows; return them with their lengths (B,)."""

@@ -180,8 +180,8 @@ class SoundData(FoldedData, ABC):
         """Return normalised frames (B, T, F), augmented while training, and lengths (B,)."""
         values_BTF, lengths_B = pad_rows(self.data, rows, self.max_steps)
         is_augmented = is_training and self.loader.is_augmented
-        random = ExampleRandom(self.seed, epoch, rows)
         if is_augmented:
+            random = ExampleRandom(self.seed, epoch, rows)
             values_BTF, lengths_B = augment(values_BTF, lengths_B, self.loader.augment, self.bands, self.prepare.hop_ms, random)
         values_BTF = self.normalise(values_BTF, lengths_B)
         if is_augmented:
