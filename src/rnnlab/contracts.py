@@ -289,8 +289,13 @@ def valid_mask(lengths_B: Tensor, num_steps: int) -> Tensor:
 
 
 def is_full(lengths_B: Tensor, num_steps: int) -> bool:
-    """Say whether no sequence has padding, where that costs less than masking: not on a device, which would be waited for, nor in a trace."""
-    return lengths_B.device.type == "cpu" and not torch.jit.is_tracing() and len(lengths_B) > 0 and int(lengths_B.min()) >= num_steps
+    """Say whether no sequence has padding, where asking costs less than masking: not on a device, nor in a trace."""
+    return (
+        lengths_B.device.type == "cpu"
+        and torch._C._get_tracing_state() is None
+        and len(lengths_B) > 0
+        and int(lengths_B.min()) >= num_steps
+    )
 
 
 def zero_padding(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:

@@ -289,9 +289,9 @@ def _refuse_out_of_range(values: Config, where: str, ranges: Mapping[str, Any]) 
 
 
 def _refuse_scaled_clipping(trainer: Config, optimizer: Config) -> None:
-    """Refuse to clip gradients that a fused optimizer takes scaled: Lightning would, after the data are prepared."""
+    """Refuse to clip gradients that a fused optimizer takes scaled, as 16-bit floats need them; bfloat16 needs no scale."""
     precision = str(trainer.get("precision", ""))
-    if precision.endswith("-mixed") and optimizer.get("fused") and trainer.get("gradient_clip_val") is not None:
+    if precision == "16-mixed" and optimizer.get("fused") and trainer.get("gradient_clip_val") is not None:
         raise ConfigError(
             f"trainer.precision={precision} does not go with clipping and a fused optimizer together: add optimizer.fused=false, "
             "or trainer.gradient_clip_val=null"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from mlflow import MlflowClient
@@ -126,7 +127,7 @@ def test_each_process_draws_its_own_dropout_and_the_first_what_one_alone_would(m
         with monkeypatch.context() as patch:
             for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE") if number else ():
                 patch.setenv(name, str(number))
-            StepSeed(7).on_train_batch_start(At(), None, None, 0)  # type: ignore[arg-type]  # a stand-in
+            StepSeed(7).on_train_batch_start(At(), pl.LightningModule(), None, 0)  # type: ignore[arg-type]  # a stand-in
             drawn.append(torch.rand(4).tolist())
     assert drawn[0] == drawn[1] != drawn[2]
 

@@ -22,7 +22,7 @@ WRONG = {
     "epochs=-3": r"^epochs=-3 is not allowed: a whole number from 1",
     "trainer.max_epochs=0": r"^trainer.max_epochs=0 is not allowed: a whole number from 1",
     "optimizer=sgd optimizer.momentum=5": r"^optimizer.momentum=5 is not allowed: it should be less than 1",
-    "trainer.precision=bf16-mixed": r"^trainer.precision=bf16-mixed does not go with clipping .*: add optimizer.fused=false, or",
+    "trainer.precision=16-mixed": r"^trainer.precision=16-mixed does not go with clipping .*: add optimizer.fused=false, or",
     "optimizer=sgd optimizer.momentum=0": r"^optimizer: Nesterov momentum requires a momentum",
 }
 
@@ -41,7 +41,8 @@ def test_a_value_out_of_range_is_refused_by_its_key(words: str, compose: Callabl
         "trainer.gradient_clip_val=0.5 trainer.gradient_clip_algorithm=value",
         "epochs=-1 trainer.max_steps=5",
         "optimizer=sgd optimizer.momentum=0 optimizer.nesterov=false",
-        "trainer.precision=bf16-mixed optimizer.fused=false",
+        "trainer.precision=bf16-mixed",
+        "trainer.precision=16-mixed optimizer.fused=false",
         "trainer.precision=bf16-mixed trainer.gradient_clip_val=null",
         "model=baseline",
     ],

@@ -36,6 +36,7 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell, State, StepGradient
+from rnnlab.cells.scan import can_scan, scan_gru
 from rnnlab.cells.weights import Initialisation, Timescale, Weights, remember
 
 Reset = Literal["after", "before"]
@@ -77,6 +78,15 @@ class GRUCell(Cell):
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
         _, update, candidate = self.gates(projected_BP, state, entering_BH)
         return ((1 - update) * candidate + update * state[0],)
+
+    def run_fused(self, inputs_BTF: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Run a whole sequence at once: on a processor by our own scan, elsewhere on PyTorch's kernel."""
+        if not can_scan(inputs_BTF):
+            return super().run_fused(inputs_BTF, state)
+        first_BH = self.initial_state(len(inputs_BTF))[0] if state is None else state[0]
+        projected_TBP = self.project(inputs_BTF.transpose(0, 1).contiguous())
+        states_TBH = scan_gru(projected_TBP, first_BH, self.weight("weight_hh"), self.weight("bias_hh"))
+        return states_TBH.transpose(0, 1), (states_TBH[-1],)
 
     def transition_backward(self, projected_BP: Tensor, state: State, after: State) -> StepGradient:
         (h,), (dh,) = state, after

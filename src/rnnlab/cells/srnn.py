@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from rnnlab.cells.activations import ACTIVATIONS
 from rnnlab.cells.base import Cell, State, StepGradient
+from rnnlab.cells.scan import can_scan, scan_simple
 from rnnlab.cells.weights import Initialisation, Weights
 
 Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu", "prelu", "selu", "identity"]
@@ -54,6 +55,15 @@ class SRNNCell(Cell):
 
     def transition(self, projected_BP: Tensor, state: State, entering_BH: Tensor) -> State:
         return (self._activated(projected_BP + self.recur(entering_BH)),)
+
+    def run_fused(self, inputs_BTF: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Run a whole sequence at once: on a processor by our own scan, elsewhere on PyTorch's kernel."""
+        if not can_scan(inputs_BTF):
+            return super().run_fused(inputs_BTF, state)
+        first_BH = self.initial_state(len(inputs_BTF))[0] if state is None else state[0]
+        projected_TBH = self.project(inputs_BTF.transpose(0, 1).contiguous())
+        states_TBH = scan_simple(projected_TBH, first_BH, self.weight("weight_hh"), self.weight("bias_hh"), self.activation)
+        return states_TBH.transpose(0, 1), (states_TBH[-1],)
 
     def _activated(self, sums_BH: Tensor) -> Tensor:
         return ACTIVATIONS[self.activation].function(sums_BH) if self.slope is None else F.prelu(sums_BH, self.slope)

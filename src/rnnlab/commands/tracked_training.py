@@ -33,7 +33,7 @@ from rnnlab.training.first_weights import FirstRun
 from rnnlab.training.fitting import evaluate_both, fit, make_model
 from rnnlab.training.identity import identity
 from rnnlab.training.launching import is_leader, is_worker
-from rnnlab.training.process import quieten, tune_process
+from rnnlab.training.process import quieten, say_precision, tune_process
 from rnnlab.training.recipes import Recipes, check, experiment_of, find_data, opened, say_recipe
 from rnnlab.training.recording import record, run_name
 from rnnlab.training.sizes import say_suited, suited
@@ -65,6 +65,7 @@ def train_here(settings: TrainSettings) -> float | None:
         tune_process(settings.trainer.num_threads)
         if is_leader() and not settings.study.job.parent and not settings.run.resume:
             say_recipe(settings)
+            say_precision(str(settings.trainer.node.values["precision"]), settings.trainer.accelerator)
         asked_for = settings
         first = _first_run(settings, client)
         data = distributed.one_first(lambda: find_data(asked_for, first))

@@ -13,9 +13,13 @@ class MaskedBatchNorm(nn.BatchNorm2d):
     """Sums numbers over the shards of a batch, if several processes have one each."""
 
     def forward(self, maps_BCTF: Tensor, mask_B1T1: Tensor) -> Tensor:  # type: ignore[override]  # BatchNorm2d takes no mask
-        """Normalise (B, C, T, F) where the mask, (B, 1, T, 1), is 1; what lies beyond a length comes out arbitrary."""
+        """Normalise (B, C, T, F) where the mask, (B, 1, T, 1), is 1; what lies beyond a length comes out arbitrary.
+
+        Of half-precision inputs, too, the statistics and the result are float32, as PyTorch's autocast has it for its other norms.
+        """
         if not self.training:
             return super().forward(maps_BCTF)
+        maps_BCTF, mask_B1T1 = maps_BCTF.to(self.weight.dtype), mask_B1T1.to(self.weight.dtype)
         count = mask_B1T1.sum() * maps_BCTF.shape[3]
         kept = maps_BCTF * mask_B1T1
         sums_C, squares_C = kept.sum((0, 2, 3)), (kept * kept).sum((0, 2, 3))

@@ -29,7 +29,7 @@ from rnnlab.layers.intent import IntentHead
 from rnnlab.layers.pooling import Pooling, PoolingKind
 from rnnlab.layers.recurrent import Recurrence, RecurrentStack
 from rnnlab.layers.refusals import refuse_crf, refuse_misfit, refuse_without_ctc
-from rnnlab.models.optimization import Optimization
+from rnnlab.models.optimization import Optimization, clip
 from rnnlab.tasks import TASKS_OWN, Loss, Regularisation, Task, make_task
 
 Outputs = Tensor | Decoded | TagPath | TagsWithIntent
@@ -158,19 +158,10 @@ class Network(Predictor, ABC):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip all gradients together, by their norm or by value; of a norm that is known already, it is not computed again.
-
-        Lightning would refuse bfloat16 with a fused optimizer here, as if it scaled gradients.
-        """
+        """Clip; Lightning would refuse to where a fused optimizer meets bfloat16, as if that were scaled."""
         norm, self.gradient_norm = self.gradient_norm, None
-        if gradient_clip_val is None:
-            return
-        weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
-        if gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(weights, gradient_clip_val, foreach=True)
-            return
-        norm = nn.utils.get_total_norm([weight.grad for weight in weights]) if norm is None else norm
-        nn.utils.clip_grads_with_norm_(weights, gradient_clip_val, norm)
+        if gradient_clip_val is not None:
+            clip(optimizer, gradient_clip_val, gradient_clip_algorithm == "value", norm)
 
     def _as_shard(self, loss: Tensor, batch: Batch, total: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Return what to minimise so that the mean of all processes' gradients is that of the whole batch, and the whole batch's loss.
@@ -203,23 +194,8 @@ class Network(Predictor, ABC):
             raise ValueError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier)")
         is_even = self.optimization.rate_decay == 1
         groups = [[*self.parameters()]] if is_even else [*self.layer_groups().values()]
-        optimizer = self.optimization.made([[weight for weight in group if weight.requires_grad] for group in groups])
-        scheduler = self.optimization.scheduler(optimizer, total_steps=int(total_steps), direction=self.task.metric.direction)
-        if scheduler is None:
-            return {"optimizer": optimizer}
-        # A plateau schedule also steps within the epoch loop, right after validation: a checkpoint at the epoch's end has seen it.
-        is_plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-        frequency = int(self.trainer.num_training_batches) if is_plateau else 1
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {
-                "scheduler": scheduler,
-                "interval": "step",
-                "frequency": frequency,
-                "monitor": f"val/{self.task.metric.name}",
-                "strict": False,
-            },
-        }
+        trained = [[weight for weight in group if weight.requires_grad] for group in groups]
+        return self.optimization.configured(trained, int(total_steps), int(self.trainer.num_training_batches), self.task.metric)
 
     def l1_norm(self) -> Tensor:
         """Sum the absolute values of all weight matrices."""

@@ -90,7 +90,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
         progress.step.increment_ready()
         module._current_fx_name = "training_step"
         with trainer.precision_plugin.forward_context():
-            loss: torch.Tensor = module.training_step(batch, batch_idx)  # type: ignore[assignment]  # our modules return a tensor
+            loss: torch.Tensor = module.training_step(batch, batch_idx)
         progress.zero_grad.increment_ready()
         self._call("on_before_zero_grad", optimizer)
         progress.zero_grad.increment_started()
@@ -99,7 +99,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
                 weight.grad = None
         progress.zero_grad.increment_completed()
         self._call("on_before_backward", loss)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._call("on_after_backward")
         self._call("on_before_optimizer_step", optimizer)
         module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
@@ -143,8 +143,8 @@ def is_ordinary(trainer: pl.Trainer) -> bool:
         and len(trainer.optimizers) == 1
         and trainer.accumulate_grad_batches == 1
         and (type(precision) is Precision or (type(precision) is MixedPrecision and precision.scaler is None))
-        and isinstance(trainer.profiler, PassThroughProfiler)
-        and not trainer.fast_dev_run
+        and isinstance(trainer.profiler, PassThroughProfiler)  # type: ignore[attr-defined]
+        and not trainer.fast_dev_run  # type: ignore[attr-defined]
         and not any(_overrides(module, pl.LightningModule, name) for name in OF_LIGHTNING)
     )
 

@@ -8,9 +8,11 @@ import sys
 import warnings
 
 import torch
+from rich.console import Console
 
 from rnnlab.training.launching import num_local_processes
 
+console = Console(stderr=True, soft_wrap=True)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
@@ -25,8 +27,25 @@ def tune_process(num_threads: int | None) -> None:
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
             libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
     torch.set_num_threads(num_threads or max(1, (os.cpu_count() or 1) // num_local_processes()))
-    torch.utils.deterministic.fill_uninitialized_memory = False  # memory that is written before it is read: 6 % of a step of long texts
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # memory that is written before it is read: 6 % of a step of long texts
     torch.set_flush_denormal(True)  # gradients that fade through time end in numbers that cost a hundred times more
+
+
+def has_bfloat16_units() -> bool:
+    """Say whether this processor multiplies bfloat16 by itself (AVX-512 or AMX); others are slower with it than with float32."""
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
+
+
+def say_precision(precision: str, accelerator: str) -> None:
+    """Say so where bfloat16 is asked of a processor that is no faster with it."""
+    is_on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    if precision.startswith("bf16") and is_on_cpu and not has_bfloat16_units():
+        console.print(
+            f"[bold yellow]precision[/] trainer.precision={precision}: this processor has no units for bfloat16 (AVX512_BF16, AMX), so "
+            "training is slower than with trainer.precision=32-true",
+            highlight=False,
+        )
 
 
 def quieten() -> None:
