@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 BLOCK = 65_536
 """How many numbers of a state a block has, all steps and sequences together: 256 kB in float32."""
@@ -31,7 +30,7 @@ BLOCK = 65_536
 def can_scan(inputs_BTF: Tensor) -> bool:
     """Say whether these scans apply: on a processor, and where nobody follows the single operations (a trace, a transform)."""
     is_followed = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    return inputs_BTF.device.type == "cpu" and inputs_BTF.shape[1] > 0 and not is_followed
+    return not is_followed and inputs_BTF.device.type == "cpu" and inputs_BTF.shape[1] > 0
 
 
 def scan_gru(projected_TBP: Tensor, first_BH: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -78,8 +77,8 @@ class _GRU(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outputs_TBH: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivatives()
         u_n, gates_TBG, n_TBH, states, weight = ctx.saved_tensors
         num_steps, size, width = n_TBH.shape
         totals = _totals(outputs_TBH)
@@ -120,8 +119,8 @@ class _Simple(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outputs_TBH: Tensor) -> tuple[Tensor | None, ...]:
+        _refuse_second_derivatives()
         states, weight = ctx.saved_tensors
         num_steps, size, width = outputs_TBH.shape
         totals = _totals(outputs_TBH)
@@ -138,6 +137,12 @@ class _Simple(torch.autograd.Function):
                 earlier.addmm_(da_t, weight)
             _add_to_weights(of_weight, of_bias, da, states[block])
         return steps_TBH, totals[0], of_weight, of_bias, None
+
+
+def _refuse_second_derivatives() -> None:
+    """Raise where a gradient is to be differentiated again: it would be taken for a constant, without a word."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("a scan has no second derivatives: set model.recurrence.backend=reference, which goes step by step")
 
 
 def _split(values_TBP: Tensor, place: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
