@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all lint types docs ui data clean clean-runs
+.PHONY: help install demo test test-slow test-all lint types docs ui data bench clean clean-runs
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ ui: $(STAMP)  ## open the runs in MLflow (loopback only)
 
 data: $(STAMP)  ## fetch and prepare all data sets by DVC
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+
+bench: $(STAMP)  ## time us beside others, A B A B (20 minutes; QUICK=1: 3); Keras and librosa where they are: PEERS=/path/to/python
+	$(BIN)/python experiments/speed/bench.py $(if $(QUICK),--quick) $(if $(PEERS),--peers $(PEERS))
 
 clean-runs: $(STAMP)  ## list what deleted and killed runs left on the disk; REMOVE=1 frees it
 	$(BIN)/python src/clean.py $(if $(REMOVE),remove=true)

@@ -163,3 +163,15 @@ def test_every_kind_of_network_trains_in_bfloat16(name: str, compose: Callable[.
     trainer.fit(model, datamodule=data)
     assert trainer.global_step == 4
     assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in model.parameters())
+
+
+def test_a_training_that_ends_by_steps_knows_its_epochs_too(compose: Callable[..., TrainSettings], tmp_path: Path) -> None:
+    few = "data.source=sample model.recurrence.hidden_size=8 trainer.max_epochs=-1 trainer.max_steps=20 trainer.limit_val_batches=1"
+    recipes = check(settings := compose(*few.split(), "model=gru", "data=speech", "scheduler=plateau"))
+    data = opened(settings)
+    settings, model = make_model(settings, recipes, data)
+    assert isinstance(model, Network)
+    trainer, *_ = make_trainer(settings, recipes.trainer, SilentTracker("run", "run", tmp_path), model, data)
+    trainer.fit(model, datamodule=data)
+    (config,) = trainer.lr_scheduler_configs
+    assert (trainer.global_step, config.frequency) == (20, len(data.train_dataloader()))

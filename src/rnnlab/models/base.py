@@ -192,6 +192,8 @@ class Network(Predictor, ABC):
         total_steps = self.trainer.estimated_stepping_batches
         if math.isinf(total_steps):
             raise ValueError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier)")
+        if math.isinf(self.trainer.num_training_batches):
+            self.trainer.fit_loop.setup_data()  # where the steps are given, Lightning has not looked at the loader yet
         is_even = self.optimization.rate_decay == 1
         groups = [[*self.parameters()]] if is_even else [*self.layer_groups().values()]
         trained = [[weight for weight in group if weight.requires_grad] for group in groups]
