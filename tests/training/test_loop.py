@@ -30,6 +30,7 @@ ORDINARY = {
     "streams": "model=lstm data=language tuned=null",
     "ctc": "model=birnn data=dictation tuned=null",
 }
+QUICK = ("gru on speech", "plateau", "bfloat16", "streams")
 SPECIAL = {
     "accumulated": "trainer.accumulate_grad_batches=2",
     "float64": "trainer.precision=64-true",
@@ -86,7 +87,7 @@ def trained(settings: TrainSettings, folder: Path, is_ours: bool) -> tuple[dict[
     return dict(model.state_dict()), seen.calls, counted
 
 
-@pytest.mark.parametrize("name", ORDINARY)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in ORDINARY])
 def test_our_steps_are_lightnings(name: str, compose: Callable[..., TrainSettings], tmp_path: Path) -> None:
     settings = compose(*SMALL.split(), *ORDINARY[name].split())
     ours = trained(settings, tmp_path / "ours", is_ours=True)

@@ -62,4 +62,6 @@ def clip(optimizer: Optimizer, most: float, is_by_value: bool, norm: Tensor | No
         nn.utils.clip_grad_value_(weights, most, foreach=True)
         return
     norm = nn.utils.get_total_norm([weight.grad for weight in weights]) if norm is None else norm
+    if norm.device.type == "cpu" and most / (norm + 1e-6) >= 1:
+        return  # PyTorch would multiply all gradients by 1, a pass over them; elsewhere, asking waits for the device
     nn.utils.clip_grads_with_norm_(weights, most, norm)
