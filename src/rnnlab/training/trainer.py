@@ -26,6 +26,7 @@ from rnnlab.training.callbacks import (
     CarriedState,
     FiniteGuard,
     LastCheckpoint,
+    MemoryReturn,
     Meter,
     ProgressLine,
     StepNumbers,
@@ -80,7 +81,7 @@ def _callbacks(
 ) -> Iterator[Callback]:
     """Yield what accompanies the training, in the order in which Lightning calls it."""
     callbacks = settings.callbacks
-    yield from (StepSeed(settings.seed), FiniteGuard(), meter)
+    yield from (StepSeed(settings.seed), FiniteGuard(), meter, MemoryReturn())
     yield from _insight(callbacks.insight, tracker, data)
     yield from weight_constraint(callbacks, model)
     if settings.finetune.unfreeze_every_epochs is not None:
