@@ -97,7 +97,7 @@ class RecurrentStack(SequenceLayer):
             (B, T, D*H), zero beyond a length; and of each layer the hidden state behind each direction's last step, (B, D*H).
         """
         values, finals = values_BTF, []
-        rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
+        rows_B = torch.arange(lengths_B.shape[0], device=lengths_B.device)
         for index, layer in enumerate(self.layers):
             entering = self.dropout(values) if index else values
             cells = list(layer.children())
@@ -155,8 +155,14 @@ def reverse_within_length(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
     steps_T = torch.arange(values_BTX.shape[1], device=values_BTX.device)
     mirrored_BT = lengths_B[:, None] - 1 - steps_T
     index_BT = torch.where(mirrored_BT >= 0, mirrored_BT, steps_T)
+    if not torch.is_grad_enabled():  # a program that leaves Python behind has no functions of ours
+        return _permuted(values_BTX, index_BT)
     result: Tensor = _Permute.apply(values_BTX, index_BT)
     return result
+
+
+def _permuted(values_BTX: Tensor, index_BT: Tensor) -> Tensor:
+    return values_BTX.gather(1, index_BT[..., None].expand_as(values_BTX))
 
 
 class _Permute(torch.autograd.Function):
@@ -165,9 +171,9 @@ class _Permute(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values_BTX: Tensor, index_BT: Tensor) -> Tensor:
         ctx.save_for_backward(index_BT)
-        return values_BTX.gather(1, index_BT[..., None].expand_as(values_BTX))
+        return _permuted(values_BTX, index_BT)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (index_BT,) = ctx.saved_tensors
-        return gradients[0].gather(1, index_BT[..., None].expand_as(gradients[0])), None
+        return _permuted(gradients[0], index_BT), None
