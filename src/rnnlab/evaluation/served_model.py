@@ -9,6 +9,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.exceptions import MlflowException
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):
@@ -21,12 +22,22 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         self.bundle = load_bundle(Path(context.artifacts["bundle"]), is_checked=False)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predict each row."""
+        """Predict each row.
+
+        Raises:
+            MlflowException: for what cannot be read; a server answers with its message and 400.
+        """
+        try:
+            return self.bundle.predict(self._contents(model_input))
+        except ValueError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+
+    def _contents(self, table: pd.DataFrame) -> list[str | bytes]:
         (column,) = self.bundle.reader.columns
-        if column not in model_input or model_input[column].isna().any():
-            refused = "; a path is refused, since it would name a file of the server" if "path" in model_input else ""
-            raise ValueError(f"wanted a column {column} without gaps; there are: {', '.join(map(str, model_input))}{refused}")
-        return self.bundle.predict([self.bundle.reader.sent(item) for item in model_input[column]])
+        if column not in table or table[column].isna().any():
+            refused = "; a path is refused, since it would name a file of the server" if "path" in table else ""
+            raise ValueError(f"wanted a column {column} without gaps; there are: {', '.join(map(str, table))}{refused}")
+        return [self.bundle.reader.sent(item) for item in table[column]]
 
 
 mlflow.models.set_model(ServedModel())
