@@ -17,6 +17,7 @@ from rnnlab.config import Failed, recipe
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation import export, parity
 from rnnlab.evaluation.export import EXTRA_FILE, SUFFIXES, Format, export_parts
+from rnnlab.evaluation.loops import tracing
 from rnnlab.evaluation.programs import first_state, names_of, parts_of, random_inputs, why_not
 from rnnlab.models.base import Network, SequenceModule
 from rnnlab.settings import TrainSettings
@@ -168,7 +169,7 @@ def test_a_file_says_what_it_needs(made: Make, tmp_path: Path) -> None:
     written(given, "torch", tmp_path)
     props = {each.key: each.value for each in onnx.load_model(tmp_path / "step.onnx").metadata_props}
     extra = {EXTRA_FILE: ""}
-    with export.tracing():
+    with tracing():
         torch.jit.load(tmp_path / "step.pt", _extra_files=extra)
     assert json.loads(extra[EXTRA_FILE]) == props
     assert (props["run_id"], props["part"], props["model"], props["target_kind"]) == ("7" * 32, "step", "gru", "class")

@@ -23,7 +23,7 @@ from rnnlab.contracts import START, STOP
 from rnnlab.data.inputs import InputReader, as_json
 from rnnlab.evaluation import parity
 from rnnlab.evaluation.loops import tracing
-from rnnlab.evaluation.programs import Part, PartName, parts_of
+from rnnlab.evaluation.programs import NetworkPart, PartName, parts_of
 from rnnlab.layers import ctc
 from rnnlab.models.base import Network, SequenceModule
 from rnnlab.models.seq2seq import Seq2Seq, spelling
@@ -52,7 +52,7 @@ class Written:
     """
 
     file: Path
-    part: Part
+    part: NetworkPart
     agreement: parity.Agreement
     meaning: str
 
@@ -101,7 +101,7 @@ def export_parts(
 # What a user needs --------------------------------------------------------------------------------------------------------------------
 
 
-def described(network: Network, reader: InputReader, run_id: str, part: Part) -> dict[str, str]:
+def described(network: Network, reader: InputReader, run_id: str, part: NetworkPart) -> dict[str, str]:
     """Return what a user of a part needs to know, as texts by name; what is no single word is JSON."""
     spec = network.spec
     found: dict[str, Any] = {
@@ -170,17 +170,17 @@ def _has_copying(network: Network) -> bool:
 # Formats ------------------------------------------------------------------------------------------------------------------------------
 
 
-def opened(file: Path, part: Part) -> parity.Program:
+def opened(file: Path, part: NetworkPart) -> parity.Program:
     """Return a written part as a function of its inputs."""
     return _run_onnx(file, part) if file.suffix == SUFFIXES["onnx"] else _run_torch(file)
 
 
-def _traced(part: Part) -> torch.jit.ScriptModule:
+def _traced(part: NetworkPart) -> torch.jit.ScriptModule:
     with tracing():
         return torch.jit.freeze(torch.jit.trace(part.module.eval(), part.example, check_trace=False))
 
 
-def _write_torch(part: Part, metadata: dict[str, str], file: Path) -> None:
+def _write_torch(part: NetworkPart, metadata: dict[str, str], file: Path) -> None:
     content = io.BytesIO()
     with tracing():
         torch.jit.save(_traced(part), content, _extra_files={EXTRA_FILE: json.dumps(metadata, ensure_ascii=False)})
@@ -199,7 +199,7 @@ def _run_torch(file: Path) -> parity.Program:
     return run
 
 
-def _write_onnx(part: Part, metadata: dict[str, str], file: Path) -> None:
+def _write_onnx(part: NetworkPart, metadata: dict[str, str], file: Path) -> None:
     import onnx
 
     ports = (*part.inputs, *part.outputs)
@@ -221,7 +221,7 @@ def _write_onnx(part: Part, metadata: dict[str, str], file: Path) -> None:
     file.write_bytes(graph.SerializeToString())
 
 
-def _run_onnx(file: Path, part: Part) -> parity.Program:
+def _run_onnx(file: Path, part: NetworkPart) -> parity.Program:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.contracts import IGNORED_TARGET, Batch, Copies, TagsWithIntent, valid_mask
-from rnnlab.evaluation.programs import Part, PartName, encoded, first_state, random_inputs
+from rnnlab.evaluation.programs import NetworkPart, PartName, encoded, first_state, random_inputs
 from rnnlab.layers.decoder import DecoderState
 from rnnlab.models.base import Network, SequenceModule
 from rnnlab.models.seq2seq import Seq2Seq
@@ -41,7 +41,7 @@ class Agreement:
     is_close: bool
 
 
-def compare(network: Network, part: Part, program: Program, shapes: tuple[tuple[int, int], ...] = SHAPES) -> Agreement:
+def compare(network: Network, part: NetworkPart, program: Program, shapes: tuple[tuple[int, int], ...] = SHAPES) -> Agreement:
     """Compare a part's answers with the network's on random batches of these shapes.
 
     Some recurrences amplify rounding errors, so that after some hundred steps no two implementations agree. What they may differ by
@@ -62,14 +62,14 @@ def compare(network: Network, part: Part, program: Program, shapes: tuple[tuple[
     return Agreement(float(torch.tensor(found, dtype=torch.double).max()), rounding, is_close)
 
 
-def _differences(network: Network, part: Part, program: Program, inputs: Tensor, lengths_B: Tensor, seed: int) -> list[float]:
+def _differences(network: Network, part: NetworkPart, program: Program, inputs: Tensor, lengths_B: Tensor, seed: int) -> list[float]:
     if isinstance(network, Seq2Seq):
         return _of_seq2seq(network, part.name, program, inputs, lengths_B, seed)
     assert isinstance(network, SequenceModule)
     return _of_model(network, program, inputs, lengths_B) if part.name == "model" else _of_step(network, part, program, inputs)
 
 
-def _rounding(network: Network, part: Part, inputs: Tensor, lengths_B: Tensor) -> float:
+def _rounding(network: Network, part: NetworkPart, inputs: Tensor, lengths_B: Tensor) -> float:
     """Return how far the network's answers are from those of its copy in double precision; 0 of a decoder, which goes few steps."""
     if part.name == "decoder":
         return 0.0
@@ -111,7 +111,7 @@ def _of_tags(network: SequenceModule, tags_BT: Tensor, scores_BTC: Tensor, lengt
     return relative(*costs)
 
 
-def _of_step(network: SequenceModule, part: Part, program: Program, inputs: Tensor) -> list[float]:
+def _of_step(network: SequenceModule, part: NetworkPart, program: Program, inputs: Tensor) -> list[float]:
     """Compare the answers after each chunk with those to all steps so far."""
     num, num_steps = inputs.shape[:2]
     whole = network(inputs, torch.full((num,), num_steps)) if network.pooling is None else None

@@ -45,7 +45,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """A part of a network.
 
     Args:
@@ -63,13 +63,13 @@ class Part:
     outputs: tuple[Port, ...] = field(default=())
 
 
-def parts_of(network: Network) -> dict[PartName, Part]:
+def parts_of(network: Network) -> dict[PartName, NetworkPart]:
     """Return all parts that a network has."""
     looped = with_own_loops(network)
     if isinstance(looped, Seq2Seq):
         return _of_seq2seq(looped)
     assert isinstance(looped, SequenceModule)
-    found: dict[PartName, Part] = {"model": _whole(looped)}
+    found: dict[PartName, NetworkPart] = {"model": _whole(looped)}
     if not why_not(network, "step"):
         found["step"] = _step(looped)
     return found
@@ -163,7 +163,7 @@ def answer_name(network: Network) -> str:
     return "forecasts" if network.spec.target_kind == "real" else "log_odds"
 
 
-def _whole(network: SequenceModule) -> Part:
+def _whole(network: SequenceModule) -> NetworkPart:
     task, name = network.task, answer_name(network)
     if task.is_per_step:
         outputs = [Port(name, ("batch", "time", task.output_size), "float32")]
@@ -177,7 +177,7 @@ def _whole(network: SequenceModule) -> Part:
         outputs.append(Port("intent_log_odds", ("batch", len(network.spec.intents)), "float32"))
     if network.is_ctc:
         outputs.append(Port("frame_lengths", ("batch",), "int64"))
-    return Part("model", _Whole(network), _example(network), (input_port(network.spec), LENGTHS), tuple(outputs))
+    return NetworkPart("model", _Whole(network), _example(network), (input_port(network.spec), LENGTHS), tuple(outputs))
 
 
 class _Stepwise(nn.Module):
@@ -204,7 +204,7 @@ class _Stepwise(nn.Module):
 
 
 @torch.no_grad()
-def _step(network: SequenceModule) -> Part:
+def _step(network: SequenceModule) -> NetworkPart:
     inputs, _ = _example(network)
     _, short = network.stream(inputs[:, :1])
     _, long = network.stream(inputs[:, :2])
@@ -218,10 +218,10 @@ def _step(network: SequenceModule) -> Part:
     outputs = Port(answer_name(network), ("batch", "time", network.output.out_features), "float32")
     following = [Port(f"{NEXT}{number}", port.axes, port.type) for number, port in enumerate(states)]
     given = input_port(network.spec)
-    return Part("step", module, (inputs, *flat), (given, *states), (outputs, *following))
+    return NetworkPart("step", module, (inputs, *flat), (given, *states), (outputs, *following))
 
 
-def first_state(part: Part, num: int) -> list[Tensor]:
+def first_state(part: NetworkPart, num: int) -> list[Tensor]:
     """Return the state before the first step of so many sequences."""
     sizes = {"batch": num, "seen": 0}
     states = [port for port in part.inputs if port.name.startswith(STATE)]
@@ -308,14 +308,14 @@ def _memory(kind: str, parts: Tensors, state_NH: Tensor) -> Memory:
 
 
 @torch.no_grad()
-def _of_seq2seq(network: Seq2Seq) -> dict[PartName, Part]:
+def _of_seq2seq(network: Seq2Seq) -> dict[PartName, NetworkPart]:
     for cell in network.decoder.cells:
         cell.backend = "reference"  # written out: the exporter does not know PyTorch's single steps
     spec, decoder = network.spec, network.decoder
-    example, found = _example(network), dict[PartName, Part]()
+    example, found = _example(network), dict[PartName, NetworkPart]()
     if spec.target_kind != "tokens":
         outputs = Port(answer_name(network), ("batch", network.task.output_size), "float32")
-        found["model"] = Part("model", _Answer(network), example, (input_port(spec), LENGTHS), (outputs,))
+        found["model"] = NetworkPart("model", _Answer(network), example, (input_port(spec), LENGTHS), (outputs,))
     encode = _Encode(network)
     begun = encode(*example)
     num_memory = {"none": 0, "luong_dot": 2}.get(network.attention, 3)
@@ -324,7 +324,7 @@ def _of_seq2seq(network: Seq2Seq) -> dict[PartName, Part]:
     ports = [Port(name, ("batch", "frame", *map(int, part.shape[2:])), _type(part)) for name, part in zip(memory, begun, strict=False)]
     states = [Port(f"{STATE}{n}", ("batch", int(part.shape[1])), "float32") for n, part in enumerate(begun[num_memory:][:num_states])]
     states += [Port(f"{STATE}{num_states}", ("batch", "frame"), "float32")] if decoder.has_coverage else []
-    found["encoder"] = Part("encoder", encode, example, (input_port(spec), LENGTHS), (*ports, *states))
+    found["encoder"] = NetworkPart("encoder", encode, example, (input_port(spec), LENGTHS), (*ports, *states))
     is_real, num = spec.target_kind == "real", len(EXAMPLE_LENGTHS)
     said = Port("number", ("batch", 1), "float32", 0.0) if is_real else Port("token", ("batch",), "int64", START)
     given = torch.zeros(num, 1) if is_real else torch.full((num,), START)
@@ -335,7 +335,7 @@ def _of_seq2seq(network: Seq2Seq) -> dict[PartName, Part]:
     outputs_of += [Port("attention", ("batch", "frame"), "float32")] if num_memory else []
     following = [Port(f"{NEXT}{n}", port.axes, port.type) for n, port in enumerate(states)]
     part = _Decode(network, num_memory)
-    found["decoder"] = Part("decoder", part, (given, *begun, *copied), (said, *ports, *states, *copies), (*outputs_of, *following))
+    found["decoder"] = NetworkPart("decoder", part, (given, *begun, *copied), (said, *ports, *states, *copies), (*outputs_of, *following))
     return found
 
 

@@ -1,10 +1,12 @@
 """What a run hands to tracking: each kind as values that JSON can hold, so that what was not taken is kept in a file and sent later."""
 
 import base64
+import io
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,9 @@ def _model(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> Non
     if "example" in entry:  # what earlier versions kept has none
         ((column, kind),) = entry["columns"].items()
         example = pd.DataFrame({column: [base64.b64decode(entry["example"]) if kind == "binary" else entry["example"]]})
-    with _current_run(client, run_id):
+    unread = io.StringIO()  # MLflow lets the model answer its example, and what a reader remarks on that is about nobody's input
+    with _current_run(client, run_id), warnings.catch_warnings(), redirect_stderr(unread):
+        warnings.filterwarnings("ignore", message="Operation with range is deprecated")  # MLflow compares names of columns with it
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=entry["code"],
