@@ -50,7 +50,7 @@ CASES = {
 }
 SOUND, TOKENS, FITTED = {"torchaudio", "soundfile"}, {"torchtext", "sentencepiece"}, {"scikit-learn", "statsmodels"}
 OWN = {
-    **{"speech": SOUND, "dictation": SOUND, "music": {"mido"}, "nb_svm": TOKENS | FITTED, "ridge": FITTED},
+    **{"speech": SOUND, "dictation": SOUND | TOKENS, "music": {"mido"}, "nb_svm": TOKENS | FITTED, "ridge": FITTED},
     **dict.fromkeys(("text", "subwords", "language", "tags", "pronunciation", "events"), TOKENS),
     "translation": TOKENS | {"sacremoses"},
 }
@@ -156,9 +156,9 @@ def serving(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
         command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder), "--env-manager", "local"]
         settings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{settings['PATH']}"
-        quiet = (tmp_path / "server.log").open("wb")
-        words = ["-h", "127.0.0.1", "-p", str(port)]
-        started.append(subprocess.Popen([*command, *words], env=settings, cwd=tmp_path, stdout=quiet, stderr=quiet, start_new_session=True))
+        command += ["-h", "127.0.0.1", "-p", str(port)]
+        with (tmp_path / "server.log").open("wb") as log:
+            started.append(subprocess.Popen(command, env=settings, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True))
         for _ in range(480):
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()

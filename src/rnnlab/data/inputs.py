@@ -323,8 +323,9 @@ def from_json(kept: Json) -> InputReader:
     if module.startswith(ROOM) and all(part.isidentifier() for part in module.split(".")):
         try:
             found = getattr(importlib.import_module(module), name, None)
-        except ImportError:
-            found = None
+        except ImportError as error:
+            if error.name and not error.name.startswith(ROOM):
+                raise ValueError(f"the bundle's data are read by {path!r}, which needs the package {error.name}: install it") from None
     if not (inspect.isclass(found) and issubclass(found, InputReader) and not inspect.isabstract(found) and found.__module__ == module):
         raise ValueError(f"the bundle's data are read by {path!r}, which this version does not have")
     try:
