@@ -33,7 +33,7 @@ Format = Literal["onnx", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt"}
 EXTRA_FILE = "rnnlab.json"
 OPSET = 17
-"""Of the ONNX files: what ONNX Runtime 1.13 and later read."""
+"""The version of ONNX's operators: the first with layer normalisation."""
 NO_ONNX = (
     "format=onnx needs the packages onnx and onnxruntime: install the extra,  .venv/bin/python -m pip install -c constraints.txt -e "
     "'.[export]'  or write format=torch, which needs nothing more"
