@@ -236,7 +236,7 @@ class SoundReader(FileReader, ABC):
     """Base class of readers of sound files; `mean` and `std` are those of each feature in the training split."""
 
     columns: ClassVar[Mapping[str, str]] = {"audio": "binary"}
-    packages = ("torchaudio", "soundfile")
+    packages: ClassVar[tuple[str, ...]] = ("torchaudio", "soundfile")
     files = "sound files"
     is_labelled: ClassVar[bool]
     """Whether recordings are labelled, not transcribed."""
