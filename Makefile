@@ -18,7 +18,7 @@ install: $(STAMP)  ## create .venv and install (2 minutes, once)
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "wanted: $(PYTHON) (make PYTHON=/path/to/python3.11)"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,sweep]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,sweep,export]'
 	@touch $@
 
 demo: $(STAMP)  ## train on spoken digits and show the result (about a minute)

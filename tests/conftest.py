@@ -168,10 +168,10 @@ def settings_of(command: str, composed: Composed) -> Any:
         from rnnlab.commands.reproduce import ReproduceSettings
 
         return ReproduceSettings.of(composed)
-    from rnnlab.commands import clean, compare, generate, predict, score
+    from rnnlab.commands import clean, compare, export, generate, predict, score
 
     found = {"predict": predict.PredictSettings, "score": score.ScoreSettings, "compare": compare.CompareSettings}
-    found |= {"clean": clean.CleanSettings, "generate": generate.GenerateSettings}
+    found |= {"clean": clean.CleanSettings, "generate": generate.GenerateSettings, "export": export.ExportSettings}
     return composed.typed(found[command])
 
 

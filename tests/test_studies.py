@@ -157,3 +157,9 @@ def test_every_training_on_normalisation_composes(compose: Callable[..., Any]) -
     centre = study["CENTRE"].replace("seed=0,1,2", "seed=0").split()
     found = {kind: compose(*centre, *words.split()).model.values["recurrence"] for kind, words in study["KINDS"].items()}
     assert [(part["has_batch_norm"], part["has_layer_norm"]) for part in found.values()] == [(False, False), (True, False), (False, True)]
+
+
+def test_the_table_on_serving_is_that_of_its_rows() -> None:
+    rows = pd.read_csv(STUDIES / "serving/results.csv", dtype=str).to_dict("records")
+    assert script("serving/run.py")["table"](rows) in readme("serving")
+    assert {row["clients"] for row in rows if row["what"] == "served"} == {"1", "16"}

@@ -41,7 +41,7 @@ TEXTS = ("text", "prompt")
 """Keys whose values are texts exactly as they are typed, quotes included."""
 LISTS = ("data_name", "run", "filter")
 """Keys whose values are one text, commas included, which may stand in quotes."""
-PATHS = ("input", "output", "maps", "explain", "rolls", "data.source", "data.mirror", "data.loader.vectors")
+PATHS = ("input", "output", "to", "maps", "explain", "rolls", "data.source", "data.mirror", "data.loader.vectors")
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 NAMES = re.compile(r"(.*_column|.*\.(columns|covariates|tickers|labels)|(study\.)?name|resume|init_from)")
 """Keys whose values are names, which may consist of digits."""

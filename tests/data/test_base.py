@@ -306,6 +306,19 @@ def test_the_bundle_is_json_that_reads_a_raw_input_as_the_loader_does(module: Se
     check_inputs(found, module.make_spec())
 
 
+def test_a_served_models_example_is_made_up_and_read_and_a_path_is_no_content(module: SequenceDataModule) -> None:
+    reader = through_json(module.reader())
+    (column,) = reader.columns
+    _, batch = reader.read([reader.sent(reader.made_up())])
+    assert batch.size == 1 and batch.input_lengths.min() >= 1 and column in ("text", "csv", "audio")
+    path = str(SAMPLES / "music" / "piece_01.csv")
+    if column != "text":  # which is never a path
+        with pytest.raises(ValueError, match=rf"the column {column} takes .*path"):
+            reader.sent(path)
+    with pytest.raises(ValueError, match=r"not int|bytes of a sound file"):
+        reader.sent(3)
+
+
 def test_predicting_on_the_training_source_answers_exactly_its_rows(module: SequenceDataModule) -> None:
     if not module.sample:
         return  # sequences are drawn, there is no source

@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 
 import pytest
 from tests.data.bundled import through_json
@@ -56,3 +58,10 @@ def test_every_kind_of_data_has_one_reader_that_says_what_it_takes() -> None:
     assert len({reader.kind for reader in READERS}) == len(set(READERS)) >= 11
     for reader in READERS:
         assert reader.example.startswith(("text=", "input=")) and set(reader.columns.values()) <= {"string", "binary"}
+
+
+@pytest.mark.slow
+def test_a_reader_whose_package_is_missing_names_the_package() -> None:
+    code = "import sys; sys.modules['mido'] = None; from rnnlab.data.inputs import from_json; from_json({'reader': sys.argv[1]})"
+    done = subprocess.run([sys.executable, "-c", code, "rnnlab.data.music.music.MusicReader"], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("which needs the package mido: install it")

@@ -54,7 +54,8 @@ class LayerNormLSTMCell(Cell):
 
     def _normalised(self, sums_XG: Tensor) -> Tensor:
         """Return N of each block of H."""
-        return F.layer_norm(sums_XG.unflatten(-1, (-1, self.hidden_size)), (self.hidden_size,), eps=EPSILON).flatten(-2)
+        blocks = sums_XG.reshape(*sums_XG.shape[:-1], -1, self.hidden_size)
+        return F.layer_norm(blocks, (self.hidden_size,), eps=EPSILON).reshape(sums_XG.shape)
 
     def _normalised_backward(self, sums_XG: Tensor, scaled_XG: Tensor) -> Tensor:
         """Return the gradient of the sums from e, that of their N."""

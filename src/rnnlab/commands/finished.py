@@ -12,6 +12,7 @@ from rnnlab.tracking.recorded import read_config
 from rnnlab.tracking.store import Client, TrackingError, connect, find_run, read_artifact
 from rnnlab.tracking.tracker import read_tags
 
+FINISHED = "FINISHED"
 NO_RUN = "give the run: run=RUN_ID (train.py prints it; `make ui` lists all), run=NAME, or run=last"
 
 
@@ -24,6 +25,7 @@ class FinishedRun:
     tags: dict[str, str]
     client: Client | None
     paths: Paths
+    status: str = FINISHED
 
     @property
     def recorded(self) -> Composed:
@@ -40,23 +42,32 @@ def open_run(run_id: str | None, store: Store, paths: Paths) -> FinishedRun:
 
     Raises:
         ConfigError: where no run is named.
-        TrackingError: where there is no such run, or it has no bundle, neither in tracking nor in its folder.
+        TrackingError: where there is no such run, it has not finished, or it has no bundle, neither in tracking nor in its folder.
     """
     if not run_id:
         raise ConfigError(NO_RUN)
-    folder = paths.outputs / run_id
+    folder, status = paths.outputs / run_id, FINISHED
     try:
         client = connect(store.uri, paths.root)
         run = find_run(client, run_id)
-        run_id = run.info.run_id
+        run_id, status = run.info.run_id, run.info.status
         bundle = load_bundle(read_artifact(client, run_id, "bundle", fetched(run_id, paths)))
-        return FinishedRun(run_id, bundle, run.data.tags, client, paths)
+        return FinishedRun(run_id, bundle, run.data.tags, client, paths, status)
     except TrackingError as error:
         own = folder / "artifacts" / "bundle"
         if Path(run_id).name != run_id or not (own / "bundle.json").is_file():
+            if status != FINISHED:
+                raise TrackingError(unfinished(run_id, status)) from None
             raise
         print(f"read from {folder}, since tracking lacks it: {error}", file=sys.stderr)
         return FinishedRun(run_id, load_bundle(own), read_tags(folder), None, paths)
+
+
+def unfinished(run_id: str, status: str) -> str:
+    """Say that a run has no model to use yet, and what to do."""
+    if status == "RUNNING":
+        return f"run={run_id} is still running: its model can be used once it has finished"
+    return f"run={run_id} has not finished (it is {status}), so it has no model to use: go on with it,  python src/train.py resume={run_id}"
 
 
 def fetched(run_id: str, paths: Paths) -> Path:

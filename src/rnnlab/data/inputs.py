@@ -27,6 +27,8 @@ from rnnlab.paths import printable
 
 ROOM = "rnnlab.data."
 Item = TypeVar("Item")
+TOKEN_PACKAGES = ("torchtext", "sentencepiece")
+"""What cutting texts into tokens takes."""
 CLASS = "reader"
 """The key under which JSON names a reader's class."""
 
@@ -64,7 +66,9 @@ class InputReader(ABC):
     kind: ClassVar[str]
     """The kind of data, for messages."""
     columns: ClassVar[Mapping[str, str]]
-    """The columns a served model takes, any one of them, each with its type."""
+    """The columns a served model takes, any one of them, each with its type: content, and never a path, which is the server's own."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What a served model installs for this kind of data, beside what all kinds need."""
     example: ClassVar[str]
     """What a person types to predict."""
     is_counted_back: ClassVar[bool] = False
@@ -107,6 +111,20 @@ class InputReader(ABC):
         """Say why an input gets no answer, whatever the model; "" if nothing is wrong with it that may be passed over."""
         return "it is empty" if isinstance(item, str) and not item.strip() else ""
 
+    def sent(self, item: object) -> str | bytes:
+        """Return an input that was sent to a served model.
+
+        Raises:
+            ValueError: for what is no content.
+        """
+        if not isinstance(item, str):
+            raise ValueError(f"an input is a text, not {type(item).__name__}")
+        return item
+
+    @abstractmethod
+    def made_up(self) -> str | bytes:
+        """Return an input that nobody recorded or wrote: the example of a served model."""
+
     @property
     def written_as(self) -> tuple[str, ...]:
         """The suffixes of the files that `write` writes; none where examples of this kind are not written."""
@@ -144,6 +162,11 @@ class FileReader(InputReader, ABC):
         """Return the files to read of a file or folder, those that training on it would read; and what is passed over, in words."""
         return find_tables(path)
 
+    def sent(self, item: object) -> str | bytes:
+        if "\n" not in (text := str(super().sent(item))):
+            raise ValueError("the column csv takes the content of a table, heading and all, and this has no line break; a path is refused")
+        return text
+
     def collect(self, given: Sequence[str], text: str | None) -> list[str]:
         if text:
             raise ValueError(f"text=... is for runs on texts; this one is on data of the kind {self.kind}: give input=FILE")
@@ -170,9 +193,14 @@ class WrittenReader(InputReader, ABC):
     """Base class of readers whose inputs are written: texts, words, or sequences in letters and numbers."""
 
     columns: ClassVar[Mapping[str, str]] = {"text": "string"}
+    packages: ClassVar[tuple[str, ...]] = TOKEN_PACKAGES
     reads_on = True
     usual_columns: ClassVar[tuple[str, ...]] = ()
     """Usual names of a table's column of inputs, the standard one first."""
+
+    def made_up(self) -> str:
+        """Return what a person would type to try."""
+        return self.example.removeprefix("text=").strip('"')
 
     @property
     def table_format(self) -> TableFormat:
@@ -295,8 +323,9 @@ def from_json(kept: Json) -> InputReader:
     if module.startswith(ROOM) and all(part.isidentifier() for part in module.split(".")):
         try:
             found = getattr(importlib.import_module(module), name, None)
-        except ImportError:
-            found = None
+        except ImportError as error:
+            if error.name and not error.name.startswith(ROOM):
+                raise ValueError(f"the bundle's data are read by {path!r}, which needs the package {error.name}: install it") from None
     if not (inspect.isclass(found) and issubclass(found, InputReader) and not inspect.isabstract(found) and found.__module__ == module):
         raise ValueError(f"the bundle's data are read by {path!r}, which this version does not have")
     try:

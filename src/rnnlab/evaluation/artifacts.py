@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rnnlab.data.base import SequenceDataModule
+from rnnlab.data.inputs import InputReader
 from rnnlab.evaluation.bundle import write_bundle
 from rnnlab.evaluation.evaluate import Evaluation
 from rnnlab.evaluation.streaming import measure_latency
@@ -40,7 +41,14 @@ from rnnlab.tracking.store import find_baselines
 from rnnlab.tracking.tracker import Tracker, below
 from rnnlab.tracking.views import NOTE, code
 
-SERVING_PACKAGES = (
+SERVED_PACKAGES = (
+    *("mlflow", "torch", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "scipy", "pydantic", "PyYAML", "safetensors", "rich"),
+    "filelock",
+)
+"""What every served model needs."""
+FITTED_PACKAGES = ("scikit-learn", "statsmodels")
+"""What baselines need, too."""
+RECORDED_PACKAGES = (
     *("mlflow", "torch", "torchaudio", "torchtext", "sentencepiece", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
     *("scipy", "scikit-learn", "statsmodels", "pydantic", "PyYAML", "safetensors", "soundfile", "rich", "filelock"),
     *("sacrebleu", "sacremoses", "jiwer", "mido"),
@@ -95,10 +103,17 @@ def write_artifacts(
         tracker.set_tags({"checkpoint": below(checkpoint, settings.paths.root)})
         tracker.log_files(checkpoint, "checkpoint")
     if settings.tracking.log_model:
-        requirements = [f"{name}=={version(name).partition('+')[0]}" for name in SERVING_PACKAGES]
-        columns = data.reader().columns
-        tracker.log_model(PACKAGE / "evaluation" / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
+        reader = data.reader()
+        (column,) = reader.columns
+        served = PACKAGE / "evaluation" / "served_model.py"
+        tracker.log_model(served, PACKAGE, folder / "bundle", requirements(model, reader), column, reader.made_up())
     return diagnosis
+
+
+def requirements(model: Predictor, reader: InputReader) -> list[str]:
+    """Return what a served model installs: what it and its kind of data need, as any index has it (no `+cpu` of one machine's build)."""
+    fitted = FITTED_PACKAGES if isinstance(model, FittedOnce) else ()
+    return [f"{name}=={version(name).partition('+')[0]}" for name in (*SERVED_PACKAGES, *fitted, *reader.packages)]
 
 
 def _diagnosed(
@@ -137,7 +152,7 @@ def what_came_out(tracker: Tracker, model: Predictor, found: Mapping[str, Evalua
 
 def environment() -> dict[str, str]:
     """Return what numbers follow from beside code, data and configuration: versions of packages, and the machine's name for itself."""
-    found = {name: _version(name) for name in SERVING_PACKAGES if name not in CHANGE_NO_NUMBER}
+    found = {name: _version(name) for name in RECORDED_PACKAGES if name not in CHANGE_NO_NUMBER}
     cpus = Path("/proc/cpuinfo")
     cpu = re.search(r"^model name\s*:\s*(.+)$", cpus.read_text(encoding="utf-8"), re.MULTILINE) if cpus.is_file() else None
     threads = (os.environ.get(f"{name}_NUM_THREADS") for name in ("OPENBLAS", "OMP"))

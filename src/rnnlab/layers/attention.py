@@ -45,7 +45,7 @@ class Memory:
     @property
     def size(self) -> int:
         """Number of sequences."""
-        return len(self.values)
+        return self.values.shape[0]
 
     def select(self, rows: Tensor) -> "Memory":
         """Return the memory of these sequences."""

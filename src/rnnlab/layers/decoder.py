@@ -134,10 +134,10 @@ class Decoder(nn.Module):
             states: each layer's first state, the lowest first.
         """
         if self.attention is None:
-            memory = Memory(values_BTM[:, :0], values_BTM[:, :0], values_BTM.new_zeros(len(values_BTM), 0, dtype=torch.bool))
+            memory = Memory(values_BTM[:, :0], values_BTM[:, :0], values_BTM.new_zeros(values_BTM.shape[0], 0, dtype=torch.bool))
         else:
             memory = self.attention.remember(values_BTM, lengths_B)
-        fed_BR = values_BTM.new_zeros(len(values_BTM), self.readout_size)
+        fed_BR = values_BTM.new_zeros(values_BTM.shape[0], self.readout_size)
         coverage_BT = torch.zeros_like(values_BTM[..., 0]) if self.has_coverage else None
         return DecoderState(memory, (*(part for state in states for part in state), fed_BR), coverage_BT)
 
@@ -171,10 +171,10 @@ class Decoder(nn.Module):
 
     def _attend(self, query_NH: Tensor, state: DecoderState) -> tuple[Tensor, Tensor]:
         assert self.attention is not None
-        shape = (state.memory.size, -1)
-        coverage_BWT = None if state.coverage is None else state.coverage.unflatten(0, shape)
-        context, weights = self.attention(query_NH.unflatten(0, shape), state.memory, coverage_BWT)
-        return context.flatten(0, 1), weights.flatten(0, 1)
+        num = state.memory.size
+        coverage_BWT = None if state.coverage is None else state.coverage.reshape(num, -1, state.coverage.shape[1])
+        context_BWM, weights_BWT = self.attention(query_NH.reshape(num, -1, query_NH.shape[1]), state.memory, coverage_BWT)
+        return context_BWM.reshape(-1, context_BWM.shape[2]), weights_BWT.reshape(-1, weights_BWT.shape[2])
 
     def _gate(self, context: Tensor, hidden: Tensor, entering: Tensor) -> Tensor | None:
         if self.gate is None:

@@ -48,7 +48,7 @@ class Frontend(nn.Module, ABC):
         """
         if self.looks_ahead or self.looks_back:
             raise NotImplementedError(f"{type(self).__name__} reads whole sequences and cannot be run in parts")
-        lengths_B = torch.full((len(values),), values.shape[1], device=values.device)
+        lengths_B = torch.full((values.shape[0],), values.shape[1], device=values.device)
         return self(values, lengths_B)[0], ()
 
     def steps_out(self, lengths: np.ndarray) -> np.ndarray:
@@ -131,6 +131,7 @@ class Embedding(Frontend):
         for size, (count, part) in enumerate(zip(num_ngrams, self.ngram_tables, strict=True), start=2):
             nn.init.zeros_(part.get_parameter("weight"))
             self.register_buffer(f"ngrams_{size}", torch.full((count,), ABSENT))
+        self.search = SortedSearch()
         self.dropout = nn.Dropout(dropout)
         self.variational_dropout = VariationalDropout(variational_dropout)
         self.needs_fit = self.looks_back = bool(num_ngrams)
@@ -157,7 +158,7 @@ class Embedding(Frontend):
         vectors_BTF = self.table(values)
         for size, part in enumerate(self.ngram_tables, start=2):
             known, keys_BT = self.get_buffer(f"ngrams_{size}"), self._keys(values, size)
-            places_BT = torch.searchsorted(known, keys_BT).clamp(max=len(known) - 1)
+            places_BT = self.search(known, keys_BT).clamp(max=len(known) - 1)
             vectors_BTF = vectors_BTF + part(torch.where(known[places_BT] == keys_BT, places_BT + 1, 0))
         outputs_BTF = zero_padding(self.dropout(self.variational_dropout(vectors_BTF)), lengths_B)
         if self.repeats == 1:
@@ -166,9 +167,9 @@ class Embedding(Frontend):
 
     def run(self, values: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         values, num_back = values if values.ndim == 2 else values[..., 0], len(self.ngram_tables)
-        before = values.new_zeros(len(values), num_back) if state is None else state[0]
+        before = values.new_zeros(values.shape[0], num_back) if state is None else state[0]
         whole = torch.cat([before, values], 1)
-        lengths_B = torch.full((len(whole),), whole.shape[1], device=whole.device)
+        lengths_B = torch.full((whole.shape[0],), whole.shape[1], device=whole.device)
         return self(whole, lengths_B)[0][:, num_back * self.repeats :], (whole[:, whole.shape[1] - num_back :],)
 
     def steps_out(self, lengths: np.ndarray) -> np.ndarray:
@@ -199,6 +200,13 @@ class Embedding(Frontend):
         given = torch.from_numpy(vectors)
         with torch.no_grad():
             self.table.weight.copy_(torch.where(given.isnan(), self.table.weight, given))
+
+
+class SortedSearch(nn.Module):
+    """Map sorted numbers, (K,), and others, (B, T), to how many of the first are less than each of the others, (B, T) int64."""
+
+    def forward(self, known_K: Tensor, keys_BT: Tensor) -> Tensor:
+        return torch.searchsorted(known_K, keys_BT)
 
 
 class Convolution(Frontend):
@@ -260,7 +268,7 @@ class Convolution(Frontend):
         """Map (B, T, F) to (B, T', bands * channels)."""
         maps_BCTF = zero_padding(values, lengths_B)[:, None]
         for convolution, norm, stride in zip(self.convolutions, self.norms, self.time_strides, strict=True):
-            lengths_B = -(-lengths_B // stride)
+            lengths_B = (lengths_B + stride - 1) // stride
             maps_BCTF = convolution(maps_BCTF)
             mask_BT = valid_mask(lengths_B, maps_BCTF.shape[2])
             mask_B1T1 = mask_BT[:, None, :, None].to(maps_BCTF.dtype)

@@ -27,6 +27,7 @@ class Pooling(nn.Module):
         self.kind = kind
         self.num_directions = num_directions
         self.output_size = 2 * size if kind == "mean_max" else size
+        self.running_max = RunningMax()
         if kind == "attention":
             self.project = nn.Linear(size, size)
             self.score = nn.Linear(size, 1, bias=False)
@@ -48,6 +49,13 @@ class Pooling(nn.Module):
             return (scores_BT1.softmax(1) * values_BTH).sum(1)
         raise ValueError(f"pooling={self.kind!r} is not one of last, mean, max, mean_max, attention")
 
+    @property
+    def first_fills(self) -> list[float]:
+        """What fills each tensor of the state of `run` before the first step."""
+        if self.kind == "last":
+            return []
+        return [-torch.inf, 0.0, 0.0] if self.kind == "attention" else [0.0, 0.0, -torch.inf]
+
     def run(self, values_BTH: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
         """Pool, at each of the next steps, all steps so far, of one direction: (B, T, output_size); and what the next call needs."""
         if self.kind == "last":
@@ -57,7 +65,7 @@ class Pooling(nn.Module):
         (count_B11, sum_B1H, max_B1H) = state or _nothing(values_BTH)
         counts_BT1 = count_B11 + torch.arange(1, values_BTH.shape[1] + 1, device=values_BTH.device)[:, None]
         sums_BTH = sum_B1H + values_BTH.cumsum(1)
-        largest_BTH = torch.maximum(values_BTH.cummax(1).values, max_B1H)
+        largest_BTH = torch.maximum(self.running_max(values_BTH), max_B1H)
         means_BTH = sums_BTH / counts_BT1
         found = {"mean": means_BTH, "max": largest_BTH, "mean_max": torch.cat([means_BTH, largest_BTH], -1)}[self.kind]
         return found, (counts_BT1[:, -1:], sums_BTH[:, -1:], largest_BTH[:, -1:])
@@ -74,12 +82,19 @@ class Pooling(nn.Module):
         return sums_BTH / totals_BT1, (new_B11, totals_BT1[:, -1:], sums_BTH[:, -1:])
 
     def _last(self, values_BTH: Tensor, lengths_B: Tensor) -> Tensor:
-        rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
+        rows_B = torch.arange(lengths_B.shape[0], device=lengths_B.device)
         last_BH = values_BTH[rows_B, lengths_B - 1]
         if self.num_directions == 1:
             return last_BH
         half = values_BTH.shape[-1] // 2
         return torch.cat([last_BH[:, :half], values_BTH[:, 0, half:]], -1)
+
+
+class RunningMax(nn.Module):
+    """Map (B, T, H) to the largest number so far, (B, T, H)."""
+
+    def forward(self, values_BTH: Tensor) -> Tensor:
+        return values_BTH.cummax(1).values
 
 
 def _nothing(values_BTH: Tensor) -> LayerState:

@@ -101,7 +101,7 @@ class RecurrentStack(SequenceLayer):
             (B, T, D*H), zero beyond a length; and of each layer the hidden state behind each direction's last step, (B, D*H).
         """
         values, finals = values_BTF, []
-        rows_B = torch.arange(len(lengths_B), device=lengths_B.device)
+        rows_B = torch.arange(lengths_B.shape[0], device=lengths_B.device)
         for index, layer in enumerate(self.layers):
             outputs = self._directions(layer, self.dropout(values) if index else values, lengths_B)
             last = [outputs[0][rows_B, lengths_B - 1], *(backward[:, 0] for backward in outputs[1:])]
@@ -165,7 +165,9 @@ def reverse_within_length(values_BTX: Tensor, lengths_B: Tensor) -> Tensor:
     steps_T = torch.arange(num_steps, device=device)
     mirrored_BT = lengths_B[:, None] - 1 - steps_T
     index_BT = torch.where(mirrored_BT >= 0, mirrored_BT, steps_T)
-    rows_N = (index_BT + torch.arange(len(lengths_B), device=device)[:, None] * num_steps).flatten()
+    rows_N = (index_BT + torch.arange(lengths_B.shape[0], device=device)[:, None] * num_steps).flatten()
+    if not torch.is_grad_enabled():  # a program that leaves Python behind has no functions of ours
+        return _ordered(values_BTX, rows_N)
     result: Tensor = _Permute.apply(values_BTX, rows_N)
     return result
 

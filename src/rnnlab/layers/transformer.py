@@ -135,7 +135,7 @@ class EncoderLayer(nn.Module):
     def _heads(self, values_BTH: Tensor) -> tuple[Tensor, ...]:
         """Return queries, keys and values of normalised steps, (B, A, T, H / A) each."""
         parts = self.queries_keys_values(self.attention_norm(values_BTH)).chunk(3, -1)
-        return tuple(part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
+        return tuple(part.reshape(*part.shape[:2], self.num_heads, -1).transpose(1, 2) for part in parts)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
         dropout = self.attention_dropout if self.training else 0.0

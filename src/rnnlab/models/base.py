@@ -344,7 +344,7 @@ class SequenceModule(Network, ABC):
             raise ValueError(reason)
         before = state or StreamState()
         values, of_frontend = self.frontend.run(inputs, before.frontend)
-        lengths_B = torch.full((len(values),), values.shape[1], device=values.device)
+        lengths_B = torch.full((values.shape[0],), values.shape[1], device=values.device)
         values, of_layer = self.layer.run(values, lengths_B, before.layer)
         of_pooling: LayerState = ()
         if self.pooling is not None:

@@ -1,14 +1,17 @@
 """What a run hands to tracking: each kind as values that JSON can hold, so that what was not taken is kept in a file and sent later."""
 
+import base64
+import io
 import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -102,15 +105,21 @@ def _files(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> Non
 
 
 def _model(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> None:
-    schema = Schema([ColSpec(kind, name, False) for name, kind in entry["columns"].items()])
-    with _current_run(client, run_id), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*An input example was not provided.*")  # a path means nothing elsewhere
+    schema = Schema([ColSpec(kind, name) for name, kind in entry["columns"].items()])
+    example = None
+    if "example" in entry:  # what earlier versions kept has none
+        ((column, kind),) = entry["columns"].items()
+        example = pd.DataFrame({column: [base64.b64decode(entry["example"]) if kind == "binary" else entry["example"]]})
+    unread = io.StringIO()  # MLflow lets the model answer its example, and what a reader remarks on that is about nobody's input
+    with _current_run(client, run_id), warnings.catch_warnings(), redirect_stderr(unread):
+        warnings.filterwarnings("ignore", message="Operation with range is deprecated")  # MLflow compares names of columns with it
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=entry["code"],
             artifacts={"bundle": (folder / entry["bundle"]).as_uri()},  # a bare path with % or # is taken for an address
             code_paths=[entry["package"]],
             signature=ModelSignature(inputs=schema),
+            input_example=example,
             pip_requirements=entry["requirements"],
         )
     if logged.model_id is not None:

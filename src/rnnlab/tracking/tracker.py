@@ -5,6 +5,7 @@ training costs nothing: what it did not take is kept in the run's folder, sent a
 `python src/sync.py run=RUN_ID` hands over later.
 """
 
+import base64
 import hashlib
 import json
 import math
@@ -236,10 +237,11 @@ class Tracker:
         """
         self._hand({"kind": "files", "path": below(folder, self.folder), "under": under})
 
-    def log_model(self, code: Path, package: Path, bundle: Path, requirements: list[str], columns: Mapping[str, str]) -> None:
-        """Log the model in MLflow's own format: code that reads the bundle, nothing pickled; `columns` is what it takes, name to type."""
+    def log_model(self, code: Path, package: Path, bundle: Path, requirements: list[str], column: str, example: str | bytes) -> None:
+        """Log the model in MLflow's own format: code that reads the bundle, nothing pickled; `column` holds inputs such as the example."""
         own = {"code": str(code), "package": str(package), "bundle": below(bundle, self.folder)}
-        self._hand({"kind": "model", **own, "requirements": requirements, "columns": dict(columns)})
+        kind, text = ("binary", base64.b64encode(example).decode()) if isinstance(example, bytes) else ("string", example)
+        self._hand({"kind": "model", **own, "requirements": requirements, "columns": {column: kind}, "example": text})
 
     def finish(self, status: str, reason: str = "") -> bool:
         """End the run: FINISHED, FAILED with the reason, or KILLED; say whether tracking took all of it (see `unsent`).

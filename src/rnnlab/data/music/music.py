@@ -115,8 +115,9 @@ class MusicReader(FileReader):
     """Read piano rolls of the keys that a run's data have."""
 
     kind = "music"
-    columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
+    columns: ClassVar[Mapping[str, str]] = {"csv": "string"}
     files = "piano rolls"
+    packages = ("mido",)
     reads_on = True
 
     keys: tuple[str, ...]
@@ -138,6 +139,11 @@ class MusicReader(FileReader):
 
     def write(self, values: np.ndarray, file: Path) -> None:
         write_roll(values, self.keys, file, self.steps_per_beat)
+
+    def made_up(self) -> str:
+        """Return eight steps of which each has one key, as a CSV file."""
+        steps = (",".join("1" if key == step % len(self.keys) else "0" for key in range(len(self.keys))) for step in range(8))
+        return "\n".join([",".join(self.keys), *steps]) + "\n"
 
     def refuse_other_keys(self, roll: Roll) -> None:
         """Raise ValueError where a piece has other keys."""

@@ -96,7 +96,7 @@ class SequencesReader(FileReader):
     """Read sequences as the run did that made this: of each table, array or .ts file all of its sequences, labels aside."""
 
     kind = "sequences"
-    columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
+    columns: ClassVar[Mapping[str, str]] = {"csv": "string"}
     files = "sequences"
 
     label_names: tuple[str, ...]
@@ -111,6 +111,11 @@ class SequencesReader(FileReader):
 
     def find(self, path: Path) -> tuple[list[Path], list[str]]:
         return sequence_files(path)
+
+    def made_up(self) -> str:
+        """Return 20 steps of slow waves, as a CSV file."""
+        waves_TF = np.sin(np.arange(20)[:, None] / (2 + np.arange(len(self.feature_names))))
+        return pd.DataFrame(waves_TF, columns=list(self.feature_names)).round(4).to_csv(index=False)
 
     def write(self, values: np.ndarray, file: Path) -> None:
         np.save(file.with_suffix(vectors.ARRAY), values)

@@ -44,6 +44,13 @@ class SeriesReader(WindowReader):
         tell_left_out(file.name, found)
         return {str(name): part.drop(columns="series").reset_index(drop=True) for name, part in table.groupby("series")}
 
+    def made_up_table(self, num_rows: int, values: np.ndarray) -> pd.DataFrame:
+        step = pd.Timedelta(microseconds=self.step_microseconds) if self.step_microseconds else pd.Timedelta(hours=1)
+        columns = [self.target_column] if isinstance(self.target_column, str) else self.target_column
+        numbers = {name: (values * (1 + place)).round(3) for place, name in enumerate([*columns, *(self.covariates or [])])}
+        names = {} if self.series_column is None else {self.series_column: "made up"}
+        return pd.DataFrame({self.time_column: pd.date_range("2020-01-01", periods=num_rows, freq=step), **names, **numbers})
+
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
         return make_series(name, frame, self.horizons, self.has_calendar, is_path=self.is_path)
 

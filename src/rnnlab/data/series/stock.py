@@ -55,6 +55,11 @@ class StockReader(WindowReader):
             warn(f"{file.name}: {line}")
         return frames
 
+    def made_up_table(self, num_rows: int, values: np.ndarray) -> pd.DataFrame:
+        days = pd.bdate_range("2020-01-01", periods=num_rows).strftime("%Y-%m-%d")
+        prices = {"open": values - 0.1, "high": values + 0.4, "low": values - 0.3, "close": values, "adjusted": values}
+        return pd.DataFrame({"date": days, **{name: part.round(3) for name, part in prices.items()}, "volume": np.arange(num_rows) + 1000})
+
     def as_taken(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the columns that all tickers of the run had: of more, a day's variance might be estimated in another way.
 

@@ -18,6 +18,9 @@ from rnnlab.data.inputs import FileReader, warn
 from rnnlab.data.series.windows import Scales, ScalesByName, Series, outputs_of, relative
 from rnnlab.data.tables import Writing
 
+ROWS_OF_PAST = 120
+"""Before a window, of the table that is a served model's example: more than any feature looks back."""
+
 
 @dataclass(frozen=True)
 class WindowReader(FileReader, ABC):
@@ -36,7 +39,7 @@ class WindowReader(FileReader, ABC):
         is_relative: whether inputs hold the target's own values as differences from the window's last one.
     """
 
-    columns: ClassVar[Mapping[str, str]] = {"path": "string", "csv": "string"}
+    columns: ClassVar[Mapping[str, str]] = {"csv": "string"}
     is_counted_back = True
 
     window: int
@@ -57,6 +60,15 @@ class WindowReader(FileReader, ABC):
     @abstractmethod
     def series_of(self, name: str, frame: pd.DataFrame) -> Series:
         """Return a series with its features."""
+
+    def made_up(self) -> str:
+        """Return a table that is long enough for a window and the past of its features, as a CSV file."""
+        num_rows = self.window + ROWS_OF_PAST
+        return self.made_up_table(num_rows, 10 + np.sin(np.arange(num_rows) / 7) + np.cos(np.arange(num_rows) ** 1.5)).to_csv(index=False)
+
+    @abstractmethod
+    def made_up_table(self, num_rows: int, values: np.ndarray) -> pd.DataFrame:
+        """Return a table with these values, (num_rows,), about 10, in it."""
 
     @property
     def fitted(self) -> ScalesByName:

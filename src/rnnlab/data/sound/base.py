@@ -6,6 +6,7 @@ split and fold. The data module (below) augments, normalises and orders.
 
 import hashlib
 import io
+import wave
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -234,7 +235,8 @@ def num_steps(seconds: float, hop_ms: float) -> int:
 class SoundReader(FileReader, ABC):
     """Base class of readers of sound files; `mean` and `std` are those of each feature in the training split."""
 
-    columns: ClassVar[Mapping[str, str]] = {"path": "string", "audio": "binary"}
+    columns: ClassVar[Mapping[str, str]] = {"audio": "binary"}
+    packages: ClassVar[tuple[str, ...]] = ("torchaudio", "soundfile")
     files = "sound files"
     is_labelled: ClassVar[bool]
     """Whether recordings are labelled, not transcribed."""
@@ -247,6 +249,23 @@ class SoundReader(FileReader, ABC):
 
     def find(self, path: Path) -> tuple[list[Path], list[str]]:
         return find_sounds(path, self.is_labelled)
+
+    def sent(self, item: object) -> bytes:
+        if not isinstance(item, bytes):
+            raise ValueError("the column audio takes the bytes of a sound file (in JSON by base64), and no path")
+        return item
+
+    def made_up(self) -> bytes:
+        """Return a second of a tone that falls from 880 Hz to 440, as a WAV file."""
+        rate = self.prepare.sample_rate
+        phases = 2 * np.pi * 880 / np.log(2) * (1 - 2 ** -(np.arange(rate) / rate))
+        content = io.BytesIO()
+        with wave.open(content, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes((10_000 * np.sin(phases)).astype("<i2").tobytes())
+        return content.getvalue()
 
     def fault(self, item: str | bytes) -> str:
         """Say why an input gets no answer: where broken recordings were left out of training, they are here, too."""

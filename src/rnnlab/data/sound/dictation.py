@@ -23,7 +23,7 @@ from rnnlab.data.base import Split
 from rnnlab.data.batches import round_up_steps
 from rnnlab.data.early import read_once
 from rnnlab.data.hashing import code_hash, digest
-from rnnlab.data.inputs import InputReader, untold_batch
+from rnnlab.data.inputs import TOKEN_PACKAGES, InputReader, untold_batch
 from rnnlab.data.labelled import shortened
 from rnnlab.data.prepared import Json, Prepared, write_prepared
 from rnnlab.data.sound import audio, base, recordings
@@ -131,6 +131,7 @@ class DictationReader(SoundReader):
     """
 
     kind = "dictation"
+    packages = (*SoundReader.packages, *TOKEN_PACKAGES)
     is_labelled = False
 
     prepare: DictationPrepare

@@ -43,6 +43,7 @@ class MemoryReader(WrittenReader, ABC):
     """Base class of readers of written sequences."""
 
     usual_columns = ("sequence",)
+    packages = ()
 
     @abstractmethod
     def parse(self, text: str) -> np.ndarray:

@@ -155,6 +155,10 @@ class PronunciationReader(WrittenReader):
     vocabulary: tuple[str, ...]
     label_names: tuple[str, ...]
 
+    @property
+    def input_words(self) -> tuple[str, ...]:
+        return self.vocabulary
+
     def read_folder(self, folder: Path) -> list[str]:
         return self.read_file(file_of(folder))
 

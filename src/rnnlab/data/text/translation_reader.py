@@ -11,7 +11,7 @@ from rnnlab.config import PositiveInt
 from rnnlab.contracts import SPECIALS, STOP, UNKNOWN, Batch, Copies, Joined
 from rnnlab.data import tokens
 from rnnlab.data.files import OnBroken, home_of
-from rnnlab.data.inputs import TableFormat, WrittenReader, told, untold_batch, warn
+from rnnlab.data.inputs import TOKEN_PACKAGES, TableFormat, WrittenReader, told, untold_batch, warn
 from rnnlab.data.tables import Quoting
 from rnnlab.data.targets import pad_tokens, warn_unseen
 from rnnlab.data.text import copying, pairs
@@ -79,6 +79,7 @@ class TranslationReader(WrittenReader):
     """
 
     kind = "translation"
+    packages = (*TOKEN_PACKAGES, "sacremoses")
     example = 'text="a sentence"'
 
     prepare: PairPrepare
@@ -87,6 +88,10 @@ class TranslationReader(WrittenReader):
     source_vocabulary: tuple[str, ...]
     target_vocabulary: tuple[str, ...] | None
     subwords: tuple[str, ...]
+
+    @property
+    def input_words(self) -> tuple[str, ...]:
+        return self.source_vocabulary
 
     @property
     def models(self) -> list[bytes]:
