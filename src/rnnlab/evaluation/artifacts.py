@@ -27,7 +27,6 @@ from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explanations import explain_examples
 from rnnlab.insight.guessing import loss_of_guessing
 from rnnlab.models.base import FittedOnce, Network, Predictor
-from rnnlab.models.baseline import unanswerable
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE, as_typed, file_name, in_markup
 from rnnlab.settings import TrainSettings
@@ -342,6 +341,8 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
     if not tracked:
         if not isinstance(model, Network):
             return "no other baseline is tracked for this test split"
+        from rnnlab.models.baseline import unanswerable  # it knows all methods: no other run needs them
+
         if why_not := unanswerable(model.spec):
             return f"no baseline is tracked for this test split: {why_not}"
         asked = as_typed(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))

@@ -15,7 +15,6 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-import jiwer
 import numpy as np
 import pandas as pd
 
@@ -89,7 +88,9 @@ def _detokenizer(language: str) -> "MosesDetokenizer":
 
 def word_errors(hypothesis: str, reference: str) -> Errors:
     """Count edits of words (what blanks part); of pronunciations, whose words are phones, too."""
-    found = jiwer.process_words(reference, hypothesis)
+    from jiwer import process_words
+
+    found = process_words(reference, hypothesis)
     return Errors(found.substitutions + found.deletions + found.insertions, found.hits + found.substitutions + found.deletions)
 
 
@@ -98,7 +99,9 @@ phone_errors = word_errors
 
 def char_errors(hypothesis: str, reference: str) -> Errors:
     """Count edits of characters, blanks included."""
-    found = jiwer.process_characters(reference, hypothesis)
+    from jiwer import process_characters
+
+    found = process_characters(reference, hypothesis)
     return Errors(found.substitutions + found.deletions + found.insertions, found.hits + found.substitutions + found.deletions)
 
 

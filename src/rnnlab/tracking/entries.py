@@ -14,6 +14,7 @@ from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
+from mlflow.utils import environment as mlflow_environment
 
 from rnnlab.tracking.sharing import local_folder, share, share_again
 
@@ -25,6 +26,9 @@ OF_OTHERS = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 """What the environment says of some other run, which MLflow would take for ours."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Error codes of what tracking will never take, however often it is sent."""
+
+# What a model needs is written from what is installed here. MLflow would look through all installed packages, seconds long, to say so.
+mlflow_environment.warn_dependency_requirement_mismatches = lambda requirements: None
 
 
 def send(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> None:
