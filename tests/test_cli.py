@@ -34,7 +34,7 @@ def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: st
         assert sum(line.startswith("  python src/train.py") for line in done.stdout.splitlines()) >= 5
 
 
-COMMANDS = ["train", "prepare", "score", "compare", "reproduce", "predict", "generate", "clean", "sync"]
+COMMANDS = ["train", "prepare", "score", "compare", "reproduce", "predict", "generate", "clean", "complete", "sync"]
 
 
 @pytest.mark.parametrize("script", some(COMMANDS, ["train"]))

@@ -46,6 +46,8 @@ SERVING_PACKAGES = (
 )
 CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "filelock")
 ENVIRONMENT = "packages.json"
+ARTIFACTS = "artifacts"
+"""The tag of a run that still lacks figures and the model in MLflow's format: `light`; `src/complete.py` makes them."""
 NUM_ERRORS_SHOWN = 200
 NUM_MAPS = 6
 NUM_PIECES, MOST_STEPS = 2, 64
@@ -77,7 +79,8 @@ def write_artifacts(
         evaluation.table.to_parquet(file, index=False)
         hashes[results.predictions_tag(split)] = results.file_hash(file)
     tracker.set_tags(hashes)
-    draw(tracker, model, data, found["test"].table, folder)
+    if not settings.study.is_light:
+        draw(tracker, model, data, found["test"].table, folder)
     if settings.callbacks.insight is not None and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
     is_solved = found["val"].numbers.get("solved") == 1
@@ -93,11 +96,18 @@ def write_artifacts(
     if checkpoint is not None:
         tracker.set_tags({"checkpoint": below(checkpoint, settings.paths.root)})
         tracker.log_files(checkpoint, "checkpoint")
-    if settings.tracking.log_model:
-        requirements = [f"{name}=={version(name).partition('+')[0]}" for name in SERVING_PACKAGES]
-        columns = data.reader().columns
-        tracker.log_model(PACKAGE / "evaluation" / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
+    if settings.study.is_light:
+        tracker.set_tags({ARTIFACTS: "light"})
+    elif settings.tracking.log_model:
+        log_model(tracker, data, folder)
     return diagnosis
+
+
+def log_model(tracker: Tracker, data: SequenceDataModule, folder: Path) -> None:
+    """Log the model in MLflow's own format; its bundle lies in the folder of artifacts."""
+    requirements = [f"{name}=={version(name).partition('+')[0]}" for name in SERVING_PACKAGES]
+    columns = data.reader().columns
+    tracker.log_model(PACKAGE / "evaluation" / "served_model.py", PACKAGE, folder / "bundle", requirements, columns)
 
 
 def _diagnosed(

@@ -165,6 +165,8 @@ class Sweep:
         console.print(f"\n{num_done} of {counted('job', len(jobs))} finished", highlight=False)
         if num_done:
             console.print(f"compare:  python src/compare.py parent={self.runner.parent.run_id}", highlight=False)
+            if self.study.artifacts == "light":
+                console.print(f"figures:  python src/complete.py parent={self.runner.parent.run_id}", highlight=False)
         if failed:
             rest = len(left) - len(results)
             stopped = f"\n{counted('job', rest)} not begun (study.on_failure=stop)" if rest else ""

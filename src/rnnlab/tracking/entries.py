@@ -134,7 +134,8 @@ _KINDS: dict[str, Callable[[MlflowClient, str, Path, Entry], None]] = {
 
 @contextmanager
 def _current_run(client: MlflowClient, run_id: str) -> Iterator[None]:
-    """Make a run the one that MLflow's own functions write to; it stays RUNNING throughout."""
+    """Make a run the one that MLflow's own functions write to; its status and its end stay what they were."""
+    info = client.get_run(run_id).info
     others = {name: os.environ.pop(name) for name in OF_OTHERS if name in os.environ}
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)
@@ -144,6 +145,8 @@ def _current_run(client: MlflowClient, run_id: str) -> Iterator[None]:
             yield
         finally:
             mlflow.end_run("RUNNING")
+            if info.status != "RUNNING":
+                client.set_terminated(run_id, info.status, info.end_time)
     finally:
         mlflow.set_tracking_uri(before)
         os.environ |= others
