@@ -20,7 +20,7 @@ from rnnlab.studies.jobs import Job, State, counted, state_of
 from rnnlab.tracking.parents import REPEATED, Parent
 from rnnlab.tracking.store import Client, find_runs
 from rnnlab.training.identity import identity
-from rnnlab.training.recipes import check, find_data, say_recipe
+from rnnlab.training.recipes import check, find_data, keep_open, say_recipe
 from rnnlab.training.sizes import SUITED, TABLE, say_suited, suited
 
 NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
@@ -102,6 +102,7 @@ class Runner:
         key = json.dumps(settings.data.without("fold", *loader, TABLE, SUITED), sort_keys=True)
         if key not in self.known:
             data = find_data(settings)
+            keep_open(settings, data)
             self.known[key] = (data.hashes["source_hash"], data.make_spec(), len(data.rows["train"]))
         return self.known[key]
 
