@@ -1,12 +1,13 @@
 """Make what the jobs of a study left for later (`src/complete.py`)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
 from rnnlab.commands.tracked_training import refuse_changed_data
 from rnnlab.config import ConfigError, Failed
-from rnnlab.evaluation.artifacts import ARTIFACTS, draw, log_model
+from rnnlab.evaluation import artifacts
+from rnnlab.evaluation.artifacts import ARTIFACTS
 from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.settings import Paths, Store, TrainSettings
 from rnnlab.tracking.processes import process_tags
@@ -57,21 +58,21 @@ def _complete(client: Client, run: Run, paths: Paths) -> None:
     if run.info.status != "FINISHED":
         raise ConfigError(f"run={run_id} ({name}) is {run.info.status}: only a finished run can be completed")
     folder = folder_of(run, paths)
-    artifacts = folder / "artifacts"
-    if not artifacts.is_dir():
+    made = folder / "artifacts"
+    if not made.is_dir():
         raise ConfigError(f"run={run_id} ({name}): its folder {folder} is not on this machine: complete it where it was trained")
-    settings = TrainSettings.of(replace(read_config(client, run_id, folder / "fetched", paths)))
+    settings = TrainSettings.of(read_config(client, run_id, folder / "fetched", paths))
     first = FirstRun.of(folder_of(get_run(client, settings.run.init_from), paths)) if settings.run.init_from else None
     data = opened(settings, first)
     refuse_changed_data(run.data.tags, run_id, data)
-    table = pd.read_parquet(artifacts / "predictions" / "test.parquet")
+    table = pd.read_parquet(made / "predictions" / "test.parquet")
     tracker = Tracker(client, run_id, name, folder)
     before = {key: run.data.tags[key] for key in process_tags() if key in run.data.tags}
     tracker.set_tags(process_tags())  # while its model is logged MLflow calls it running, and others look whether somebody is
-    draw(tracker, load_bundle(artifacts / "bundle").model, data, table, artifacts)
-    tracker.log_files(artifacts)
+    artifacts.draw(tracker, load_bundle(made / "bundle").model, data, table, made)
+    tracker.log_files(made)
     if settings.tracking.log_model:
-        log_model(tracker, data, artifacts)
+        artifacts.log_model(tracker, data, made)
     tracker.set_tags({**before, ARTIFACTS: "full"})
     if not tracker.flush(is_asked=True):
         raise Failed(tracker.unsent)

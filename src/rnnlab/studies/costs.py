@@ -92,12 +92,12 @@ class Costs:
 
     def _predict(self, client: Client, alike: "Alike", budget_s: float, others: "list[Alike]") -> None:
         """Predict jobs of equal sizes: from runs, from others that are known, if there are some, or by timing them."""
-        of_epoch = num_batches(alike.settings, alike.data)[0]
+        of_epoch, epochs = num_batches(alike.settings, alike.data)
         try:
             seconds = seconds_of_runs(client, alike.settings)
             if seconds is None and (known := [(each.work, each.seconds) for each in others if each.seconds is not None]):
                 seconds = between(known, alike.work)
-            alike.seconds = timed(alike.settings, alike.data, budget_s) / of_epoch if seconds is None else seconds
+            alike.seconds = timed(alike.settings, alike.data, budget_s) / (of_epoch * epochs) if seconds is None else seconds
         except ValueError as error:  # what is wrong with the job, it says itself
             self.known |= {job.identity: Cost(None, f"its steps cannot be timed ({error})") for job in alike.jobs}
             return
@@ -181,7 +181,7 @@ class Costs:
 
 def shown(seconds: float) -> str:
     """Write a duration as people say it."""
-    if seconds < 60:
+    if seconds < 100:
         return f"{max(1, round(seconds))} s"
     minutes = seconds / 60
     if minutes < 90:
@@ -257,5 +257,4 @@ def _seconds_of_batch(client: Client, run: Run, settings: TrainSettings) -> floa
     seconds = run.data.metrics.get("time/fit_seconds")
     if seconds is None or not history:
         return None
-    num_steps = history[-1][0] + 1
-    return seconds / (num_steps * int(settings.trainer.node.values.get("accumulate_grad_batches", 1)))
+    return seconds / (history[-1][0] * int(settings.trainer.node.values.get("accumulate_grad_batches", 1)))

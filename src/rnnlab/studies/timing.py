@@ -30,7 +30,9 @@ from rnnlab.training.trainer import count_of, make_trainer
 QUANTILES = (0.5, 0.1, 0.9)
 """Of the sizes of batches: those that are timed."""
 FLOPS_PER_SECOND = 2e10
-"""About what a core does; it only decides how much of a batch is timed."""
+"""About what a core does; it only decides how much is timed."""
+LONG_S = 0.05
+"""A step of which a part of the rows is timed, unless there is more time."""
 PARTS = 16
 """Of the time that there is: no step should take more than one."""
 
@@ -114,10 +116,17 @@ class Sizes:
             return cls(batches, np.ones(len(batches)))
         return cls(batches, np.array([len(rows) * max(1, int(data.lengths[rows].max())) for rows in batches], dtype=float))
 
-    def chosen(self) -> list[int]:
-        """Return the places of a batch of middle, of small and of large size."""
+    def chosen(self, fraction: float) -> "Sizes":
+        """Return batches of middle, small and large size; of long ones this fraction of the rows of one, and half of that."""
         order = np.argsort(self.steps, kind="stable")
-        return [int(order[int(quantile * (len(order) - 1))]) for quantile in QUANTILES]
+        if fraction < 1:
+            middle = int(order[len(order) // 2])
+            most = max(2, round(fraction * len(self.batches[middle])))
+            kept = [(middle, self.batches[middle][:num]) for num in (most, most // 2, most)]
+        else:
+            kept = [(place, self.batches[place]) for place in (int(order[int(each * (len(order) - 1))]) for each in QUANTILES)]
+        parts = [self.steps[place] * len(rows) / len(self.batches[place]) for place, rows in kept]
+        return Sizes([rows for _, rows in kept], np.array(parts))
 
 
 def work_of_batch(settings: TrainSettings, data: SequenceDataModule) -> float:
@@ -142,9 +151,11 @@ def timed(settings: TrainSettings, data: SequenceDataModule, budget_s: float = 2
     model.optimization = recipes.optimization
     train, val = Sizes.of(data.train_dataloader(), data), Sizes.of(data.val_dataloader(), data)
     heaviest = 6 * _num_weights(model) * float(train.steps.max()) / FLOPS_PER_SECOND
-    fraction = min(1.0, budget_s / PARTS / max(heaviest, 1e-9))
+    is_cut = heaviest > (most := max(budget_s / PARTS, LONG_S)) and not data.is_stream  # its rows go on from batch to batch
+    fraction = most / heaviest if is_cut else 1.0
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
-        clock, sizes = _timed_epochs(settings, recipes.trainer, model, data, (train, val), fraction, Path(folder))
+        chosen = [each.chosen(fraction) for each in (train, val)]
+        clock, sizes = _timed_epochs(settings, recipes.trainer, model, data, chosen, Path(folder))
     torch.set_rng_state(random)
     of_epoch, epochs = num_batches(settings, data)
     num_val = min(count_of(settings.trainer.limits["val"], data.val_dataloader()) or len(val.batches), len(val.batches))
@@ -159,17 +170,15 @@ def _timed_epochs(
     recipe: "functools.partial[pl.Trainer]",
     model: Network,
     data: SequenceDataModule,
-    splits: tuple[Sizes, Sizes],
-    fraction: float,
+    chosen: Sequence[Sizes],
     folder: Path,
 ) -> tuple[Clock, list[np.ndarray]]:
-    """Train two short epochs and return their times, and the sizes of the batches in each."""
-    clock, loaders, sizes = Clock(), [], []
-    for part, loader in zip(splits, (data.train_dataloader(), data.val_dataloader()), strict=True):
-        places = part.chosen()
-        kept = [part.batches[place][: max(1, round(fraction * len(part.batches[place])))] for place in places]
-        sizes.append(np.array([part.steps[place] * len(rows) / len(part.batches[place]) for place, rows in zip(places, kept, strict=True)]))
-        loaders.append(BatchLoader(_Chosen(kept), loader.collate, is_stream=loader.is_stream))
+    """Train two short epochs and return their times, and the sizes of the batches of training and validation in each."""
+    clock = Clock()
+    loaders = [
+        BatchLoader(_Chosen(part.batches), loader.collate, is_stream=loader.is_stream)
+        for part, loader in zip(chosen, (data.train_dataloader(), data.val_dataloader()), strict=True)
+    ]
     short = functools.partial(
         recipe,
         max_epochs=2,
@@ -184,7 +193,7 @@ def _timed_epochs(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that an epoch is short
         trainer.fit(model, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
-    return clock, sizes
+    return clock, [part.steps for part in chosen]
 
 
 def _sum(sizes: np.ndarray, epochs: list[list[float]], all_sizes: np.ndarray) -> float:
@@ -193,8 +202,8 @@ def _sum(sizes: np.ndarray, epochs: list[list[float]], all_sizes: np.ndarray) ->
     if len(seconds) < 2 or np.ptp(sizes) < 0.05 * sizes.max():
         return float(np.median(seconds)) * float((all_sizes / sizes.mean()).sum())
     slope, constant = np.polyfit(sizes, seconds, 1)
-    if slope < 0:
-        slope, constant = 0.0, float(np.median(seconds))
-    elif constant < 0:
+    if constant < 0 or (slope < 0 and all_sizes.max() > 2 * sizes.max()):
         slope, constant = float(seconds.sum() / sizes.sum()), 0.0
+    elif slope < 0:
+        slope, constant = 0.0, float(np.median(seconds))
     return float((constant + slope * all_sizes).sum())
