@@ -57,17 +57,22 @@ class Costs:
         self.known: dict[str, Cost] = {}
         self.ended: dict[str, float] = {}
 
-    def predict(self, client: Client, jobs: Sequence[Job]) -> None:
+    def predict(self, client: Client, jobs: Sequence[Job], why_not: str = "") -> None:
         """Predict the jobs, those of equal sizes once, in about BUDGET_S.
 
         Data are those that the plan of the study has opened. The smallest and the largest are timed first: sizes that there is no time for
         lie between.
+
+        Args:
+            client: of the tracking store.
+            jobs: those that are to be run.
+            why_not: why nobody can predict any of them, if that is so.
         """
         quieten()
         begun = time.perf_counter()
         by_key: dict[str, list[Job]] = {}
         for job in jobs:
-            if why := why_unknown(job.settings):
+            if why := why_not or why_unknown(job.settings):
                 self.known[job.identity] = Cost(None, why)
             else:
                 by_key.setdefault(cost_key(job.settings), []).append(job)

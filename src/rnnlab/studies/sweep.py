@@ -130,8 +130,9 @@ class Sweep:
     def _predict(self, jobs: list[Job]) -> Costs:
         """Say how long these jobs will take."""
         costs = Costs(self.runner.num_at_once, is_serial=self.runner.launcher == "basic")
-        if jobs and self.runner.launcher in HERE:
-            costs.predict(self.runner.client, jobs)
+        if jobs:
+            is_here = self.runner.launcher in HERE
+            costs.predict(self.runner.client, jobs, "" if is_here else f"hydra/launcher={self.runner.launcher} runs them elsewhere")
             console.print(f"[bold]time[/] {costs.plan()}", highlight=False)
         return costs
 
