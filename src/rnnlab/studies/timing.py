@@ -88,17 +88,17 @@ class Clock(Callback):
 
 
 class _Chosen(EpochOrder):
-    """Give these batches, in every epoch."""
+    """Give one part of the batches in the first epoch, and the other from then on."""
 
-    def __init__(self, batches: Sequence[np.ndarray]) -> None:
-        super().__init__(np.concatenate(batches), np.zeros(0), len(batches[0]), 0, 0)
-        self.chosen = list(batches)
+    def __init__(self, first: Sequence[np.ndarray], then: Sequence[np.ndarray]) -> None:
+        super().__init__(np.concatenate(list(then)), np.zeros(0), len(then[0]), 0, 0)
+        self.parts = [list(first), list(then)]
 
     def batches(self) -> list[np.ndarray]:
-        return self.chosen
+        return self.parts.pop(0) if len(self.parts) > 1 else self.parts[0]
 
     def __len__(self) -> int:
-        return len(self.chosen)
+        return len(self.parts[0])
 
 
 @dataclass(frozen=True)
@@ -116,15 +116,20 @@ class Sizes:
             return cls(batches, np.ones(len(batches)))
         return cls(batches, np.array([len(rows) * max(1, int(data.lengths[rows].max())) for rows in batches], dtype=float))
 
-    def chosen(self, fraction: float) -> "Sizes":
-        """Return batches of middle, small and large size; of long ones this fraction of the rows of one, and half of that."""
+    def chosen(self, fraction: float, shift: int = 0) -> "Sizes":
+        """Return batches of middle, small and large size; of long ones this fraction of the rows of one, and half of that.
+
+        By a shift they are others of about these sizes: kernels are made ready for each shape anew, in a training as in what is timed.
+        """
         order = np.argsort(self.steps, kind="stable")
         if fraction < 1:
-            middle = int(order[len(order) // 2])
+            middle = int(order[min(len(order) // 2 + shift, len(order) - 1)])
             most = max(2, round(fraction * len(self.batches[middle])))
             kept = [(middle, self.batches[middle][:num]) for num in (most, most // 2, most)]
         else:
-            kept = [(place, self.batches[place]) for place in (int(order[int(each * (len(order) - 1))]) for each in QUANTILES)]
+            last = len(order) - 1
+            places = [int(order[min(int(each * last) + shift, last)]) for each in QUANTILES]
+            kept = [(place, self.batches[place]) for place in places]
         parts = [self.steps[place] * len(rows) / len(self.batches[place]) for place, rows in kept]
         return Sizes([rows for _, rows in kept], np.array(parts))
 
@@ -154,7 +159,7 @@ def timed(settings: TrainSettings, data: SequenceDataModule, budget_s: float = 2
     is_cut = heaviest > (most := max(budget_s / PARTS, LONG_S)) and not data.is_stream  # its rows go on from batch to batch
     fraction = most / heaviest if is_cut else 1.0
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
-        chosen = [each.chosen(fraction) for each in (train, val)]
+        chosen = [(each.chosen(fraction, 1), each.chosen(fraction)) for each in (train, val)]
         clock, sizes = _timed_epochs(settings, recipes.trainer, model, data, chosen, Path(folder))
     torch.set_rng_state(random)
     of_epoch, epochs = num_batches(settings, data)
@@ -170,14 +175,14 @@ def _timed_epochs(
     recipe: "functools.partial[pl.Trainer]",
     model: Network,
     data: SequenceDataModule,
-    chosen: Sequence[Sizes],
+    chosen: Sequence[tuple[Sizes, Sizes]],
     folder: Path,
 ) -> tuple[Clock, list[np.ndarray]]:
-    """Train two short epochs and return their times, and the sizes of the batches of training and validation in each."""
+    """Train two short epochs and return their times, and the sizes of the batches of training and validation in the second."""
     clock = Clock()
     loaders = [
-        BatchLoader(_Chosen(part.batches), loader.collate, is_stream=loader.is_stream)
-        for part, loader in zip(chosen, (data.train_dataloader(), data.val_dataloader()), strict=True)
+        BatchLoader(_Chosen(*(part.batches for part in parts)), loader.collate, is_stream=loader.is_stream)
+        for parts, loader in zip(chosen, (data.train_dataloader(), data.val_dataloader()), strict=True)
     ]
     short = functools.partial(
         recipe,
@@ -193,7 +198,7 @@ def _timed_epochs(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that an epoch is short
         trainer.fit(model, train_dataloaders=loaders[0], val_dataloaders=loaders[1])
-    return clock, [part.steps for part in chosen]
+    return clock, [parts[-1].steps for parts in chosen]
 
 
 def _sum(sizes: np.ndarray, epochs: list[list[float]], all_sizes: np.ndarray) -> float:
