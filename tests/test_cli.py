@@ -15,6 +15,7 @@ from tests.lanes import some
 from rnnlab.cli import compose_config, main, options_first, quoted, refuse_several, say_warning
 from rnnlab.commands import train as run
 from rnnlab.config import ConfigError, Failed
+from rnnlab.help_page import help_page, is_asking_for_help
 from rnnlab.paths import CONF, as_typed, in_markup, printable
 from rnnlab.settings import Composed, TrainSettings
 from rnnlab.training.recipes import check, say_recipe
@@ -31,6 +32,21 @@ def test_help_shows_usage_and_examples_without_loading_anything_heavy(script: st
     if script == "train":
         assert "model: baseline, birnn, gru, lstm, seq2seq, srnn" in done.stdout
         assert sum(line.startswith("  python src/train.py") for line in done.stdout.splitlines()) >= 5
+
+
+COMMANDS = ["train", "prepare", "score", "compare", "reproduce", "predict", "generate", "clean", "complete", "sync"]
+
+
+@pytest.mark.parametrize("script", some(COMMANDS, ["train"]))
+def test_our_page_of_help_is_what_hydra_prints(script: str, command: Command) -> None:
+    hydras = command(f"src/{script}.py --help hydra.verbose=false").stdout  # a word of Hydra's own: it prints the page itself
+    assert hydras == command(f"src/{script}.py --help").stdout == f"{help_page('config' if script == 'train' else script)}\n"
+
+
+def test_help_is_not_given_for_wrong_words_and_left_to_hydra_with_options_of_its_own(command: Command) -> None:
+    assert "Did you mean 'model'?" in command("src/train.py --help modle=gru").stderr
+    assert all(is_asking_for_help(words.split()) for words in ("--help", "-h", "model=gru -h"))
+    assert not any(is_asking_for_help(words.split()) for words in ("", "--hydra-help", "--help --cfg job", "--help hydra/help=train"))
 
 
 @pytest.mark.parametrize(

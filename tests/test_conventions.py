@@ -29,7 +29,7 @@ insight report
 models
 layers baselines
 cells data tasks tracking
-settings
+help_page settings
 config
 contracts paths principles
 """
@@ -98,9 +98,9 @@ def test_a_room_imports_only_rooms_below_it() -> None:
     assert wrong == []
 
 
-def test_five_modules_stand_beside_the_rooms() -> None:
+def test_six_modules_stand_beside_the_rooms() -> None:
     assert {name for name in FILES if "/" not in name} == {
-        f"{name}.py" for name in ("__init__", "cli", "config", "contracts", "paths", "settings")
+        f"{name}.py" for name in ("__init__", "cli", "config", "contracts", "help_page", "paths", "settings")
     }
     assert {room_of(name.removesuffix(".py")) for name in FILES} - {"__init__"} == LEVELS.keys()
 

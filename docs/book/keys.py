@@ -28,7 +28,7 @@ GROUPS = ("model", "model/stack", "model/network", "model/head", "cell", "fronte
 """In the order of reading; groups that are not named here follow."""
 UNTYPED = ("hydra", "tuned")
 """Folders of conf/ whose keys are not a person's: help texts, recipes."""
-COMMANDS = ("predict", "score", "compare", "reproduce", "prepare", "generate", "export", "sync", "clean")
+COMMANDS = ("predict", "score", "compare", "reproduce", "prepare", "generate", "export", "sync", "clean", "complete")
 SCRIPTS = {"config": "train"} | {name: name for name in COMMANDS}
 OWNERS = {
     "model/stack": "rnnlab.models.birnn.BiRNN",

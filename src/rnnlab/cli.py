@@ -27,7 +27,8 @@ with signals.stopping_at_once():  # these take a while
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from rnnlab.config import Config, ConfigError, Failed, flatten, nearest, recipe_for
+    from rnnlab.config import OTHER_WORDS, Config, ConfigError, Failed, flatten, nearest, recipe_for, same_ending
+    from rnnlab.help_page import help_page, is_asking_for_help
     from rnnlab.paths import CONF, HOME, printable, root
     from rnnlab.settings import Choices, Composed
     from rnnlab.tracking.address import without_credentials, without_secrets
@@ -45,8 +46,6 @@ PATHS = ("input", "output", "to", "maps", "explain", "rolls", "data.source", "da
 """Keys whose values are paths, which may hold blanks and letters of any language."""
 NAMES = re.compile(r"(.*_column|.*\.(columns|covariates|tickers|labels)|(study\.)?name|resume|init_from)")
 """Keys whose values are names, which may consist of digits."""
-OTHER_WORDS = {"gpus": "devices", "gpu": "accelerator", "learning_rate": "lr", "hidden_dim": "hidden_size", "units": "hidden_size"}
-"""What keys are called elsewhere, and the last word of ours."""
 OPTIONAL_GROUP = "tuned="
 SEVERAL_RUNS = ("-m", "--multirun", "study=", "hydra.mode=", "hydra/")
 """How words begin that ask for several runs."""
@@ -80,6 +79,9 @@ def _main(config_name: str, run: Command) -> None:
         composed = None if _is_for_hydra(words) else _compose(config_name, words)
         if composed is None or composed.hydra.mode == RunMode.MULTIRUN:
             words = where_known(words, check_words(config_name, _overrides(words)))
+            if is_asking_for_help(words):
+                print(help_page(config_name))
+                return
             sys.argv[1:], overrides = words, _overrides(words)
             if composed is None and not _asks_for_several(words):
                 with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -200,11 +202,21 @@ def _run_hydra(config_name: str, run: Command) -> None:
             traceback.print_exc()
             raise
         finally:
-            gc.collect()  # a trainer, its model and its optimizer point at each other: the next job needs their memory
+            free_memory()
 
     with warnings.catch_warnings():
         warnings.showwarning = say_warning
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+
+
+def free_memory() -> None:
+    """Free what a job left: a trainer, its model and its optimizer point at each other, and the next job needs their memory.
+
+    Everything that was imported is looked through once and then left alone: it is millions of objects, half a second for each job.
+    """
+    gc.collect()
+    if not gc.get_freeze_count() and sys.exc_info()[0] is None:  # the traceback of a failure still holds the job
+        gc.freeze()
 
 
 def _run(run: Command, composed: Composed) -> float | None:
@@ -356,6 +368,8 @@ def check_words(config_name: str, words: list[str]) -> list[str]:
         overrides = OverridesParser.create().parse_overrides(words)
     except HydraException as error:
         raise ConfigError(f"{str(error).splitlines()[0]} Write KEY=VALUE or GROUP=CHOICE; see --help") from None
+    if not overrides:
+        return []
     groups = {p.relative_to(CONF).as_posix() for p in CONF.rglob("*") if p.is_dir() and "hydra" not in p.parts}
     chosen, keys, left_out = [], [], []
     for override in overrides:
@@ -371,7 +385,7 @@ def check_words(config_name: str, words: list[str]) -> list[str]:
         if override.key_or_group not in known:
             name = override.key_or_group
             near = nearest(name, known) if name.rpartition(".")[2] not in OTHER_WORDS else ""
-            hint = near or _same_ending(name, known) or nearest(name, groups)
+            hint = near or same_ending(name, known) or nearest(name, groups)
             listed = sorted(group for group in groups if any((CONF / group).glob("*.yaml")))
             raise ConfigError(f"{name!r} is not a key or group.{hint} Groups: {', '.join(listed)}. All keys: add --cfg job")
     partly = [override for override in keys if any(override.key_or_group not in some for some in found)]
@@ -384,9 +398,8 @@ def _keys_of_choices(config_name: str, chosen: list[tuple[Override, list[str]]],
     """Return the keys of what is composed with each choice of each group, of a sweep or of a study's axes, the others at their first."""
     first = [values[0] for _, values in chosen]
     base = [values[0] for override, values in chosen if not override.is_sweep_override()]
-    combinations = [base, first] + [
-        [*first[:index], value, *first[index + 1 :]] for index, (_, values) in enumerate(chosen) for value in values[1:]
-    ]
+    others = [[*first[:index], value, *first[index + 1 :]] for index, (_, values) in enumerate(chosen) for value in values[1:]]
+    combinations = [base, *([first] if first != base else []), *others]
     found: list[set[str]] = []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for number, combination in enumerate(combinations):
@@ -416,19 +429,6 @@ def _check_choice(override: Override) -> list[str]:
             raise ConfigError(f"{group}={value}: there is no such choice.{nearest(value, options)} Choices: {', '.join(options)}")
         words.append(f"{group}={value}")
     return words
-
-
-def _same_ending(name: str, known: set[str]) -> str:
-    """Point at a key elsewhere whose last word is the one meant."""
-    last = name.rpartition(".")[2]
-    last = OTHER_WORDS.get(last, last)
-    endings: dict[str, str] = {}
-    for key in sorted(known, key=len):
-        endings.setdefault(key.rpartition(".")[2], key)
-    close = [last] if last in endings else [key for key in endings if key.startswith(f"{last}_")]
-    if not close and (found := nearest(last, endings)):
-        close = [found.split("'")[1]]
-    return f" Did you mean {endings[close[0]]!r}?" if close else ""
 
 
 def _prefixes(flat: dict[str, Any]) -> set[str]:

@@ -28,6 +28,8 @@ TARGET = "_target_"
 OWN_GROUPS = ("cell", "frontend", "baseline")
 """Nodes of a model that the command line knows by a name of their own: messages take it."""
 
+OTHER_WORDS = {"gpus": "devices", "gpu": "accelerator", "learning_rate": "lr", "hidden_dim": "hidden_size", "units": "hidden_size"}
+"""What keys are called elsewhere, and the last word of ours."""
 FOR_ANY = "For any source"
 """What the comment of a recipe says that was not found on one source, but follows from the method."""
 
@@ -71,6 +73,19 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     by_folded = {choice.casefold(): choice for choice in choices}
     found = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.6)
     return f" Did you mean {by_folded[found[0]]!r}?" if found else ""
+
+
+def same_ending(name: str, known: set[str]) -> str:
+    """Point at a key elsewhere whose last word is the one meant."""
+    last = name.rpartition(".")[2]
+    last = OTHER_WORDS.get(last, last)
+    endings: dict[str, str] = {}
+    for key in sorted(known, key=len):
+        endings.setdefault(key.rpartition(".")[2], key)
+    close = [last] if last in endings else [key for key in endings if key.startswith(f"{last}_")]
+    if not close and (found := nearest(last, endings)):
+        close = [found.split("'")[1]]
+    return f" Did you mean {endings[close[0]]!r}?" if close else ""
 
 
 def recipe(node: Config, where: str) -> "functools.partial[Any]":

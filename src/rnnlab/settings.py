@@ -202,6 +202,13 @@ class Study:
     where_known: list[str]
     search: SearchSettings
     job: JobSettings
+    artifacts: Literal["full", "light"] = "full"
+    """Of runs that were recorded before there was such a key."""
+
+    @property
+    def is_light(self) -> bool:
+        """Whether this is a job that leaves figures and the model in MLflow's format for later."""
+        return self.artifacts == "light" and self.job.parent is not None
 
     @classmethod
     def of(cls, values: Config) -> "Study":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnlab.data import hashing
 from rnnlab.data.hashing import code_hash, digest
 
 
@@ -86,3 +87,33 @@ def test_moving_a_definition_to_another_file_keeps_the_hash_of_code(tmp_path: Pa
     (tmp_path / "b.py").write_text(CODE[place:], encoding="utf-8")
     assert code_hash(tmp_path / "b.py", tmp_path / "a.py") == whole
     assert code_hash(tmp_path / "a.py") != whole
+
+
+def test_hashes_are_kept_for_later_processes_and_a_damaged_file_of_them_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, kept = tmp_path / "module.py", tmp_path / "kept" / "definitions.json"
+    monkeypatch.setattr(hashing, "KEPT", kept)
+    file.write_text(CODE, encoding="utf-8")
+
+    def anew() -> str:
+        for each in (hashing._kept, hashing._definitions):
+            each.cache_clear()
+        return code_hash(file, classes=True)
+
+    parsed, num_parsed = hashing._parsed, [0]
+
+    def counting(code: str, classes: bool) -> frozenset[str]:
+        num_parsed[0] += 1
+        return parsed(code, classes)
+
+    monkeypatch.setattr(hashing, "_parsed", counting)
+    first = anew()
+    assert kept.is_file() and num_parsed == [1]
+    assert anew() == first and num_parsed == [1]
+    kept.write_text("{", encoding="utf-8")
+    assert anew() == first and num_parsed == [2]
+    file.write_text(CODE.replace("LIMIT = 3", "LIMIT = 4"), encoding="utf-8")
+    assert anew() != first and num_parsed == [3]
+    for each in (hashing._kept, hashing._definitions):
+        each.cache_clear()

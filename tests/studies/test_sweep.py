@@ -148,6 +148,9 @@ def test_a_study_is_one_parent_and_a_child_per_job_of_a_simple_method_one_for_al
     first = story["first"]
     assert first.code == 0, first.text
     assert "study first: 3 jobs, 3 to run" in first.text
+    told = r"time about \d+ s on 1 process \(each \d+ s of training; early stopping makes it less\); 1 of 3 not known before: a baseline"
+    assert re.search(told, first.text) and re.search(r"job 3 of 3 .*\(about \d+ s left\)", first.text)
+    assert f"figures:  python src/complete.py parent={first.parent.info.run_id}" in first.text
     assert sorted((run.data.params["model"], run.data.params["seed"]) for run in first.new) == [
         ("baseline", "0"),
         ("gru", "0"),

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from sacrebleu.metrics.bleu import BLEU
-from scipy.stats import bootstrap, spearmanr
+from scipy.stats import binomtest, bootstrap, spearmanr
 from statsmodels.stats.proportion import proportion_confint
 
 from rnnlab.contracts import SPECIALS, DataSpec
 from rnnlab.tasks import Regularisation, make_task, text_metrics
-from rnnlab.tasks.table_metrics import direction, information, of_classes, of_forecasts, of_sets, of_texts, resampled_sums
+from rnnlab.tasks.table_metrics import direction, information, of_classes, of_forecasts, of_sets, of_texts, resampled_sums, wilson_interval
 
 NONE = Regularisation(0.0, "none", 0.0)
 
@@ -340,3 +340,10 @@ def test_units_that_happen_to_be_alike_make_no_interval_narrower_than_that_of_ex
     errors = pd.DataFrame({"word_errors": [0, 2] * 20, "num_words": 4, "char_errors": 0, "num_chars": 9, "group": np.arange(40) // 10})
     alone = of_texts(errors.drop(columns="group"), "transcribe", "en")
     assert of_texts(errors, "transcribe", "en") == alone and alone["wer_low"] < 0.25 < alone["wer_high"]
+
+
+def test_our_score_interval_is_scipys_to_the_bit() -> None:
+    for num_trials in (*range(1, 60), 100, 1000, 25_000):
+        for num_right in range(0, num_trials + 1, max(1, num_trials // 40)):
+            theirs = binomtest(num_right, num_trials).proportion_ci(method="wilson")
+            assert wilson_interval(num_right, num_trials) == (float(theirs.low), float(theirs.high))

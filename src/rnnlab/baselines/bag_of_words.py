@@ -4,9 +4,6 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags
-from sklearn.feature_extraction.text import TfidfTransformer
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 
 from rnnlab.baselines.base import Arrays, Method, classes
 from rnnlab.baselines.linear import NEVER, every_class, fitted
@@ -86,6 +83,9 @@ class TfIdf(Bag):
     default_ngrams = 2
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
+        from sklearn.feature_extraction.text import TfidfTransformer
+        from sklearn.linear_model import LogisticRegression
+
         columns, counts = self.fit_columns(train)
         transformer = TfidfTransformer(sublinear_tf=True).fit(counts)
         inputs, val_inputs = transformer.transform(counts), transformer.transform(self.counts(val, columns))
@@ -108,6 +108,8 @@ class TfIdf(Bag):
 
     def predict(self, arrays: Arrays, batch: Batch) -> np.ndarray:
         """Return log-odds."""
+        from sklearn.feature_extraction.text import TfidfTransformer
+
         transformer = TfidfTransformer(sublinear_tf=True)
         transformer.idf_ = arrays["idf"].astype(float)
         inputs = transformer.transform(self.counts([batch], arrays["columns"]))
@@ -147,6 +149,8 @@ class NBSVM(Bag):
 
 def _machine(present: csr_matrix, is_class: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
     """Return weights on presence, and the intercept, of one class against the others; a class that training lacks is never chosen."""
+    from sklearn.svm import LinearSVC
+
     if not is_class.any():
         return np.zeros(present.shape[1], np.float32), NEVER
     inside = 1 + np.asarray(present[is_class].sum(0)).ravel()

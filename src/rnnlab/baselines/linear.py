@@ -2,18 +2,17 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
-import statsmodels.api
-from scipy.sparse import csr_matrix
-from sklearn import linear_model
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 
 from rnnlab.baselines.base import Arrays, Method, classes, standardised_targets
 from rnnlab.contracts import Batch, InputKind, TargetKind
+
+if TYPE_CHECKING:  # they take long to import, and a run that asks which methods there are fits none
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
 
 ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10_000.0, 100_000.0)
 INVERSE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
@@ -21,7 +20,7 @@ HAR_DAYS = (1, 5, 22)
 NEVER = -1e4
 """Log-odds of a class that training lacks."""
 
-Machine = TypeVar("Machine", LogisticRegression, LinearSVC)
+Machine = TypeVar("Machine", "LogisticRegression", "LinearSVC")
 
 
 class Window(Method):
@@ -82,6 +81,8 @@ class HAR(Method):
         return None
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
+        import statsmodels.api
+
         terms = np.concatenate([self._terms(batch) for batch in train])
         targets = standardised_targets(train, self.spec)
         fits = [statsmodels.api.OLS(column, terms).fit() for column in targets.T]
@@ -157,6 +158,8 @@ class Summarised(Method):
 
 def ridge(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_targets: np.ndarray) -> Arrays:
     """Fit ridge regression, the penalty chosen by squared error on validation."""
+    from sklearn import linear_model
+
     best: tuple[float, float, linear_model.Ridge] | None = None
     for alpha in ALPHAS:
         found = linear_model.Ridge(alpha=alpha).fit(inputs, targets)
@@ -169,6 +172,8 @@ def ridge(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_t
 
 def logistic(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, val_targets: np.ndarray, num_classes: int) -> Arrays:
     """Fit logistic regression, the penalty chosen by accuracy on validation; weights for every class, of two the first zero."""
+    from sklearn.linear_model import LogisticRegression
+
     best: tuple[float, float, LogisticRegression] | None = None
     for strength in INVERSE_STRENGTHS:
         found = fitted(LogisticRegression(C=strength, max_iter=2000), inputs, targets)
@@ -180,8 +185,10 @@ def logistic(inputs: np.ndarray, targets: np.ndarray, val_inputs: np.ndarray, va
     return {"weights": weights, "intercept": intercept, "inverse_strength": np.array([best[1]])}
 
 
-def fitted(machine: Machine, inputs: np.ndarray | csr_matrix, targets: np.ndarray) -> Machine:
+def fitted(machine: Machine, inputs: "np.ndarray | csr_matrix", targets: np.ndarray) -> Machine:
     """Fit a classifier and return it; where it stops before it has converged, warn in one sentence."""
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings(record=True) as caught:
         machine.fit(inputs, targets)
     for each in caught:
@@ -193,7 +200,7 @@ def fitted(machine: Machine, inputs: np.ndarray | csr_matrix, targets: np.ndarra
     return machine
 
 
-def every_class(found: LogisticRegression, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def every_class(found: "LogisticRegression", num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return weights and intercept of every class; one that training lacks is never chosen, and of two the first has weights of zero."""
     weights, intercept = found.coef_, found.intercept_
     if len(weights) == 1:

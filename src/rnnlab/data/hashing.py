@@ -3,11 +3,19 @@
 import ast
 import hashlib
 import json
+import os
+import sys
 import threading
 import zlib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from rnnlab.paths import PACKAGE
+
+KEPT = PACKAGE / "__pycache__" / "definitions.json"
+"""Hashes of definitions by the hash of their file's text. To parse all modules anew would cost each process a second."""
+MOST_KEPT = 5000
 _PARSING = threading.Lock()  # Python 3.11 may raise SystemError when several threads parse at once
 _OUTPUT = ("print", "warn", "log")
 
@@ -38,12 +46,49 @@ def code_hash(*files: Path, classes: bool = False) -> str:
         classes: whether derived classes count. Preparation consists of functions and frozen settings, loading of derived classes, so
             changing a loader does not prepare the data anew.
     """
-    return digest(sorted({found for file in files for found in _definitions(file.read_text(encoding="utf-8"), classes)}))
+    num_before = len(_kept())
+    found = digest(sorted({found for file in files for found in _definitions(file.read_text(encoding="utf-8"), classes)}))
+    if len(_kept()) > num_before:
+        _keep()
+    return found
 
 
 @cache
 def _definitions(code: str, classes: bool) -> frozenset[str]:
     """Return a hash of each definition; a study asks for the same modules at every job."""
+    name = hashlib.sha256(f"{sys.version} {classes} {_how()} {code}".encode()).hexdigest()
+    if name not in _kept():
+        _kept()[name] = sorted(_parsed(code, classes))
+    return frozenset(_kept()[name])
+
+
+@cache
+def _kept() -> dict[str, list[str]]:
+    """Return what earlier processes found; nothing where that cannot be read."""
+    with suppress(OSError, ValueError):
+        found = json.loads(KEPT.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and len(found) < MOST_KEPT:
+            return found
+    return {}
+
+
+def _keep() -> None:
+    """Write what was found for later processes, where that is possible."""
+    aside = KEPT.with_name(f".{KEPT.name}.{os.getpid()}")
+    with suppress(OSError):
+        KEPT.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(json.dumps(_kept()), encoding="utf-8")
+        aside.replace(KEPT)
+
+
+@cache
+def _how() -> str:
+    """Return a hash of how definitions are hashed: this file."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def _parsed(code: str, classes: bool) -> frozenset[str]:
+    """Return a hash of each definition."""
     with _PARSING:
         tree = ast.parse(code)
     counted = (node for node in tree.body if classes or not (isinstance(node, ast.ClassDef) and node.bases))

@@ -28,7 +28,6 @@ from rnnlab.insight.diagnosis import Diagnosis, diagnose
 from rnnlab.insight.explanations import explain_examples
 from rnnlab.insight.guessing import loss_of_guessing
 from rnnlab.models.base import FittedOnce, Network, Predictor
-from rnnlab.models.baseline import unanswerable
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.paths import PACKAGE, as_typed, file_name, in_markup
 from rnnlab.settings import TrainSettings
@@ -55,6 +54,8 @@ RECORDED_PACKAGES = (
 )
 CHANGE_NO_NUMBER = ("mlflow", "pydantic", "PyYAML", "safetensors", "rich", "filelock")
 ENVIRONMENT = "packages.json"
+ARTIFACTS = "artifacts"
+"""The tag of a run that still lacks figures and the model in MLflow's format: `light`; `src/complete.py` makes them."""
 NUM_ERRORS_SHOWN = 200
 NUM_MAPS = 6
 NUM_PIECES, MOST_STEPS = 2, 64
@@ -86,7 +87,8 @@ def write_artifacts(
         evaluation.table.to_parquet(file, index=False)
         hashes[results.predictions_tag(split)] = results.file_hash(file)
     tracker.set_tags(hashes)
-    draw(tracker, model, data, found["test"].table, folder)
+    if not settings.study.is_light:
+        draw(tracker, model, data, found["test"].table, folder)
     if settings.callbacks.insight is not None and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
     is_solved = found["val"].numbers.get("solved") == 1
@@ -102,12 +104,19 @@ def write_artifacts(
     if checkpoint is not None:
         tracker.set_tags({"checkpoint": below(checkpoint, settings.paths.root)})
         tracker.log_files(checkpoint, "checkpoint")
-    if settings.tracking.log_model:
-        reader = data.reader()
-        (column,) = reader.columns
-        served = PACKAGE / "evaluation" / "served_model.py"
-        tracker.log_model(served, PACKAGE, folder / "bundle", requirements(model, reader), column, reader.made_up())
+    if settings.study.is_light:
+        tracker.set_tags({ARTIFACTS: "light"})
+    elif settings.tracking.log_model:
+        log_model(tracker, model, data, folder)
     return diagnosis
+
+
+def log_model(tracker: Tracker, model: Predictor, data: SequenceDataModule, folder: Path) -> None:
+    """Log the model in MLflow's own format; its bundle lies in the folder of artifacts."""
+    reader = data.reader()
+    (column,) = reader.columns
+    served = PACKAGE / "evaluation" / "served_model.py"
+    tracker.log_model(served, PACKAGE, folder / "bundle", requirements(model, reader), column, reader.made_up())
 
 
 def requirements(model: Predictor, reader: InputReader) -> list[str]:
@@ -357,6 +366,8 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
     if not tracked:
         if not isinstance(model, Network):
             return "no other baseline is tracked for this test split"
+        from rnnlab.models.baseline import unanswerable  # it knows all methods: no other run needs them
+
         if why_not := unanswerable(model.spec):
             return f"no baseline is tracked for this test split: {why_not}"
         asked = as_typed(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))

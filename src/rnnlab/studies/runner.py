@@ -1,9 +1,12 @@
 """The jobs of a study: composed, checked, with their data prepared, and run by Hydra's launcher."""
 
+import copy
 import itertools
 import json
 import os
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
@@ -15,15 +18,16 @@ from omegaconf import DictConfig
 from rnnlab.cli import FLAGS, as_composed, own_recipe, quoted
 from rnnlab.config import ConfigError, flatten
 from rnnlab.contracts import DataSpec
-from rnnlab.settings import TrainSettings, TrialId
+from rnnlab.settings import Composed, TrainSettings, TrialId
 from rnnlab.studies.jobs import Job, State, counted, state_of
 from rnnlab.tracking.parents import REPEATED, Parent
 from rnnlab.tracking.store import Client, find_runs
 from rnnlab.training.identity import identity
-from rnnlab.training.recipes import check, find_data, say_recipe
+from rnnlab.training.recipes import check, find_data, keep_open, say_recipe
 from rnnlab.training.sizes import SUITED, TABLE, say_suited, suited
 
 NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
+SEED = re.compile(r"seed=(0|[1-9]\d*)")
 
 
 class Runner:
@@ -40,20 +44,34 @@ class Runner:
         self.axes, self.fixed = axes, list(fixed)
         self.launcher = str(config.hydra.runtime.choices.get("hydra/launcher", "basic"))
         self.known: dict[str, tuple[str, DataSpec, int]] = {}
+        self.composed: dict[tuple[str, ...], Composed] = {}
         self.said = {""}
         self.recipes: set[str | None] = set()
 
     def compose(self, words: list[str], fixed: list[str] | None = None) -> TrainSettings:
         """Compose the configuration of a job; `fixed` are the words before its own, by default those of all jobs."""
+        given = [FLAGS.get(word, word) for word in (*(self.fixed if fixed is None else fixed), *words)]
+        seeds = [word for word in given if word.startswith("seed=")]
+        if len(seeds) != 1 or not SEED.fullmatch(seeds[0]):
+            return TrainSettings.of(self._composed(given))
+        key = tuple("seed=" if word in seeds else word for word in given)
+        if key not in self.composed:
+            self.composed[key] = self._composed(given)
+        found = self.composed[key]  # nothing else in it follows from the seed, and composing takes a tenth of a second
+        values = copy.deepcopy(found.values) | {"seed": int(seeds[0].removeprefix("seed="))}
+        own = tuple(seeds[0] if SEED.fullmatch(word) else word for word in found.words)
+        return TrainSettings.of(replace(found, values=values, words=own))
+
+    def _composed(self, given: list[str]) -> Composed:
+        """Compose a job's configuration with Hydra."""
         load = self.context.config_loader.load_sweep_config
         try:
-            given = [FLAGS.get(word, word) for word in (*(self.fixed if fixed is None else fixed), *words)]
             composed = load(self.hydra_config, given)
             if own := own_recipe(composed, given):
                 composed = load(self.hydra_config, [*given, *own])
         except HydraException as error:
             raise ConfigError(" ".join(str(error).split())) from None
-        return TrainSettings.of(as_composed(composed, composed.hydra.runtime.choices, list(composed.hydra.overrides.task)))
+        return as_composed(composed, composed.hydra.runtime.choices, list(composed.hydra.overrides.task))
 
     def make_jobs(self) -> list[Job]:
         """Return every combination of the axes once: what is fitted once has one job for all seeds."""
@@ -102,6 +120,7 @@ class Runner:
         key = json.dumps(settings.data.without("fold", *loader, TABLE, SUITED), sort_keys=True)
         if key not in self.known:
             data = find_data(settings)
+            keep_open(settings, data)
             self.known[key] = (data.hashes["source_hash"], data.make_spec(), len(data.rows["train"]))
         return self.known[key]
 

@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from rich.console import Console
 from rnnlab.config import ConfigError, Failed
 from rnnlab.paths import as_typed, in_markup
 from rnnlab.settings import Study
+from rnnlab.studies.costs import Costs
 from rnnlab.studies.jobs import Job, State
 from rnnlab.studies.runner import Runner, error_of
 from rnnlab.studies.search import Tuning
@@ -36,6 +37,8 @@ from rnnlab.training import signals
 from rnnlab.training.recipes import experiment_of
 
 console = Console(stderr=True, soft_wrap=True)
+HERE = ("basic", "joblib", "submitit_local")
+"""Launchers whose jobs run on this machine, where they can be timed."""
 AT_ONCE = ("submitit_local",)
 """Launchers that start all jobs they are given at the same moment."""
 
@@ -105,20 +108,33 @@ class Sweep:
         self._say_plan(states, len(left))
         results: list[JobReturn] = []
         is_serial = self.runner.launcher == "basic"
+        costs = self._predict(left)
         most = (os.cpu_count() or 1) if self.runner.launcher in AT_ONCE else len(left)
         size = 1 if is_serial or self.study.on_failure == "stop" else most
-        begun = time.monotonic()
         for start in range(0, len(left), max(size, 1)):
             signals.check()
             part = left[start : start + size]
             if is_serial and len(left) > 1:
-                rest = _rest(begun, start, len(left))
+                rest = costs.rest() if start else ""
                 varying = in_markup(" ".join(self.runner.varying(part[0])))
                 console.print(f"\n[bold]job {start + 1} of {len(left)}[/] {varying}{rest}", highlight=False)
-            results += self.runner.start([(job, None) for job in part], start)
+            begun = time.monotonic()
+            with nullcontext() if is_serial else costs.watching(self.runner.client, left, _tell):
+                results += self.runner.start([(job, None) for job in part], start)
+            if is_serial:
+                costs.end(part[0], time.monotonic() - begun)
             if self.study.on_failure == "stop" and any(error_of(result) for result in results):
                 break
         self._report(jobs, left, results)
+
+    def _predict(self, jobs: list[Job]) -> Costs:
+        """Say how long these jobs will take."""
+        costs = Costs(self.runner.num_at_once, is_serial=self.runner.launcher == "basic")
+        if jobs:
+            is_here = self.runner.launcher in HERE
+            costs.predict(self.runner.client, jobs, "" if is_here else f"hydra/launcher={self.runner.launcher} runs them elsewhere")
+            console.print(f"[bold]time[/] {costs.plan()}", highlight=False)
+        return costs
 
     def show(self, jobs: list[Job], tuning: Tuning) -> None:
         """Say what would be run, and nothing more; of SLURM the script, too."""
@@ -130,6 +146,7 @@ class Sweep:
             console.print("".join(f"  search    {in_markup(network)}\n" for network in networks), end="", highlight=False)
         for state, words in rows:
             console.print(f"  {state:9} {in_markup(' '.join(words))}", highlight=False)
+        self._predict([] if self.study.search.tuning_trials else [job for job in jobs if self.runner.state(job) in ("left", "cut off")])
         console.print(
             f"{counted('job', len(rows))} by hydra/launcher={self.runner.launcher}; nothing was run (study.dry_run=true)", highlight=False
         )
@@ -165,6 +182,8 @@ class Sweep:
         console.print(f"\n{num_done} of {counted('job', len(jobs))} finished", highlight=False)
         if num_done:
             console.print(f"compare:  python src/compare.py parent={self.runner.parent.run_id}", highlight=False)
+            if self.study.artifacts == "light":
+                console.print(f"figures:  python src/complete.py parent={self.runner.parent.run_id}", highlight=False)
         if failed:
             rest = len(left) - len(results)
             stopped = f"\n{counted('job', rest)} not begun (study.on_failure=stop)" if rest else ""
@@ -197,6 +216,10 @@ class Sweep:
             raise
         if not parent.close("FINISHED"):
             raise Failed(parent.tracker.unsent)
+
+
+def _tell(line: str) -> None:
+    console.print(line, highlight=False)
 
 
 def _stop(parent: Parent, name: str) -> None:
@@ -286,11 +309,3 @@ def slurm_script(settings: dict[str, Any], folder: Path) -> str:
     command = f"python -u -m submitit.core._submit {folder}"
     script: str = _make_sbatch_string(command, folder, job_name="rnnlab", **given)
     return script
-
-
-def _rest(begun: float, num_done: int, num_jobs: int) -> str:
-    """Say how long the rest will take, from what was done."""
-    if not num_done:
-        return ""
-    minutes = (time.monotonic() - begun) / num_done * (num_jobs - num_done) / 60
-    return f"  (about {minutes:.0f} min left)" if minutes >= 1 else "  (less than a minute left)"

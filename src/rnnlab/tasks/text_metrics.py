@@ -88,9 +88,9 @@ def _detokenizer(language: str) -> "MosesDetokenizer":
 
 def word_errors(hypothesis: str, reference: str) -> Errors:
     """Count edits of words (what blanks part); of pronunciations, whose words are phones, too."""
-    import jiwer
+    from jiwer import process_words
 
-    found = jiwer.process_words(reference, hypothesis)
+    found = process_words(reference, hypothesis)
     return Errors(found.substitutions + found.deletions + found.insertions, found.hits + found.substitutions + found.deletions)
 
 
@@ -99,9 +99,9 @@ phone_errors = word_errors
 
 def char_errors(hypothesis: str, reference: str) -> Errors:
     """Count edits of characters, blanks included."""
-    import jiwer
+    from jiwer import process_characters
 
-    found = jiwer.process_characters(reference, hypothesis)
+    found = process_characters(reference, hypothesis)
     return Errors(found.substitutions + found.deletions + found.insertions, found.hits + found.substitutions + found.deletions)
 
 

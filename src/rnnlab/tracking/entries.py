@@ -17,6 +17,7 @@ from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema
+from mlflow.utils import environment as mlflow_environment
 
 from rnnlab.tracking.sharing import local_folder, share, share_again
 
@@ -28,6 +29,9 @@ OF_OTHERS = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 """What the environment says of some other run, which MLflow would take for ours."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
 """Error codes of what tracking will never take, however often it is sent."""
+
+# What a model needs is written from what is installed here. MLflow would look through all installed packages, seconds long, to say so.
+mlflow_environment.warn_dependency_requirement_mismatches = lambda requirements: None
 
 
 def send(client: MlflowClient, run_id: str, folder: Path, entry: Entry) -> None:
@@ -139,7 +143,8 @@ _KINDS: dict[str, Callable[[MlflowClient, str, Path, Entry], None]] = {
 
 @contextmanager
 def _current_run(client: MlflowClient, run_id: str) -> Iterator[None]:
-    """Make a run the one that MLflow's own functions write to; it stays RUNNING throughout."""
+    """Make a run the one that MLflow's own functions write to; its status and its end stay what they were."""
+    info = client.get_run(run_id).info
     others = {name: os.environ.pop(name) for name in OF_OTHERS if name in os.environ}
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)
@@ -149,6 +154,8 @@ def _current_run(client: MlflowClient, run_id: str) -> Iterator[None]:
             yield
         finally:
             mlflow.end_run("RUNNING")
+            if info.status != "RUNNING":
+                client.set_terminated(run_id, info.status, info.end_time)
     finally:
         mlflow.set_tracking_uri(before)
         os.environ |= others

@@ -17,6 +17,16 @@ NUMBERS = ("baselines", "cells", "data", "layers", "models", "tasks", "training"
 BEFORE_NUMBERS = "sources"
 """The room that brings data to this machine: their content has a hash of its own."""
 
+COST = "cost_key"
+"""The tag of a run by which others of the same sizes know how long they will take."""
+CHANGES_NO_SECONDS = {
+    "": ("seed", "study", "tracking", "paths", "name", "resume", "scheduler", "warmup_fraction", "epochs", "budget"),
+    "trainer": ("max_epochs", "max_steps"),
+    "optimizer": ("lr", "weight_decay"),
+    "data": ("fold", "split_seed", "mirror", "offline"),
+}
+"""Keys of each section, "" of the whole, that change no seconds of a step; epochs and steps are counted."""
+
 
 def identity(settings: TrainSettings, source_hash: str) -> str:
     """Hash what the numbers of a training follow from: configuration, data, code.
@@ -34,6 +44,18 @@ def identity(settings: TrainSettings, source_hash: str) -> str:
             kept.pop(key, None)
     text = json.dumps([kept, source_hash, package_hash()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def cost_key(settings: TrainSettings) -> str:
+    """Hash what the seconds of one step follow from: the configuration but for seed, learning rate, and number of epochs."""
+    values = settings.values()
+    values |= {
+        key: {name: value for name, value in values[key].items() if name not in left_out}
+        for key, left_out in CHANGES_NO_SECONDS.items()
+        if isinstance(values.get(key), dict)
+    }
+    kept = {key: value for key, value in values.items() if key not in CHANGES_NO_SECONDS[""]}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 @cache

@@ -1,6 +1,9 @@
 """From settings to checked recipes, and to data that are open: all that a training needs before there is a model."""
 
+import copy
 import functools
+import json
+import os
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,6 +24,9 @@ from rnnlab.training import distributed
 from rnnlab.training.first_weights import FirstRun
 
 console = Console(stderr=True, soft_wrap=True)
+MOST_OPEN = 3
+"""Data that are kept open for the next jobs of a study."""
+_open: dict[tuple[str | None, str], SequenceDataModule] = {}
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,9 @@ def find_data(settings: TrainSettings, first: FirstRun | None = None) -> Sequenc
         settings: of the training.
         first: the run whose weights a network begins with, and whose words the vocabulary takes over.
     """
+    is_shared = settings.study.job.parent is not None and first is None
+    if is_shared and (found := kept_open(settings)):
+        return found
     make_data = settings.data.recipe()
     data: SequenceDataModule = make_data(settings.paths, settings.seed)
     try:
@@ -103,14 +112,46 @@ def find_data(settings: TrainSettings, first: FirstRun | None = None) -> Sequenc
         data.setup()
     if not settings.study.job.parent:  # a study has described its data before its jobs
         describe(data)
+    if is_shared:
+        keep_open(settings, data)
     return data
+
+
+def keep_open(settings: TrainSettings, data: SequenceDataModule) -> None:
+    """Keep data open for the jobs of the study that these settings belong to, in this process; those of before give way."""
+    _open.pop(_open_key(settings), None)
+    kept = _open[_open_key(settings)] = copy.copy(data)
+    kept.rows, kept.remarks = dict(data.rows), list(data.remarks)  # a job may leave out examples
+    for key in list(_open)[:-MOST_OPEN]:
+        del _open[key]
+
+
+def kept_open(settings: TrainSettings) -> SequenceDataModule | None:
+    """Return data that are open already, as a module of its own with the seed of these settings; None where they are not."""
+    parent, values = _open_key(settings)
+    found = _open.get((parent, values)) or _open.get((None, values))  # its plan opened them in this process, before it had an id
+    if found is None:
+        return None
+    data = copy.copy(found)
+    data.seed, data.rows, data.remarks = settings.seed, dict(found.rows), list(found.remarks)
+    return data
+
+
+def _open_key(settings: TrainSettings) -> tuple[str | None, str]:
+    given = [settings.data.values, str(settings.paths), os.environ.get("RNNLAB_MIRROR")]
+    return settings.study.job.parent, json.dumps(given, sort_keys=True, default=str)
 
 
 def opened(settings: TrainSettings, first: FirstRun | None = None) -> SequenceDataModule:
     """Open the data, prepared first where they are not, and say nothing of them."""
+    is_shared = settings.study.job.parent is not None and first is None
+    if is_shared and (found := kept_open(settings)):
+        return found
     data: SequenceDataModule = settings.data.recipe()(settings.paths, settings.seed)
     _begin(data, first)
     data.setup()
+    if is_shared:
+        keep_open(settings, data)
     return data
 
 

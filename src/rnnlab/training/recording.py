@@ -14,7 +14,7 @@ from rnnlab.settings import Composed, TrainSettings
 from rnnlab.tracking.recorded import CONFIG_HASH, config_hash, write_config
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.tracking.views import NOTE
-from rnnlab.training.identity import package_hash
+from rnnlab.training.identity import COST, cost_key, package_hash
 from rnnlab.training.launching import num_processes
 
 COPIES = tuple(f"model.{group}." for group in (*OWN_GROUPS, "decoder_cell"))
@@ -46,7 +46,7 @@ def record(tracker: Tracker, settings: TrainSettings, model: Predictor, data: Se
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     compared = model.task.compared
     tracker.set_tags(
-        {**data.hashes, CONFIG_HASH: config_hash(file),
+        {**data.hashes, CONFIG_HASH: config_hash(file), COST: cost_key(settings),
          "source": source, "provenance": data.provenance, "split": data.split_used, "task": model.task.name,
          "metric": compared.name, "metric_direction": compared.direction, "target_unit": compared.unit,
          "code_hash": package_hash(), "num_threads": str(torch.get_num_threads()), "num_processes": str(num_processes()),
