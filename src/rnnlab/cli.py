@@ -28,7 +28,7 @@ with signals.stopping_at_once():  # these take a while
     from omegaconf.errors import OmegaConfBaseException
 
     from rnnlab.config import Config, ConfigError, Failed, flatten, nearest, recipe_for
-    from rnnlab.paths import CONF, HOME, printable, root
+    from rnnlab.paths import CONF, HOME, as_here, printable, root
     from rnnlab.settings import Choices, Composed
     from rnnlab.tracking.address import without_credentials, without_secrets
     from rnnlab.training.launching import begin_worker, refuse_sweep
@@ -446,5 +446,5 @@ def say_warning(message: Warning | str, category: type[Warning], filename: str, 
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {printable(message)}", file=sys.stderr)
+    print(f"error: {printable(as_here(message))}", file=sys.stderr)
     sys.exit(code)
