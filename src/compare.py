@@ -7,16 +7,7 @@ python src/compare.py filter="params.data = 'trec'"
 python src/compare.py run=RUN_ID,RUN_ID
 """
 
-from rnnlab.cli import main
-from rnnlab.settings import Composed
-
-
-def run(composed: Composed) -> None:
-    """Run the command; its modules are imported once the words have been checked."""
-    from rnnlab.commands.compare import CompareSettings, compare
-
-    compare(composed.typed(CompareSettings))
-
+from rnnlab.console import start
 
 if __name__ == "__main__":
-    main("compare", run)
+    start("compare")

@@ -4,16 +4,7 @@ python src/complete.py run=RUN_ID
 python src/complete.py parent=RUN_ID
 """
 
-from rnnlab.cli import main
-from rnnlab.settings import Composed
-
-
-def run(composed: Composed) -> None:
-    """Run the command; its modules are imported once the words have been checked."""
-    from rnnlab.commands.complete import CompleteSettings, complete
-
-    complete(composed.typed(CompleteSettings))
-
+from rnnlab.console import start
 
 if __name__ == "__main__":
-    main("complete", run)
+    start("complete")

@@ -5,16 +5,7 @@ python src/export.py run=RUN_ID format=torch
 python src/export.py run=RUN_ID part=step to=FOLDER
 """
 
-from rnnlab.cli import main
-from rnnlab.settings import Composed
-
-
-def run(composed: Composed) -> None:
-    """Run the command; its modules are imported once the words have been checked."""
-    from rnnlab.commands.export import ExportSettings, export
-
-    export(composed.typed(ExportSettings))
-
+from rnnlab.console import start
 
 if __name__ == "__main__":
-    main("export", run)
+    start("export")

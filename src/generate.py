@@ -6,16 +6,7 @@ python src/generate.py run=RUN_ID prompt="..." num_samples=3 top_p=0.9 seed=7
 python src/generate.py run=RUN_ON_MUSIC prompt=piece.mid num_tokens=64 output=continued.mid
 """
 
-from rnnlab.cli import main
-from rnnlab.settings import Composed
-
-
-def run(composed: Composed) -> None:
-    """Run the command; its modules are imported once the words have been checked."""
-    from rnnlab.commands.generate import GenerateSettings, generate
-
-    generate(composed.typed(GenerateSettings))
-
+from rnnlab.console import start
 
 if __name__ == "__main__":
-    main("generate", run)
+    start("generate")

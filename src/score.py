@@ -5,16 +5,7 @@ python src/score.py run=RUN_ID data.source=PATH
 python src/score.py run=RUN_ID data.source=sample output=predictions.csv
 """
 
-from rnnlab.cli import main
-from rnnlab.settings import Composed
-
-
-def run(composed: Composed) -> None:
-    """Run the command; its modules are imported once the words have been checked."""
-    from rnnlab.commands.score import ScoreSettings, score
-
-    score(composed.typed(ScoreSettings))
-
+from rnnlab.console import start
 
 if __name__ == "__main__":
-    main("score", run)
+    start("score")

@@ -4,16 +4,7 @@ python src/sync.py run=RUN_ID
 python src/sync.py run=RUN_ID tracking.uri=http://HOST:PORT
 """
 
-from rnnlab.cli import main
-from rnnlab.settings import Composed
-
-
-def run(composed: Composed) -> None:
-    """Run the command; its modules are imported once the words have been checked."""
-    from rnnlab.commands.sync import SyncSettings, sync
-
-    sync(composed.typed(SyncSettings))
-
+from rnnlab.console import start
 
 if __name__ == "__main__":
-    main("sync", run)
+    start("sync")

@@ -11,15 +11,7 @@ python src/train.py resume=RUN_ID
 python src/train.py --help
 """
 
-from rnnlab.cli import main
-from rnnlab.commands.train import train
-from rnnlab.settings import Composed, TrainSettings
-
-
-def run(composed: Composed) -> float | None:
-    """Train what the configuration says."""
-    return train(TrainSettings.of(composed))
-
+from rnnlab.console import start
 
 if __name__ == "__main__":
-    main("config", run)
+    start("train")

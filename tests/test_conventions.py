@@ -20,6 +20,8 @@ MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") 
 
 # Each room, a folder or a module of the package, imports only rooms on lines below its own.
 ORDER = """
+__main__
+console
 commands
 studies
 cli
@@ -98,9 +100,9 @@ def test_a_room_imports_only_rooms_below_it() -> None:
     assert wrong == []
 
 
-def test_six_modules_stand_beside_the_rooms() -> None:
+def test_few_modules_stand_beside_the_rooms() -> None:
     assert {name for name in FILES if "/" not in name} == {
-        f"{name}.py" for name in ("__init__", "cli", "config", "contracts", "help_page", "paths", "settings")
+        f"{name}.py" for name in ("__init__", "__main__", "cli", "config", "console", "contracts", "help_page", "paths", "settings")
     }
     assert {room_of(name.removesuffix(".py")) for name in FILES} - {"__init__"} == LEVELS.keys()
 

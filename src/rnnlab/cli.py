@@ -29,7 +29,7 @@ with signals.stopping_at_once():  # these take a while
 
     from rnnlab.config import OTHER_WORDS, Config, ConfigError, Failed, flatten, nearest, recipe_for, same_ending
     from rnnlab.help_page import help_page, is_asking_for_help
-    from rnnlab.paths import CONF, HOME, printable, root
+    from rnnlab.paths import CONF, HOME, as_here, printable, root
     from rnnlab.settings import Choices, Composed
     from rnnlab.tracking.address import without_credentials, without_secrets
     from rnnlab.training.launching import begin_worker, refuse_sweep
@@ -80,7 +80,7 @@ def _main(config_name: str, run: Command) -> None:
         if composed is None or composed.hydra.mode == RunMode.MULTIRUN:
             words = where_known(words, check_words(config_name, _overrides(words)))
             if is_asking_for_help(words):
-                print(help_page(config_name))
+                print(as_here(help_page(config_name)))
                 return
             sys.argv[1:], overrides = words, _overrides(words)
             if composed is None and not _asks_for_several(words):
@@ -446,5 +446,5 @@ def say_warning(message: Warning | str, category: type[Warning], filename: str, 
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {printable(message)}", file=sys.stderr)
+    print(f"error: {printable(as_here(message))}", file=sys.stderr)
     sys.exit(code)

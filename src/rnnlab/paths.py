@@ -1,25 +1,37 @@
-"""Where everything lies: the repository with conf/ and samples, and the folder where data, runs and the tracking database are kept."""
+"""Where everything lies: conf/ and samples, in the repository or the installed package, and the folder of data, runs and their database."""
 
 import errno
 import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parents[2]
-"""The repository."""
+PACKAGE = Path(__file__).resolve().parent
+IS_INSTALLED = (PACKAGE / "conf").is_dir()
+"""Whether this is an installed package, which holds conf/ and samples; else it lies in the repository."""
+HOME = PACKAGE if IS_INSTALLED else PACKAGE.parents[1]
+"""The folder of conf/: the installed package, or the repository."""
 CONF = HOME / "conf"
 SAMPLES = HOME / "data" / "samples"
-PACKAGE = Path(__file__).resolve().parent
+CONSOLE = "rnnlab"
+"""What `python src/NAME.py` is called where the package is installed: `rnnlab NAME`."""
 ROOM_OF_A_FULL_DISK = 1 << 20
 """Bytes; a file that did not fit leaves less."""
 
 
 def root() -> Path:
-    """Return the folder of data, runs and the tracking database: the environment's RNNLAB_ROOT, by default the repository."""
-    return Path(os.environ.get("RNNLAB_ROOT") or HOME).absolute()
+    """Return the folder of data, runs and the tracking database: the environment's RNNLAB_ROOT, else the repository, or where one is."""
+    return Path(os.environ.get("RNNLAB_ROOT") or (Path.cwd() if IS_INSTALLED else HOME)).absolute()
+
+
+def as_here(text: str) -> str:
+    """Return a text with its commands as they are typed here: `rnnlab train` for `python src/train.py` where we were started so."""
+    if not (IS_INSTALLED or Path(sys.argv[0]).stem == CONSOLE):
+        return text
+    return re.sub(r"\bmake ui\b", f"{CONSOLE} ui", re.sub(r"\bpython src/(\w+)\.py\b", rf"{CONSOLE} \1", text))
 
 
 def file_name(name: str) -> str:

@@ -277,7 +277,7 @@ def launch(compose: Callable[..., TrainSettings], tmp_path: Path, monkeypatch: p
     def launched(text: str, parent: str | None = None) -> bool:
         script = tmp_path / "train.py"
         script.write_text(f"import os, signal, sys, time\nrank = os.environ['RANK']\n{text}\n", encoding="utf-8")
-        monkeypatch.setattr(launching, "SCRIPT", script)
+        monkeypatch.setattr(launching, "PROGRAMME", [str(script)])
         monkeypatch.setenv("PYTHONPATH", str(HOME / "src"))
         of_study = [] if parent is None else [f"study.parent={parent}"]
         settings = compose("trainer=ddp", *of_study)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnlab.config import ConfigError
+from rnnlab.paths import as_here
 from rnnlab.report import page, runs, static_figures, tables
 from rnnlab.report.comparison import Comparison, Trial
 from rnnlab.report.differences import compare_two
@@ -242,7 +243,7 @@ def notes_on(compared: Sequence[Run]) -> list[str]:
 
 def commands_of(parent: Run | None, selection: Selection) -> list[str]:
     """Return the commands that make the runs and this report."""
-    commands = [f"python src/compare.py {selection.words}"]
+    commands = [as_here(f"python src/compare.py {selection.words}")]
     if parent is not None and (command := parent.data.tags.get("command")):
         commands.insert(0, command)
     return commands

@@ -19,7 +19,7 @@ from rnnlab.evaluation import artifacts
 from rnnlab.evaluation.evaluate import Evaluation
 from rnnlab.insight.diagnosis import Diagnosis
 from rnnlab.models.base import Network, Predictor
-from rnnlab.paths import in_markup
+from rnnlab.paths import as_here, in_markup
 from rnnlab.settings import TrainSettings
 from rnnlab.studies.jobs import checkpoint_of, claim, decide
 from rnnlab.tracking.processes import is_alive, process_of
@@ -252,7 +252,7 @@ def _ending(tracker: Tracker, keep_last: bool) -> Iterator[None]:
     except OSError as error:
         words = (
             f"cannot write in {error.filename or tracker.folder} ({error.strerror or error}): free some space, then go on from "
-            f"the last checkpoint with  python src/train.py resume={tracker.run_id}"
+            f"the last checkpoint with  {as_here('python src/train.py')} resume={tracker.run_id}"
         )
         tracker.finish("FAILED", words)
         raise Failed(words) from error
@@ -272,5 +272,5 @@ def _stopped(tracker: Tracker, name: str, how: str = "stopped; what the last che
     tracker.finish("KILLED", f"interrupted ({name})")
     if is_leader():
         is_saved = (tracker.folder / LAST).is_file()
-        go_on = f"{how}; continue with:  python src/train.py resume={tracker.run_id}"
+        go_on = f"{how}; continue with:  {as_here('python src/train.py')} resume={tracker.run_id}"
         console.print(f"\n{go_on if is_saved else 'stopped before the first checkpoint: start it anew'}", highlight=False)

@@ -5,7 +5,7 @@ import socket
 import sys
 from pathlib import Path
 
-from rnnlab.paths import root
+from rnnlab.paths import as_here, root
 from rnnlab.tracking.address import default_uri
 from rnnlab.tracking.store import connect, shown_experiments
 from rnnlab.tracking.views import UI, link
@@ -23,7 +23,7 @@ def main(address: str = UI) -> None:
     if len(shown) > NUM_SHOWN:
         print(f"  and {len(shown) - NUM_SHOWN} more")
     if not shown:
-        print(f"  no runs yet: python src/train.py model=gru data=speech, and then {address}")
+        print(as_here(f"  no runs yet: python src/train.py model=gru data=speech, and then {address}"))
 
 
 def free_port(first: int) -> int:

@@ -29,7 +29,7 @@ from rnnlab.insight.explanations import explain_examples
 from rnnlab.insight.guessing import loss_of_guessing
 from rnnlab.models.base import FittedOnce, Network, Predictor
 from rnnlab.models.seq2seq import Seq2Seq
-from rnnlab.paths import PACKAGE, as_typed, file_name, in_markup
+from rnnlab.paths import PACKAGE, as_here, as_typed, file_name, in_markup
 from rnnlab.settings import TrainSettings
 from rnnlab.tasks import Classify, Forecast, Label, Metric, MultiLabel, NextEvent, Tag, TagAndIntent, Task, Transduce
 from rnnlab.tasks.metrics import LISTED, MEASURED_EVERY_EPOCH, interval_of, written
@@ -144,7 +144,7 @@ def what_ran(settings: TrainSettings, model: Predictor) -> str:
     job = f", a job of study **{study.name}**" if study.job.parent and study.name else ""
     trial = f", trial {study.job.trial.number}" if study.job.trial else f", {study.job.setting}" if study.job.setting else ""
     own = [word for word in settings.words if not word.lstrip("+~").startswith(("study", "tracking.", "paths.", "hydra", "resume"))]
-    typed = code(f"python src/train.py {as_typed(own)}")
+    typed = code(as_here(f"python src/train.py {as_typed(own)}"))
     return f"**{choices.model}**{method} on **{choices.data}**, seed {settings.seed}{job}{trial}.\n\n{typed}"
 
 
@@ -154,7 +154,7 @@ def what_came_out(tracker: Tracker, model: Predictor, found: Mapping[str, Evalua
     metric = Metric.named(name)
     between = _interval(metric, test, ", 95 % interval {} to {}")
     cost = f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} parameters, {extra['time/fit_seconds']:.0f} s"
-    again, files = code(f"python src/reproduce.py run={tracker.run_id}"), code(str(tracker.folder))
+    again, files = code(as_here(f"python src/reproduce.py run={tracker.run_id}")), code(str(tracker.folder))
     result = f"test {metric.shown(test[name])}{between}; validation {metric.shown(val[name])}"
     return f"{name}: **{result}**; {cost}.\n\nAgain: {again}  \nFiles: {files}"
 
@@ -323,10 +323,11 @@ def print_summary(
         console.print(f"\n{escape(str(diagnosis))}", highlight=False)
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     size = f"{num_parameters:,} parameters, " if num_parameters else ""
+    look, predict = as_here(f"make ui, then {tracker.link}"), as_here(f"python src/predict.py run={tracker.run_id}")
     console.print(
         f"\n{size}{extra['time/fit_seconds']:.0f} s, {extra['speed/examples_per_second']:,.0f} examples/s, "
-        f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     make ui, then {tracker.link}\n"
-        f"  predict:  python src/predict.py run={tracker.run_id} {data.reader().example}\n  files:    {tracker.folder}",
+        f"{extra['memory/peak_mb']:,.0f} MB\nrun {tracker.run_id}\n  look:     {look}\n"
+        f"  predict:  {predict} {data.reader().example}\n  files:    {tracker.folder}",
         highlight=False,
     )
 
@@ -371,7 +372,8 @@ def beside_baseline(tracker: Tracker, model: Predictor, data: SequenceDataModule
         if why_not := unanswerable(model.spec):
             return f"no baseline is tracked for this test split: {why_not}"
         asked = as_typed(word for word in words if word.startswith(("data=", "data.")) and not word.startswith("data.loader"))
-        return f"no baseline is tracked for this test split; make one:  python src/train.py model=baseline {escape(asked)}".rstrip()
+        command = as_here("python src/train.py model=baseline")
+        return f"no baseline is tracked for this test split; make one:  {command} {escape(asked)}".rstrip()
     best = max(tracked, key=lambda run: sign * run.data.metrics[f"best/{key}"])
     theirs, ours = best.data.metrics[f"test/{key}"], test[key]
     first, second = (compared.shown(ours), compared.shown(theirs)) if compared.is_fraction else written(ours, theirs)

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from rnnlab.config import ConfigError, Failed
-from rnnlab.paths import as_typed, in_markup
+from rnnlab.paths import as_here, as_typed, in_markup
 from rnnlab.settings import Study
 from rnnlab.studies.costs import Costs
 from rnnlab.studies.jobs import Job, State
@@ -82,7 +82,7 @@ class Sweep:
             self.show(jobs, tuning)
             return
         kept = [word for word in runner.fixed if not word.startswith(("study.", "hydra", "tracking.", "paths."))]
-        plan = Plan(name, runner.axes, kept, study, f"python src/train.py {as_typed(sys.argv[1:])}")
+        plan = Plan(name, runner.axes, kept, study, as_here(f"python src/train.py {as_typed(sys.argv[1:])}"))
         with FileLock(self._locks() / f"parent-{plan.key}.lock"):
             every = [job.settings for job in jobs]
             runner.parent = Parent.open(runner.client, plan, every, {experiment_of(settings) for settings in every})
@@ -181,9 +181,9 @@ class Sweep:
         num_done = sum(states[job.identity] == "finished" for job in jobs)
         console.print(f"\n{num_done} of {counted('job', len(jobs))} finished", highlight=False)
         if num_done:
-            console.print(f"compare:  python src/compare.py parent={self.runner.parent.run_id}", highlight=False)
+            console.print(as_here(f"compare:  python src/compare.py parent={self.runner.parent.run_id}"), highlight=False)
             if self.study.artifacts == "light":
-                console.print(f"figures:  python src/complete.py parent={self.runner.parent.run_id}", highlight=False)
+                console.print(as_here(f"figures:  python src/complete.py parent={self.runner.parent.run_id}"), highlight=False)
         if failed:
             rest = len(left) - len(results)
             stopped = f"\n{counted('job', rest)} not begun (study.on_failure=stop)" if rest else ""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from rnnlab.paths import as_here
 from rnnlab.settings import Study, TrainSettings
 from rnnlab.tracking.store import Client, Run, TrackingError, find_runs, read_artifact
 from rnnlab.tracking.tracker import Tracker
@@ -173,7 +174,7 @@ def describe(plan: Plan, data: list[str], parts: list[Part]) -> str:
         lines += [
             f"| {_cell(row['group'])} | {row['best']:.4g} | {row['test']:.4g} | {row['num']} |" for row in part.means.to_dict("records")
         ]
-    compare = code(f"python src/compare.py study={plan.name} data={','.join(data)}")
+    compare = code(as_here(f"python src/compare.py study={plan.name} data={','.join(data)}"))
     return "\n".join([*lines, "", f"Again: {code(plan.command)}  ", f"Compare: {compare}"])
 
 

@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from rnnlab.paths import as_here
 from rnnlab.settings import Paths
 from rnnlab.tracking import views
 from rnnlab.tracking.address import public
@@ -269,7 +270,7 @@ class Tracker:
         """Say that tracking lacks something, and what to do."""
         return (
             f"tracking at {public(self.client.tracking_uri)} did not take all of run {self.run_id}; nothing is lost, it lies in "
-            f"{self.folder}. Once tracking answers:  python src/sync.py run={self.run_id}"
+            f"{self.folder}. Once tracking answers:  " + as_here(f"python src/sync.py run={self.run_id}")
         )
 
     def hand_over(self, entries: list[Entry]) -> bool:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rnnlab.paths import as_here
+
 UI = "http://127.0.0.1:5000"
 """Where `make ui` shows runs."""
 VIEWS = {"studies": "Studies", "groups": "Groups", "runs": "Runs"}
@@ -52,7 +54,8 @@ def describe(name: str) -> str:
     """Describe an experiment in Markdown."""
     return (
         f"Runs on **{re.sub(r'[^a-zA-Z0-9_ -]', '_', name)}**. The menu *Views* has *Runs* (the best on validation first), *Groups* (means "
-        "by study and model) and *Studies*.\n\nWhat may be said of differences: `python src/compare.py study=NAME`, or `filter=...`."
+        "by study and model) and *Studies*.\n\n"
+        f"What may be said of differences: `{as_here('python src/compare.py')} study=NAME`, or `filter=...`."
     )
 
 

@@ -19,11 +19,10 @@ from pathlib import Path
 from types import FrameType
 
 from rnnlab.config import ConfigError, Failed
-from rnnlab.paths import HOME
 from rnnlab.settings import TrainerSettings, TrainSettings
 from rnnlab.training.signals import CODES, at_end, patiently
 
-SCRIPT = HOME / "src" / "train.py"
+PROGRAMME = ["-m", "rnnlab", "train"]
 RENDEZVOUS, FAILURES = "RNNLAB_RENDEZVOUS", "RNNLAB_FAILURES"
 """Where processes that we started find each other, and leave what a user is to be told."""
 GRACE_S = {"leader": 60.0, "other": 5.0}
@@ -128,7 +127,7 @@ def _run(words: list[str], num: int, folder: Path) -> int:
     """Start the processes, wait for them and return an exit code: the leader's, or that of who failed."""
     shared = {"WORLD_SIZE": str(num), "LOCAL_WORLD_SIZE": str(num), RENDEZVOUS: f"file://{folder}/meeting", FAILURES: str(folder)}
     # A study's file may ask for a sweep: this is one job of it.
-    command = [sys.executable, str(SCRIPT), *words, "hydra.mode=RUN"]
+    command = [sys.executable, *PROGRAMME, *words, "hydra.mode=RUN"]
     workers: list[subprocess.Popen[bytes]] = []
     with _passing_signals_on(workers), at_end(lambda name: None), patiently(is_silent=True):
         for number in range(num):
