@@ -36,6 +36,7 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell, State, StepGradient
+from rnnlab.cells.packed_gru import PackedGRU
 from rnnlab.cells.weights import Initialisation, Timescale, Weights, remember
 
 Reset = Literal["after", "before"]
@@ -98,6 +99,9 @@ class GRUCell(Cell):
                 "kernel.bias_hh_l0": torch.cat([da_rz, da_n], -1).sum(0),
             }
         return StepGradient(torch.cat([da_r, da_z, da_n], -1), (dh * z + entering,), weights)
+
+    def own_packed_kernel(self) -> type[torch.autograd.Function] | None:
+        return PackedGRU if self.reset == "after" else None
 
     def initialise(self, initialisation: Initialisation) -> None:
         """Draw the weights anew, then the update gate's biases where `chrono` asks for it."""

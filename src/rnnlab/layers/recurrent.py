@@ -108,7 +108,7 @@ class RecurrentStack(SequenceLayer):
                 outputs.append(reverse_within_length(backward, lengths_B))
                 last.append(backward[rows_B, lengths_B - 1])
             finals.append(torch.cat(last, -1))
-            values = self._leaving(index, torch.cat(outputs, -1), values, lengths_B)
+            values = self.leaving(index, torch.cat(outputs, -1), values, lengths_B)
         return values, finals
 
     def run(self, values_BTF: Tensor, lengths_B: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
@@ -125,10 +125,10 @@ class RecurrentStack(SequenceLayer):
                 before, left = left[: cell.num_states], left[cell.num_states :]
             outputs, now = cell.run(self.dropout(values) if index else values, before)
             after += now
-            values = self._leaving(index, outputs, values, lengths_B)
+            values = self.leaving(index, outputs, values, lengths_B)
         return values, tuple(after)
 
-    def _leaving(self, index: int, outputs: Tensor, values: Tensor, lengths_B: Tensor) -> Tensor:
+    def leaving(self, index: int, outputs: Tensor, values: Tensor, lengths_B: Tensor) -> Tensor:
         """Normalise what the cells of a layer gave, and add what entered the layer where that is asked."""
         normalised = _normalised(self.norms[index], outputs, lengths_B)
         return normalised + values if index and self.has_residual else normalised
