@@ -93,7 +93,11 @@ class _Backward:
         self.spare = [torch.empty_like(self.total) for _ in range(3)]
 
     def through(self, steps: range) -> Tensor:
-        """Walk through some steps; return the four blocks of the members that have any, (k, len(steps) * B, 4H), which the next call overwrites."""
+        """Walk through some steps.
+
+        Returns:
+            The four blocks of the members that have any of them, (k, len(steps) * B, 4H); the next call overwrites them.
+        """
         largest = self.counts[steps.start]
         if self.counts[steps[-1]] < largest:
             self.blocks.zero_()

@@ -32,6 +32,8 @@ def identity(settings: TrainSettings, source_hash: str) -> str:
         kept["trainer"] = settings.trainer.node.values
         for key in settings.unused_keys():
             kept.pop(key, None)
+    if settings.study.packed:  # recurrences add up in another order
+        kept["packed"] = True
     text = json.dumps([kept, source_hash, package_hash()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -8,12 +8,12 @@ import functools
 import math
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -107,11 +107,12 @@ class Member:
 
     def _total_steps(self) -> int:
         epochs = self.settings.trainer.max_epochs
-        if epochs in (None, -1):
+        if epochs is None or epochs == -1:
             if self.max_steps < 0:
                 raise ConfigError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps")
             return self.max_steps
-        return self.num_batches * int(cast(int, epochs)) if self.max_steps < 0 else min(self.num_batches * int(cast(int, epochs)), self.max_steps)
+        steps = self.num_batches * epochs
+        return steps if self.max_steps < 0 else min(steps, self.max_steps)
 
     @property
     def is_done(self) -> bool:
@@ -162,7 +163,9 @@ class Member:
     def after_step(self, loss: Tensor, num_examples: int, seconds: float) -> None:
         """Count a step that took so long, log, and at the end of an epoch validate and save."""
         self.step, self.position = self.step + 1, self.position + 1
-        self.num_examples, self.step_seconds, self.seconds = self.num_examples + num_examples, self.step_seconds + seconds, self.seconds + seconds
+        self.num_examples += num_examples
+        self.step_seconds += seconds
+        self.seconds += seconds
         if self.step % self.log_every == 0:
             self.tracker.log_metrics({"train/loss": float(loss)}, self.step)
         if self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau):
@@ -259,7 +262,7 @@ class Member:
         return Fitted(self.model, cost, load_weights(self.model, self.tracker.folder / BEST))
 
 
-_VERSION = {"pytorch-lightning_version": pl.__version__}
+_VERSION = {"pytorch-lightning_version": version("pytorch-lightning")}
 
 
 def _number(settings: TrainSettings, split: str, loader: Any) -> int:
