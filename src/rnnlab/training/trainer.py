@@ -102,6 +102,11 @@ def count_of(limit: float | int, loader: Any) -> int | None:
 
 
 def best_checkpoint(callbacks: Callbacks, folder: Path, model: Network) -> ModelCheckpoint:
+    """Return what chooses the best checkpoint.
+
+    Raises:
+        ConfigError: where it follows a metric that is never logged, or nobody says whether more or less is better.
+    """
     settings, metric = callbacks.checkpoint, model.task.metric
     monitor, mode = settings.monitor or f"val/{metric.name}", settings.mode or metric.direction
     if settings.monitor and settings.mode not in ("min", "max"):
