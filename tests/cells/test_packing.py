@@ -1,5 +1,8 @@
 """Packed cells: each member gets the outputs and gradients that its own cell gives it, whatever the others' lengths."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,10 +10,12 @@ from torch import Tensor
 from rnnlab.cells.base import Cell
 from rnnlab.cells.gru import GRUCell
 from rnnlab.cells.lstm import LSTMCell
+from rnnlab.cells.srnn import SRNNCell
 from rnnlab.layers.packed import Draws, run_cells
 
 LENGTHS = {"all alike": (5, 5, 5), "beyond a stretch": (19, 8, 11), "one alone": (9,)}
 BATCHES = (4, 2, 3)
+KINDS: dict[str, Callable[[int, int], Cell]] = {"gru": GRUCell, "srnn": partial(SRNNCell, activation="tanh")}
 
 
 def gradients(cells: list[Cell], inputs: list[Tensor], outputs: list[Tensor]) -> list[Tensor]:
@@ -21,10 +26,12 @@ def gradients(cells: list[Cell], inputs: list[Tensor], outputs: list[Tensor]) ->
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
-def test_packed_grus_give_the_outputs_and_gradients_of_each_alone(lengths: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_cells_give_the_outputs_and_gradients_of_each_alone(kind: str, lengths: str) -> None:
     torch.manual_seed(0)
     steps = LENGTHS[lengths]
-    cells: list[Cell] = [GRUCell(3, 6).double() for _ in steps]
+    cells = [KINDS[kind](3, 6).double() for _ in steps]
+    assert cells[0].packed_kernel is not None
     inputs = [torch.randn(batch, length, 3).double().requires_grad_() for batch, length in zip(BATCHES, steps, strict=False)]
     packed = run_cells(cells, inputs, Draws(len(cells)))
     alone = [cell(values) for cell, values in zip(cells, inputs, strict=True)]
@@ -45,8 +52,9 @@ def test_a_packed_gru_has_no_other_bits_in_other_company() -> None:
 
 def test_only_cells_that_gain_by_it_have_a_packed_kernel() -> None:
     plain, before, dropping = GRUCell(3, 4), GRUCell(3, 4, reset="before"), GRUCell(3, 4)
+    rectified = SRNNCell(3, 4, activation="relu")
     dropping.run_with("fused", recurrent_dropout=0.0, zoneout=0.0, weight_dropout=0.1)
-    found = [cell.packed_kernel is not None for cell in (plain, before, dropping, LSTMCell(3, 4))]
-    assert found == [True, False, False, False]
+    found = [cell.packed_kernel is not None for cell in (plain, before, dropping, rectified, LSTMCell(3, 4))]
+    assert found == [True, False, False, False, False]
     plain.run_with("reference", recurrent_dropout=0.0, zoneout=0.0)
     assert plain.packed_kernel is None

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from rnnlab.cells.activations import ACTIVATIONS
 from rnnlab.cells.base import Cell, State, StepGradient
+from rnnlab.cells.packed_srnn import PackedSRNN
 from rnnlab.cells.weights import Initialisation, Weights
 
 Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu", "prelu", "selu", "identity"]
@@ -68,6 +69,9 @@ class SRNNCell(Cell):
             own = {"slope": (after[0] * a.clamp(max=0)).sum()[None]}
         dh, weights = self.recur_backward(state[0], da)
         return StepGradient(da, (dh,), weights | own)
+
+    def own_packed_kernel(self) -> type[torch.autograd.Function] | None:
+        return PackedSRNN if self.activation == "tanh" else None
 
     def initialise(self, initialisation: Initialisation) -> None:
         """Draw the weights anew; the learned slope begins where He et al. began it."""

@@ -102,6 +102,9 @@ def _run_apart(cells: Sequence[Cell], inputs: Sequence[Tensor], draws: Draws) ->
 def _together(inputs: Sequence[Tensor]) -> Tensor:
     """Put (B, T, F) of all members into one (N, T, B, F), padded with zeros; the first has most steps."""
     steps, batch = inputs[0].shape[1], max(len(values_BTF) for values_BTF in inputs)
-    return torch.stack(
-        [pad(values_BTF.transpose(0, 1), (0, 0, 0, batch - len(values_BTF), 0, steps - values_BTF.shape[1])) for values_BTF in inputs]
-    )
+    return torch.stack([_padded(values_BTF.transpose(0, 1), steps, batch) for values_BTF in inputs])
+
+
+def _padded(values_TBF: Tensor, steps: int, batch: int) -> Tensor:
+    missing = (steps - len(values_TBF), batch - values_TBF.shape[1])
+    return pad(values_TBF, (0, 0, 0, missing[1], 0, missing[0])) if any(missing) else values_TBF
