@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.lanes import some
 
 from rnnlab.config import ConfigError
 from rnnlab.models.base import SequenceModule
@@ -34,6 +35,18 @@ SMALL = {
     ),
     "forecasts in both directions": (*STOCK, "epochs=2", "trainer.limit_train_batches=10", "model.regularisation.l1=1e-4"),
     "a kernel of its own": (*SPEECH[1:], "model=lstm", "epochs=1", "trainer.max_steps=6"),
+}
+
+FEW = ("trainer.limit_train_batches=3", "trainer.limit_val_batches=2", "epochs=1", "tracking.log_every_n_steps=1")
+OTHER_DATA = {
+    "texts": ("model=gru", "data=text"),
+    "tags chosen together": ("model=birnn", "cell=gru", "data=tags", "model.head.has_crf=true"),
+    "words and characters": ("model=birnn", "cell=srnn", "data=tags", "frontend=words_and_characters", "data.loader.max_characters=5"),
+    "next events": ("model=gru", "data=events"),
+    "music": ("model=srnn", "data=music"),
+    "generated sequences": ("model=gru", "data=adding"),
+    "tables of sequences": ("model=srnn", "data=sequences"),
+    "quantiles": ("model=gru", "data=series", "model/head=quantile"),
 }
 
 
@@ -94,6 +107,16 @@ def test_a_member_has_the_numbers_that_it_has_alone(kind: str, compose: Compose,
         assert max(step for _, step in theirs) == one.step == one.total_steps
         assert logged(one) == pytest.approx(theirs, rel=1e-5, abs=1e-6)
         load_weights(one.model, one.fitted().checkpoint or Path())
+
+
+@pytest.mark.parametrize("kind", some(OTHER_DATA, ["texts"]))
+def test_other_kinds_of_data_have_the_numbers_that_they_have_alone(kind: str, compose: Compose, tmp_path: Path) -> None:
+    words = [*OTHER_DATA[kind], "model.recurrence.hidden_size=5", *FEW]
+    words += ["data.source=sample"] if "data=adding" not in words else []
+    settings = [compose(*words, f"seed={seed}") for seed in (0, 1)]
+    members = [member(each, tmp_path / f"packed{place}") for place, each in enumerate(settings)]
+    train_together(members, nobody_fails)
+    assert logged(members[1]) == pytest.approx(alone(settings[1], tmp_path / "alone").numbers, rel=1e-5, abs=1e-6, nan_ok=True)
 
 
 def test_members_that_run_on_kernels_of_their_own_have_the_same_bits(compose: Compose, tmp_path: Path) -> None:
