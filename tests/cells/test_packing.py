@@ -41,13 +41,20 @@ def test_packed_cells_give_the_outputs_and_gradients_of_each_alone(kind: str, le
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
-def test_a_packed_gru_has_no_other_bits_in_other_company() -> None:
+@pytest.mark.parametrize("others", [[(6, 20), (6, 20)], [(6, 23), (6, 9)], [(9, 20), (2, 20)], [(9, 31), (1, 3), (6, 20)]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_and_gradients_have_the_same_bits_in_any_company(kind: str, others: list[tuple[int, int]]) -> None:
     torch.manual_seed(0)
-    cells: list[Cell] = [GRUCell(5, 16) for _ in range(4)]
-    inputs = [torch.randn(8, length, 5) for length in (12, 12, 7, 12)]
-    together = run_cells(cells, inputs, Draws(4))[0]
-    assert torch.equal(together, run_cells(cells[:1], inputs[:1], Draws(1))[0])
-    assert torch.equal(together, run_cells(cells[:3], inputs[:3], Draws(3))[0])
+    shapes = [(6, 20), *others]
+    cells = [KINDS[kind](5, 12) for _ in shapes]
+    inputs = [torch.randn(batch, steps, 5, requires_grad=True) for batch, steps in shapes]
+    found = []
+    for number in (1, len(shapes)):
+        outputs = run_cells(cells[:number], inputs[:number], Draws(number))
+        loss = torch.stack([output.sin().sum() for output in outputs]).sum()
+        found.append([outputs[0], *torch.autograd.grad(loss, [inputs[0], *cells[0].parameters()])])
+    for alone, together in zip(*found, strict=True):
+        assert torch.equal(alone, together)
 
 
 def test_only_cells_that_gain_by_it_have_a_packed_kernel() -> None:

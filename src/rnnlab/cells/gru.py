@@ -46,7 +46,7 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell, State, StepGradient
-from rnnlab.cells.packing import STEPS_AT_ONCE, Gradients, doubled, members, rows_of, steps_of, stretches
+from rnnlab.cells.packing import STEPS_AT_ONCE, Gradients, Sizes, doubled, members, rows_of, steps_of, stretches
 from rnnlab.cells.weights import Initialisation, Timescale, Weights, remember
 
 Reset = Literal["after", "before"]
@@ -120,14 +120,15 @@ class GRUCell(Cell):
 
 
 class PackedGRU(torch.autograd.Function):
-    """Map inputs (N, T, B, F), weights and biases with a leading N, and `counts` (see `packing`) to hidden states (N, T, B, H)."""
+    """Map inputs (N, T, B, F), weights and biases with a leading N, and the members' sizes to hidden states (N, T, B, H)."""
 
     @staticmethod
     def forward(
-        ctx: Any, inputs_NTBF: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, counts: Sequence[int]
+        ctx: Any, inputs_NTBF: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, sizes: Sizes
     ) -> Tensor:
-        num_members, num_steps, batch, _ = inputs_NTBF.shape
-        size = weight_hh.shape[2]
+        num_members, _, batch, _ = inputs_NTBF.shape
+        num_steps = sizes.steps[0]
+        size, counts = weight_hh.shape[2], sizes.counts
         both, last = slice(0, 2 * size), slice(2 * size, 3 * size)
         gates = inputs_NTBF.new_empty(num_members, num_steps, batch, 2 * size)  # r, z
         candidate = inputs_NTBF.new_empty(num_members, num_steps, batch, size)
@@ -156,7 +157,7 @@ class PackedGRU(torch.autograd.Function):
                 torch.add(minus_one, n, alpha=2, out=n)
                 torch.lerp(n, before, z, out=after)
         ctx.save_for_backward(inputs_NTBF, weight_ih, weight_hh, gates, candidate, recurrent, hidden)
-        ctx.counts = counts
+        ctx.sizes = sizes
         return hidden[:, 1:]
 
     @staticmethod
@@ -164,16 +165,14 @@ class PackedGRU(torch.autograd.Function):
         inputs, weight_ih, weight_hh, *kept, hidden = ctx.saved_tensors
         size = weight_hh.shape[2]
         over = torch.cat([weight_hh[:, 2 * size :], weight_hh[:, : 2 * size]], 1)
-        sums = Gradients(inputs, hidden, weight_ih, ctx.needs_input_grad[0])
-        biases = weight_ih.new_zeros(len(weight_ih), 4 * size)
-        walk = _Backward(outputs[0], kept, hidden, over, ctx.counts)
-        for steps in reversed(stretches(inputs.shape[1])):
+        sums = Gradients(inputs, hidden, weight_ih, ctx.sizes, ctx.needs_input_grad[0])
+        walk = _Backward(outputs[0], kept, hidden, over, ctx.sizes.counts)
+        for steps in reversed(stretches(ctx.sizes.steps[0])):
             rows = walk.through(steps)
             sums.add(steps, rows[..., size:], rows[..., : 3 * size])
-            biases[: len(rows)] += sums.summed(rows)
         of_weight_hh = torch.cat([sums.of_weight_hh[:, size:], sums.of_weight_hh[:, :size]], 1)
-        of_bias_hh = torch.cat([biases[:, size : 3 * size], biases[:, :size]], 1)
-        return sums.of_inputs, sums.of_weight_ih, of_weight_hh, biases[:, size:].contiguous(), of_bias_hh, None
+        of_bias_hh = torch.cat([sums.of_bias_hh[:, size:], sums.of_bias_hh[:, :size]], 1)
+        return sums.of_inputs, sums.of_weight_ih, of_weight_hh, sums.of_bias_ih, of_bias_hh, None
 
 
 class _Backward:

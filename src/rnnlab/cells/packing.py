@@ -1,17 +1,38 @@
 """What the packed kernels share: several networks of one size, each with its own weights and sequences, run as one batched recurrence.
 
-Axis N is the member. Members are sorted by their number of steps, the longest first, so that `counts[t]`, how many of them have a step t,
-never rises: what a shorter member would do beyond its end is not computed. Arrays are (N, T, B, X), of which one step is a view (k, B, X)
-whose rows lie together. The product with the inputs and the gradients of weights are taken for `STEPS_AT_ONCE` steps at once, while these
-are in the cache; only what depends on the step before is done step by step, in place, into arrays made once.
+Axis N is the member. Members are sorted by their number of steps, the longest first, so that `counts[t]`, how many of them have a step t
+(see `Sizes`), never rises: what a shorter member would do beyond its end is not computed. Arrays are (N, T, B, X), of which one step is a
+view (k, B, X) whose rows lie together. The product with the inputs and the gradients of weights are taken for `STEPS_AT_ONCE` steps at
+once, while these are in the cache, and over a member's own steps and sequences alone, so that no bit of its gradient depends on its
+company; only what depends on the step before is done step by step, in place, into arrays made once.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 STEPS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Hold how many steps and sequences each member has, the longest first."""
+
+    steps: tuple[int, ...]
+    batches: tuple[int, ...]
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many members have each step."""
+        return [sum(length > step for length in self.steps) for step in range(self.steps[0])]
+
+    def are_whole(self, steps: range) -> bool:
+        """Say whether all members that have the first of these steps have all of them, and as many sequences."""
+        count = self.counts[steps.start]
+        return self.counts[steps[-1]] == count and min(self.batches[:count]) == max(self.batches)
 
 
 def stretches(num_steps: int) -> list[range]:
@@ -50,26 +71,39 @@ class Gradients:
         inputs_NTBF: what entered.
         hidden_NTBH: the hidden state before each step; more steps may follow.
         weight_ih_NPF: W_i; P is G*H.
+        sizes: of the members.
         needs_inputs: whether the gradient of the inputs is asked for.
     """
 
-    def __init__(self, inputs_NTBF: Tensor, hidden_NTBH: Tensor, weight_ih_NPF: Tensor, needs_inputs: bool) -> None:
+    def __init__(self, inputs_NTBF: Tensor, hidden_NTBH: Tensor, weight_ih_NPF: Tensor, sizes: Sizes, needs_inputs: bool) -> None:
         num_members, size, _ = weight_ih_NPF.shape
-        self.inputs, self.hidden, self.weight_ih = inputs_NTBF, hidden_NTBH, weight_ih_NPF
+        self.inputs, self.hidden, self.weight_ih, self.sizes = inputs_NTBF, hidden_NTBH, weight_ih_NPF, sizes
         self.of_inputs = torch.zeros_like(inputs_NTBF) if needs_inputs else None
         self.of_weight_ih = torch.zeros_like(weight_ih_NPF)
         self.of_weight_hh = weight_ih_NPF.new_zeros(num_members, size, hidden_NTBH.shape[-1])
-        self.ones = weight_ih_NPF.new_ones(num_members, 1, STEPS_AT_ONCE * inputs_NTBF.shape[2])
+        self.of_bias_ih, self.of_bias_hh = (weight_ih_NPF.new_zeros(num_members, size) for _ in range(2))
 
     def add(self, steps: range, entering_NRP: Tensor, recurrent_NRP: Tensor) -> None:
         """Add what some steps of the first members give, from the gradients of W_i x + b_i and of W_h h + b_h, (N, len(steps) * B, P)."""
         count = len(entering_NRP)
-        of_weight_hh, of_weight_ih, weight_ih = members(count, self.of_weight_hh, self.of_weight_ih, self.weight_ih)
-        of_weight_hh.baddbmm_(recurrent_NRP.transpose(1, 2), rows_of(self.hidden, steps, count))
-        of_weight_ih.baddbmm_(entering_NRP.transpose(1, 2), rows_of(self.inputs, steps, count))
+        inputs, hidden = rows_of(self.inputs, steps, count), rows_of(self.hidden, steps, count)
         if self.of_inputs is not None:
-            torch.bmm(entering_NRP, weight_ih, out=rows_of(self.of_inputs, steps, count))
+            torch.bmm(entering_NRP, self.weight_ih[:count], out=rows_of(self.of_inputs, steps, count))
+        if self.sizes.are_whole(steps):
+            self._add(slice(0, count), entering_NRP, recurrent_NRP, inputs, hidden)
+            return
+        for member in range(count):
+            parts = (self._own(member, steps, part) for part in (entering_NRP, recurrent_NRP, inputs, hidden))
+            self._add(slice(member, member + 1), *parts)
 
-    def summed(self, gradients_NRX: Tensor) -> Tensor:
-        """Return the sum over rows, (N, X): as a product, which is faster."""
-        return torch.bmm(self.ones[: len(gradients_NRX), :, : gradients_NRX.shape[1]], gradients_NRX)[:, 0]
+    def _own(self, member: int, steps: range, rows_NRX: Tensor) -> Tensor:
+        """Return a member's own rows, (1, steps * sequences, X)."""
+        num_steps, batch = min(len(steps), self.sizes.steps[member] - steps.start), self.sizes.batches[member]
+        by_step = rows_NRX[member].view(len(steps), -1, rows_NRX.shape[-1])
+        return by_step[:num_steps, :batch].reshape(1, num_steps * batch, -1)
+
+    def _add(self, place: slice, entering: Tensor, recurrent: Tensor, inputs: Tensor, hidden: Tensor) -> None:
+        self.of_weight_hh[place].baddbmm_(recurrent.transpose(1, 2), hidden)
+        self.of_weight_ih[place].baddbmm_(entering.transpose(1, 2), inputs)
+        self.of_bias_ih[place] += entering.sum(1)
+        self.of_bias_hh[place] += recurrent.sum(1)

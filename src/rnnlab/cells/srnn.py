@@ -16,7 +16,6 @@ Gradient of a step, from dh_t = dL/dh_t (total: see `base`), sums over the batch
 Over k steps a gradient is multiplied by W_h^T diag(f') k times: it vanishes or explodes with their product.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -25,7 +24,7 @@ from torch.nn import functional as F
 
 from rnnlab.cells.activations import ACTIVATIONS
 from rnnlab.cells.base import Cell, State, StepGradient
-from rnnlab.cells.packing import STEPS_AT_ONCE, Gradients, doubled, members, rows_of, steps_of, stretches
+from rnnlab.cells.packing import STEPS_AT_ONCE, Gradients, Sizes, doubled, members, rows_of, steps_of, stretches
 from rnnlab.cells.weights import Initialisation, Weights
 
 Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu", "prelu", "selu", "identity"]
@@ -84,15 +83,16 @@ class SRNNCell(Cell):
 class PackedSRNN(torch.autograd.Function):
     """Run several networks with f = tanh at once, by the gradient above: da = dh * (1 - h_t^2).
 
-    Maps inputs (N, T, B, F), weights and biases with a leading N, and `counts` (see `packing`) to hidden states (N, T, B, H).
+    Maps inputs (N, T, B, F), weights and biases with a leading N, and the members' sizes to hidden states (N, T, B, H).
     """
 
     @staticmethod
     def forward(
-        ctx: Any, inputs_NTBF: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, counts: Sequence[int]
+        ctx: Any, inputs_NTBF: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, sizes: Sizes
     ) -> Tensor:
-        num_members, num_steps, batch, _ = inputs_NTBF.shape
-        size = weight_hh.shape[2]
+        num_members, _, batch, _ = inputs_NTBF.shape
+        num_steps = sizes.steps[0]
+        size, counts = weight_hh.shape[2], sizes.counts
         everything = slice(None)
         sums = inputs_NTBF.new_empty(num_members, num_steps, batch, size)
         hidden = inputs_NTBF.new_zeros(num_members, num_steps + 1, batch, size)
@@ -109,21 +109,20 @@ class PackedSRNN(torch.autograd.Function):
                 torch.baddbmm(a, before, *members(counts[step], over), out=a).sigmoid_()
                 torch.add(minus_one, a, alpha=2, out=after)
         ctx.save_for_backward(inputs_NTBF, weight_ih, weight_hh, hidden)
-        ctx.counts = counts
+        ctx.sizes = sizes
         return hidden[:, 1:]
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight_ih, weight_hh, hidden = ctx.saved_tensors
-        num_members, num_steps, batch, _ = inputs.shape
-        size, counts = weight_hh.shape[2], ctx.counts
-        sums = Gradients(inputs, hidden, weight_ih, ctx.needs_input_grad[0])
-        bias = weight_ih.new_zeros(num_members, size)
+        num_members, _, batch, _ = inputs.shape
+        size, counts = weight_hh.shape[2], ctx.sizes.counts
+        sums = Gradients(inputs, hidden, weight_ih, ctx.sizes, ctx.needs_input_grad[0])
         views = [steps_of(array, counts) for array in (outputs[0], hidden[:, 1:])]
         block = inputs.new_empty(num_members, STEPS_AT_ONCE, batch, size)
         total = inputs.new_zeros(num_members, batch, size)  # dL/dh of the step, and of the one before
         spare = torch.empty_like(total)
-        for steps in reversed(stretches(num_steps)):
+        for steps in reversed(stretches(ctx.sizes.steps[0])):
             largest = counts[steps.start]
             if counts[steps[-1]] < largest:
                 block.zero_()
@@ -135,5 +134,4 @@ class PackedSRNN(torch.autograd.Function):
                 torch.bmm(da, over, out=dh)
             rows = rows_of(block, range(len(steps)), largest)
             sums.add(steps, rows, rows)
-            bias[:largest] += sums.summed(rows)
-        return sums.of_inputs, sums.of_weight_ih, sums.of_weight_hh, bias, bias.clone(), None
+        return sums.of_inputs, sums.of_weight_ih, sums.of_weight_hh, sums.of_bias_ih, sums.of_bias_hh, None

@@ -12,7 +12,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rnnlab.cells.base import Cell
+from rnnlab.cells.packing import Sizes
 from rnnlab.layers.recurrent import RecurrentStack, reverse_within_length
+
+ALIGNED = 16
+"""Numbers of float32 in the widest vector of a processor."""
 
 
 class Draws:
@@ -81,10 +85,9 @@ def run_cells(cells: Sequence[Cell], inputs: Sequence[Tensor], draws: Draws) -> 
     if kernel is None:
         return list(_run_apart(cells, inputs, draws))
     order = sorted(range(len(cells)), key=lambda member: -inputs[member].shape[1])
-    lengths = [inputs[member].shape[1] for member in order]
-    counts = [sum(length > step for length in lengths) for step in range(lengths[0])]
+    sizes = Sizes(tuple(inputs[member].shape[1] for member in order), tuple(len(inputs[member]) for member in order))
     weights = (torch.stack([cells[member].weight(name) for member in order]) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    hidden = kernel.apply(_together([inputs[member] for member in order]), *weights, counts).unbind(0)
+    hidden = kernel.apply(_together([inputs[member] for member in order]), *weights, sizes).unbind(0)
     found: list[Tensor] = [hidden[0]] * len(cells)
     for place, member in enumerate(order):
         batch, steps = inputs[member].shape[:2]
@@ -100,8 +103,13 @@ def _run_apart(cells: Sequence[Cell], inputs: Sequence[Tensor], draws: Draws) ->
 
 
 def _together(inputs: Sequence[Tensor]) -> Tensor:
-    """Put (B, T, F) of all members into one (N, T, B, F), padded with zeros; the first has most steps."""
+    """Put (B, T, F) of all members into one (N, T, B, F), padded with zeros; the first has most steps.
+
+    Each member begins where the processor's vectors do, so that products have the same bits wherever it stands.
+    """
     steps, batch = inputs[0].shape[1], max(len(values_BTF) for values_BTF in inputs)
+    if steps * batch * inputs[0].shape[2] % ALIGNED:
+        steps += -steps % ALIGNED
     return torch.stack([_padded(values_BTF.transpose(0, 1), steps, batch) for values_BTF in inputs])
 
 
