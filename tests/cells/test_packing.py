@@ -46,8 +46,8 @@ def test_packed_cells_give_the_outputs_and_gradients_of_each_alone(kind: str, le
 def test_outputs_and_gradients_have_the_same_bits_in_any_company(kind: str, others: list[tuple[int, int]]) -> None:
     torch.manual_seed(0)
     shapes = [(6, 20), *others]
-    cells = [KINDS[kind](5, 12) for _ in shapes]
-    inputs = [torch.randn(batch, steps, 5, requires_grad=True) for batch, steps in shapes]
+    cells = [KINDS[kind](14, 12) for _ in shapes]
+    inputs = [torch.randn(batch, steps, 14, requires_grad=True) for batch, steps in shapes]
     found = []
     for number in (1, len(shapes)):
         outputs = run_cells(cells[:number], inputs[:number], Draws(number))

@@ -29,10 +29,10 @@ class Sizes:
         """How many members have each step."""
         return [sum(length > step for length in self.steps) for step in range(self.steps[0])]
 
-    def are_whole(self, steps: range) -> bool:
-        """Say whether all members that have the first of these steps have all of them, and as many sequences."""
+    def are_whole(self, steps: range, batch: int) -> bool:
+        """Say whether all members that have the first of these steps have all of them, and so many sequences."""
         count = self.counts[steps.start]
-        return self.counts[steps[-1]] == count and min(self.batches[:count]) == max(self.batches)
+        return self.counts[steps[-1]] == count and min(self.batches[:count]) == batch
 
 
 def stretches(num_steps: int) -> list[range]:
@@ -89,7 +89,7 @@ class Gradients:
         inputs, hidden = rows_of(self.inputs, steps, count), rows_of(self.hidden, steps, count)
         if self.of_inputs is not None:
             torch.bmm(entering_NRP, self.weight_ih[:count], out=rows_of(self.of_inputs, steps, count))
-        if self.sizes.are_whole(steps):
+        if self.sizes.are_whole(steps, self.inputs.shape[2]):
             self._add(slice(0, count), entering_NRP, recurrent_NRP, inputs, hidden)
             return
         for member in range(count):

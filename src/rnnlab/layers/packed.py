@@ -105,9 +105,10 @@ def _run_apart(cells: Sequence[Cell], inputs: Sequence[Tensor], draws: Draws) ->
 def _together(inputs: Sequence[Tensor]) -> Tensor:
     """Put (B, T, F) of all members into one (N, T, B, F), padded with zeros; the first has most steps.
 
-    Each member begins where the processor's vectors do, so that products have the same bits wherever it stands.
+    Each member and each step begins where the processor's vectors do, so that products have the same bits wherever they stand.
     """
     steps, batch = inputs[0].shape[1], max(len(values_BTF) for values_BTF in inputs)
+    batch += -batch % 4
     if steps * batch * inputs[0].shape[2] % ALIGNED:
         steps += -steps % ALIGNED
     return torch.stack([_padded(values_BTF.transpose(0, 1), steps, batch) for values_BTF in inputs])
