@@ -182,11 +182,12 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class JobSettings:
-    """What ties one job to its study: the parent's run id, the name of its setting, and the trial that it is."""
+    """What ties one job to its study: the parent's run id, the name of its setting, the trial that it is, and who is packed with it."""
 
     parent: str | None
     setting: str | None
     trial: Annotated[TrialId | None, BeforeValidator(TrialId.parse)]
+    pack: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ class Study:
     where_known: list[str]
     search: SearchSettings
     job: JobSettings
+    packed: bool = False
     artifacts: Literal["full", "light"] = "full"
     """Of runs that were recorded before there was such a key."""
 

@@ -198,6 +198,16 @@ class Cell(nn.Module, ABC):
         return torch.stack([after[0] for after in states], 1), states[-1]
 
     @property
+    def packed_kernel(self) -> "type[torch.autograd.Function] | None":
+        """What runs this cell of several networks at once (see `packing`); None where each is better run by itself."""
+        is_plain = self.backend == "fused" and not (self.recurrent_dropout or self.zoneout or self.weight_dropout)
+        return self.own_packed_kernel() if is_plain else None
+
+    def own_packed_kernel(self) -> "type[torch.autograd.Function] | None":
+        """Return the packed kernel of these equations, if there is one that is worth its while."""
+        return None
+
+    @property
     def has_kernel(self) -> bool:
         """Whether a whole sequence can run at once."""
         return self.single_step is not None

@@ -174,7 +174,7 @@ def repetition(client: Client, run: Run, asked: ReproduceSettings, scratch: Path
     experiment = client.get_experiment(run.info.experiment_id).name
     own = {
         "paths": asked.composed.values["paths"],
-        "study": asked.composed.values["study"],
+        "study": asked.composed.values["study"] | {"packed": recorded.values.get("study", {}).get("packed", False)},
         "tracking": {**asked.composed.values["tracking"], "experiment": experiment},
         "name": f"{name}-again",
         "resume": None,

@@ -77,7 +77,7 @@ def train_here(settings: TrainSettings) -> float | None:
             data = opened(settings, first)
         distributed.refuse_different(data)
         job = identity(settings, data.hashes["source_hash"])
-        with _started(settings, client, job) as start:
+        with started(settings, client, job) as start:
             return _train_under(settings, recipes, client, data, job, start, first) if start else None
 
 
@@ -117,6 +117,7 @@ def resumed(asked: TrainSettings) -> TrainSettings:
     read_checkpoint(folder / LAST)
     recorded = read_config(client, run_id, folder / "recorded", asked.paths)
     values = recorded.values | {key: asked.composed.values[key] for key in ("paths", "study")} | {"resume": run_id}
+    values["study"] = values["study"] | {"packed": recorded.values.get("study", {}).get("packed", False)}
     typed = {word.partition("=")[0].removeprefix("tracking.") for word in asked.words} | {"uri"}
     values["tracking"] |= {key: value for key, value in asked.composed.values["tracking"].items() if key in typed}
     if is_leader():
@@ -125,7 +126,7 @@ def resumed(asked: TrainSettings) -> TrainSettings:
 
 
 @contextmanager
-def _started(settings: TrainSettings, client: Client, job: str) -> Iterator[Start | None]:
+def started(settings: TrainSettings, client: Client, job: str) -> Iterator[Start | None]:
     """Hold a study's job while it runs, and say where it begins; None if it is not to do."""
     outputs, resumed_id = settings.paths.outputs, settings.run.resume
     if not settings.study.job.parent:
@@ -166,12 +167,12 @@ def _train_under(
 ) -> float | None:
     """Make the model, train it under a run, new or continued, and evaluate it."""
     settings, model = make_model(settings, recipes, data)
-    tracker = distributed.tracked(lambda: _tracker(settings, client, model, data, job, start, first))
+    tracker = distributed.tracked(lambda: tracker_of(settings, client, model, data, job, start, first))
     found: dict[str, Evaluation] = {}
     diagnosis: Diagnosis | None = None
     with (
-        _ending(tracker, settings.callbacks.checkpoint.keep_last),
-        signals.at_end(lambda name: _stopped(tracker, name)),
+        ending(tracker, settings.callbacks.checkpoint.keep_last),
+        signals.at_end(lambda name: stopped(tracker, name)),
         distributed.noticing_losses(),
     ):
         if is_leader() and not settings.run.resume:
@@ -202,7 +203,7 @@ def _pruning(settings: TrainSettings, model: Predictor) -> list[Callback]:
     return [Pruning(settings, f"val/{metric.name}", metric.direction)]
 
 
-def _tracker(
+def tracker_of(
     settings: TrainSettings,
     client: Client,
     model: Predictor,
@@ -223,6 +224,7 @@ def _tracker(
     tags |= {"search": study.job.trial.search, "trial": str(study.job.trial.number)} if study.job.trial else {}
     tags |= {"reproduces": settings.run.reproduces} if settings.run.reproduces else {"identity": job}  # a repetition is no study's job
     which = f"-t{study.job.trial.number}" if study.job.trial else f"-{study.job.setting}" if study.job.setting else ""
+    tags |= {"packed": "true"} if study.packed else {}
     name = (settings.run.name or run_name(settings, data.name_parts(), model)) + which
     given = {key: value for key, value in tags.items() if value}
     return Tracker.start(client, experiment_of(settings), name, settings.paths, given)
@@ -236,7 +238,7 @@ def refuse_changed_data(tags: Mapping[str, str], run_id: str, data: SequenceData
 
 
 @contextmanager
-def _ending(tracker: Tracker, keep_last: bool) -> Iterator[None]:
+def ending(tracker: Tracker, keep_last: bool) -> Iterator[None]:
     """Give the run its final status, whatever happens; once it is FINISHED, the last checkpoint goes unless it is to be kept."""
     try:
         yield
@@ -247,7 +249,7 @@ def _ending(tracker: Tracker, keep_last: bool) -> Iterator[None]:
         return
     except (signals.Interrupted, KeyboardInterrupt, SystemExit) as error:
         by_signal = error if isinstance(error, signals.Interrupted) else None
-        _stopped(tracker, str(error), "interrupted and saved" if by_signal else "stopped at once; what the last checkpoint holds is kept")
+        stopped(tracker, str(error), "interrupted and saved" if by_signal else "stopped at once; what the last checkpoint holds is kept")
         raise SystemExit(by_signal.code if by_signal else signals.exit_code()) from None
     except OSError as error:
         words = (
@@ -267,7 +269,7 @@ def _ending(tracker: Tracker, keep_last: bool) -> Iterator[None]:
         drop_last(tracker.folder)
 
 
-def _stopped(tracker: Tracker, name: str, how: str = "stopped; what the last checkpoint holds is kept") -> None:
+def stopped(tracker: Tracker, name: str, how: str = "stopped; what the last checkpoint holds is kept") -> None:
     """End a run that was asked to stop, and say how to go on."""
     tracker.finish("KILLED", f"interrupted ({name})")
     if is_leader():

@@ -25,6 +25,11 @@ def train(settings: TrainSettings) -> float | None:
         from rnnlab.commands.tracked_training import resumed
 
         settings = resumed(settings)
+    if settings.study.packed:
+        from rnnlab.commands.packed_training import train_packed
+
+        train_packed(settings)
+        return None
     if launched(settings, words):
         return None
     if not is_worker():  # one of several waits for the leader, which reads first

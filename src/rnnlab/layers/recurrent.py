@@ -91,7 +91,7 @@ class RecurrentStack(SequenceLayer):
         values = values_BTF
         for index, layer in enumerate(self.layers):
             outputs = self._directions(layer, self.dropout(values) if index else values, lengths_B)
-            values = self._leaving(index, outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), values, lengths_B)
+            values = self.leaving(index, outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1), values, lengths_B)
         return values, lengths_B
 
     def with_final_states(self, values_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -106,7 +106,7 @@ class RecurrentStack(SequenceLayer):
             outputs = self._directions(layer, self.dropout(values) if index else values, lengths_B)
             last = [outputs[0][rows_B, lengths_B - 1], *(backward[:, 0] for backward in outputs[1:])]
             finals.append(torch.cat(last, -1))
-            values = self._leaving(index, torch.cat(outputs, -1), values, lengths_B)
+            values = self.leaving(index, torch.cat(outputs, -1), values, lengths_B)
         return values, finals
 
     def _directions(self, layer: nn.Module, entering: Tensor, lengths_B: Tensor) -> list[Tensor]:
@@ -132,10 +132,10 @@ class RecurrentStack(SequenceLayer):
                 before, left = left[: cell.num_states], left[cell.num_states :]
             outputs, now = cell.run(self.dropout(values) if index else values, before)
             after += now
-            values = self._leaving(index, outputs, values, lengths_B)
+            values = self.leaving(index, outputs, values, lengths_B)
         return values, tuple(after)
 
-    def _leaving(self, index: int, outputs: Tensor, values: Tensor, lengths_B: Tensor) -> Tensor:
+    def leaving(self, index: int, outputs: Tensor, values: Tensor, lengths_B: Tensor) -> Tensor:
         """Normalise what the cells of a layer gave, and add what entered the layer where that is asked."""
         normalised = _normalised(self.norms[index], outputs, lengths_B)
         return normalised + values if index and self.has_residual else normalised

@@ -373,13 +373,13 @@ class SequenceModule(Network, ABC):
     def training_loss(self, batch: Batch) -> Tensor:
         values, lengths_B = self._hidden(batch)
         if not self.is_ctc:
-            return self._plain_loss(values, lengths_B, batch)
+            return self.plain_loss(values, lengths_B, batch)
         outputs = self.read_out(values, lengths_B)
         found = ctc.ctc_loss(outputs, lengths_B, batch.targets, batch.target_lengths)
         self.report("train/ctc_infeasible", torch.as_tensor(float(found.num_infeasible)), batch)
         return found.loss
 
-    def _plain_loss(self, values: Tensor, lengths_B: Tensor, batch: Batch) -> Tensor:
+    def plain_loss(self, values: Tensor, lengths_B: Tensor, batch: Batch) -> Tensor:
         """Return the task's loss, and penalties on what the layer gives where they are asked for."""
         settings = self.task.regularisation
         if not (settings.activation or settings.temporal_activation):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
@@ -15,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from rnnlab.cli import FLAGS, as_composed, own_recipe, quoted
+from rnnlab.cli import FLAGS, as_composed, compose_config, own_recipe, quoted
 from rnnlab.config import ConfigError, flatten
 from rnnlab.contracts import DataSpec
 from rnnlab.settings import Composed, TrainSettings, TrialId
@@ -135,6 +136,16 @@ class Runner:
         )
         return list(launcher.launch([self._complete(job, trial) for job, trial in batch], initial_job_idx=first))
 
+    def start_packs(self, packs: list[list[Job]], first: int) -> list[JobReturn]:
+        """Let the launcher run packs of jobs, each in one process; `first` is the number of the first."""
+        if not packs[0][0].settings.study.packed:
+            return self.start([(job, None) for (job,) in packs], first)
+        launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task, config=self.hydra_config
+        )
+        words = [[*self._complete(pack[0], None), f"study.pack=[{','.join(repr(job.identity) for job in pack)}]"] for pack in packs]
+        return list(launcher.launch(words, initial_job_idx=first))
+
     def _complete(self, job: Job, trial: TrialId | None) -> list[str]:
         """Return a job's words with what ties it to the study."""
         experiment = [quoted(f"tracking.experiment={self.parent.experiment}")] if not job.settings.tracking.experiment else []
@@ -164,6 +175,17 @@ class Runner:
     def varying(self, job: Job) -> list[str]:
         """Return the words of a job that differ between jobs."""
         return [word for word in job.words if word.partition("=")[0] in self.axes or word.startswith("study.setting")]
+
+
+def compose_job(words: list[str]) -> TrainSettings:
+    """Compose the configuration of a job while Hydra runs another one in this process."""
+    hydra = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        return TrainSettings.of(compose_config("config", words))
+    finally:
+        if hydra is not None:
+            GlobalHydra.instance().initialize(hydra)
 
 
 def error_of(result: JobReturn) -> str:

@@ -27,6 +27,7 @@ from rnnlab.paths import as_here, as_typed, in_markup
 from rnnlab.settings import Study
 from rnnlab.studies.costs import Costs
 from rnnlab.studies.jobs import Job, State
+from rnnlab.studies.packs import check_packs, packs_of
 from rnnlab.studies.runner import Runner, error_of
 from rnnlab.studies.search import Tuning
 from rnnlab.studies.trials import read_space
@@ -78,6 +79,8 @@ class Sweep:
         tuning = Tuning(runner, study, self.outputs / "searches")
         if study.search.tuning_trials:
             tuning.check(jobs)
+        if study.packed:
+            check_packs(jobs, runner.spec)
         if study.dry_run:
             self.show(jobs, tuning)
             return
@@ -109,23 +112,25 @@ class Sweep:
         results: list[JobReturn] = []
         is_serial = self.runner.launcher == "basic"
         costs = self._predict(left)
-        most = (os.cpu_count() or 1) if self.runner.launcher in AT_ONCE else len(left)
+        packs = packs_of(left, self.runner.num_at_once) if self.study.packed else [[job] for job in left]
+        most = (os.cpu_count() or 1) if self.runner.launcher in AT_ONCE else len(packs)
         size = 1 if is_serial or self.study.on_failure == "stop" else most
-        for start in range(0, len(left), max(size, 1)):
+        for start in range(0, len(packs), max(size, 1)):
             signals.check()
-            part = left[start : start + size]
-            if is_serial and len(left) > 1:
+            part = packs[start : start + size]
+            if is_serial and len(packs) > 1:
                 rest = costs.rest() if start else ""
-                varying = in_markup(" ".join(self.runner.varying(part[0])))
-                console.print(f"\n[bold]job {start + 1} of {len(left)}[/] {varying}{rest}", highlight=False)
+                varying = in_markup(", ".join(" ".join(self.runner.varying(job)) for job in part[0]))
+                what = "pack" if self.study.packed else "job"
+                console.print(f"\n[bold]{what} {start + 1} of {len(packs)}[/] {varying}{rest}", highlight=False)
             begun = time.monotonic()
             with nullcontext() if is_serial else costs.watching(self.runner.client, left, _tell):
-                results += self.runner.start([(job, None) for job in part], start)
-            if is_serial:
-                costs.end(part[0], time.monotonic() - begun)
+                results += self.runner.start_packs(part, start)
+            for job in part[0] if is_serial else ():
+                costs.end(job, (time.monotonic() - begun) / len(part[0]))
             if self.study.on_failure == "stop" and any(error_of(result) for result in results):
                 break
-        self._report(jobs, left, results)
+        self._report(jobs, packs, results)
 
     def _predict(self, jobs: list[Job]) -> Costs:
         """Say how long these jobs will take."""
@@ -164,14 +169,17 @@ class Sweep:
             highlight=False,
         )
 
-    def _report(self, jobs: list[Job], left: list[Job], results: list[JobReturn]) -> None:
+    def _report(self, jobs: list[Job], packs: list[list[Job]], results: list[JobReturn]) -> None:
         """Say what became of the jobs.
 
         Raises:
             Failed: lists the jobs that failed.
         """
         states = {job.identity: self.runner.state(job) for job in jobs}
-        errors = {job.identity: (job, error) for job, result in zip(left, results, strict=False) if (error := error_of(result))}
+        told = [(job, error_of(result)) for pack, result in zip(packs, results, strict=False) for job in pack]
+        if self.study.packed:  # the others of a pack go on where one fails
+            told = [(job, error) for job, error in told if states[job.identity] != "finished"]
+        errors = {job.identity: (job, error) for job, error in told if error}
         failed = [f"{' '.join(self.runner.varying(job))}: {error}" for job, error in errors.values()]
         before = [job for job in jobs if states[job.identity] == "failed" and job.identity not in errors]
         failed += [f"{' '.join(self.runner.varying(job))}: failed before" for job in before]
@@ -185,7 +193,7 @@ class Sweep:
             if self.study.artifacts == "light":
                 console.print(as_here(f"figures:  python src/complete.py parent={self.runner.parent.run_id}"), highlight=False)
         if failed:
-            rest = len(left) - len(results)
+            rest = sum(map(len, packs[len(results) :]))
             stopped = f"\n{counted('job', rest)} not begun (study.on_failure=stop)" if rest else ""
             again = "\nRun the study again with study.retry_failed=true to repeat them; what is finished is not repeated."
             raise Failed("these jobs failed:\n  " + "\n  ".join(failed) + stopped + again)

@@ -42,6 +42,8 @@ def identity(settings: TrainSettings, source_hash: str) -> str:
         kept["trainer"] = settings.trainer.node.values
         for key in settings.unused_keys():
             kept.pop(key, None)
+    if settings.study.packed:  # recurrences add up in another order
+        kept["packed"] = True
     text = json.dumps([kept, source_hash, package_hash()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -55,6 +57,8 @@ def cost_key(settings: TrainSettings) -> str:
         if isinstance(values.get(key), dict)
     }
     kept = {key: value for key, value in values.items() if key not in CHANGES_NO_SECONDS[""]}
+    if settings.study.packed:  # jobs that share their steps
+        kept["packed"] = True
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

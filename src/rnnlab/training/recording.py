@@ -78,4 +78,5 @@ def _parameters(settings: TrainSettings, values: Mapping[str, object]) -> dict[s
     chosen = {group: choice for group, choice in settings.choices.by_group.items() if "/" not in group}
     if not (CONF / "tuned" / f"{settings.choices.recipe}.yaml").is_file():  # most pairs have no recipe
         chosen.pop("tuned", None)
+    flat |= {"packed": True} if settings.study.packed else {}  # numbers follow from it: comparisons keep such runs apart
     return flat | {group: choice for group, choice in chosen.items() if group not in (*unused, *SAY_NOTHING)}

@@ -54,7 +54,7 @@ def make_trainer(
     more_callbacks: Iterable[Callback] = (),
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
-    meter, best = Meter(), _best_checkpoint(settings.callbacks, tracker.folder, model)
+    meter, best = Meter(), best_checkpoint(settings.callbacks, tracker.folder, model)
     loggers: list[Logger] = [TrackingLogger(tracker)]
     if settings.tracking.tensorboard:
         loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
@@ -107,7 +107,12 @@ def count_of(limit: float | int, loader: Any) -> int | None:
     return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
 
 
-def _best_checkpoint(callbacks: Callbacks, folder: Path, model: Network) -> ModelCheckpoint:
+def best_checkpoint(callbacks: Callbacks, folder: Path, model: Network) -> ModelCheckpoint:
+    """Return what chooses the best checkpoint.
+
+    Raises:
+        ConfigError: where it follows a metric that is never logged, or nobody says whether more or less is better.
+    """
     settings, metric = callbacks.checkpoint, model.task.metric
     monitor, mode = settings.monitor or f"val/{metric.name}", settings.mode or metric.direction
     if settings.monitor and settings.mode not in ("min", "max"):
@@ -163,11 +168,11 @@ def _insight(node: Node | None, tracker: Tracker, data: SequenceDataModule) -> I
 def _weight_average(decay: float | None) -> Iterator[WeightAveraging]:
     """Average the weights over steps; validation, checkpoints and the result take the average, training goes on with its own."""
     if decay is not None:
-        yield WeightAveraging(use_buffers=True, multi_avg_fn=functools.partial(_average, decay))
+        yield WeightAveraging(use_buffers=True, multi_avg_fn=functools.partial(average, decay))
 
 
 @torch.no_grad()
-def _average(decay: float, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor) -> None:
+def average(decay: float, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor) -> None:
     """Move averages towards weights; at first faster, so that the first weights are soon forgotten; whole numbers are copied."""
     if torch.is_floating_point(averaged[0]):
         num_steps = float(num_averaged)
