@@ -46,7 +46,7 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell, State, StepGradient
-from rnnlab.cells.packing import STEPS_AT_ONCE, Gradients, Sizes, doubled, members, rows_of, steps_of, stretches
+from rnnlab.cells.packing import STEPS_AT_ONCE, Gradients, Extent, doubled, members, rows_of, steps_of, stretches
 from rnnlab.cells.scan import can_scan, scan_gru
 from rnnlab.cells.weights import Initialisation, Timescale, Weights, remember
 
@@ -134,7 +134,7 @@ class PackedGRU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, inputs_NTBF: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, sizes: Sizes
+        ctx: Any, inputs_NTBF: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, sizes: Extent
     ) -> Tensor:
         num_members, _, batch, _ = inputs_NTBF.shape
         num_steps = sizes.steps[0]

@@ -1,7 +1,7 @@
 """What the packed kernels share: several networks of one size, each with its own weights and sequences, run as one batched recurrence.
 
 Axis N is the member. Members are sorted by their number of steps, the longest first, so that `counts[t]`, how many of them have a step t
-(see `Sizes`), never rises: what a shorter member would do beyond its end is not computed. Arrays are (N, T, B, X), of which one step is a
+(see `Extent`), never rises: what a shorter member would do beyond its end is not computed. Arrays are (N, T, B, X), of which one step is a
 view (k, B, X) whose rows lie together. The product with the inputs and the gradients of weights are taken for `STEPS_AT_ONCE` steps at
 once, while these are in the cache, and over a member's own steps and sequences alone, so that no bit of its gradient depends on its
 company; only what depends on the step before is done step by step, in place, into arrays made once.
@@ -18,7 +18,7 @@ STEPS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Extent:
     """Hold how many steps and sequences each member has, the longest first."""
 
     steps: tuple[int, ...]
@@ -75,7 +75,7 @@ class Gradients:
         needs_inputs: whether the gradient of the inputs is asked for.
     """
 
-    def __init__(self, inputs_NTBF: Tensor, hidden_NTBH: Tensor, weight_ih_NPF: Tensor, sizes: Sizes, needs_inputs: bool) -> None:
+    def __init__(self, inputs_NTBF: Tensor, hidden_NTBH: Tensor, weight_ih_NPF: Tensor, sizes: Extent, needs_inputs: bool) -> None:
         num_members, size, _ = weight_ih_NPF.shape
         self.inputs, self.hidden, self.weight_ih, self.sizes = inputs_NTBF, hidden_NTBH, weight_ih_NPF, sizes
         self.of_inputs = torch.zeros_like(inputs_NTBF) if needs_inputs else None
