@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rnnlab.cells.base import Cell
-from rnnlab.cells.packing import Sizes
+from rnnlab.cells.packing import Extent
 from rnnlab.layers.recurrent import RecurrentStack, reverse_within_length
 
 ALIGNED = 16
@@ -85,7 +85,7 @@ def run_cells(cells: Sequence[Cell], inputs: Sequence[Tensor], draws: Draws) -> 
     if kernel is None:
         return list(_run_apart(cells, inputs, draws))
     order = sorted(range(len(cells)), key=lambda member: -inputs[member].shape[1])
-    sizes = Sizes(tuple(inputs[member].shape[1] for member in order), tuple(len(inputs[member]) for member in order))
+    sizes = Extent(tuple(inputs[member].shape[1] for member in order), tuple(len(inputs[member]) for member in order))
     weights = (torch.stack([cells[member].weight(name) for member in order]) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     hidden = kernel.apply(_together([inputs[member] for member in order]), *weights, sizes).unbind(0)
     found: list[Tensor] = [hidden[0]] * len(cells)
