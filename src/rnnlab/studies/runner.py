@@ -23,7 +23,7 @@ from rnnlab.training.identity import identity
 from rnnlab.training.recipes import check, find_data, say_recipe
 from rnnlab.training.sizes import SUITED, TABLE, say_suited, suited
 
-NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
+NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from", "distil", "compression.")
 
 
 class Runner:
