@@ -1,5 +1,7 @@
 """Claims about weights in few bytes: what is read again is what was rounded, nothing is far from what it was, and damage is refused."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -77,10 +79,10 @@ def test_bytes_are_those_that_the_page_says() -> None:
         (lambda stored: stored.update({"else:scale": torch.ones(3)}), r"else:scale belongs to no weights"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: object, message: str) -> None:
+def test_what_does_not_fit_is_refused(change: Callable[[dict[str, Tensor]], object], message: str) -> None:
     given = state(0.8)
     stored = pack(given, is_int8=True)
-    change(stored)  # type: ignore[operator]
+    change(stored)
     with pytest.raises(ValueError, match=message):
         unpack(stored, shapes(given))
 
