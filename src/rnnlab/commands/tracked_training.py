@@ -61,7 +61,7 @@ def train_here(settings: TrainSettings) -> float | None:
             settings = distributed.from_leader(lambda: resumed(asked))
         recipes = check(settings)
         distributed.refuse_missing(settings.trainer.accelerator)
-        if settings.is_baseline and not is_leader():
+        if (settings.is_baseline or not settings.is_trained) and not is_leader():
             return None
         client = distributed.leaders(lambda: connect(settings.tracking.uri, settings.paths.root))
         tune_process(settings.trainer.num_threads)

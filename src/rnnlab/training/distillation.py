@@ -30,6 +30,8 @@ from rnnlab.models.baseline import Baseline
 
 FITTING = ("class", "class_per_step", "labels_per_step", "real")
 """Kinds of targets of which answers are compared number by number."""
+CUTS = {"max_tokens", "truncate"}
+"""What of a reader only says where inputs end: a teacher answers those that the student reads."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Teacher:
                     "would tell of other examples, perhaps of those of the test; name a run on the same data and split"
                 )
         theirs, ours = (json.loads(json.dumps(as_json(reader))) for reader in (self.bundle.reader, data.reader()))
-        if odd := sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key)):
+        if odd := sorted(key for key in (theirs | ours).keys() - CUTS if theirs.get(key) != ours.get(key)):
             raise ConfigError(f"{name} reads inputs in another way ({', '.join(odd)}): take its settings of data.prepare and data.loader")
 
     def _refuse_unteachable(self, name: str, teacher: Predictor, model: Network) -> None:

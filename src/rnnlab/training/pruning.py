@@ -45,7 +45,7 @@ def _largest_to_go(sizes_N: Tensor, sparsity: float) -> Tensor:
     return sizes_N.kthvalue(number).values if number else sizes_N.new_tensor(-1.0)
 
 
-class Pruning(Callback):
+class MagnitudePruning(Callback):
     """Set weights to zero while training, and keep them so.
 
     Args:
@@ -101,11 +101,11 @@ class SparseCheckpoint(ModelCheckpoint):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Pass over what is not yet sparse."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's own type says nothing of it
-        if all(each.is_complete for each in callbacks if isinstance(each, Pruning)):
+        if all(each.is_complete for each in callbacks if isinstance(each, MagnitudePruning)):
             super().on_validation_end(trainer, pl_module)
 
 
-def pruning(compression: Compression, callbacks: Callbacks, model: nn.Module) -> Iterator[Pruning]:
+def pruning(compression: Compression, callbacks: Callbacks, model: nn.Module) -> Iterator[MagnitudePruning]:
     """Yield the callback that the settings ask for, if any.
 
     Raises:
@@ -120,4 +120,4 @@ def pruning(compression: Compression, callbacks: Callbacks, model: nn.Module) ->
             f"callbacks.early_stopping.{given} may end training before compression.sparsity={compression.sparsity} is reached, or before "
             "the weights that are left have been tuned: leave it out"
         )
-    yield Pruning(model, compression.sparsity, compression.ramp, compression.scope)
+    yield MagnitudePruning(model, compression.sparsity, compression.ramp, compression.scope)
