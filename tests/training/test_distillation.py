@@ -9,6 +9,7 @@ from tests.test_resume import assert_same_results, stop_and_resume, train
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 from rnnlab.commands import train as run
+from rnnlab.commands.reproduce import begun_from
 from rnnlab.config import ConfigError, Distillation, Failed
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation.bundle import load_bundle
@@ -183,3 +184,9 @@ def test_networks_whose_answers_are_not_compared_are_refused(
     master = train(compose(*plain, *limits))
     with pytest.raises(ConfigError, match=why):
         run.train(compose(*plain, *limits, "seed=1", f"distil_from={master.name}"))
+
+
+def test_a_run_whose_teacher_is_gone_cannot_be_made_again(compose: Callable[..., TrainSettings], root: Path) -> None:
+    settings = compose(*SMALL, "model.recurrence.hidden_size=4", "distil_from=nothing")
+    with pytest.raises(ValueError, match=r"the run that it learned from \(distil_from=nothing\) is gone: it cannot be made again"):
+        begun_from(connect(None, root), settings)
