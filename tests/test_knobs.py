@@ -39,10 +39,12 @@ WRONG: dict[str, Any] = {
     **{"callbacks.early_stopping.patience": 0, "callbacks.ema_decay": 1, "data.loader.is_augmented": "maybe"},
     **{"data.loader.word_dropout": 1, "data.loader.augment.jitter": -1, "seed": -1, "data.fold": -1, "data.num_folds": 0},
     **{"model.head.pooling": "sum", "model.attention": "self", "model.encoder.num_heads": 0, "model.recurrence.backend": "cuda"},
+    **{"compression.sparsity": 1, "compression.int8": "sometimes"},
 }
 LATE = {  # what only data or other runs can tell
     "data.loader.vectors": "data=text data.loader.vectors=/nowhere.txt",
     "init_from": "data=speech init_from=nothing",
+    "distil_from": "data=speech distil_from=nothing",
 }
 
 

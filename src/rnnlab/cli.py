@@ -44,7 +44,7 @@ LISTS = ("data_name", "run", "filter")
 """Keys whose values are one text, commas included, which may stand in quotes."""
 PATHS = ("input", "output", "to", "maps", "explain", "rolls", "data.source", "data.mirror", "data.loader.vectors")
 """Keys whose values are paths, which may hold blanks and letters of any language."""
-NAMES = re.compile(r"(.*_column|.*\.(columns|covariates|tickers|labels)|(study\.)?name|resume|init_from)")
+NAMES = re.compile(r"(.*_column|.*\.(columns|covariates|tickers|labels)|(study\.)?name|resume|init_from|distil_from)")
 """Keys whose values are names, which may consist of digits."""
 OPTIONAL_GROUP = "tuned="
 SEVERAL_RUNS = ("-m", "--multirun", "study=", "hydra.mode=", "hydra/")

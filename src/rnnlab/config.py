@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -348,3 +348,65 @@ class Finetune:
                 "init_from=RUN_ID, or leave them out"
             )
         return found
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a network learns another run's answers beside the labels (`distillation`); see `training.distillation`.
+
+    Args:
+        temperature: T, by which log-odds are divided before they are compared; more of it shows more of what the teacher thinks unlikely.
+        hard_weight: w of the labels' own loss, beside 1 - w of the teacher's.
+    """
+
+    temperature: PositiveFloat
+    hard_weight: Annotated[float, Field(ge=0, lt=1)]
+
+    @classmethod
+    def of(cls, values: Config | None, distil_from: str | None, words: Iterable[str]) -> "Distillation | None":
+        """Turn the section into settings; None without a teacher.
+
+        Raises:
+            ConfigError: where there is nobody to learn from, though it was typed how.
+        """
+        if distil_from is None:
+            if typed := [word for word in words if word.lstrip("+").startswith("distillation.")]:
+                raise ConfigError(f"{' '.join(typed)} is for runs that learn another's answers: add distil_from=RUN_ID, or leave it out")
+            return None
+        found: Distillation = checked(values or {}, cls, "distillation")
+        return found
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How the weights of a network are made smaller (`compression`); see `training.pruning` and `evaluation.packing`.
+
+    Args:
+        sparsity: fraction of the weights of matrices that become zero, the smallest first; None: none.
+        ramp: fraction of the training's steps over which sparsity rises to that; 0: at once, before the first step.
+        scope: whether weights compete within all matrices together (`global`) or within each (`matrix`).
+        int8: None; `weights`: 8 bits a weight are stored, and computed with in float32; `dynamic`: besides, recurrent layers run on
+            PyTorch's int8 kernels.
+    """
+
+    sparsity: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ramp: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    scope: Literal["global", "matrix"] = "global"
+    int8: Literal["weights", "dynamic"] | None = None
+
+    @classmethod
+    def of(cls, values: Config | None, words: Iterable[str]) -> "Compression":
+        """Turn the section into settings; None where a run was recorded before it was there.
+
+        Raises:
+            ConfigError: where it was typed how to prune, but not how much.
+        """
+        found: Compression = checked(values or {}, cls, "compression")
+        if found.sparsity is None and (typed := [word for word in words if word.startswith(("compression.ramp", "compression.scope"))]):
+            raise ConfigError(f"{' '.join(typed)} says how to prune, but not how much: add compression.sparsity=0.8, or leave it out")
+        return found
+
+    @property
+    def is_none(self) -> bool:
+        """Whether weights stay as training left them."""
+        return self.sparsity is None and self.int8 is None

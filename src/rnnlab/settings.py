@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field
 
 from rnnlab.config import (
+    Compression,
     Config,
     ConfigError,
+    Distillation,
     Finetune,
     Fraction,
     Node,
@@ -255,8 +257,8 @@ class TrainerSettings:
     has_time_limit: bool
 
     @classmethod
-    def of(cls, values: Config, epochs: object) -> "TrainerSettings":
-        """Turn the section into settings.
+    def of(cls, values: Config, epochs: object, is_ready: bool = False) -> "TrainerSettings":
+        """Turn the section into settings; where the weights that a network begins with are ready for use, no epoch is needed.
 
         Raises:
             ConfigError: names the key, what was given, what is allowed.
@@ -265,10 +267,10 @@ class TrainerSettings:
         if threads is not None:
             whole(threads, 1, "trainer.num_threads", otherwise=", or null for all cores")
         _refuse_out_of_range(values, "trainer", _TRAINER_RANGES)
-        if isinstance(last, int) and (last == 0 or last < -1):
+        if isinstance(last, int) and ((last == 0 and not is_ready) or last < -1):
             raise ConfigError(
                 f"{'epochs' if last == epochs else 'trainer.max_epochs'}={last} is not allowed: a whole number from 1 (-1: until "
-                "trainer.max_steps)"
+                "trainer.max_steps; 0, with init_from and no teacher: that run's weights as they are)"
             )
         return cls(
             node=Node("trainer", {key: value for key, value in values.items() if key != "num_threads"}),
@@ -332,12 +334,14 @@ class RunSettings:
         name: None: it is made.
         resume: id of the run to continue.
         init_from: id of the run whose weights this one begins with.
+        distil_from: id of the run whose answers this one learns.
         reproduces: id of the run that this one repeats.
     """
 
     name: str | None
     resume: str | None
     init_from: str | None
+    distil_from: str | None
     reproduces: str | None
 
 
@@ -347,7 +351,8 @@ class TrainSettings:
 
     Args:
         model, data, optimizer, scheduler: sections that are recipes.
-        trainer, callbacks, tracking, study, run, finetune, paths: see there.
+        trainer, callbacks, tracking, study, run, finetune, compression, paths: see there.
+        distillation: how a teacher's answers are learned; None without one.
         seed: of initial weights, dropout, order and augmentation.
         budget: number of parameters that the network must have; None: its hidden size decides.
         composed: the values from which all of this was made.
@@ -364,6 +369,8 @@ class TrainSettings:
     paths: Paths
     run: RunSettings
     finetune: Finetune
+    distillation: Distillation | None
+    compression: Compression
     seed: int
     budget: int | None
     composed: Composed
@@ -379,7 +386,8 @@ class TrainSettings:
         name, resume, init_from = (needed(values, key) for key in ("name", "resume", "init_from"))
         if budget is not None:
             whole(budget, 1, "model.budget", " of parameters", ", or null")
-        trainer = TrainerSettings.of(section(values, "trainer"), values.get("epochs"))
+        distil_from = values.get("distil_from")
+        trainer = TrainerSettings.of(section(values, "trainer"), values.get("epochs"), bool(init_from and not distil_from))
         with naming_recipe(composed.choices.recipe):
             callbacks: Callbacks = checked(section(values, "callbacks"), Callbacks, "callbacks")
         _refuse_out_of_range(section(values, "optimizer"), "optimizer", _OPTIMIZER_RANGES)
@@ -395,8 +403,10 @@ class TrainSettings:
             study=Study.of(section(values, "study")),
             paths=checked(section(values, "paths"), Paths, "paths"),
             seed=whole(needed(values, "seed"), 0, "seed", most=LARGEST_SEED),
-            run=RunSettings(name, resume, init_from, values.get("reproduces")),
+            run=RunSettings(name, resume, init_from, distil_from, values.get("reproduces")),
             finetune=Finetune.of(values.get("finetune"), init_from),
+            distillation=Distillation.of(values.get("distillation"), distil_from, composed.words),
+            compression=Compression.of(values.get("compression"), composed.words),
             budget=budget,
             composed=composed,
         )
@@ -416,10 +426,21 @@ class TrainSettings:
         """Whether the model is a baseline, which is fitted once."""
         return self.choices.model == "baseline"
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to train: not where another run's weights are taken as they are."""
+        return self.trainer.max_epochs != 0
+
+    @property
+    def is_diagnosed(self) -> bool:
+        """Whether curves tell how a training went: of a network with a teacher the training loss is no loss of validation."""
+        return self.is_trained and self.distillation is None and not self.is_baseline
+
     def unused_keys(self) -> list[str]:
         """Return the keys of sections that this training does not use."""
         unused = [] if self.choices.model == "seq2seq" else ["decoder_cell"]
-        unused += ["frontend", "optimizer", "scheduler", "callbacks"] if self.is_baseline else []
+        unused += ["frontend", "optimizer", "scheduler", "callbacks", "compression"] if self.is_baseline else []
+        unused += [] if self.distillation else ["distillation"]
         return unused + ([] if "cell" in self.model.values else ["cell"])
 
     def values(self) -> Config:

@@ -125,6 +125,7 @@ class NBSVM(Bag):
     """
 
     default_ngrams = 3
+    has_probabilities = False
 
     def fit(self, train: list[Batch], val: list[Batch]) -> Arrays:
         """Fit one machine a class; the penalty is chosen on validation for all of them together."""

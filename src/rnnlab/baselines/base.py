@@ -37,6 +37,8 @@ class Method(ABC):
 
     input_kinds: ClassVar[tuple[InputKind, ...]]
     target_kinds: ClassVar[tuple[TargetKind, ...]]
+    has_probabilities: ClassVar[bool] = True
+    """Of classes, whether outputs are log-odds of probabilities, and no mere margins or distances."""
 
     def __init__(self, spec: DataSpec, settings: BaselineSettings) -> None:
         self.spec = spec

@@ -25,6 +25,7 @@ class Warping(Method):
 
     input_kinds: ClassVar[tuple[InputKind, ...]] = ("features",)
     target_kinds: ClassVar[tuple[TargetKind, ...]] = ("class", "real")
+    has_probabilities = False
 
     def refusal(self) -> str | None:
         reason = "it compares named features of whole sequences, which these data do not have: choose baseline.kind=pooled"

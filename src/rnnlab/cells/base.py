@@ -94,6 +94,7 @@ class Cell(nn.Module, ABC):
         self.recurrent_dropout = 0.0
         self.zoneout = 0.0
         self.weight_dropout = 0.0
+        self.predictor: Callable[[Tensor, State], tuple[Tensor, State]] | None = None  # runs sequences while predicting, see `int8`
         self._recurrent: Tensor | None = None  # W_h of the running pass, where some of its numbers are dropped
 
     # -- the equations -------------------------------------------------------------------------------------------------
@@ -191,6 +192,8 @@ class Cell(nn.Module, ABC):
 
     def run(self, inputs_BTF: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run a whole sequence as `forward` does; return also the state after its last step, from which another call goes on."""
+        if self.predictor is not None and not self.training:
+            return self.predictor(inputs_BTF, self.initial_state(len(inputs_BTF)) if state is None else state)
         with self._weights_dropped():
             if self.has_kernel and self.backend == "fused":
                 return self.run_fused(inputs_BTF, state)

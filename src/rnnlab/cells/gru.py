@@ -46,7 +46,7 @@ from torch import Tensor, nn, sigmoid, tanh
 from torch.nn import functional as F
 
 from rnnlab.cells.base import Cell, State, StepGradient
-from rnnlab.cells.packing import STEPS_AT_ONCE, Gradients, Extent, doubled, members, rows_of, steps_of, stretches
+from rnnlab.cells.packing import STEPS_AT_ONCE, Extent, Gradients, doubled, members, rows_of, steps_of, stretches
 from rnnlab.cells.scan import can_scan, scan_gru
 from rnnlab.cells.weights import Initialisation, Timescale, Weights, remember
 

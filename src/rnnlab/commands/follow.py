@@ -10,7 +10,7 @@ from rnnlab.config import ConfigError, whole
 from rnnlab.contracts import Batch
 from rnnlab.data.inputs import InputReader
 from rnnlab.evaluation.bundle import Bundle
-from rnnlab.evaluation.streaming import Stream
+from rnnlab.evaluation.streaming import Stream, only
 from rnnlab.paths import printable
 from rnnlab.tasks.metrics import written
 
@@ -63,7 +63,7 @@ def _sequences(reader: InputReader, given: list[str], text: str | None) -> Itera
     for item in reader.collect(given, text):
         names, batch = reader.read([item])
         for place, name in enumerate(names):
-            yield name, iter([_only(batch, place)])
+            yield name, iter([only(batch, place)])
 
 
 def _as_it_comes(reader: InputReader) -> Iterator[Batch]:
@@ -79,15 +79,6 @@ def _as_it_comes(reader: InputReader) -> Iterator[Batch]:
         if int(batch.input_lengths[0]) > num_steps:
             num_steps = int(batch.input_lengths[0])
             yield batch
-
-
-def _only(batch: Batch, place: int) -> Batch:
-    """Return one sequence of a batch, without padding."""
-    length = int(batch.input_lengths[place])
-    rows = slice(place, place + 1)
-    reference = None if batch.reference is None else type(batch.reference)(*(part[rows] for part in vars(batch.reference).values()))
-    kept = (batch.input_lengths[rows], batch.targets[rows], batch.target_lengths[rows], batch.example_ids[rows])
-    return Batch(batch.inputs[rows, :length], *kept, reference)
 
 
 def _row(bundle: Bundle, stream: Stream, batch: Batch, start: int, end: int, name: str) -> dict[str, object]:

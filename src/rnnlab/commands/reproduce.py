@@ -267,11 +267,17 @@ def name_limits(run: Run, settings: TrainSettings) -> list[str]:
 
 
 def begun_from(client: Client, settings: TrainSettings) -> None:
-    """Refuse a run whose first weights are gone.
+    """Refuse a run whose teacher or first weights are gone.
 
     Raises:
-        ValueError: names the run that it began from.
+        ValueError: names the run that it learned or began from.
     """
+    if teacher := settings.run.distil_from:
+        try:
+            get_run(client, teacher)
+        except TrackingError:
+            raise ValueError(f"the run that it learned from (distil_from={teacher}) is gone: it cannot be made again") from None
+        _say("teacher", f"run {teacher}")
     first = settings.run.init_from
     if not first:
         return

@@ -16,6 +16,7 @@ from rich.console import Console
 from rnnlab.config import ConfigError, Failed
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.evaluation import artifacts
+from rnnlab.evaluation.bundle import load_bundle
 from rnnlab.evaluation.evaluate import Evaluation
 from rnnlab.insight.diagnosis import Diagnosis
 from rnnlab.models.base import Network, Predictor
@@ -24,11 +25,12 @@ from rnnlab.settings import TrainSettings
 from rnnlab.studies.jobs import checkpoint_of, claim, decide
 from rnnlab.tracking.processes import is_alive, process_of
 from rnnlab.tracking.recorded import read_config
-from rnnlab.tracking.store import Client, TrackingError, connect, find_run, folder_of, get_run
+from rnnlab.tracking.store import Client, TrackingError, connect, find_run, folder_of, get_run, read_artifact
 from rnnlab.tracking.tracker import Tracker
 from rnnlab.training import distributed, signals
 from rnnlab.training.callbacks import Pruned
 from rnnlab.training.checkpoints import LAST, drop_last, read_checkpoint
+from rnnlab.training.distillation import Teacher
 from rnnlab.training.first_weights import FirstRun
 from rnnlab.training.fitting import evaluate_both, fit, make_model
 from rnnlab.training.identity import identity
@@ -59,7 +61,7 @@ def train_here(settings: TrainSettings) -> float | None:
             settings = distributed.from_leader(lambda: resumed(asked))
         recipes = check(settings)
         distributed.refuse_missing(settings.trainer.accelerator)
-        if settings.is_baseline and not is_leader():
+        if (settings.is_baseline or not settings.is_trained) and not is_leader():
             return None
         client = distributed.leaders(lambda: connect(settings.tracking.uri, settings.paths.root))
         tune_process(settings.trainer.num_threads)
@@ -67,7 +69,7 @@ def train_here(settings: TrainSettings) -> float | None:
             say_recipe(settings)
             say_precision(str(settings.trainer.node.values["precision"]), settings.trainer.accelerator)
         asked_for = settings
-        first = _first_run(settings, client)
+        first, teacher = _first_run(settings, client), _teacher(settings, client)
         data = distributed.one_first(lambda: find_data(asked_for, first))
         found = suited(settings, len(data.rows["train"]))
         settings, recipes = found.settings, check(found.settings)
@@ -78,7 +80,7 @@ def train_here(settings: TrainSettings) -> float | None:
         distributed.refuse_different(data)
         job = identity(settings, data.hashes["source_hash"])
         with started(settings, client, job) as start:
-            return _train_under(settings, recipes, client, data, job, start, first) if start else None
+            return _train_under(settings, recipes, client, data, job, start, first, teacher) if start else None
 
 
 def _first_run(settings: TrainSettings, client: Client) -> FirstRun | None:
@@ -94,6 +96,30 @@ def _first_run(settings: TrainSettings, client: Client) -> FirstRun | None:
     except TrackingError as error:
         raise ConfigError(f"init_from={run_id}: {error}") from None
     return FirstRun.of(folder)
+
+
+def _teacher(settings: TrainSettings, client: Client) -> Teacher | None:
+    """Return the run whose answers this one learns, if any.
+
+    Raises:
+        ConfigError: where it is gone, has not finished, or left no model.
+    """
+    if not (run_id := settings.run.distil_from):
+        return None
+
+    def found() -> tuple[Path, dict[str, str]]:
+        run = get_run(client, run_id)
+        if run.info.status != "FINISHED":
+            raise ConfigError(f"distil_from={run_id}: that run is {run.info.status}: only a finished run has answers to learn from")
+        own = folder_of(run, settings.paths) / "artifacts" / "bundle"
+        is_here = (own / "bundle.json").is_file()
+        return own if is_here else read_artifact(client, run_id, "bundle", settings.paths.outputs / run_id / "fetched"), run.data.tags
+
+    try:
+        folder, tags = distributed.from_leader(found)
+    except TrackingError as error:
+        raise ConfigError(f"distil_from={run_id}: {error}") from None
+    return Teacher(run_id, load_bundle(folder), tags)
 
 
 def resumed(asked: TrainSettings) -> TrainSettings:
@@ -164,9 +190,12 @@ def _train_under(
     job: str,
     start: Start,
     first: FirstRun | None,
+    teacher: Teacher | None,
 ) -> float | None:
     """Make the model, train it under a run, new or continued, and evaluate it."""
     settings, model = make_model(settings, recipes, data)
+    if teacher is not None and settings.distillation is not None:
+        cast(Network, model).lesson = teacher.lesson(model, data, settings.distillation)
     tracker = distributed.tracked(lambda: tracker_of(settings, client, model, data, job, start, first))
     found: dict[str, Evaluation] = {}
     diagnosis: Diagnosis | None = None
@@ -219,7 +248,7 @@ def tracker_of(
             refuse_changed_data(get_run(client, settings.run.resume).data.tags, settings.run.resume, data)
         return Tracker.resume(client, start.run_id, settings.paths)
     if first is not None:
-        first.begin(cast(Network, model), data.reader().input_tokens, settings.model.values)
+        first.begin(cast(Network, model), data.reader().input_tokens, settings.model.values, settings.is_trained)
     tags = {"mlflow.parentRunId": study.job.parent, "study": study.name, "setting": study.job.setting}
     tags |= {"search": study.job.trial.search, "trial": str(study.job.trial.number)} if study.job.trial else {}
     tags |= {"reproduces": settings.run.reproduces} if settings.run.reproduces else {"identity": job}  # a repetition is no study's job

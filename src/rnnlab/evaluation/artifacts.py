@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,9 @@ from rich.table import Table
 
 from rnnlab.data.base import SequenceDataModule
 from rnnlab.data.inputs import InputReader
-from rnnlab.evaluation.bundle import write_bundle
+from rnnlab.evaluation.bundle import SIZE, size_kb, write_bundle
 from rnnlab.evaluation.evaluate import Evaluation
-from rnnlab.evaluation.streaming import measure_latency
+from rnnlab.evaluation.streaming import measure_examples, measure_latency
 from rnnlab.insight import figures
 from rnnlab.insight.attention_maps import draw_maps
 from rnnlab.insight.attribution import refusal
@@ -76,10 +77,12 @@ def write_artifacts(
     numbers = {f"best/{name}": value for name, value in found["val"].numbers.items()}
     numbers |= {f"test/{name}": value for name, value in found["test"].numbers.items()}
     once = {name: value for name, value in extra.items() if not (isinstance(model, Network) and name.startswith(MEASURED_EVERY_EPOCH))}
-    once |= measure_latency(model, next(iter(data.plain_dataloader("test"))))
+    folder = tracker.folder / "artifacts"
+    write_bundle(folder / "bundle", model, settings.model, data.reader(), tracker.run_id, settings.compression)
+    shown = next(iter(data.plain_dataloader("test")))
+    once |= measure_latency(model, shown) | measure_examples(model, shown) | {SIZE: size_kb(folder / "bundle")}
     tracker.log_metrics(numbers | once, 0)  # one value a run: at step 0 the UI draws bars
     tracker.flush()
-    folder = tracker.folder / "artifacts"
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     hashes = {results.RESULTS_HASH: results.results_hash(numbers)}
     for split, evaluation in found.items():
@@ -92,13 +95,12 @@ def write_artifacts(
     if settings.callbacks.insight is not None and refusal(model) is None:
         explain_examples(model, data, folder / "insight" / "attribution", NUM_MAPS)
     is_solved = found["val"].numbers.get("solved") == 1
-    diagnosis = _diagnosed(tracker, model, data, settings, folder, is_solved=is_solved) if isinstance(model, Network) else None
+    diagnosis = _diagnosed(tracker, cast(Network, model), data, settings, folder, is_solved=is_solved) if settings.is_diagnosed else None
     if isinstance(model.task, Transduce):
         signatures = model.task.signature(found["test"].table["num_references"].to_numpy())
         tracker.set_tags({f"signature.{name}": text for name, text in signatures.items()})
     (folder / "results.json").write_text(json.dumps(numbers | extra, indent=1, sort_keys=True), encoding="utf-8")
     (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=1), encoding="utf-8")
-    write_bundle(folder / "bundle", model, settings.model, data.reader(), tracker.run_id)
     tracker.log_files(folder)
     tracker.set_tags({NOTE: f"{what_ran(settings, model)}\n\n{what_came_out(tracker, model, found, extra)}"})
     if checkpoint is not None:
@@ -188,7 +190,7 @@ def draw(tracker: Tracker, model: Predictor, data: SequenceDataModule, table: pd
     forecasts, of texts errors, score by length and what was looked at, of music pieces continued.
     """
     task = model.task
-    if isinstance(model, Network):
+    if isinstance(model, Network) and tracker.history("val/loss"):
         metric = task.metric.name
         history = {name: tracker.history(name) for name in ("train/loss", "val/loss", f"val/{metric}")}
         figures.learning_curve(history, metric, folder / "learning_curve.png")

@@ -1,7 +1,7 @@
 """Everything that predicting from raw input needs, as JSON and safetensors: no pickle, no code.
 
 bundle.json           the model's configuration, what the data were, how raw input becomes frames
-weights.safetensors   the chosen checkpoint's weights
+weights.safetensors   the chosen checkpoint's weights; of a compressed network as `packing` stores them
 """
 
 import errno
@@ -17,11 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rnnlab.config import Config, ConfigError, Node, whole
+from rnnlab.cells.int8 import use_int8
+from rnnlab.config import Compression, Config, ConfigError, Node, whole
 from rnnlab.contracts import Batch, DataSpec, spans_of
 from rnnlab.data.hashing import checksum, digest
 from rnnlab.data.inputs import InputReader, as_json, from_json, tell
 from rnnlab.evaluation.evaluate import answer
+from rnnlab.evaluation.packing import pack, unpack
 from rnnlab.models.base import FittedOnce, Network, Predictor
 
 FORMAT = 4
@@ -118,19 +120,34 @@ class Bundle:
         self.model.decoding = replace(self.model.decoding, beam_size=width, num_best=wanted)
 
 
-def write_bundle(folder: Path, model: Predictor, node: Node, reader: InputReader, run_id: str) -> None:
-    """Write a bundle."""
+PLAIN = Compression()
+WEIGHTS = "weights.safetensors"
+SIZE = "model/size_kb"
+"""The metric that says how large a bundle's file of weights is."""
+
+
+def write_bundle(folder: Path, model: Predictor, node: Node, reader: InputReader, run_id: str, compression: Compression = PLAIN) -> None:
+    """Write a bundle; of a compressed network the weights are packed, and what is read is again exactly what it has."""
     folder.mkdir(parents=True, exist_ok=True)
     # Tied matrices are one tensor under two names, which this format refuses: each name gets a copy.
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    if not compression.is_none:
+        weights = pack(weights, is_int8=compression.int8 is not None)
     try:
-        save_file(weights, folder / "weights.safetensors")
+        save_file(weights, folder / WEIGHTS)
     except SafetensorError as error:  # of a full disk, too
         raise OSError(errno.ENOSPC, str(error).splitlines()[0], str(folder)) from error
     content = {"format": FORMAT, "run_id": run_id, "model": node.values, "spec": asdict(model.spec), "data": as_json(reader)}
-    content["checksum"] = checksum(folder / "weights.safetensors")
+    if compression.int8 is not None:
+        content["int8"] = compression.int8
+    content["checksum"] = checksum(folder / WEIGHTS)
     content["digest"] = digest(json.loads(json.dumps(content)))
     (folder / "bundle.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def size_kb(folder: Path) -> float:
+    """Return the size of a bundle's file of weights, in kB of 1,000 bytes; vocabulary and settings are in its JSON."""
+    return (folder / WEIGHTS).stat().st_size / 1000
 
 
 def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
@@ -141,7 +158,7 @@ def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
     """
     try:
         content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-        weights = load_file(folder / "weights.safetensors")
+        weights = load_file(folder / WEIGHTS)
     except Exception as error:
         raise ConfigError(f"{folder} is not a bundle that can be read ({error})") from error
     _refuse_other_content(folder, content)
@@ -151,7 +168,7 @@ def load_bundle(folder: Path, is_checked: bool = True) -> Bundle:
         refuse_foreign_targets(content["model"])
     if "digest" in content and content.pop("digest") != digest(content):
         raise ConfigError(f"{folder} is damaged or was changed: bundle.json is not as the run wrote it")
-    if content.get("checksum", found := checksum(folder / "weights.safetensors")) != found:
+    if content.get("checksum", found := checksum(folder / WEIGHTS)) != found:
         raise ConfigError(f"{folder} is damaged or was changed: weights.safetensors is not as the run wrote it")
     model = _made(folder, content, weights)
     model.eval()
@@ -208,9 +225,12 @@ def _made(folder: Path, content: Config, weights: dict[str, Tensor]) -> Predicto
         recipe = Node("model", content["model"]).recipe()
         with torch.device("meta"):
             sketch: Predictor = recipe(spec)
+        weights = unpack(weights, {name: value.shape for name, value in sketch.state_dict().items()})
         _refuse_other_weights(folder, sketch, weights)
         model: Predictor = recipe(spec)
         model.load_state_dict(weights)
+        if content.get("int8") == "dynamic":
+            use_int8(model)
     except ConfigError:
         raise
     except (ValueError, RuntimeError, LookupError, TypeError, ArithmeticError) as error:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from copy import copy
+from dataclasses import fields, is_dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -16,6 +17,8 @@ from rnnlab.models.base import Predictor, SequenceModule, StreamState
 
 NUM_WARM, NUM_TIMED = 5, 200
 """Steps that are not timed, since kernels are made ready in them, and steps that are."""
+NUM_EXAMPLES, MOST_EXAMPLES, MOST_SECONDS = 100, 64, 0.5
+"""Answers to whole sequences that are timed, different ones among them at most, and the time after which no more are."""
 
 
 class Stream:
@@ -91,6 +94,47 @@ def measure_latency(model: Predictor, batch: Batch) -> dict[str, float]:
     timed = stream.seconds[NUM_WARM:] or stream.seconds
     stream.seconds, stream.num_steps = timed, len(timed)
     return stream.latency()
+
+
+def measure_examples(model: Predictor, batch: Batch) -> dict[str, float]:
+    """Answer single sequences of a batch, one at a time and without padding, and return the latency of an answer.
+
+    It ends after a hundred of them, or half a second.
+    """
+    was_training = model.training
+    model.eval()
+    examples = [only(batch, place).to(model.device) for place in range(min(batch.size, MOST_EXAMPLES))]
+    seconds: list[float] = []
+    with torch.inference_mode():
+        for number in range(NUM_WARM + NUM_EXAMPLES):
+            begun = time.perf_counter()
+            model.predict(examples[number % len(examples)])
+            seconds.append(time.perf_counter() - begun)
+            if number > NUM_WARM and sum(seconds) > MOST_SECONDS:
+                break
+    model.train(was_training)
+    low, high = 1000 * np.quantile(seconds[NUM_WARM:], (0.5, 0.99))
+    return {"latency/example_p50_ms": float(low), "latency/example_p99_ms": float(high)}
+
+
+def only(batch: Batch, place: int) -> Batch:
+    """Return one sequence of a batch, without padding of its inputs."""
+    length = int(batch.input_lengths[place])
+    rows = slice(place, place + 1)
+    kept = {name: _of_row(value, rows) for name, value in vars(batch).items() if value is not None and name not in ("whole_size", "inputs")}
+    found = copy(batch)
+    for name, value in kept.items():
+        setattr(found, name, value)
+    return replace(found, inputs=batch.inputs[rows, :length], whole_size=None, is_continued=False)
+
+
+def _of_row(value: object, rows: slice) -> object:
+    """Return the part of one sequence of what a batch holds."""
+    if isinstance(value, Tensor | tuple):
+        return value[rows]
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _of_row(getattr(value, field.name), rows) for field in fields(value)})
+    return value
 
 
 def _steps(batch: Batch) -> Iterator[Tensor]:

@@ -110,12 +110,18 @@ class Network(Predictor, ABC):
         self.optimization: Optimization | None = None
         self.metrics = task.metrics()
         self.step_numbers: dict[str, Tensor] | None = None  # of the last training step, where somebody takes them; see `report`
+        self.lesson: Callable[[Tensor, Tensor, Batch], Tensor] | None = None  # of a teacher: (loss, outputs, batch) to what is minimised
         self.gradient_norm: Tensor | None = None  # of the running step, where it is known
         self.total: Callable[[Tensor], Tensor] | None = None  # sums numbers over the shards of a batch, if several processes have one each
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> Tensor:
         """Return the loss to minimise, a scalar; penalties on weights aside."""
+
+    def loss_of(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return the task's loss while training, together with a teacher's where there is one."""
+        loss = self.task.loss(outputs, batch)
+        return loss if self.lesson is None else self.lesson(loss, cast(Tensor, outputs), batch)
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return what the training loss is a mean over, a float64 scalar: the weight of a shard in the loss of a whole batch."""
@@ -150,10 +156,10 @@ class Network(Predictor, ABC):
 
     def report(self, name: str, value: Tensor, batch: Batch) -> None:
         """Hand on a number of a training step: to who keeps them till they are wanted, or else to Lightning, which asks at each step."""
-        if self.step_numbers is None:
-            self.log(name, value, batch_size=batch.size)
-        else:
+        if self.step_numbers is not None:
             self.step_numbers[name] = value
+            return
+        self.log(name, value, batch_size=batch.size)
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -383,11 +389,11 @@ class SequenceModule(Network, ABC):
         """Return the task's loss, and penalties on what the layer gives where they are asked for."""
         settings = self.task.regularisation
         if not (settings.activation or settings.temporal_activation):
-            return self.task.loss(self._outputs(self.read_out(values, lengths_B), values, lengths_B, batch), batch)
+            return self.loss_of(self._outputs(self.read_out(values, lengths_B), values, lengths_B, batch), batch)
         if self.pooling is not None:
             raise ValueError("model.regularisation.activation and temporal_activation are for data with a target at every step")
         dropped = self.dropout(values)
-        loss = self.task.loss(self._outputs(self._last(dropped), values, lengths_B, batch), batch)
+        loss = self.loss_of(self._outputs(self._last(dropped), values, lengths_B, batch), batch)
         is_valid_BT1 = valid_mask(lengths_B, values.shape[1])[..., None]
         num_values = lengths_B.sum() * values.shape[-1]
         penalty = settings.activation * (dropped.square() * is_valid_BT1).sum() / num_values

@@ -244,6 +244,8 @@ def why_unknown(settings: TrainSettings) -> str:
         return "neither epochs nor trainer.max_steps end it"
     if settings.run.init_from:
         return "it begins with another run's words and weights"
+    if settings.run.distil_from:
+        return "a teacher answers each of its batches"
     return ""
 
 

@@ -27,7 +27,7 @@ from rnnlab.training.identity import identity
 from rnnlab.training.recipes import check, find_data, keep_open, say_recipe
 from rnnlab.training.sizes import SUITED, TABLE, say_suited, suited
 
-NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from")
+NOT_OF_BASELINES = ("model.", "model/", "tuned", "cell@", "init_from", "distil", "compression.")
 SEED = re.compile(r"seed=(0|[1-9]\d*)")
 
 

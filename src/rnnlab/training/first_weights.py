@@ -50,16 +50,17 @@ class FirstRun:
         """What its tokens are, where it reads such that go over by word."""
         return self.described.reader.input_tokens if self.described else None
 
-    def begin(self, model: Network, tokens: InputTokens | None, settings: Config) -> None:
+    def begin(self, model: Network, tokens: InputTokens | None, settings: Config, is_trained: bool = True) -> None:
         """Give a network this run's weights, and say which.
 
         Args:
             model: as it was drawn.
             tokens: of its inputs.
             settings: of the model (`model`).
+            is_trained: whether weights that are drawn anew will be trained.
 
         Raises:
-            ConfigError: where no weight goes over, or a language model's do not fit.
+            ConfigError: where no weight goes over, some do not though nothing will be trained, or a language model's do not fit.
         """
         file = next((f for f in (self.folder / BEST, self.folder / LAST) if f.is_file()), None)
         if file is None:
@@ -76,9 +77,16 @@ class FirstRun:
             taken = {name: value for name, value in taken.items() if "ngram" not in name}
         if not taken:
             raise ConfigError("init_from: no weight of that run has the name and shape of one here")
+        left = [name for name in ours if name not in taken]
+        if left and not is_trained:
+            set_alike = " ".join(differing(self.described.model, settings)) if self.described else ""
+            raise ConfigError(
+                f"epochs=0 takes the weights of run {self.folder.name} as they are, and {len(left)} of {len(ours)} are not among them, "
+                f"{left[0]} first: set {set_alike or 'model and data as that run has them'}, or train (epochs=10)"
+            )
         model.load_state_dict(taken, strict=False)
         console.print(f"init_from {self.folder.name}: took {len(taken)} of {len(ours)} weights of {file.name}{words}", highlight=False)
-        if left := [name for name in ours if name not in taken]:
+        if left:
             console.print(f"  drawn anew: {', '.join(left)}", highlight=False)
 
     @property

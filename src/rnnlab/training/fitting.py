@@ -23,6 +23,7 @@ from rnnlab.training import distributed, signals
 from rnnlab.training.budget import at_budget
 from rnnlab.training.callbacks import peak_memory_mb
 from rnnlab.training.checkpoints import BEST, LAST, keep_weights, load_weights
+from rnnlab.training.compression import compress, refuse_incompressible
 from rnnlab.training.launching import is_leader
 from rnnlab.training.recipes import Recipes
 from rnnlab.training.trainer import count_of, make_trainer
@@ -58,6 +59,7 @@ def make_model(settings: TrainSettings, recipes: Recipes, data: SequenceDataModu
         settings = replace(settings, model=sized.model)
     pl.seed_everything(settings.seed, workers=False, verbose=False)
     model: Predictor = settings.model.recipe()(spec)
+    refuse_incompressible(model, settings.compression)
     if isinstance(model, Network):
         model.optimization = recipes.optimization
         model.frontend.begin_with(data.input_vectors())
@@ -97,6 +99,10 @@ def fit(
     """
     if not isinstance(model, Network):
         return _fit_baseline(cast(FittedOnce, model), data)
+    if not settings.is_trained:
+        compress(model, settings.compression, tracker.folder / BEST)
+        cost = {"time/fit_seconds": 0.0, "speed/examples_per_second": 0.0, "memory/peak_mb": peak_memory_mb()}
+        return Fitted(model, cost, tracker.folder / BEST)
     trainer, best, meter = make_trainer(settings, recipes.trainer, tracker, model, data, more_callbacks)
     try:
         with signals.patiently():
@@ -108,7 +114,9 @@ def fit(
     if not is_leader():
         return Fitted(model, cost)
     # In whatever precision the network was trained, it is evaluated and kept in float32.
-    return Fitted(model, cost, load_weights(model.float(), _chosen_weights(best, tracker.folder)))
+    checkpoint = load_weights(model.float(), _chosen_weights(best, tracker.folder))
+    compress(model, settings.compression, checkpoint)
+    return Fitted(model, cost, checkpoint)
 
 
 def _chosen_weights(best: ModelCheckpoint, folder: Path) -> Path:

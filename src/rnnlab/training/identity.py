@@ -12,7 +12,18 @@ from rnnlab.training.sizes import SUITED, TABLE
 CHANGES_NO_NUMBER = ("tracking", "paths", "resume", "name", "study", "epochs", "warmup_fraction")
 """Keys that change no number: where things go and what they are called (`epochs` is in the trainer, `warmup_fraction` in the scheduler)."""
 OF_BASELINES = ("model", "baseline", "data")
-NUMBERS = ("baselines", "cells", "data", "layers", "models", "tasks", "training", "contracts.py", "evaluation/evaluate.py")
+NUMBERS = (
+    "baselines",
+    "cells",
+    "data",
+    "layers",
+    "models",
+    "tasks",
+    "training",
+    "contracts.py",
+    "evaluation/evaluate.py",
+    "evaluation/packing.py",
+)
 """The code that numbers follow from."""
 BEFORE_NUMBERS = "sources"
 """The room that brings data to this machine: their content has a hash of its own."""

@@ -74,6 +74,9 @@ def launched(settings: TrainSettings, words: Sequence[str]) -> bool:
     if settings.is_baseline:
         print(f"model=baseline is fitted once, in this one process: trainer.devices={wanted} means nothing to it", file=sys.stderr)
         return False
+    if not settings.is_trained:
+        print(f"epochs=0 trains nothing, in this one process: trainer.devices={wanted} means nothing to it", file=sys.stderr)
+        return False
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as name:
         folder = Path(name)
         code = _run([word for word in words if not word.lstrip("+~").startswith("hydra")], wanted, folder)

@@ -56,6 +56,8 @@ def _settings(settings: TrainSettings) -> dict[str, bool]:
         f"callbacks.checkpoint.num_best={callbacks.checkpoint.num_best}: choose 1": callbacks.checkpoint.num_best != 1,
         "tracking.tensorboard=true": settings.tracking.tensorboard,
         "init_from": settings.run.init_from is not None,
+        "distil_from": settings.run.distil_from is not None,
+        f"compression.sparsity={settings.compression.sparsity}": settings.compression.sparsity is not None,
     }
 
 

@@ -40,6 +40,7 @@ from rnnlab.training.distributed import alone, spread
 from rnnlab.training.finetuning import GradualUnfreezing
 from rnnlab.training.launching import is_leader
 from rnnlab.training.loop import LeanEpochLoop
+from rnnlab.training.pruning import SparseCheckpoint, pruning
 from rnnlab.training.samples import Continuations, Samples
 
 console = Console(stderr=True, soft_wrap=True)
@@ -54,7 +55,8 @@ def make_trainer(
     more_callbacks: Iterable[Callback] = (),
 ) -> tuple[pl.Trainer, ModelCheckpoint, Meter]:
     """Return the trainer, the callback that chooses a checkpoint, and the one that measures speed."""
-    meter, best = Meter(), best_checkpoint(settings.callbacks, tracker.folder, model)
+    kind = ModelCheckpoint if settings.compression.sparsity is None else SparseCheckpoint
+    meter, best = Meter(), best_checkpoint(settings.callbacks, tracker.folder, model, kind)
     loggers: list[Logger] = [TrackingLogger(tracker)]
     if settings.tracking.tensorboard:
         loggers.append(TensorBoardLogger(tracker.folder, name="tensorboard", version=""))
@@ -84,6 +86,7 @@ def _callbacks(
     yield from (StepSeed(settings.seed), FiniteGuard(), meter, MemoryReturn())
     yield from _insight(callbacks.insight, tracker, data)
     yield from weight_constraint(callbacks, model)
+    yield from pruning(settings.compression, callbacks, model)
     if settings.finetune.unfreeze_every_epochs is not None:
         yield GradualUnfreezing(model, settings.finetune.unfreeze_every_epochs)
     yield from _weight_average(callbacks.ema_decay)
@@ -107,7 +110,7 @@ def count_of(limit: float | int, loader: Any) -> int | None:
     return None if limit == 1.0 and isinstance(limit, float) else limit if isinstance(limit, int) else int(limit * len(loader))
 
 
-def best_checkpoint(callbacks: Callbacks, folder: Path, model: Network) -> ModelCheckpoint:
+def best_checkpoint(callbacks: Callbacks, folder: Path, model: Network, kind: type[ModelCheckpoint] = ModelCheckpoint) -> ModelCheckpoint:
     """Return what chooses the best checkpoint.
 
     Raises:
@@ -121,7 +124,7 @@ def best_checkpoint(callbacks: Callbacks, folder: Path, model: Network) -> Model
         raise ConfigError(f"callbacks.checkpoint.monitor={monitor} is never logged.{nearest(monitor, names)} Logged: {', '.join(names)}")
     # Only a whole checkpoint holds averaged weights: of weights alone, Lightning writes those that training goes on with.
     is_averaged = callbacks.ema_decay is not None
-    return ModelCheckpoint(
+    return kind(
         folder, "best", monitor, mode=mode, save_top_k=settings.num_best, enable_version_counter=settings.num_best > 1,
         save_on_train_epoch_end=False, save_weights_only=not is_averaged,
     )  # fmt: skip
