@@ -74,6 +74,8 @@ def test_a_group_is_divided_among_processes_and_where_it_is_large(compose: Compo
         ("-m study.packed=true model=seq2seq data=stock seed=0,1", "model=seq2seq"),
         ("-m study.packed=true model=birnn data=dictation seed=0,1", "CTC"),
         (f"{GRU} seed=0,1 trainer=ddp", "one process"),
+        (f"{GRU} seed=0,1 compression.sparsity=0.5", "compression.sparsity=0.5"),
+        (f"{GRU} seed=0,1 distil_from=0123456789abcdef0123456789abcdef", "distil_from"),
         ("study=search study.packed=true model=gru study.tuning_trials=2", "Search first"),
         ("study.packed=true model=gru", "add -m"),
     ],

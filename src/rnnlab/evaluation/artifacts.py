@@ -83,13 +83,7 @@ def write_artifacts(
     once |= measure_latency(model, shown) | measure_examples(model, shown) | {SIZE: size_kb(folder / "bundle")}
     tracker.log_metrics(numbers | once, 0)  # one value a run: at step 0 the UI draws bars
     tracker.flush()
-    (folder / "predictions").mkdir(parents=True, exist_ok=True)
-    hashes = {results.RESULTS_HASH: results.results_hash(numbers)}
-    for split, evaluation in found.items():
-        file = folder / "predictions" / f"{split}.parquet"
-        evaluation.table.to_parquet(file, index=False)
-        hashes[results.predictions_tag(split)] = results.file_hash(file)
-    tracker.set_tags(hashes)
+    tracker.set_tags({results.RESULTS_HASH: results.results_hash(numbers), **_predictions(found, folder / "predictions")})
     if not settings.study.is_light:
         draw(tracker, model, data, found["test"].table, folder)
     if settings.callbacks.insight is not None and refusal(model) is None:
@@ -111,6 +105,16 @@ def write_artifacts(
     elif settings.tracking.log_model:
         log_model(tracker, model, data, folder)
     return diagnosis
+
+
+def _predictions(found: Mapping[str, Evaluation], folder: Path) -> dict[str, str]:
+    """Write the tables of predictions; return their hashes by tag."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hashes = {}
+    for split, evaluation in found.items():
+        evaluation.table.to_parquet(folder / f"{split}.parquet", index=False)
+        hashes[results.predictions_tag(split)] = results.file_hash(folder / f"{split}.parquet")
+    return hashes
 
 
 def log_model(tracker: Tracker, model: Predictor, data: SequenceDataModule, folder: Path) -> None:

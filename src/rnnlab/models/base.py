@@ -120,8 +120,8 @@ class Network(Predictor, ABC):
 
     def loss_of(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the task's loss while training, together with a teacher's where there is one."""
-        loss = self.task.loss(outputs, batch)
-        return loss if self.lesson is None else self.lesson(loss, cast(Tensor, outputs), batch)
+        own = self.task.loss(outputs, batch)
+        return own if self.lesson is None else self.lesson(own, cast(Tensor, outputs), batch)
 
     def loss_weight(self, batch: Batch) -> Tensor:
         """Return what the training loss is a mean over, a float64 scalar: the weight of a shard in the loss of a whole batch."""
@@ -156,10 +156,9 @@ class Network(Predictor, ABC):
 
     def report(self, name: str, value: Tensor, batch: Batch) -> None:
         """Hand on a number of a training step: to who keeps them till they are wanted, or else to Lightning, which asks at each step."""
-        if self.step_numbers is not None:
-            self.step_numbers[name] = value
-            return
-        self.log(name, value, batch_size=batch.size)
+        if self.step_numbers is None:
+            return self.log(name, value, batch_size=batch.size)
+        self.step_numbers[name] = value
 
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -200,8 +199,7 @@ class Network(Predictor, ABC):
             raise ValueError("a schedule needs an end: give trainer.max_epochs or trainer.max_steps (trainer.max_time may stop it earlier)")
         if math.isinf(self.trainer.num_training_batches):
             self.trainer.fit_loop.setup_data()  # where the steps are given, Lightning has not looked at the loader yet
-        is_even = self.optimization.rate_decay == 1
-        groups = [[*self.parameters()]] if is_even else [*self.layer_groups().values()]
+        groups = [[*self.parameters()]] if self.optimization.rate_decay == 1 else [*self.layer_groups().values()]
         trained = [[weight for weight in group if weight.requires_grad] for group in groups]
         return self.optimization.configured(trained, int(total_steps), int(self.trainer.num_training_batches), self.task.metric)
 
