@@ -1,6 +1,8 @@
 """One contestant of bench.py, a process of its own: it makes itself ready, then trains or computes whenever it is told to.
 
-python experiments/speed/contestant.py WHO CASE FOLDER     WHO: ours, ours_bf16, plain, plain_bf16, plain_same, keras, librosa
+python experiments/speed/contestant.py WHO CASE FOLDER
+
+    WHO: ours, ours_bf16, packed, in_turn, plain, plain_bf16, plain_same, keras, librosa
 
 A number of steps on standard input is answered by one line of JSON: {"seconds": ..., "count": ...} (examples trained on, or seconds of
 sound). Keras and librosa need neither rnnlab nor torch, so they may run under another Python. Everything runs on one thread.
@@ -24,7 +26,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_N
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 warnings.filterwarnings("ignore")
 
-SOUND_RATE = 16_000
+SOUND_RATE, NUM_SEEDS = 16_000, 5
 CASES: dict[str, dict[str, Any]] = {
     "lstm50x3": {
         "words": "model=lstm model.recurrence.num_layers=3 model.recurrence.hidden_size=50 data=series data.target_column=value "
@@ -46,6 +48,10 @@ CASES: dict[str, dict[str, Any]] = {
         "data.window_steps=48 data.loader.batch_size=32",
         "network": {"kind": "gru", "hidden": 64, "layers": 1, "is_two_way": False},
     },
+    "seeds": {
+        "words": "model=gru model.recurrence.hidden_size=64 data=speech frontend=direct data.loader.batch_size=32",
+        "network": {"kind": "gru", "hidden": 64, "layers": 1, "is_two_way": False},
+    },
     "texts": {
         "words": "model=birnn cell=lstm model.recurrence.hidden_size=128 frontend.embedding_size=128 frontend.dropout=0 "
         "model.head.pooling=mean data=text data.by_size=null data.loader.min_frequency=1 data.loader.max_size=30000 "
@@ -62,13 +68,13 @@ Measure = Callable[[int], tuple[float, float]]
 # Our training, whole: trainer, callbacks and all ----------------------------------------------------------------------------------------
 
 
-def settings_of(case: str, folder: Path, num_steps: int, precision: str) -> Any:
+def settings_of(case: str, folder: Path, num_steps: int, precision: str, seed: int = 0) -> Any:
     """Return the settings of a training, composed as a command is."""
     from rnnlab.cli import compose_config
     from rnnlab.settings import TrainSettings
 
-    source = folder / ("texts.csv" if case == "texts" else "series.csv")
-    words = [*CASES[case]["words"].split(), *COMMON.split(), f"data.source={source}", f"trainer.precision={precision}"]
+    source = {"texts": str(folder / "texts.csv"), "seeds": "sample"}.get(case, str(folder / "series.csv"))
+    words = [*CASES[case]["words"].split(), *COMMON.split(), f"data.source={source}", f"trainer.precision={precision}", f"seed={seed}"]
     return TrainSettings.of(compose_config("config", [*words, f"trainer.max_steps={num_steps}"]))
 
 
@@ -94,6 +100,51 @@ def ours(case: str, folder: Path, precision: str) -> Measure:
             trainer, _, meter = make_trainer(settings, recipes.trainer, SilentTracker("bench", "bench", Path(scratch)), model, data)
             trainer.fit(model, data.train_dataloader())
         return meter.seconds, meter.num_examples
+
+    return measure
+
+
+def several(case: str, folder: Path, is_packed: bool) -> Measure:
+    """Train five seeds in one process: together, or one after another."""
+    from rnnlab.models.base import SequenceModule
+    from rnnlab.tracking.tracker import SilentTracker
+    from rnnlab.training.fitting import make_model
+    from rnnlab.training.members import Member
+    from rnnlab.training.packed import take_step
+    from rnnlab.training.process import quieten, tune_process
+    from rnnlab.training.recipes import check, opened
+    from rnnlab.training.trainer import make_trainer
+
+    quieten()
+    tune_process(1)
+    data = [opened(settings_of(case, folder, 1, "32-true", seed)) for seed in range(NUM_SEEDS)]
+
+    def made(seed: int, num_steps: int) -> tuple[Any, Any, SequenceModule]:
+        settings = settings_of(case, folder, num_steps, "32-true", seed)
+        recipes = check(settings)
+        settings, model = make_model(settings, recipes, data[seed])
+        assert isinstance(model, SequenceModule)
+        return settings, recipes, model
+
+    def measure(num_steps: int) -> tuple[float, float]:
+        with tempfile.TemporaryDirectory() as scratch:
+            trackers = [SilentTracker(f"bench{seed}", "bench", Path(scratch) / str(seed)) for seed in range(NUM_SEEDS)]
+            if is_packed:
+                members = []
+                for seed, tracker in enumerate(trackers):
+                    settings, _, model = made(seed, num_steps)
+                    members.append(Member(settings, tracker, model, data[seed], None))
+                begun = time.perf_counter()
+                for _ in range(num_steps):
+                    take_step(members)
+                return time.perf_counter() - begun, sum(member.num_examples for member in members)
+            seconds, count = 0.0, 0
+            for seed, tracker in enumerate(trackers):
+                settings, recipes, model = made(seed, num_steps)
+                trainer, _, meter = make_trainer(settings, recipes.trainer, tracker, model, data[seed])
+                trainer.fit(model, data[seed].train_dataloader())
+                seconds, count = seconds + meter.seconds, count + meter.num_examples
+            return seconds, count
 
     return measure
 
@@ -249,6 +300,8 @@ def made(who: str, case: str, folder: Path) -> Measure:
     """Return the contestant of this name."""
     if case == "features":
         return {"ours": our_features, "librosa": librosa_features}[who](case, folder)
+    if who in ("packed", "in_turn"):
+        return several(case, folder, who == "packed")
     if who == "keras":
         return keras(case, folder)
     precision = "bf16-mixed" if who.endswith("bf16") else "32-true"

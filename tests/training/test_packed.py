@@ -251,3 +251,11 @@ def test_a_checkpoint_of_a_training_alone_is_refused(compose: Compose, tmp_path:
     alone(settings, tmp_path / "alone")
     with pytest.raises(ConfigError, match="written by a training alone"):
         member(settings, tmp_path / "packed", tmp_path / "alone" / LAST)
+
+
+def test_a_pack_that_validates_nothing_keeps_its_last_weights(compose: Compose, tmp_path: Path) -> None:
+    one = member(compose(*SPEECH[:6], "epochs=1", "trainer.limit_val_batches=0", "trainer.limit_train_batches=2"), tmp_path)
+    train_together([one], nobody_fails)
+    last = {name: value.clone() for name, value in one.model.state_dict().items()}
+    assert one.validated == {}
+    assert all(torch.equal(value, last[name]) for name, value in one.fitted().model.state_dict().items())

@@ -181,7 +181,7 @@ class Member:
 
     def _end_epoch(self) -> None:
         self.epoch, self.position = self.epoch + 1, 0
-        if self.epoch % self.val_every == 0:
+        if self.epoch % self.val_every == 0 and _number(self.settings, "val", self.val_loader):
             self._validate()
         metric = f"val/{self.model.task.metric.name}"
         if isinstance(self.scheduler, ReduceLROnPlateau) and metric in self.validated:
