@@ -254,7 +254,9 @@ def test_a_checkpoint_of_a_training_alone_is_refused(compose: Compose, tmp_path:
 
 
 def test_a_pack_that_validates_nothing_keeps_its_last_weights(compose: Compose, tmp_path: Path) -> None:
-    one = member(compose(*SPEECH[:6], "epochs=1", "trainer.limit_val_batches=0", "trainer.limit_train_batches=2"), tmp_path)
+    one = member(
+        compose(*SPEECH[:6], "data.source=sample", "epochs=1", "trainer.limit_val_batches=0", "trainer.limit_train_batches=2"), tmp_path
+    )
     train_together([one], nobody_fails)
     last = {name: value.clone() for name, value in one.model.state_dict().items()}
     assert one.validated == {}
