@@ -118,13 +118,15 @@ def measure_examples(model: Predictor, batch: Batch) -> dict[str, float]:
 
 
 def only(batch: Batch, place: int) -> Batch:
-    """Return one sequence of a batch, without padding of its inputs."""
+    """Return one sequence of a batch, without padding of its inputs, nor of its targets where there is one at each step."""
     length = int(batch.input_lengths[place])
     rows = slice(place, place + 1)
     kept = {name: _of_row(value, rows) for name, value in vars(batch).items() if value is not None and name not in ("whole_size", "inputs")}
     found = copy(batch)
     for name, value in kept.items():
         setattr(found, name, value)
+    if batch.targets.shape[:2] == batch.inputs.shape[:2]:
+        found.targets = found.targets[:, :length]
     return replace(found, inputs=batch.inputs[rows, :length], whole_size=None, is_continued=False)
 
 
