@@ -28,10 +28,11 @@ Gradient of a step, from dh = dL/dh_t (total: see `base`), u = W_h h_{t-1} + b_h
 The two biases of a gate have equal gradients; of the candidate, where the reset acts after the product, they have not: b_hn is reset,
 b_in is not, so that no single bias can stand for both.
 
-Several GRUs of one size at once (`PackedGRU`, see `packing`; reset=after) keep of a step r, z, n, and v = 2 u_n. With e = dh * (1 - z):
+Several GRUs of one size at once (`PackedGRU`, see `packing`; reset=after) keep of a step r, z, n, and v = 2 u_n. All that follows from dh
+in a step is dh times a factor that is known before:
 
-    da_n = e - e * n^2        du_n = da_n * r
-    da_z = e * z * (h_{t-1} - n)
+    da_n = dh * (1 - z) * (1 - n^2)        du_n = da_n * r
+    da_z = dh * (h_{t-1} - n) * z * (1 - z)
     da_r = du_n * u_n * (1 - r)
 
 and an array of four blocks, [du_n, da_r, da_z, da_n], holds both gradients that products need: the first three blocks are that of
@@ -186,19 +187,20 @@ class PackedGRU(torch.autograd.Function):
 
 
 class _Backward:
-    """Walk back from the last step to the first."""
+    """Walk back from the last step to the first.
+
+    Everything within a step is dh, the total derivative, times a factor that is known before: factors of a stretch are made at once.
+    """
 
     def __init__(self, outputs_NTBH: Tensor, kept: Sequence[Tensor], hidden: Tensor, over: Tensor, counts: Sequence[int]) -> None:
-        gates, candidate, recurrent = kept
-        num_members, _, batch, size = candidate.shape
-        self.over, self.counts = over, counts
-        arrays = (outputs_NTBH, gates[..., :size], gates[..., size:], candidate, recurrent, hidden[:, :-1])
-        self.views = [steps_of(array, counts) for array in arrays]
-        self.blocks = candidate.new_empty(num_members, STEPS_AT_ONCE, batch, 4 * size)
-        parts = (*self.blocks.split(size, -1), self.blocks[..., : 3 * size])
-        self.places = list(zip(*(part.unbind(1) for part in parts), strict=True))
-        self.total = candidate.new_zeros(num_members, batch, size)  # dL/dh of the step, and of the one before
-        self.spare = [torch.empty_like(self.total) for _ in range(3)]
+        self.gates, self.candidate, self.recurrent = kept
+        self.hidden, self.over, self.counts = hidden, over, counts
+        num_members, _, batch, self.size = self.candidate.shape
+        self.outputs, self.update = steps_of(outputs_NTBH, counts), steps_of(self.gates[..., self.size :], counts)
+        self.blocks = self.candidate.new_empty(num_members, STEPS_AT_ONCE, batch, 4 * self.size)
+        self.factors = torch.empty_like(self.blocks)
+        self.total = self.candidate.new_zeros(num_members, batch, self.size)  # dL/dh of the step, and of the one before
+        self.carry = torch.empty_like(self.total)
 
     def through(self, steps: range) -> Tensor:
         """Walk through some steps.
@@ -209,17 +211,27 @@ class _Backward:
         largest = self.counts[steps.start]
         if self.counts[steps[-1]] < largest:
             self.blocks.zero_()
+        self._make_factors(steps, largest)
+        apart = (*self.blocks.shape[:3], 4, self.size)
+        blocks, factors = self.blocks.view(apart).unbind(1), self.factors.view(apart).unbind(1)
+        to_hidden = self.blocks[..., : 3 * self.size].unbind(1)
         for step in reversed(steps):
-            count = self.counts[step]
-            outputs, r, z, n, v, before = (view[step] for view in self.views)
-            du_n, da_r, da_z, da_n, to_hidden = members(count, *self.places[step - steps.start])
-            total, carry, e, spare, over = members(count, self.total, *self.spare, self.over)
-            torch.mul(total.add_(outputs), z, out=carry)
-            torch.sub(total, carry, out=e)
-            torch.mul(torch.sub(before, n, out=spare).mul_(z), e, out=da_z)
-            torch.addcmul(e, torch.mul(e, n, out=spare), n, value=-1, out=da_n)
-            torch.mul(da_n, r, out=du_n)
-            torch.mul(du_n, v, out=spare).mul_(0.5)
-            torch.addcmul(spare, spare, r, value=-1, out=da_r)
-            torch.baddbmm(carry, to_hidden, over, out=total)
+            count, place = self.counts[step], step - steps.start
+            total, carry, over, block, factor, entering = members(
+                count, self.total, self.carry, self.over, blocks[place], factors[place], to_hidden[place]
+            )
+            torch.mul(total.add_(self.outputs[step]).unsqueeze(2), factor, out=block)
+            torch.mul(total, self.update[step], out=carry)
+            torch.baddbmm(carry, entering, over, out=total)
         return rows_of(self.blocks, range(len(steps)), largest)
+
+    def _make_factors(self, steps: range, count: int) -> None:
+        """Make c in [du_n, da_r, da_z, da_n] = dh * c; of members that lack a step they mean nothing, and nobody reads them."""
+        part = slice(steps.start, steps.stop)
+        gates, n, v, before = (each[:count, part] for each in (self.gates, self.candidate, self.recurrent, self.hidden))
+        r, z = gates[..., : self.size], gates[..., self.size :]
+        du_n, da_r, da_z, da_n = self.factors[:count, : len(steps)].split(self.size, -1)
+        torch.mul(1 - z, 1 - n * n, out=da_n)
+        torch.mul(da_n, r, out=du_n)
+        torch.mul(du_n, (1 - r).mul_(v).mul_(0.5), out=da_r)
+        torch.mul((before - n).mul_(z), 1 - z, out=da_z)
