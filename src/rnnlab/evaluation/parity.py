@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from rnnlab.cells.scan import pytorchs_kernels
 from rnnlab.contracts import IGNORED_TARGET, Batch, Copies, TagsWithIntent, valid_mask
 from rnnlab.evaluation.programs import NetworkPart, PartName, encoded, first_state, random_inputs
 from rnnlab.layers.decoder import DecoderState
@@ -44,11 +45,11 @@ class Agreement:
 def compare(network: Network, part: NetworkPart, program: Program, shapes: tuple[tuple[int, int], ...] = SHAPES) -> Agreement:
     """Compare a part's answers with the network's on random batches of these shapes.
 
-    Some recurrences amplify rounding errors, so that after some hundred steps no two implementations agree. What they may differ by
+    The network answers by PyTorch's kernels, as the part does. Some recurrences amplify rounding errors, so that after some hundred steps no two implementations agree. What they may differ by
     is then measured: against the same network in double precision, on the same inputs.
     """
     found, rounding, is_close = [0.0], 0.0, True
-    with torch.no_grad():
+    with torch.no_grad(), pytorchs_kernels():
         for seed, (num, longest) in enumerate(shapes):
             lengths_B = torch.full((num,), longest)
             if part.name != "step":

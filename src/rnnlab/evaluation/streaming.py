@@ -125,8 +125,10 @@ def only(batch: Batch, place: int) -> Batch:
     found = copy(batch)
     for name, value in kept.items():
         setattr(found, name, value)
-    if batch.targets.shape[:2] == batch.inputs.shape[:2]:
+    if batch.targets.shape[:2] == batch.inputs.shape[:2] and torch.equal(batch.target_lengths, batch.input_lengths):
         found.targets = found.targets[:, :length]
+    if found.copies is not None:
+        found.copies = replace(found.copies, numbers=found.copies.numbers[:, :length])
     return replace(found, inputs=batch.inputs[rows, :length], whole_size=None, is_continued=False)
 
 
