@@ -45,8 +45,8 @@ class Agreement:
 def compare(network: Network, part: NetworkPart, program: Program, shapes: tuple[tuple[int, int], ...] = SHAPES) -> Agreement:
     """Compare a part's answers with the network's on random batches of these shapes.
 
-    The network answers by PyTorch's kernels, as the part does. Some recurrences amplify rounding errors, so that after some hundred steps no two implementations agree. What they may differ by
-    is then measured: against the same network in double precision, on the same inputs.
+    The network answers by PyTorch's kernels, as the part does. Some recurrences amplify rounding errors, so that after some hundred steps
+    no two implementations agree. What they may differ by is then measured: against the same network in double precision, on the same inputs.
     """
     found, rounding, is_close = [0.0], 0.0, True
     with torch.no_grad(), pytorchs_kernels():
