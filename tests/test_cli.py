@@ -148,9 +148,8 @@ def test_every_file_of_a_group_composes(group: str) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_over_all_models_trains_scores_and_predicts_as_typed(command: Command, root: Path) -> None:
-    done = command(
-        "src/train.py -m model=srnn,lstm,gru,birnn data=speech trainer=smoke data.source=sample data.loader.batch_size=16 study.artifacts=full"
-    )
+    small = "trainer=smoke data.source=sample data.loader.batch_size=16"
+    done = command(f"src/train.py -m model=srnn,lstm,gru,birnn data=speech {small} study.artifacts=full")
     assert done.returncode == 0, done.stderr
     runs = re.findall(r"  run ([0-9a-f]{32})$", done.stderr, re.MULTILINE)
     assert len(runs) == 4

@@ -46,7 +46,7 @@ def compare(network: Network, part: NetworkPart, program: Program, shapes: tuple
     """Compare a part's answers with the network's on random batches of these shapes.
 
     The network answers by PyTorch's kernels, as the part does. Some recurrences amplify rounding errors, so that after some hundred steps
-    no two implementations agree. What they may differ by is then measured: against the same network in double precision, on the same inputs.
+    no two implementations agree. What they may differ by is then measured: against the same network in double precision.
     """
     found, rounding, is_close = [0.0], 0.0, True
     with torch.no_grad(), pytorchs_kernels():
